@@ -1,0 +1,91 @@
+// heddle.yaml after validation: every field present, every path absolute. Made by `bootstrap/`, read by everybody.
+import type { Origin } from './origin.ts'
+
+export type Role = 'sidecar' | 'node' | 'waypoint' | 'gateway'
+
+/** The workload this proxy belongs to. */
+export interface WorkloadIdentity {
+  readonly namespace: string
+  readonly serviceAccount: string
+  /** Name of the workload for telemetry; default: the label `app`, else `unknown`. */
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly address: string
+  /** `region/zone/subzone`; parts may be missing. */
+  readonly locality: string
+}
+
+export interface SocketAddress {
+  readonly address: string
+  readonly port: number
+}
+
+export interface ListenerConfig {
+  readonly name: string
+  readonly direction: 'inbound' | 'outbound'
+  readonly protocol: 'http' | 'tcp'
+  readonly address: string
+  readonly port: number
+  /** tcp outbound: `host:port` of a service. http outbound: stands in for the original destination (pass-through). */
+  readonly destination: string
+  /** inbound: `address:port` of the application. */
+  readonly forwardTo: string
+  /** http outbound: take every request as one captured on this port; 0: the authority's port decides. */
+  readonly destinationPort: number
+  readonly origin: Origin
+}
+
+/** Limits are on by default; 0 switches one off. `config/reference.yaml` documents each. */
+export interface Limits {
+  /** Bytes of one header section. 61440 (60 KiB). Envoy max_request_headers_kb. */
+  readonly maxHeaderBytes: number
+  /** Header lines of one message. 100. */
+  readonly maxHeaders: number
+  /** Bytes that may wait in one direction of one stream before its source is paused; also the replay limit of a retry. 1 MiB. */
+  readonly bufferBytes: number
+  /** Downstream connections of the process. 10000. */
+  readonly maxConnections: number
+  /** Requests on one downstream connection before `connection: close`. 100000. */
+  readonly maxRequestsPerConnection: number
+  /** Milliseconds from the first byte of a request to the end of its headers. 60000. */
+  readonly headerTimeoutMs: number
+  /** A downstream connection without a request. 3600000. */
+  readonly connectionIdleTimeoutMs: number
+  /** A stream on which nothing moves; 0 as in Istio sidecars. */
+  readonly streamIdleTimeoutMs: number
+  /** Series of metrics of the process; more are folded into one. 10000. */
+  readonly maxSeries: number
+}
+
+export interface MeshSettings {
+  /** Istio rootNamespace. */
+  readonly rootNamespace: string
+  /** Cluster domain, `cluster.local`. */
+  readonly domain: string
+  /** Unknown hosts: ALLOW_ANY passes them on where the original destination is known, REGISTRY_ONLY answers 502. */
+  readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+  /** Milliseconds between look-ups of a DNS name whose answer has no TTL. 60000. */
+  readonly dnsRefreshMs: number
+}
+
+export interface BootstrapConfig {
+  readonly role: Role
+  readonly workload: WorkloadIdentity
+  /** Worker threads, at least 1. */
+  readonly concurrency: number
+  readonly admin: SocketAddress
+  readonly health: SocketAddress
+  /** `path` null: no access log. */
+  readonly accessLog: { readonly path: string | null; readonly format: 'text' | 'json' }
+  readonly logLevel: 'debug' | 'info' | 'warning' | 'error'
+  /** Absolute paths of files and folders of YAML. */
+  readonly resources: readonly string[]
+  readonly listeners: readonly ListenerConfig[]
+  readonly drain: { readonly deadlineMs: number }
+  readonly limits: Limits
+  readonly mesh: MeshSettings
+  /** Suffix of the Host of a mirrored copy; `-shadow` by default, empty is what current Istio does. */
+  readonly mirror: { readonly hostSuffix: string }
+  /** Path of heddle.yaml, for messages. */
+  readonly file: string
+}

@@ -1,0 +1,22 @@
+import type { WeightedCluster } from './route.ts'
+import type { Origin } from './origin.ts'
+
+/** A listener as the data path needs it; made from the bootstrap's explicit listeners. */
+export interface Listener {
+  readonly name: string
+  readonly direction: 'inbound' | 'outbound'
+  readonly protocol: 'http' | 'tcp'
+  readonly address: string
+  /** 0: the system chooses; `/listeners` shows what it chose. */
+  readonly port: number
+  /**
+   * Name of the route table that this listener always uses, as an intercepted port does; empty: the table is chosen by the
+   * port of the request's authority.
+   */
+  readonly routeTable: string
+  /** TCP only: where connections go, drawn by weight. Empty: connections are closed with NC. */
+  readonly tcpClusters: readonly WeightedCluster[]
+  /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
+  readonly originalDst: string
+  readonly origin: Origin
+}

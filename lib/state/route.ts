@@ -1,0 +1,188 @@
+// The nouns of routing, at the level at which xDS delivers them (envoy.config.route.v3). Plain data: they cross a worker
+// boundary as messages. What makes them fast to evaluate is built by `route/` in the worker that uses them.
+import type { Origin } from './origin.ts'
+
+/** Istio StringMatch. `present` asks only that the thing is there. `regex` is RE2 and must match the whole value. */
+export interface StringMatch {
+  readonly kind: 'exact' | 'prefix' | 'suffix' | 'contains' | 'regex' | 'present'
+  /** Empty for `present`. */
+  readonly value: string
+  readonly ignoreCase: boolean
+}
+
+/** Against the normalised path without its query (traffic.md §1.4). */
+export interface PathMatch {
+  /** `prefix` is a plain string prefix (VirtualService); `pathPrefix` goes by segments (Gateway API). */
+  readonly kind: 'exact' | 'prefix' | 'pathPrefix' | 'regex'
+  readonly value: string
+  readonly ignoreCase: boolean
+}
+
+export interface HeaderMatch {
+  /** Lower case; `:method`, `:scheme`, `:authority`, `:path` are the pseudo-headers. */
+  readonly name: string
+  /** What the operator wrote, for explanations: `method`, `headers[x-canary]`, `withoutHeaders[x-w]`. */
+  readonly field: string
+  readonly match: StringMatch
+  /** withoutHeaders: the outcome is inverted. */
+  readonly invert: boolean
+  /** withoutHeaders with a value: a missing header counts as the empty string before the inversion. */
+  readonly missingIsEmpty: boolean
+}
+
+export interface QueryMatch {
+  readonly name: string
+  /** `queryParams[k]`. */
+  readonly field: string
+  readonly match: StringMatch
+}
+
+export interface RouteMatch {
+  /** null: any path. */
+  readonly path: PathMatch | null
+  readonly headers: readonly HeaderMatch[]
+  readonly query: readonly QueryMatch[]
+}
+
+/** One edit; a list of them is applied from first to last. Values are templates with `%COMMAND%` operators. */
+export interface HeaderEdit {
+  readonly op: 'remove' | 'set' | 'add'
+  readonly name: string
+  /** Empty for `remove`. */
+  readonly value: string
+}
+
+export interface PathRewrite {
+  /** `prefix`: replace the matched prefix (without a path match: the leading `/`); `full`: the whole path;
+   *  `regex`: each match of `pattern`, `\1` groups in `value`. The query stays in all three. */
+  readonly kind: 'prefix' | 'full' | 'regex'
+  /** RE2; empty unless kind is `regex`. */
+  readonly pattern: string
+  readonly value: string
+}
+
+export interface Percent {
+  /** 0–100, resolution one millionth. */
+  readonly percent: number
+}
+
+export interface Fault {
+  readonly delay: (Percent & { readonly fixedMs: number }) | null
+  readonly abort: (Percent & { readonly httpStatus: number; /** -1: not a gRPC abort */ readonly grpcStatus: number }) | null
+}
+
+export interface Mirror extends Percent {
+  readonly cluster: string
+}
+
+/** traffic.md §1.15. */
+export interface Cors {
+  readonly allowOrigins: readonly StringMatch[]
+  readonly allowMethods: string
+  readonly allowHeaders: string
+  readonly exposeHeaders: string
+  /** Seconds as text; empty when not set. */
+  readonly maxAge: string
+  readonly allowCredentials: boolean
+  readonly forwardNotMatchingPreflights: boolean
+}
+
+/** traffic.md §1.12 and §6.3. */
+export interface RetryPolicy {
+  /** Keywords of retryOn; status codes are in `statusCodes`. */
+  readonly on: readonly string[]
+  readonly statusCodes: readonly number[]
+  /** Retries beyond the first attempt. */
+  readonly attempts: number
+  /** 0: none. */
+  readonly perTryTimeoutMs: number
+  readonly baseIntervalMs: number
+  readonly maxIntervalMs: number
+  /** Pick again up to this often when the pick was already tried. */
+  readonly hostSelectionAttempts: number
+  readonly avoidPreviousHosts: boolean
+  readonly remoteLocalities: boolean
+  readonly origin: Origin
+}
+
+export interface WeightedCluster {
+  readonly cluster: string
+  readonly weight: number
+  /** Only when there are several destinations: these run before the route's own edits (traffic.md §1.16). */
+  readonly requestEdits: readonly HeaderEdit[]
+  readonly responseEdits: readonly HeaderEdit[]
+  /** Empty: not rewritten. */
+  readonly hostRewrite: string
+}
+
+export interface ForwardAction {
+  readonly kind: 'forward'
+  /** At least one; a single one takes everything whatever its weight. */
+  readonly clusters: readonly WeightedCluster[]
+  readonly totalWeight: number
+  /** Overall timeout, from the end of the request to the end of the response; 0: none. */
+  readonly timeoutMs: number
+  readonly timeoutOrigin: Origin
+  readonly retry: RetryPolicy | null
+  readonly pathRewrite: PathRewrite | null
+  /** Empty: not rewritten. */
+  readonly hostRewrite: string
+  readonly mirrors: readonly Mirror[]
+  readonly fault: Fault | null
+  readonly cors: Cors | null
+  /** Answer when the cluster is unknown: 503 for a sidecar, 500 under gateway semantics. */
+  readonly clusterNotFoundStatus: number
+}
+
+/** traffic.md §1.7. */
+export interface RedirectAction {
+  readonly kind: 'redirect'
+  readonly code: number
+  /** Empty: the request's own. */
+  readonly scheme: string
+  readonly authority: string
+  /** 0: see `portFromListener`. */
+  readonly port: number
+  /** derivePort FROM_REQUEST_PORT. */
+  readonly portFromListener: boolean
+  /** Replaces the whole path; the query is kept unless it holds a `?`. Empty: path kept. */
+  readonly path: string
+  /** Replaces the matched prefix; null when not asked for. */
+  readonly prefixRewrite: string | null
+}
+
+export interface DirectResponseAction {
+  readonly kind: 'direct'
+  readonly status: number
+  /** Latin-1 text of the bytes to send. */
+  readonly body: string
+}
+
+export type RouteAction = ForwardAction | RedirectAction | DirectResponseAction
+
+export interface Route {
+  /** traffic.md §1.2: `route.name`, plus `.match.name`; `default` without any rule. */
+  readonly name: string
+  /** The object; line and column are those of the match or rule. */
+  readonly origin: Origin
+  readonly match: RouteMatch
+  readonly action: RouteAction
+  readonly requestEdits: readonly HeaderEdit[]
+  readonly responseEdits: readonly HeaderEdit[]
+}
+
+export interface VirtualHost {
+  readonly name: string
+  /** Lower case: exact names, `*.suffix`, `prefix.*` or `*`. A domain occurs once in a table. */
+  readonly domains: readonly string[]
+  readonly routes: readonly Route[]
+  readonly origin: Origin
+}
+
+/** One for each service port, as a sidecar has one route configuration for each outbound port. */
+export interface RouteTable {
+  /** `9080`; `inbound|8081` for an inbound listener. */
+  readonly name: string
+  readonly port: number
+  readonly virtualHosts: readonly VirtualHost[]
+}

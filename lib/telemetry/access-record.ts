@@ -1,0 +1,39 @@
+// What an access log line and the standard metrics are made of. The HTTP stream and the TCP session implement it, so that
+// nothing is copied at the end of a request.
+
+export interface AccessRecord {
+  /** Wall clock at the first byte of the request, ms since the epoch. */
+  readonly startTimeMs: number
+  /** Whole milliseconds from `startTimeMs` to the last byte out. */
+  readonly durationMs: number
+  /** Empty for TCP. */
+  readonly method: string
+  /** What the client asked for (x-envoy-original-path, else the path as routed). */
+  readonly originalPath: string
+  readonly authority: string
+  /** `HTTP/1.1`, or empty for TCP. */
+  readonly protocol: string
+  /** 0 when nothing was answered. */
+  readonly responseCode: number
+  /** Bits of response-flags.ts. */
+  readonly responseFlags: number
+  /** `via_upstream`, …; empty for none. */
+  readonly responseCodeDetails: string
+  readonly connectionTerminationDetails: string
+  readonly upstreamTransportFailureReason: string
+  /** Body bytes. */
+  readonly bytesReceived: number
+  readonly bytesSent: number
+  /** -1: no upstream answered. */
+  readonly upstreamServiceTimeMs: number
+  readonly upstreamHost: string
+  readonly upstreamCluster: string
+  readonly upstreamLocalAddress: string
+  readonly downstreamLocalAddress: string
+  readonly downstreamRemoteAddress: string
+  readonly requestedServerName: string
+  readonly routeName: string
+  readonly attempts: number
+  /** A request header by its lower-case name; null when absent. */
+  requestHeader(name: 'x-forwarded-for' | 'user-agent' | 'x-request-id'): string | null
+}

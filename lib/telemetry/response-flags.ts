@@ -1,0 +1,78 @@
+// Response flags (traffic.md §7.1) as bits, in the order in which they are printed. Envoy: StreamInfo::CoreResponseFlag.
+
+export const LH = 1 << 0
+export const UH = 1 << 1
+export const UT = 1 << 2
+export const LR = 1 << 3
+export const UR = 1 << 4
+export const UF = 1 << 5
+export const UC = 1 << 6
+export const UO = 1 << 7
+export const NR = 1 << 8
+export const DI = 1 << 9
+export const FI = 1 << 10
+export const RL = 1 << 11
+export const UAEX = 1 << 12
+export const RLSE = 1 << 13
+export const DC = 1 << 14
+export const URX = 1 << 15
+export const SI = 1 << 16
+export const IH = 1 << 17
+export const DPE = 1 << 18
+export const UMSDR = 1 << 19
+export const NFCF = 1 << 20
+export const DT = 1 << 21
+export const UPE = 1 << 22
+export const NC = 1 << 23
+export const OM = 1 << 24
+export const DF = 1 << 25
+export const DO = 1 << 26
+export const DR = 1 << 27
+
+/** Short and long names by bit number. URX is printed first, as Envoy does (`URX,UT`). */
+export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
+  ['LH', 'FailedLocalHealthCheck'],
+  ['UH', 'NoHealthyUpstream'],
+  ['UT', 'UpstreamRequestTimeout'],
+  ['LR', 'LocalReset'],
+  ['UR', 'UpstreamRemoteReset'],
+  ['UF', 'UpstreamConnectionFailure'],
+  ['UC', 'UpstreamConnectionTermination'],
+  ['UO', 'UpstreamOverflow'],
+  ['NR', 'NoRouteFound'],
+  ['DI', 'DelayInjected'],
+  ['FI', 'FaultInjected'],
+  ['RL', 'RateLimited'],
+  ['UAEX', 'UnauthorizedExternalService'],
+  ['RLSE', 'RateLimitServiceError'],
+  ['DC', 'DownstreamConnectionTermination'],
+  ['URX', 'UpstreamRetryLimitExceeded'],
+  ['SI', 'StreamIdleTimeout'],
+  ['IH', 'InvalidEnvoyRequestHeaders'],
+  ['DPE', 'DownstreamProtocolError'],
+  ['UMSDR', 'UpstreamMaxStreamDurationReached'],
+  ['NFCF', 'NoFilterConfigFound'],
+  ['DT', 'DurationTimeout'],
+  ['UPE', 'UpstreamProtocolError'],
+  ['NC', 'NoClusterFound'],
+  ['OM', 'OverloadManagerTerminated'],
+  ['DF', 'DnsResolutionFailed'],
+  ['DO', 'DropOverload'],
+  ['DR', 'DownstreamRemoteReset'],
+]
+
+const texts = new Map<number, string>([[0, '-']])
+
+/** `-`, `UH`, `URX,UF`. */
+export function flagsText(flags: number): string {
+  const known = texts.get(flags)
+  if (known !== undefined) return known
+  const names: string[] = []
+  if (flags & URX) names.push('URX')
+  for (let i = 0; i < FLAG_NAMES.length; i++) {
+    if (flags & (1 << i) && 1 << i !== URX) names.push((FLAG_NAMES[i] as readonly [string, string])[0])
+  }
+  const text = names.join(',')
+  texts.set(flags, text)
+  return text
+}
