@@ -1,0 +1,67 @@
+// What the main thread and the workers say to each other. Plain data only: each message is structured-cloned.
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Endpoint } from '../state/cluster.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+
+/** `workerData` of a worker. */
+export interface WorkerInit {
+  /** 0-based; a replacement has the index of the worker that it replaces. */
+  readonly index: number
+  readonly bootstrap: BootstrapConfig
+  readonly snapshot: Snapshot
+  /** Metrics slab of this worker (telemetry/slab.ts); it is its only writer. */
+  readonly metrics: SharedArrayBuffer
+  /** Int32 cells that all workers add to with Atomics (cluster/shared-limits.ts). */
+  readonly shared: SharedArrayBuffer
+  /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. */
+  readonly ports: Readonly<Record<string, number>>
+}
+
+export type ToWorker =
+  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  /** A DNS cluster resolved anew; the configuration is unchanged. */
+  | { readonly type: 'endpoints'; readonly cluster: string; readonly endpoints: readonly Endpoint[] }
+  /** Stop accepting, finish what is in flight, cut the rest after the deadline, then say `drained`. */
+  | { readonly type: 'drain'; readonly deadlineMs: number }
+  /** Answered with `reply`: an `Explanation` or null. */
+  | { readonly type: 'explain'; readonly call: number; readonly id: string }
+  /** Answered with `reply`: `WorkerView`. */
+  | { readonly type: 'inspect'; readonly call: number }
+  | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
+
+export type FromWorker =
+  /** Listening; traffic is served. */
+  | { readonly type: 'ready' }
+  | { readonly type: 'applied'; readonly version: number }
+  /** The worker allotted slots of its slab; see telemetry/slab.ts. */
+  | { readonly type: 'series'; readonly family: string; readonly labels: string; readonly slot: number }
+  | { readonly type: 'reply'; readonly call: number; readonly value: unknown }
+  | { readonly type: 'drained'; readonly cut: readonly CutConnection[] }
+  /** A listener could not be bound, or the worker cannot serve for another reason. It exits afterwards. */
+  | { readonly type: 'failed'; readonly message: string }
+
+/** A connection or request that the drain deadline ended. */
+export interface CutConnection {
+  readonly listener: string
+  readonly peer: string
+  /** `GET /path of reviews` or `idle` or `tunnel`. */
+  readonly what: string
+  readonly reason: string
+}
+
+/** One worker's part of `/clusters` and `/listeners`. */
+export interface WorkerView {
+  readonly clusters: readonly {
+    readonly name: string
+    readonly hosts: readonly {
+      readonly address: string
+      readonly activeRequests: number
+      readonly connections: number
+      readonly idleConnections: number
+      readonly requestsTotal: number
+      readonly connectFailures: number
+    }[]
+  }[]
+  readonly downstreamConnections: number
+  readonly activeRequests: number
+}
