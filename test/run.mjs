@@ -1,0 +1,233 @@
+#!/usr/bin/env node
+// Runs the compiled tests and ends with the line `N passed, N failed`.
+//
+//   node test/run.mjs                                  every test/**/*.test.ts, as compiled into build/
+//   node test/run.mjs test/unit/http test/docs.test.ts files or folders, as in the sources
+//
+// Each file is one child process in a process group of its own, as many at once as there are cores. What is counted are the
+// assertions (the leaves of the TAP that a file prints). A file that crashes, prints no assertion, or is not done after
+// HEDDLE_TEST_FILE_TIMEOUT seconds (180) counts as one failure. What was skipped is listed before the last line.
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) * 1000
+const JOBS = Math.max(1, Number(process.env['HEDDLE_TEST_JOBS'] ?? os.availableParallelism()))
+/** Files that take longest start first, so that the end of a run is not one file alone. */
+const SLOW_FIRST = [/\/conformance\//, /\/e2e\//, /\/fuzz\//, /\/integration\//]
+
+/** Counts a TAP stream: leaves only, since the point that closes a subtest says nothing new. */
+class TapCount {
+  constructor() {
+    this.passed = 0
+    /** @type {{name: string, details: string[]}[]} */
+    this.failures = []
+    /** @type {string[]} */
+    this.skipped = []
+    this.todo = 0
+    /** Whether the whole file was skipped: `1..0 # reason`. */
+    this.skippedWhole = null
+    /** Lines that are not TAP. */
+    this.noise = []
+    this.path = []
+    this.depths = []
+    this.yamlEnd = null
+    this.target = null
+  }
+
+  line(text) {
+    if (this.yamlEnd !== null) {
+      if (text === this.yamlEnd) this.yamlEnd = null
+      else this.target?.details.push(text)
+      return
+    }
+    const yaml = /^( *) {2}---$/.exec(text)
+    if (yaml) {
+      this.yamlEnd = `${yaml[1]}  ...`
+      return
+    }
+    const point = /^( *)(not ok|ok)(?: +\d+)?(?: -)?(?: (.*))?$/.exec(text)
+    if (point && point[1].length % 4 === 0) return this.point(point[1].length / 4, point[2] === 'ok', point[3] ?? '')
+    const subtest = /^( *)# Subtest: (.*)$/.exec(text)
+    if (subtest) {
+      // The comment stands at the indentation of the point that will close it.
+      const depth = subtest[1].length / 4
+      this.path.length = depth
+      this.path[depth] = unescape(subtest[2])
+      this.depths.push({ depth, failures: this.failures.length })
+      this.target = null
+      return
+    }
+    const plan = /^1\.\.0(?: # ?(?:SKIP)? ?(.*))?$/i.exec(text)
+    if (plan) this.skippedWhole = plan[1] || 'no reason given'
+    else if (/^ *1\.\.\d+|^TAP version|^ *# (time=|\{ total)|^ *Bail out!|^\s*\}?$/.test(text)) {
+      if (/Bail out!/.test(text)) this.noise.push(text)
+    } else this.noise.push(text)
+  }
+
+  point(depth, ok, rest) {
+    const open = this.depths.at(-1)
+    const closes = open !== undefined && open.depth === depth ? this.depths.pop() : undefined
+    const directive = /(?:^|[^\\])# (SKIP|TODO)\b ?(.*)$/i.exec(rest)
+    const name = unescape(rest.replace(/(^|[^\\])# (?:time=|SKIP|TODO).*$/i, '$1').trim())
+    const full = [...this.path.slice(0, depth), name].filter(Boolean).join(' › ')
+    this.target = null
+    if (directive?.[1].toUpperCase() === 'SKIP') this.skipped.push(directive[2] ? `${full}: ${unescape(directive[2])}` : full)
+    else if (directive) this.todo++
+    else if (closes) {
+      // A failed subtest without a failed leaf (a broken plan, an exception outside of an assertion) is a failure of its own.
+      if (!ok && closes.failures === this.failures.length) this.fail(full)
+    } else if (ok) this.passed++
+    else this.fail(full)
+  }
+
+  fail(name) {
+    this.target = { name, details: [] }
+    this.failures.push(this.target)
+  }
+}
+
+const unescape = (s) => s.replace(/\\([#\\])/g, '$1')
+
+function testFiles(dir) {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
+    const at = path.join(dir, e.name)
+    if (e.isDirectory()) return testFiles(at)
+    return e.name.endsWith('.test.ts') ? [path.relative(ROOT, at)] : []
+  })
+}
+
+/** The sources that the arguments name; an argument that names nothing is a mistake worth stopping for. */
+function chosen(args) {
+  const all = testFiles(path.join(ROOT, 'test')).sort()
+  if (args.length === 0) return all
+  const out = new Set()
+  for (const arg of args) {
+    const source = path
+      .relative(ROOT, path.resolve(arg))
+      .replace(/^build\//, '')
+      .replace(/\.js$/, '.ts')
+    const found = all.filter((f) => f === source || f.startsWith(`${source}/`) || f.startsWith(`${source}.`))
+    if (found.length === 0) {
+      console.error(`no test file ${arg}`)
+      finish(0, 1)
+    }
+    for (const f of found) out.add(f)
+  }
+  return [...out]
+}
+
+const running = new Set()
+
+function runFile(source) {
+  return new Promise((resolve) => {
+    const compiled = path.join(ROOT, 'build', source.replace(/\.ts$/, '.js'))
+    const tap = new TapCount()
+    const started = Date.now()
+    if (!existsSync(compiled)) {
+      tap.fail(`${source} is not compiled: run npm run build first`)
+      return resolve({ source, tap, stderr: '', ms: 0 })
+    }
+    const child = spawn(process.execPath, ['--enable-source-maps', compiled], {
+      cwd: ROOT,
+      detached: true, // a process group of its own: what a test starts ends with it
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TAP: '1', NO_COLOR: '1', FORCE_COLOR: '0' },
+    })
+    running.add(child)
+    let stderr = ''
+    let rest = ''
+    let timedOut = false
+    child.stdout.setEncoding('utf8').on('data', (d) => {
+      const lines = (rest + d).split('\n')
+      rest = lines.pop() ?? ''
+      for (const l of lines) tap.line(l)
+    })
+    child.stderr.setEncoding('utf8').on('data', (d) => {
+      stderr = (stderr + d).slice(-20000)
+    })
+    const timer = setTimeout(() => {
+      timedOut = true
+      endGroup(child)
+    }, FILE_TIMEOUT_MS)
+    child.on('exit', () => endGroup(child)) // whatever the file left behind; it may hold our pipes open
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      running.delete(child)
+      if (rest !== '') tap.line(rest)
+      const how = signal === null ? `exit code ${code}` : `signal ${signal}`
+      if (timedOut) tap.fail(`${source} was not done after ${FILE_TIMEOUT_MS / 1000} s`)
+      else if ((code !== 0 || signal !== null) && tap.failures.length === 0) tap.fail(`${source} ended with ${how}`)
+      else if (tap.passed + tap.failures.length + tap.skipped.length + tap.todo === 0 && tap.skippedWhole === null) {
+        tap.fail(`${source} asserted nothing`)
+      }
+      if (tap.skippedWhole !== null && tap.passed === 0) tap.skipped.push(tap.skippedWhole)
+      resolve({ source, tap, stderr, ms: Date.now() - started })
+    })
+  })
+}
+
+function endGroup(child) {
+  try {
+    process.kill(-child.pid, 'SIGKILL')
+  } catch {
+    // nobody left
+  }
+}
+
+function report({ source, tap, stderr, ms }) {
+  const bad = tap.failures.length
+  const notes = [`${tap.passed} passed`, bad ? `${bad} FAILED` : '', tap.skipped.length ? `${tap.skipped.length} skipped` : '', tap.todo ? `${tap.todo} todo` : '']
+  console.log(`${bad ? '✗' : '✓'} ${source} (${notes.filter(Boolean).join(', ')}, ${(ms / 1000).toFixed(1)} s)`)
+  if (bad === 0) return
+  for (const f of tap.failures) {
+    console.log(`\n  ✗ ${f.name}`)
+    const indent = Math.min(...f.details.filter((l) => l.trim() !== '').map((l) => l.search(/\S/)))
+    for (const l of f.details.slice(0, 60)) console.log(`    ${l.slice(indent)}`)
+  }
+  const said = [...tap.noise.slice(-30), ...stderr.trimEnd().split('\n').slice(-40)].filter((l) => l.trim() !== '')
+  if (said.length) console.log(`\n  output of ${source}:\n${said.map((l) => `    | ${l}`).join('\n')}`)
+  console.log('')
+}
+
+function finish(passed, failed) {
+  console.log(`${passed} passed, ${failed} failed`)
+  process.exit(failed === 0 && passed > 0 ? 0 : 1)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    for (const c of running) endGroup(c)
+    process.exit(130)
+  })
+}
+
+async function main() {
+  const rank = (f) => SLOW_FIRST.findIndex((r) => r.test(f)) >>> 0
+  const queue = chosen(process.argv.slice(2)).sort((a, b) => rank(a) - rank(b))
+  const results = []
+  const lane = async () => {
+    for (let f = queue.shift(); f !== undefined; f = queue.shift()) {
+      const r = await runFile(f)
+      results.push(r)
+      report(r)
+    }
+  }
+  await Promise.all(Array.from({ length: JOBS }, lane))
+  const skipped = results.flatMap((r) => r.tap.skipped.map((s) => `${r.source}: ${s}`))
+  if (skipped.length) {
+    console.log(`\n${'='.repeat(20)} SKIPPED: ${skipped.length} ${'='.repeat(20)}`)
+    for (const s of skipped.sort()) console.log(`  ${s}`)
+  }
+  const failed = results.filter((r) => r.tap.failures.length)
+  if (failed.length) console.log(`\nfailed files: ${failed.map((r) => r.source).join(' ')}`)
+  console.log('')
+  finish(sum(results, (r) => r.tap.passed), sum(results, (r) => r.tap.failures.length))
+}
+
+const sum = (list, of) => list.reduce((n, x) => n + of(x), 0)
+
+await main()
