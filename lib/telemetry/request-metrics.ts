@@ -1,0 +1,201 @@
+// Hot lane: Istio's standard metrics of every request and TCP session. A request costs one look-up of its series and eight
+// writes into the slab; text is only made when a series is met for the first time.
+import type { WorkloadIdentity } from '../state/bootstrap-config.ts'
+import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { AccessRecord } from './access-record.ts'
+import { DEFAULT_BOUNDS, ISTIO_REQUEST, ISTIO_TCP } from './families.ts'
+import {
+  destinationService,
+  endpointPeer,
+  isLabelAuthority,
+  istioLabels,
+  ownPeer,
+  type Peer,
+  type Reporter,
+  type RequestOutcome,
+  UNKNOWN_PEER,
+} from './istio-labels.ts'
+import { flagsText } from './response-flags.ts'
+import { type MetricsSlab, observe } from './slab.ts'
+
+/** `grpcStatus` of `record`: the request is not gRPC. */
+export const NOT_GRPC = -2
+/** `grpcStatus` of `record`: gRPC, but no status arrived. */
+export const NO_GRPC_STATUS = -1
+/** gRPC statuses go to 16; a peer that sends more gets this one number for all of them. */
+const OTHER_GRPC_STATUS = 17
+
+// Offsets within a block of ISTIO_REQUEST and ISTIO_TCP (families.ts).
+const HISTOGRAM_WIDTH = DEFAULT_BOUNDS.length + 2
+const DURATION = 1
+const REQUEST_BYTES = DURATION + HISTOGRAM_WIDTH
+const RESPONSE_BYTES = REQUEST_BYTES + HISTOGRAM_WIDTH
+const TCP_OPENED = 0
+const TCP_CLOSED = 1
+const TCP_SENT = 2
+const TCP_RECEIVED = 3
+
+/** How many authorities may become labels where no service is known, by default. */
+export const DEFAULT_AUTHORITY_LABELS = 100
+
+/**
+ * The series of one destination as one reporter sees it. The owner of the endpoint (or of the cluster, or of the listener
+ * for requests that reach neither) keeps it and gives it back with every request; it goes with its owner.
+ */
+export class SeriesCache {
+  readonly reporter: Reporter
+  readonly cluster: Cluster | null
+  readonly endpoint: Endpoint | null
+  /** Outcome key → first slot. */
+  readonly slots: Map<number, number>
+  /** Where no service is known, the label destination_service is the authority: one cache for each. */
+  readonly byAuthority: Map<string, SeriesCache> | null
+  /** Stands for the host where the cluster names none; empty: unknown. */
+  readonly authority: string
+  lastKey: number
+  lastSlot: number
+
+  constructor(reporter: Reporter, cluster: Cluster | null, endpoint: Endpoint | null, authority: string, byAuthority: boolean) {
+    this.reporter = reporter
+    this.cluster = cluster
+    this.endpoint = endpoint
+    this.slots = new Map()
+    this.byAuthority = byAuthority ? new Map() : null
+    this.authority = authority
+    this.lastKey = -1
+    this.lastSlot = 0
+  }
+}
+
+export class RequestMetrics {
+  readonly slab: MetricsSlab
+  readonly own: Peer
+  readonly clusterId: string
+  readonly maxAuthorities: number
+  readonly authorities: Set<string>
+
+  /**
+   * @param clusterId value of source_cluster and destination_cluster; Istio's default is `Kubernetes`
+   * @param maxAuthorities authorities that may be labels of outbound requests that reached no service (Istio takes any); 0: none
+   */
+  constructor(
+    slab: MetricsSlab,
+    own: WorkloadIdentity,
+    clusterId = 'Kubernetes',
+    maxAuthorities: number = DEFAULT_AUTHORITY_LABELS,
+  ) {
+    this.slab = slab
+    this.own = ownPeer(own, clusterId)
+    this.clusterId = clusterId
+    this.maxAuthorities = maxAuthorities
+    this.authorities = new Set()
+  }
+
+  /**
+   * A cache for requests to an endpoint; for requests that got no endpoint (UH, UO: endpoint null) or no cluster (404 NR,
+   * redirect, direct response: both null).
+   */
+  seriesFor(reporter: Reporter, cluster: Cluster | null, endpoint: Endpoint | null): SeriesCache {
+    // Istio sets disable_host_header_fallback for inbound listeners and gateways only.
+    const byAuthority = reporter === 'source' && (cluster === null || cluster.host === '')
+    return new SeriesCache(reporter, cluster, endpoint, '', byAuthority)
+  }
+
+  /**
+   * At the end of a request. Wire bytes are head and body of what the client sent and was sent.
+   * @param grpcStatus 0–16, or NOT_GRPC, or NO_GRPC_STATUS
+   */
+  record(cache: SeriesCache, rec: AccessRecord, requestWireBytes: number, responseWireBytes: number, grpcStatus: number): void {
+    const series = cache.byAuthority === null ? cache : this.#ofAuthority(cache, cache.byAuthority, rec.authority)
+    const grpc = grpcStatus > 16 ? OTHER_GRPC_STATUS : grpcStatus
+    // Ten bits of code, five of gRPC status; without flags the key stays a small integer, which Map hashes fastest.
+    const key = rec.responseFlags * 32768 + rec.responseCode * 32 + grpc + 2
+    let slot: number
+    if (key === series.lastKey) {
+      slot = series.lastSlot
+    } else {
+      slot = series.slots.get(key) ?? this.#allotRequest(series, key, rec.responseCode, grpc, rec.responseFlags)
+      series.lastKey = key
+      series.lastSlot = slot
+    }
+    const values = this.slab.values
+    values[slot]! += 1
+    observe(values, slot + DURATION, DEFAULT_BOUNDS, rec.durationMs)
+    observe(values, slot + REQUEST_BYTES, DEFAULT_BOUNDS, requestWireBytes)
+    observe(values, slot + RESPONSE_BYTES, DEFAULT_BOUNDS, responseWireBytes)
+  }
+
+  /** A TCP session has its upstream, or has failed to get one (`flags`). */
+  tcpOpened(cache: SeriesCache, flags: number): void {
+    this.slab.values[this.#tcpSlot(cache, flags) + TCP_OPENED]! += 1
+  }
+
+  /** Every few seconds of a long session (telemetry.md §2.1: 5 s), with what came since the last call. */
+  tcpBytes(cache: SeriesCache, receivedDelta: number, sentDelta: number): void {
+    const slot = this.#tcpSlot(cache, 0)
+    this.slab.values[slot + TCP_RECEIVED]! += receivedDelta
+    this.slab.values[slot + TCP_SENT]! += sentDelta
+  }
+
+  /**
+   * A TCP session has ended; the bytes are what `tcpBytes` has not been told yet.
+   * @param receivedDelta from the client
+   * @param sentDelta to the client
+   */
+  tcpClosed(cache: SeriesCache, flags: number, receivedDelta: number, sentDelta: number): void {
+    const slot = this.#tcpSlot(cache, flags)
+    const values = this.slab.values
+    values[slot + TCP_CLOSED]! += 1
+    values[slot + TCP_RECEIVED]! += receivedDelta
+    values[slot + TCP_SENT]! += sentDelta
+  }
+
+  #ofAuthority(cache: SeriesCache, byAuthority: Map<string, SeriesCache>, authority: string): SeriesCache {
+    const known = byAuthority.get(authority)
+    if (known !== undefined) return known
+    if (!this.#mayBeLabel(authority)) return this.#ofAuthority(cache, byAuthority, '')
+    const series = new SeriesCache(cache.reporter, cache.cluster, cache.endpoint, authority, false)
+    byAuthority.set(authority, series)
+    return series
+  }
+
+  /** The empty authority is always allowed: it is `unknown`. */
+  #mayBeLabel(authority: string): boolean {
+    if (authority === '' || this.authorities.has(authority)) return true
+    if (this.authorities.size >= this.maxAuthorities || !isLabelAuthority(authority)) return false
+    this.authorities.add(authority)
+    return true
+  }
+
+  #tcpSlot(cache: SeriesCache, flags: number): number {
+    // A cache serves requests or sessions, never both, so that the keys cannot meet.
+    return cache.slots.get(flags) ?? this.#allotTcp(cache, flags)
+  }
+
+  #allotTcp(cache: SeriesCache, flags: number): number {
+    const labels = this.#labels(cache, { protocol: 'tcp', responseCode: 0, grpcStatus: '', flags: flagsText(flags) })
+    const slot = this.slab.allot(ISTIO_TCP, labels)
+    cache.slots.set(flags, slot)
+    return slot
+  }
+
+  #allotRequest(series: SeriesCache, key: number, responseCode: number, grpc: number, flags: number): number {
+    const labels = this.#labels(series, {
+      protocol: grpc === NOT_GRPC ? 'http' : 'grpc',
+      responseCode,
+      grpcStatus: grpc < 0 ? '' : String(grpc),
+      flags: flagsText(flags),
+    })
+    const slot = this.slab.allot(ISTIO_REQUEST, labels)
+    series.slots.set(key, slot)
+    return slot
+  }
+
+  #labels(series: SeriesCache, outcome: RequestOutcome): string {
+    const inbound = series.reporter === 'destination'
+    const source = inbound ? UNKNOWN_PEER : this.own
+    const destination = inbound ? this.own : endpointPeer(series.endpoint, this.clusterId)
+    const service = destinationService(series.cluster, series.authority, destination.namespace)
+    return istioLabels(series.reporter, source, destination, service, outcome)
+  }
+}
