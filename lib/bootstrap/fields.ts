@@ -1,0 +1,47 @@
+// The schema as a flat list: what each field is called in YAML and in the environment, and what its default is.
+import * as v from 'valibot'
+import type { LeafInfo } from './leaf.ts'
+import { bootstrapSchema, listenerSchema } from './schema.ts'
+
+export interface BootstrapField {
+  /** `['admin', 'port']`. */
+  readonly path: readonly string[]
+  /** `HEDDLE_ADMIN_PORT`; of a listener's field only the end, `PORT`. */
+  readonly environment: string
+  /** As YAML would say it; undefined: there is none. */
+  readonly defaultValue: unknown
+  readonly info: LeafInfo
+}
+
+/** The list of listeners has no leaf of its own: the environment says it as YAML. */
+const LISTENERS: LeafInfo = {
+  form: 'yaml',
+  expected: 'a list of listeners',
+  example: '[ { name: out, direction: outbound, port: 8080 } ]',
+}
+
+export const BOOTSTRAP_FIELDS: readonly BootstrapField[] = fieldsOf(bootstrapSchema.entries, [], 'HEDDLE')
+
+/** The fields of one element of `listeners`. */
+export const LISTENER_FIELDS: readonly BootstrapField[] = fieldsOf(listenerSchema.entries, [], '')
+
+/** Sections that hold further fields: `admin`, `limits`… */
+export const SECTIONS: readonly string[] = Object.entries(bootstrapSchema.entries).flatMap(([key, schema]) =>
+  'entries' in schema ? [key] : [],
+)
+
+function fieldsOf(entries: object, path: readonly string[], prefix: string): BootstrapField[] {
+  return Object.entries(entries).flatMap(([key, schema]) => {
+    const here = [...path, key]
+    const environment = prefix === '' ? snake(key) : `${prefix}_${snake(key)}`
+    if ('entries' in schema) return fieldsOf(schema.entries, here, environment)
+    const inner = 'wrapped' in schema ? schema.wrapped : schema
+    const info = inner.type === 'array' ? LISTENERS : (v.getMetadata(inner) as unknown as LeafInfo)
+    return [{ path: here, environment, defaultValue: schema.default, info }]
+  })
+}
+
+/** `maxHeaderBytes` → `MAX_HEADER_BYTES`. */
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, '_$&').toUpperCase()
+}

@@ -1,0 +1,107 @@
+// One value of heddle.yaml: how it is read, and what the message says when it cannot be. The schema is made of these.
+import { isIP } from 'node:net'
+import * as v from 'valibot'
+import { parseByteSize } from '../base/byte-size.ts'
+import { parseDuration } from '../base/duration.ts'
+
+/** How the text of an environment variable or a flag becomes a value of this leaf. */
+export type TextForm = 'text' | 'number' | 'nullable-path' | 'paths' | 'pairs' | 'yaml'
+
+export interface LeafInfo {
+  readonly form: TextForm
+  /** `a duration`. */
+  readonly expected: string
+  /** YAML, as it would stand behind the colon. */
+  readonly example: string
+}
+
+/** `undefined` from `read` means: not such a value. */
+function leaf<T>(form: TextForm, expected: string, example: string, read: (value: unknown) => T | undefined) {
+  return v.pipe(
+    v.unknown(),
+    v.metadata({ form, expected, example }),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      const result = read(dataset.value)
+      if (result !== undefined) return result
+      addIssue({ message: `expected ${expected}, such as \`${example}\`; found ${found(dataset.value)}` })
+      return NEVER
+    }),
+  )
+}
+
+/** What stands there, in an operator's words. */
+export function found(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'a mapping'
+  if (typeof value !== 'string') return `the ${typeof value} ${String(value)}`
+  // YAML 1.2, which this is, knows only true and false; people remember 1.1.
+  const hint = /^(yes|no|on|off)$/i.test(value) ? ' (a text in YAML 1.2; write true or false)' : ''
+  return `the text ${JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)}${hint}`
+}
+
+export const text = (expected: string, example: string, pattern: RegExp = /^/) =>
+  leaf('text', expected, example, (x) => (typeof x === 'string' && pattern.test(x) ? x : undefined))
+
+export const choice = <const T extends string>(...options: readonly T[]) =>
+  leaf('text', `one of ${options.map((o) => `\`${o}\``).join(', ')}`, options[0]!, (x) => options.find((o) => o === x))
+
+export const whole = (minimum: number, maximum: number, expected: string, example: string) =>
+  leaf('number', `${expected} (${minimum} to ${maximum})`, example, (x) =>
+    typeof x === 'number' && Number.isInteger(x) && x >= minimum && x <= maximum ? x : undefined,
+  )
+
+export const port = () => whole(0, 65_535, 'a port', '8080')
+
+/** A number that counts something; 0 switches the limit off. */
+export const count = (example: string) => whole(0, 2_147_483_647, 'a whole number, 0 for no limit', example)
+
+export const address = (example: string) =>
+  leaf('text', 'an IP address', example, (x) => (typeof x === 'string' && isIP(x) !== 0 ? x : undefined))
+
+/** Milliseconds, whole. A day is the longest: beyond 24.8 days Node's timers overflow and fire at once. */
+export const duration = (minimumMs: number, example: string) =>
+  leaf('text', `a duration${minimumMs > 0 ? ` of at least ${minimumMs}ms` : ''} up to 24h`, example, (x) => {
+    const ms = x === 0 ? 0 : typeof x === 'string' ? parseDuration(x) : null
+    return ms === null || ms < minimumMs || ms > 86_400_000 || !Number.isInteger(ms) ? undefined : ms
+  })
+
+export const bytes = (example: string) =>
+  leaf('text', 'a size in bytes, 0 for no limit', example, (x) => {
+    const size = typeof x === 'string' ? parseByteSize(x) : typeof x === 'number' ? x : null
+    return size === null || !Number.isSafeInteger(size) || size < 0 ? undefined : size
+  })
+
+/** `host:port`; `[::1]:80` for IPv6. */
+export const hostAndPort = (expected: string, example: string, hostIsAddress: boolean) =>
+  leaf('text', expected, example, (x) => {
+    const parts = typeof x === 'string' ? splitHostPort(x) : null
+    if (parts === null || (hostIsAddress && isIP(parts.host) === 0)) return undefined
+    return x as string
+  })
+
+/** null unless the text is `host:port` with a port of 1 to 65535. */
+export function splitHostPort(value: string): { host: string; port: number } | null {
+  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(value)
+  const portNumber = parts === null ? 0 : Number(parts[3])
+  if (parts === null || portNumber < 1 || portNumber > 65_535) return null
+  return { host: parts[1] ?? parts[2]!, port: portNumber }
+}
+
+export const nullablePath = (example: string) =>
+  leaf('nullable-path', 'a path or null', example, (x) => (x === null || (typeof x === 'string' && x !== '') ? x : undefined))
+
+export const paths = (example: string) =>
+  leaf('paths', 'a list of paths', example, (x) =>
+    Array.isArray(x) && x.every((e) => typeof e === 'string' && e !== '') ? (x as readonly string[]) : undefined,
+  )
+
+/** A mapping from text to text. Numbers and booleans are refused: as in Kubernetes, `version: 1` must be quoted. */
+export const labels = (example: string) =>
+  leaf('pairs', 'a mapping of texts (quote numbers and booleans)', example, (x) => {
+    if (typeof x !== 'object' || x === null || Array.isArray(x)) return undefined
+    const entries = Object.entries(x)
+    return entries.every(([, value]) => typeof value === 'string')
+      ? (Object.fromEntries(entries) as Record<string, string>)
+      : undefined
+  })

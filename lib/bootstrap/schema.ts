@@ -1,0 +1,72 @@
+// What heddle.yaml may say, with every default. `config/reference.yaml` says the same with explanations; a test compares them.
+import * as v from 'valibot'
+import { address, bytes, choice, count, duration, hostAndPort, labels, nullablePath, paths, port, text, whole } from './leaf.ts'
+
+const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
+
+const listener = v.strictObject({
+  name: text('a name of letters, digits, `.`, `_` and `-`', 'out', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
+  direction: choice('outbound', 'inbound'),
+  protocol: v.optional(choice('http', 'tcp'), 'http'),
+  address: v.optional(address('127.0.0.1'), '127.0.0.1'),
+  port: port(),
+  destination: v.optional(hostAndPort('`host:port` of a service', '"db.default.svc.cluster.local:5432"', false)),
+  forwardTo: v.optional(hostAndPort('`address:port` of the application', '"127.0.0.1:9000"', true)),
+  destinationPort: v.optional(port(), 0),
+})
+
+export const bootstrapSchema = v.strictObject({
+  role: v.optional(choice('sidecar', 'node', 'waypoint', 'gateway'), 'sidecar'),
+  workload: v.strictObject({
+    namespace: v.optional(text('a Kubernetes namespace', 'default', DNS_LABEL), 'default'),
+    serviceAccount: v.optional(text('the name of a service account', 'web', /./), 'default'),
+    name: v.optional(text('a name', 'web', /./)),
+    labels: v.optional(labels('{ app: web }'), {}),
+    address: v.optional(address('10.0.0.7'), '127.0.0.1'),
+    locality: v.optional(text('`region/zone/subzone`', 'region1/zone1', /^[^/\s]*(\/[^/\s]*){0,2}$/), ''),
+  }),
+  concurrency: v.optional(whole(1, 256, 'a number of worker threads', '2'), 2),
+  admin: v.strictObject({
+    address: v.optional(address('127.0.0.1'), '127.0.0.1'),
+    port: v.optional(port(), 15_000),
+  }),
+  health: v.strictObject({
+    address: v.optional(address('127.0.0.1'), '127.0.0.1'),
+    port: v.optional(port(), 15_021),
+  }),
+  accessLog: v.strictObject({
+    path: v.optional(nullablePath('/dev/stdout'), '/dev/stdout'),
+    format: v.optional(choice('text', 'json'), 'text'),
+  }),
+  logLevel: v.optional(choice('info', 'debug', 'warning', 'error'), 'info'),
+  resources: v.optional(paths('[ ./mesh ]'), []),
+  listeners: v.optional(v.array(listener), []),
+  drain: v.strictObject({
+    deadline: v.optional(duration(0, '5s'), '5s'),
+  }),
+  limits: v.strictObject({
+    maxHeaderBytes: v.optional(bytes('60KiB'), '60KiB'),
+    maxHeaders: v.optional(count('100'), 100),
+    bufferBytes: v.optional(bytes('1MiB'), '1MiB'),
+    maxConnections: v.optional(count('10000'), 10_000),
+    maxRequestsPerConnection: v.optional(count('100000'), 100_000),
+    headerTimeout: v.optional(duration(0, '60s'), '60s'),
+    connectionIdleTimeout: v.optional(duration(0, '1h'), '1h'),
+    streamIdleTimeout: v.optional(duration(0, '5m'), '0s'),
+    maxSeries: v.optional(count('10000'), 10_000),
+  }),
+  mesh: v.strictObject({
+    rootNamespace: v.optional(text('a Kubernetes namespace', 'istio-system', DNS_LABEL), 'istio-system'),
+    domain: v.optional(text('a DNS domain', 'cluster.local', /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/), 'cluster.local'),
+    outboundTrafficPolicy: v.optional(choice('ALLOW_ANY', 'REGISTRY_ONLY'), 'ALLOW_ANY'),
+    dnsRefresh: v.optional(duration(1000, '60s'), '60s'),
+  }),
+  mirror: v.strictObject({
+    hostSuffix: v.optional(text('a suffix of a host name, or an empty text', '-shadow', /^[-.A-Za-z0-9]*$/), '-shadow'),
+  }),
+})
+
+export type BootstrapDocument = v.InferOutput<typeof bootstrapSchema>
+export type ListenerDocument = v.InferOutput<typeof listener>
+
+export { listener as listenerSchema }

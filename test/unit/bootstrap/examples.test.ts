@@ -1,0 +1,42 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { parse } from 'yaml'
+import { BOOTSTRAP_FIELDS, LISTENER_FIELDS } from '../../../lib/bootstrap/fields.ts'
+import { loadBootstrap } from '../../../lib/bootstrap/load.ts'
+import { problemText } from '../../../lib/bootstrap/problem.ts'
+
+// The compiled test is in build/test/unit/bootstrap or elsewhere; examples are found from the working directory.
+const CONFIG = join(process.cwd(), 'config')
+
+t.test('reference.yaml is the defaults', async (t) => {
+  const reference = loadBootstrap(join(CONFIG, 'reference.yaml'))
+  const defaults = loadBootstrap(null)
+  t.ok(reference.ok && defaults.ok)
+  if (reference.ok && defaults.ok) t.same({ ...reference.config, file: '' }, defaults.config)
+})
+
+t.test('reference.yaml says each field', async (t) => {
+  const source = readFileSync(join(CONFIG, 'reference.yaml'), 'utf8')
+  const written = parse(source)
+  for (const { path, defaultValue } of BOOTSTRAP_FIELDS) {
+    // A field whose default is its absence stands in a comment.
+    if (defaultValue === undefined) t.match(source, new RegExp(`^ +# ${path.at(-1)}: `, 'm'), path.join('.'))
+    else
+      t.same(
+        path.reduce((at, step) => at[step], written),
+        defaultValue,
+        path.join('.'),
+      )
+  }
+  for (const { path } of LISTENER_FIELDS) t.match(source, new RegExp(`^# +(- )?${path[0]}: `, 'm'), `listeners[].${path[0]}`)
+})
+
+t.test('each example is valid', async (t) => {
+  const files = readdirSync(CONFIG).filter((name) => name.endsWith('.yaml'))
+  t.ok(files.length >= 5, 'there are examples')
+  for (const name of [...files, 'demo/heddle.yaml']) {
+    const result = loadBootstrap(join(CONFIG, name))
+    t.same(result.ok ? [] : result.errors.map(problemText), [], name)
+  }
+})

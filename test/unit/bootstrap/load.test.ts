@@ -1,0 +1,391 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import t from 'tap'
+import { loadBootstrap, parseBootstrap } from '../../../lib/bootstrap/load.ts'
+import { problemText } from '../../../lib/bootstrap/problem.ts'
+import type { BootstrapConfig } from '../../../lib/state/bootstrap-config.ts'
+
+const DEFAULTS: BootstrapConfig = {
+  role: 'sidecar',
+  workload: { namespace: 'default', serviceAccount: 'default', name: 'unknown', labels: {}, address: '127.0.0.1', locality: '' },
+  concurrency: 2,
+  admin: { address: '127.0.0.1', port: 15000 },
+  health: { address: '127.0.0.1', port: 15021 },
+  accessLog: { path: '/dev/stdout', format: 'text' },
+  logLevel: 'info',
+  resources: [],
+  listeners: [],
+  drain: { deadlineMs: 5000 },
+  limits: {
+    maxHeaderBytes: 61440,
+    maxHeaders: 100,
+    bufferBytes: 1048576,
+    maxConnections: 10000,
+    maxRequestsPerConnection: 100000,
+    headerTimeoutMs: 60000,
+    connectionIdleTimeoutMs: 3600000,
+    streamIdleTimeoutMs: 0,
+    maxSeries: 10000,
+  },
+  mesh: { rootNamespace: 'istio-system', domain: 'cluster.local', outboundTrafficPolicy: 'ALLOW_ANY', dnsRefreshMs: 60000 },
+  mirror: { hostSuffix: '-shadow' },
+  file: '',
+}
+
+/** The configuration, or a failure that shows the errors. */
+function loaded(source: string, env = {}, flags = {}, file = 'heddle.yaml'): BootstrapConfig {
+  const result = parseBootstrap(source, file, env, flags)
+  if (!result.ok) throw new Error(result.errors.map(problemText).join('\n'))
+  return result.config
+}
+
+t.test('without anything the documented defaults hold', async (t) => {
+  const result = loadBootstrap(null)
+  t.same(result, { ok: true, config: DEFAULTS, warnings: [] })
+})
+
+t.test('the shape of the documentation', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-bootstrap-'))
+  const file = join(folder, 'heddle.yaml')
+  writeFileSync(
+    file,
+    `role: sidecar
+workload: { namespace: shop, serviceAccount: web, labels: { app: web }, address: 10.0.0.7, locality: region1/zone1 }
+concurrency: 3
+admin: { address: 127.0.0.1, port: 15010 }
+health: { address: "::1", port: 0 }
+accessLog: { path: logs/access.log, format: json }
+resources: [ . ]
+listeners:
+  - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: 8080 }
+  - { name: db,  direction: outbound, protocol: tcp,  address: 127.0.0.1, port: 5432, destination: "db.default.svc.cluster.local:5432" }
+  - { name: in,  direction: inbound,  protocol: http, address: 127.0.0.1, port: 8081, forwardTo: "127.0.0.1:9000" }
+drain: { deadline: 1m30s }
+limits:
+  # all as they are
+`,
+  )
+  const result = loadBootstrap(file)
+  t.ok(result.ok)
+  if (!result.ok) return
+  const listener = { protocol: 'http', address: '127.0.0.1', destination: '', forwardTo: '', destinationPort: 0 }
+  const origin = (name: string, line: number) => ({ kind: 'bootstrap', namespace: 'shop', name, file, line, column: 5 })
+  t.same(result.config, {
+    ...DEFAULTS,
+    workload: {
+      namespace: 'shop',
+      serviceAccount: 'web',
+      name: 'web',
+      labels: { app: 'web' },
+      address: '10.0.0.7',
+      locality: 'region1/zone1',
+    },
+    concurrency: 3,
+    admin: { address: '127.0.0.1', port: 15010 },
+    health: { address: '::1', port: 0 },
+    accessLog: { path: join(folder, 'logs/access.log'), format: 'json' },
+    resources: [folder],
+    listeners: [
+      { ...listener, name: 'out', direction: 'outbound', port: 8080, origin: origin('out', 9) },
+      {
+        ...listener,
+        name: 'db',
+        direction: 'outbound',
+        protocol: 'tcp',
+        port: 5432,
+        destination: 'db.default.svc.cluster.local:5432',
+        origin: origin('db', 10),
+      },
+      { ...listener, name: 'in', direction: 'inbound', port: 8081, forwardTo: '127.0.0.1:9000', origin: origin('in', 11) },
+    ],
+    drain: { deadlineMs: 90000 },
+    file,
+  })
+})
+
+t.test('what is wrong is said with its place', async (t) => {
+  const out = '{ name: out, direction: outbound, port: 8080 }'
+  const cases: [title: string, source: string, errors: string[]][] = [
+    ['misspelt field', 'listners: []', ['1:1: unknown field `listners`; did you mean `listeners`?']],
+    [
+      'two misspelt fields, both told',
+      'rolle: sidecar\nadmin: { prot: 1 }',
+      ['1:1: unknown field `rolle`; did you mean `role`?', '2:10: `admin`: unknown field `prot`; did you mean `port`?'],
+    ],
+    [
+      'a field like nothing known',
+      'admin: { xyzzy: 1 }',
+      ['1:10: `admin`: unknown field `xyzzy`; expected one of `address`, `port`'],
+    ],
+    [
+      'misspelt in a listener',
+      'listeners:\n  - { name: out, direction: outbound, prot: 1, port: 8080 }',
+      ['2:39: `listeners[0]`: unknown field `prot`; did you mean `port`?'],
+    ],
+    [
+      'wrong type',
+      'concurrency: two',
+      ['1:14: `concurrency`: expected a number of worker threads (1 to 256), such as `2`; found the text "two"'],
+    ],
+    [
+      'zero workers',
+      'concurrency: 0',
+      ['1:14: `concurrency`: expected a number of worker threads (1 to 256), such as `2`; found the number 0'],
+    ],
+    [
+      'port out of range',
+      'admin:\n  port: 70000',
+      ['2:9: `admin.port`: expected a port (0 to 65535), such as `8080`; found the number 70000'],
+    ],
+    [
+      'port as text',
+      'admin:\n  port: "80"',
+      ['2:9: `admin.port`: expected a port (0 to 65535), such as `8080`; found the text "80"'],
+    ],
+    ['value left out', 'admin:\n  port:', ['2:8: `admin.port`: expected a port (0 to 65535), such as `8080`; found nothing']],
+    [
+      'duration without unit',
+      'drain: { deadline: 5 }',
+      ['1:20: `drain.deadline`: expected a duration up to 24h, such as `5s`; found the number 5'],
+    ],
+    [
+      'negative duration',
+      'drain: { deadline: -5s }',
+      ['1:20: `drain.deadline`: expected a duration up to 24h, such as `5s`; found the text "-5s"'],
+    ],
+    [
+      'duration too short',
+      'mesh: { dnsRefresh: 10ms }',
+      ['1:21: `mesh.dnsRefresh`: expected a duration of at least 1000ms up to 24h, such as `60s`; found the text "10ms"'],
+    ],
+    [
+      'size',
+      'limits: { bufferBytes: 1XB }',
+      ['1:24: `limits.bufferBytes`: expected a size in bytes, 0 for no limit, such as `1MiB`; found the text "1XB"'],
+    ],
+    [
+      'choice',
+      'role: proxy',
+      ['1:7: `role`: expected one of `sidecar`, `node`, `waypoint`, `gateway`, such as `sidecar`; found the text "proxy"'],
+    ],
+    [
+      'section of the wrong shape',
+      'limits: 5',
+      ['1:9: `limits`: expected a mapping such as `{ maxHeaders: 100 }`; found the number 5'],
+    ],
+    ['section as a list', 'drain: [ 5s ]', ['1:8: `drain`: expected a mapping such as `{ deadline: 5s }`; found a list']],
+    [
+      'listeners not a list',
+      `listeners: ${out}`,
+      ['1:12: `listeners`: expected a list such as `[ { name: out, direction: outbound, port: 8080 } ]`; found a mapping'],
+    ],
+    [
+      'listener not a mapping',
+      'listeners: [ out ]',
+      ['1:14: `listeners[0]`: expected a mapping such as `{ name: out, direction: outbound, port: 8080 }`; found the text "out"'],
+    ],
+    [
+      'labels that are not texts',
+      'workload: { labels: { version: 1 } }',
+      [
+        '1:21: `workload.labels`: expected a mapping of texts (quote numbers and booleans), such as `{ app: web }`; found a mapping',
+      ],
+    ],
+    [
+      'fields that a listener must have',
+      'listeners:\n  - address: 127.0.0.1',
+      [
+        '2:5: `listeners[0]`: missing field `name`: expected a name of letters, digits, `.`, `_` and `-`, such as `name: out`',
+        '2:5: `listeners[0]`: missing field `direction`: expected one of `outbound`, `inbound`, such as `direction: outbound`',
+        '2:5: `listeners[0]`: missing field `port`: expected a port (0 to 65535), such as `port: 8080`',
+      ],
+    ],
+    [
+      'a name that is not an address',
+      'admin: { address: localhost }',
+      ['1:19: `admin.address`: expected an IP address, such as `127.0.0.1`; found the text "localhost"'],
+    ],
+    [
+      'inbound without the application',
+      'listeners: [ { name: in, direction: inbound, port: 1 } ]',
+      [
+        '1:14: `listeners[0]`: an inbound listener needs `forwardTo`, the address of the application, such as `forwardTo: "127.0.0.1:9000"`',
+      ],
+    ],
+    [
+      'tcp without a destination',
+      'listeners: [ { name: db, direction: outbound, protocol: tcp, port: 1 } ]',
+      [
+        '1:14: `listeners[0]`: an outbound tcp listener needs `destination`, such as `destination: "db.default.svc.cluster.local:5432"`',
+      ],
+    ],
+    [
+      'destination without a port',
+      'listeners: [ { name: db, direction: outbound, protocol: tcp, port: 1, destination: db } ]',
+      [
+        '1:84: `listeners[0].destination`: expected `host:port` of a service, such as `"db.default.svc.cluster.local:5432"`; found the text "db"',
+      ],
+    ],
+    [
+      'forwardTo where nothing is forwarded',
+      'listeners: [ { name: o, direction: outbound, port: 1, forwardTo: "127.0.0.1:1" } ]',
+      ['1:55: `listeners[0]`: `forwardTo` belongs to inbound listeners'],
+    ],
+    [
+      'one name twice',
+      `listeners:\n  - ${out}\n  - { name: out, direction: outbound, port: 8082 }`,
+      ['3:13: `listeners[1].name`: `out` is already the name of listeners[0]'],
+    ],
+    [
+      'one port twice',
+      `listeners:\n  - ${out}\n  - { name: b, direction: outbound, address: 0.0.0.0, port: 8080 }`,
+      ['3:61: `listeners[1].port`: 0.0.0.0:8080 is already taken by listener `out`'],
+    ],
+    [
+      'the port of the admin server',
+      'listeners:\n  - { name: b, direction: outbound, port: 15000 }',
+      ['2:43: `listeners[0].port`: 127.0.0.1:15000 is already taken by `admin`'],
+    ],
+    [
+      'no such resources',
+      'resources: [ /nonexistent/heddle ]',
+      ['1:14: `resources[0]`: no such file or folder: /nonexistent/heddle'],
+    ],
+    [
+      'all at once, in order',
+      'concurrency: x\nhealth: { port: -1 }\nlistners: []',
+      [
+        '1:14: `concurrency`: expected a number of worker threads (1 to 256), such as `2`; found the text "x"',
+        '2:17: `health.port`: expected a port (0 to 65535), such as `8080`; found the number -1',
+        '3:1: unknown field `listners`; did you mean `listeners`?',
+      ],
+    ],
+    [
+      'names of Object.prototype are no fields',
+      'constructor: 1\n__proto__: 2',
+      [
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `mirror`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `mirror`',
+      ],
+    ],
+    ['not a mapping', '- 1', ['1:1: expected a mapping with fields such as `role`, `resources` and `listeners`']],
+  ]
+  for (const [title, source, errors] of cases) {
+    const result = parseBootstrap(source, 'h.yaml')
+    t.same(
+      result.ok ? 'accepted' : result.errors.map(problemText),
+      errors.map((e) => `h.yaml:${e}`),
+      title,
+    )
+  }
+})
+
+t.test('what YAML refuses is said with its place', async (t) => {
+  const cases: [source: string, line: number, column: number, message: RegExp][] = [
+    ['role: sidecar\nrole: node', 2, 1, /unique/],
+    ['admin: { port: 1', 1, 17, /not valid YAML/],
+    ['admin: *nobody', 1, 8, /alias/],
+  ]
+  for (const [source, line, column, message] of cases) {
+    const result = parseBootstrap(source, 'h.yaml')
+    t.notOk(result.ok, source)
+    if (!result.ok) t.match(result.errors[0], { file: 'h.yaml', line, column, message }, source)
+  }
+})
+
+t.test('a file that cannot be read', async (t) => {
+  const missing = loadBootstrap('/nonexistent/heddle.yaml')
+  t.same(missing.ok ? [] : missing.errors.map(problemText), ['/nonexistent/heddle.yaml: no such file'])
+  const folder = loadBootstrap(tmpdir())
+  t.same(folder.ok ? [] : folder.errors.map(problemText), [`${tmpdir()}: is a folder; expected a YAML file`])
+})
+
+t.test('the environment overrides the file, a flag overrides both', async (t) => {
+  const file = 'admin: { port: 1 }\nlisteners: [ { name: out-1, direction: outbound, port: 8080 } ]'
+  type Case = [
+    title: string,
+    env: Record<string, string>,
+    flags: Record<string, string | string[]>,
+    pick: (c: BootstrapConfig) => unknown,
+    expected: unknown,
+  ]
+  const cases: Case[] = [
+    ['number', { HEDDLE_ADMIN_PORT: '2' }, {}, (c) => c.admin.port, 2],
+    ['flag over environment', { HEDDLE_ADMIN_PORT: '2' }, { 'admin-port': '3' }, (c) => c.admin.port, 3],
+    ['section not in the file', { HEDDLE_LIMITS_MAX_HEADERS: '7' }, {}, (c) => c.limits.maxHeaders, 7],
+    ['size', { HEDDLE_LIMITS_BUFFER_BYTES: '2MiB' }, {}, (c) => c.limits.bufferBytes, 2097152],
+    ['plain size', { HEDDLE_LIMITS_MAX_HEADER_BYTES: '8192' }, {}, (c) => c.limits.maxHeaderBytes, 8192],
+    ['duration', { HEDDLE_DRAIN_DEADLINE: '250ms' }, {}, (c) => c.drain.deadlineMs, 250],
+    ['zero duration', { HEDDLE_DRAIN_DEADLINE: '0' }, {}, (c) => c.drain.deadlineMs, 0],
+    ['labels', { HEDDLE_WORKLOAD_LABELS: 'app=web,version=v1' }, {}, (c) => c.workload.labels, { app: 'web', version: 'v1' }],
+    ['name from labels', { HEDDLE_WORKLOAD_LABELS: 'app=web' }, {}, (c) => c.workload.name, 'web'],
+    ['no access log', { HEDDLE_ACCESS_LOG_PATH: 'null' }, {}, (c) => c.accessLog.path, null],
+    ['path from the working directory', { HEDDLE_ACCESS_LOG_PATH: 'a.log' }, {}, (c) => c.accessLog.path, resolve('a.log')],
+    ['list', { HEDDLE_RESOURCES: '/tmp, /dev' }, {}, (c) => c.resources, ['/tmp', '/dev']],
+    ['repeated flag', {}, { resources: ['/tmp', '.'] }, (c) => c.resources, ['/tmp', resolve('.')]],
+    ['empty means unset', { HEDDLE_ADMIN_PORT: '' }, {}, (c) => c.admin.port, 1],
+    ['empty text is a value', { HEDDLE_MIRROR_HOST_SUFFIX: '' }, {}, (c) => c.mirror.hostSuffix, ''],
+    ['field of a listener', { HEDDLE_LISTENERS_OUT_1_PORT: '9' }, {}, (c) => c.listeners[0]?.port, 9],
+    [
+      'all listeners',
+      { HEDDLE_LISTENERS: '[{name: x, direction: outbound, port: 5}]' },
+      {},
+      (c) => c.listeners.map((l) => [l.name, l.port]),
+      [['x', 5]],
+    ],
+    ['log level', {}, { 'log-level': 'debug' }, (c) => c.logLevel, 'debug'],
+  ]
+  for (const [title, env, flags, pick, expected] of cases) t.same(pick(loaded(file, env, flags)), expected, title)
+})
+
+t.test('a wrong override is named by its variable or flag', async (t) => {
+  const cases: [env: Record<string, string>, flags: Record<string, string>, error: string][] = [
+    [
+      { HEDDLE_ADMIN_PORT: 'x' },
+      {},
+      'environment HEDDLE_ADMIN_PORT: `admin.port`: expected a port (0 to 65535), such as `8080`; found the text "x"',
+    ],
+    [
+      {},
+      { concurrency: '0' },
+      'flag --concurrency: `concurrency`: expected a number of worker threads (1 to 256), such as `2`; found the number 0',
+    ],
+    [
+      { HEDDLE_WORKLOAD_LABELS: 'app' },
+      {},
+      'environment HEDDLE_WORKLOAD_LABELS: `workload.labels`: expected a mapping of texts (quote numbers and booleans), such as `{ app: web }`; found the text "app"',
+    ],
+    [
+      { HEDDLE_LISTENERS: '[{name: x, direction: up, port: 5}]' },
+      {},
+      'environment HEDDLE_LISTENERS: `listeners[0].direction`: expected one of `outbound`, `inbound`, such as `outbound`; found the text "up"',
+    ],
+  ]
+  for (const [env, flags, error] of cases) {
+    const result = parseBootstrap('', 'h.yaml', env, flags)
+    t.same(result.ok ? 'accepted' : result.errors.map(problemText), [error])
+  }
+})
+
+t.test('warnings', async (t) => {
+  const cases: [source: string, env: Record<string, string>, warning: string][] = [
+    [
+      '',
+      { HEDDLE_ADMIN_PROT: '1' },
+      'environment HEDDLE_ADMIN_PROT: no field has this variable; did you mean HEDDLE_ADMIN_PORT?',
+    ],
+    [
+      'role: gateway',
+      {},
+      'h.yaml:1:7: role `gateway` serves its explicit listeners only, as a sidecar does; nothing is intercepted',
+    ],
+    [
+      'admin: { address: 0.0.0.0 }',
+      {},
+      'h.yaml:1:19: the admin server on 0.0.0.0 has no authentication; 127.0.0.1 keeps it to this machine',
+    ],
+  ]
+  for (const [source, env, warning] of cases) t.same(parseBootstrap(source, 'h.yaml', env).warnings.map(problemText), [warning])
+  t.same(parseBootstrap('', 'h.yaml', { PATH: '/bin', HEDDLE_CONFIG: 'x' }).warnings, [], 'other variables are nobody’s business')
+})
