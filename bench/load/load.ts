@@ -1,0 +1,43 @@
+// What a load generator is to the harness.
+
+export interface LoadJob {
+  readonly port: number
+  readonly path: string
+  readonly connections: number
+  readonly warmUpS: number
+  readonly durationS: number
+  /** Requests a second; 0: closed loop. */
+  readonly ratePerSecond: number
+  /** The core of the generator; null: any. */
+  readonly core: number | null
+}
+
+/** The moments between which the proxy's CPU time counts; the warm-up lies before `open`. */
+export interface Window {
+  open(): void
+  close(): void
+}
+
+export interface LoadResult {
+  /** Answers received in the measured window. */
+  readonly requests: number
+  readonly seconds: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly p999Ms: number
+  /** Connection errors, time-outs, and answers cut short. */
+  readonly errors: number
+  /** Answers with a status outside 200-299. */
+  readonly non2xx: number
+  /** Open loop only: 99th percentile of how late requests were sent, the generator's own share of the latency. */
+  readonly sendLagP99Ms: number | null
+}
+
+export interface Load {
+  readonly id: string
+  readonly version: string
+  run(job: LoadJob, window: Window): Promise<LoadResult>
+}
+
+/** Milliseconds beyond its own length that a generator may take before it is stopped. */
+export const GRACE_MS = 15_000

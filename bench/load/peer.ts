@@ -1,0 +1,28 @@
+// What a proxy under test is to the harness.
+import type { Child } from './child.ts'
+
+/** What a peer needs to know to write its configuration. */
+export interface PeerSite {
+  /** An empty folder of its own, removed at the end. */
+  readonly folder: string
+  /** The port of 127.0.0.1 to listen on. */
+  readonly port: number
+  readonly upstreamPort: number
+  /** Further free ports, for what a peer must listen on besides. */
+  readonly sparePorts: readonly number[]
+  /** The core to run on; null: any. */
+  readonly core: number | null
+}
+
+export interface Peer {
+  /** As named by `--only` and in tables. */
+  readonly id: string
+  /** How it is configured, in a few words, for the legend. */
+  readonly setup: string
+  /** null when the program is not there. */
+  readonly version: string | null
+  /** How to get it; printed when it is missing. */
+  readonly install: string
+  /** Writes the configuration and starts the process. */
+  start(site: PeerSite): Child
+}
