@@ -29,7 +29,7 @@ export interface LoadResult {
   readonly errors: number
   /** Answers with a status outside 200-299. */
   readonly non2xx: number
-  /** Open loop only: 99th percentile of how late requests were sent, the generator's own share of the latency. */
+  /** Open loop only: 99th percentile of how late the generator was to notice that a request was due, its own share of the latency. */
   readonly sendLagP99Ms: number | null
 }
 

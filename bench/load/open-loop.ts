@@ -18,7 +18,7 @@ export interface OpenLoopReport {
   readonly non2xx: number
   /** Milliseconds from due to the last byte of the answer; ascending. */
   readonly latenciesMs: Float64Array
-  /** Milliseconds from due to sent; ascending. */
+  /** Milliseconds from due to noticed by `tick`, which is the generator's own fault; ascending. */
   readonly sendLagsMs: Float64Array
 }
 
@@ -69,6 +69,7 @@ export class OpenLoop {
     const intervalMs = 1000 / this.#options.ratePerSecond
     for (; this.#nextDueMs <= now; this.#nextDueMs += intervalMs) {
       this.#outstanding++
+      this.#lags.push(now - this.#nextDueMs)
       const lane = this.#free.shift() // the one unused longest, so that all connections stay in use
       if (lane === undefined) this.#waiting.push(this.#nextDueMs)
       else this.#send(lane, this.#nextDueMs)
@@ -111,7 +112,6 @@ export class OpenLoop {
   #send(lane: Lane, dueMs: number): void {
     lane.dueMs = dueMs
     lane.socket.write(this.#request)
-    this.#lags.push(performance.now() - dueMs)
   }
 
   #release(lane: Lane): void {
