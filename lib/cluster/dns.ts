@@ -1,0 +1,155 @@
+// Keeps the endpoints of DNS clusters fresh. Runs on the main thread: each name is looked up once, however many clusters use
+// it, again when its TTL is over, and the workers are told only what changed.
+import { isIP } from 'node:net'
+import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+import type { DnsAnswer, DnsSource } from './dns-source.ts'
+
+/** Answers with a TTL of 0 would be asked for without end. */
+const MIN_REFRESH_MS = 1000
+const MAX_REFRESH_MS = 86_400_000
+
+export interface DnsRefresherOptions {
+  readonly source: DnsSource
+  /** mesh.dnsRefreshMs: for answers without a TTL, and the longest pause after failures. */
+  readonly refreshMs: number
+  /** The endpoints of a cluster of the last `update` changed. */
+  readonly onEndpoints: (cluster: string, endpoints: readonly Endpoint[]) => void
+  /** Only when a name begins to fail, and when it works again. */
+  readonly log: { info(message: string): void; warning(message: string): void }
+  /** Calls back once; returns how to cancel. Default: an unref'd setTimeout. */
+  readonly schedule?: (callback: () => void, delayMs: number) => () => void
+}
+
+interface Name {
+  readonly host: string
+  /** What the name resolved to last; null: never yet. A failure does not change it. */
+  addresses: readonly string[] | null
+  /** Consecutive. */
+  failures: number
+  /** The first look-up, whatever became of it. */
+  readonly tried: Promise<void>
+  cancel: () => void
+  dropped: boolean
+}
+
+export class DnsRefresher {
+  readonly #options: DnsRefresherOptions
+  readonly #schedule: (callback: () => void, delayMs: number) => () => void
+  #clusters: readonly Cluster[]
+  readonly #names: Map<string, Name>
+
+  constructor(options: DnsRefresherOptions) {
+    this.#options = options
+    this.#schedule = options.schedule ?? unrefTimeout
+    this.#clusters = []
+    this.#names = new Map()
+  }
+
+  /** The DNS clusters of a new snapshot: names that are new are looked up now, those that are gone are forgotten. */
+  update(clusters: readonly Cluster[]): void {
+    this.#clusters = clusters.filter((c) => c.type === 'DNS')
+    const wanted = new Set(this.#clusters.flatMap((c) => c.dnsNames.map((n) => n.host)).filter((host) => isIP(host) === 0))
+    for (const [host, name] of this.#names) {
+      if (wanted.has(host)) continue
+      drop(name)
+      this.#names.delete(host)
+    }
+    for (const host of wanted) if (!this.#names.has(host)) this.#begin(host)
+  }
+
+  /** The snapshot with what is known about its DNS clusters, so that a reload loses no address. */
+  inject(snapshot: Snapshot): Snapshot {
+    if (!snapshot.clusters.some((c) => c.type === 'DNS')) return snapshot
+    return {
+      ...snapshot,
+      clusters: snapshot.clusters.map((c) => (c.type === 'DNS' ? { ...c, endpoints: this.#endpoints(c) } : c)),
+    }
+  }
+
+  /** Until each name has been looked up once, successfully or not, but no longer than `limitMs`. */
+  async settled(limitMs: number): Promise<void> {
+    let cancel = () => {}
+    const limit = new Promise<void>((resolve) => {
+      cancel = this.#schedule(resolve, limitMs)
+    })
+    await Promise.race([limit, Promise.all([...this.#names.values()].map((n) => n.tried))])
+    cancel()
+  }
+
+  stop(): void {
+    for (const name of this.#names.values()) drop(name)
+    this.#names.clear()
+    this.#clusters = []
+  }
+
+  #begin(host: string): void {
+    let tried = () => {}
+    const first = new Promise<void>((resolve) => {
+      tried = resolve
+    })
+    const name: Name = { host, addresses: null, failures: 0, tried: first, cancel: () => {}, dropped: false }
+    this.#names.set(host, name)
+    this.#lookUp(name).then(tried, tried)
+  }
+
+  async #lookUp(name: Name): Promise<void> {
+    let delayMs: number
+    try {
+      const answer = await this.#options.source.resolve(name.host)
+      if (name.dropped) return
+      delayMs = Math.min(MAX_REFRESH_MS, Math.max(MIN_REFRESH_MS, answer.ttlMs ?? this.#options.refreshMs))
+      this.#resolved(name, answer)
+    } catch (error) {
+      if (name.dropped) return
+      this.#failed(name, error as NodeJS.ErrnoException)
+      delayMs = Math.min(Math.max(this.#options.refreshMs, MIN_REFRESH_MS), MIN_REFRESH_MS * 2 ** Math.min(name.failures - 1, 16))
+    }
+    name.cancel = this.#schedule(() => void this.#lookUp(name), delayMs)
+  }
+
+  #resolved(name: Name, answer: DnsAnswer): void {
+    if (name.failures > 0) this.#options.log.info(`DNS: ${name.host} resolves again`)
+    name.failures = 0
+    const before = name.addresses
+    name.addresses = answer.addresses
+    const sameSet = before !== null && sorted(before) === sorted(answer.addresses)
+    const sameFirst = before?.[0] === answer.addresses[0]
+    for (const cluster of this.#clusters) {
+      if (!cluster.dnsNames.some((n) => n.host === name.host)) continue
+      // Servers rotate their answers: only a cluster that uses the first address cares about the order.
+      if (cluster.firstAddressOnly ? sameFirst : sameSet) continue
+      this.#options.onEndpoints(cluster.name, this.#endpoints(cluster))
+    }
+  }
+
+  #failed(name: Name, error: NodeJS.ErrnoException): void {
+    name.failures++
+    if (name.failures > 1) return
+    const kept = name.addresses === null ? 'it has no address yet' : `keeping ${name.addresses.join(', ')}`
+    this.#options.log.warning(`DNS: ${name.host} cannot be resolved (${error.code ?? error.message}); ${kept}`)
+  }
+
+  #endpoints(cluster: Cluster): readonly Endpoint[] {
+    const all = cluster.dnsNames.flatMap(({ host, port, endpoint }) => {
+      const addresses = isIP(host) === 0 ? (this.#names.get(host)?.addresses ?? []) : [host]
+      return addresses.map((address): Endpoint => ({ ...endpoint, address, port }))
+    })
+    return cluster.firstAddressOnly ? all.slice(0, 1) : all
+  }
+}
+
+function drop(name: Name): void {
+  name.dropped = true
+  name.cancel()
+}
+
+function sorted(addresses: readonly string[]): string {
+  return [...addresses].sort().join()
+}
+
+function unrefTimeout(callback: () => void, delayMs: number): () => void {
+  const timer = setTimeout(callback, delayMs)
+  timer.unref()
+  return () => clearTimeout(timer)
+}

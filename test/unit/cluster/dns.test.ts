@@ -1,0 +1,245 @@
+import t from 'tap'
+import { DnsRefresher } from '../../../lib/cluster/dns.ts'
+import { type DnsAnswer, type DnsSystem, dnsSource } from '../../../lib/cluster/dns-source.ts'
+import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
+import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { Snapshot } from '../../../lib/state/snapshot.ts'
+
+const WORKLOAD = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
+const ENDPOINT: Endpoint = {
+  address: 'a.example',
+  port: 80,
+  weight: 1,
+  locality: { region: '', zone: '', subzone: '' },
+  workload: WORKLOAD,
+  origin: BUILT_IN,
+}
+
+function dnsCluster(name: string, hosts: readonly string[], more: Partial<Cluster> = {}): Cluster {
+  return {
+    name,
+    type: 'DNS',
+    dnsNames: hosts.map((host) => ({ host, port: 8000, endpoint: { ...ENDPOINT, address: host, weight: 7 } })),
+    firstAddressOnly: false,
+    endpoints: [],
+    loadBalancer: { kind: 'ROUND_ROBIN' },
+    limits: {
+      maxConnections: 0,
+      maxPendingRequests: 0,
+      maxRequests: 0,
+      maxRetries: 0,
+      maxRequestsPerConnection: 0,
+      connectTimeoutMs: 0,
+      httpIdleTimeoutMs: 0,
+      tcpIdleTimeoutMs: 0,
+      maxConnectionDurationMs: 0,
+      tcpKeepaliveSeconds: 0,
+    },
+    protocol: 'http1',
+    host: '',
+    serviceName: '',
+    serviceNamespace: '',
+    port: 80,
+    subset: '',
+    origin: BUILT_IN,
+    policyOrigin: BUILT_IN,
+    ...more,
+  }
+}
+
+const snapshotOf = (clusters: readonly Cluster[]): Snapshot => ({
+  version: 1,
+  listeners: [],
+  routeTables: [],
+  defaultPorts: [],
+  clusters,
+})
+
+/** A refresher whose answers, timers and log the test holds in its hands. */
+function harness() {
+  const answers = new Map<string, DnsAnswer | Error>()
+  const asked: string[] = []
+  const timers: { callback: () => void; delayMs: number }[] = []
+  const told: [cluster: string, addresses: string[]][] = []
+  const log: string[] = []
+  const refresher = new DnsRefresher({
+    source: {
+      async resolve(host) {
+        asked.push(host)
+        const answer = answers.get(host) ?? Object.assign(new Error('none'), { code: 'ENOTFOUND' })
+        if (answer instanceof Error) throw answer
+        return answer
+      },
+    },
+    refreshMs: 60_000,
+    onEndpoints: (cluster, endpoints) => told.push([cluster, endpoints.map((e) => e.address)]),
+    log: { info: (m) => log.push(m), warning: (m) => log.push(m) },
+    schedule: (callback, delayMs) => {
+      const timer = { callback, delayMs }
+      timers.push(timer)
+      return () => {
+        const index = timers.indexOf(timer)
+        if (index >= 0) timers.splice(index, 1)
+      }
+    },
+  })
+  const fire = async () => {
+    for (const timer of timers.splice(0)) timer.callback()
+    await new Promise(setImmediate)
+  }
+  return { refresher, answers, asked, timers, told, log, fire, delays: () => timers.map((x) => x.delayMs) }
+}
+
+t.test('a name is looked up once, also for several clusters, and again after its TTL', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 30_000 })
+  h.refresher.update([dnsCluster('one', ['a.example']), dnsCluster('two', ['a.example', '192.0.2.1'])])
+  await h.refresher.settled(1000)
+  t.same(h.asked, ['a.example'], 'an address needs no look-up')
+  t.same(h.told, [
+    ['one', ['10.0.0.1', '10.0.0.2']],
+    ['two', ['10.0.0.1', '10.0.0.2', '192.0.2.1']],
+  ])
+  t.same(h.delays(), [30_000])
+  h.answers.set('a.example', { addresses: ['10.0.0.2', '10.0.0.1'], ttlMs: 30_000 })
+  await h.fire()
+  t.same(h.told.length, 2, 'a rotated answer is no change')
+  h.answers.set('a.example', { addresses: ['10.0.0.3'], ttlMs: 30_000 })
+  await h.fire()
+  t.same(h.told.slice(2), [
+    ['one', ['10.0.0.3']],
+    ['two', ['10.0.0.3', '192.0.2.1']],
+  ])
+})
+
+t.test('how long an answer holds', async (t) => {
+  const cases: [ttlMs: number | null, delayMs: number][] = [
+    [0, 1000],
+    [500, 1000],
+    [5000, 5000],
+    [null, 60_000],
+    [1e12, 86_400_000],
+  ]
+  for (const [ttlMs, delayMs] of cases) {
+    const h = harness()
+    h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs })
+    h.refresher.update([dnsCluster('one', ['a.example'])])
+    await h.refresher.settled(1000)
+    t.same(h.delays(), [delayMs], String(ttlMs))
+  }
+})
+
+t.test('a failure keeps the last addresses, backs off and is told once', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs: 5000 })
+  const cluster = dnsCluster('one', ['a.example'])
+  h.refresher.update([cluster])
+  await h.refresher.settled(1000)
+  h.answers.set('a.example', Object.assign(new Error('timeout'), { code: 'ETIMEOUT' }))
+  const delays: number[] = []
+  for (let i = 0; i < 8; i++) {
+    await h.fire()
+    delays.push(...h.delays())
+  }
+  t.same(delays, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000])
+  t.same(h.log, ['DNS: a.example cannot be resolved (ETIMEOUT); keeping 10.0.0.1'])
+  t.same(h.told.length, 1)
+  t.same(h.refresher.inject(snapshotOf([cluster])).clusters[0]?.endpoints[0]?.address, '10.0.0.1')
+  h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs: 5000 })
+  await h.fire()
+  t.same(h.log.slice(1), ['DNS: a.example resolves again'])
+  t.same(h.delays(), [5000])
+})
+
+t.test('LOGICAL_DNS uses the first address and follows it', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 1000 })
+  h.refresher.update([dnsCluster('one', ['a.example'], { firstAddressOnly: true })])
+  await h.refresher.settled(1000)
+  h.answers.set('a.example', { addresses: ['10.0.0.2', '10.0.0.1'], ttlMs: 1000 })
+  await h.fire()
+  t.same(h.told, [
+    ['one', ['10.0.0.1']],
+    ['one', ['10.0.0.2']],
+  ])
+})
+
+t.test('a reload keeps what was resolved and forgets what is gone', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs: 1000 })
+  h.answers.set('b.example', { addresses: ['10.0.0.9'], ttlMs: 1000 })
+  h.refresher.update([dnsCluster('one', ['a.example'])])
+  await h.refresher.settled(1000)
+  const next = [dnsCluster('one', ['a.example']), dnsCluster('new', ['b.example'])]
+  h.refresher.update(next)
+  const injected = h.refresher.inject(snapshotOf([...next, dnsCluster('static', [], { type: 'STATIC', endpoints: [ENDPOINT] })]))
+  t.same(
+    injected.clusters.map((c) => c.endpoints),
+    [[{ ...ENDPOINT, address: '10.0.0.1', port: 8000, weight: 7 }], [], [ENDPOINT]],
+    'resolved, not yet resolved, and not ours to resolve',
+  )
+  await h.refresher.settled(1000)
+  h.refresher.update([dnsCluster('new', ['b.example'])])
+  h.asked.length = 0
+  await h.fire()
+  t.same(h.asked, ['b.example'])
+  h.refresher.stop()
+  t.same(h.timers, [], 'nothing is left behind')
+})
+
+t.test('waiting for the first answers ends at the limit', async (t) => {
+  const h = harness()
+  const refresher = new DnsRefresher({
+    source: { resolve: () => new Promise(() => {}) },
+    refreshMs: 60_000,
+    onEndpoints: () => {},
+    log: { info: () => {}, warning: () => {} },
+    schedule: (callback, delayMs) => {
+      h.timers.push({ callback, delayMs })
+      return () => {}
+    },
+  })
+  refresher.update([dnsCluster('one', ['silent.example'])])
+  const settled = refresher.settled(500)
+  t.same(h.delays(), [500])
+  await h.fire()
+  await settled
+})
+
+t.test('hosts file, then DNS, then the system', async (t) => {
+  const failing = async () => Promise.reject(new Error('NXDOMAIN'))
+  const base: DnsSystem = {
+    resolve4: failing,
+    resolve6: failing,
+    lookup: failing,
+    hostsFile: async () => '127.0.0.1 localhost\n10.1.1.1 db.local other # db.comment\n',
+  }
+  const v4 = async () => [
+    { address: '10.0.0.1', ttl: 30 },
+    { address: '10.0.0.2', ttl: 20 },
+  ]
+  const v6 = async () => [{ address: '2001:db8::1', ttl: 9 }]
+  const lookup = async () => ['::1', '10.9.9.9']
+  const cases: [title: string, host: string, system: Partial<DnsSystem>, expected: DnsAnswer][] = [
+    [
+      'A records, the shortest TTL',
+      'a.example',
+      { resolve4: v4, resolve6: v6 },
+      { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 20_000 },
+    ],
+    ['AAAA when there is no A', 'a.example', { resolve6: v6 }, { addresses: ['2001:db8::1'], ttlMs: 9000 }],
+    [
+      'AAAA when A is empty',
+      'a.example',
+      { resolve4: async () => [], resolve6: v6 },
+      { addresses: ['2001:db8::1'], ttlMs: 9000 },
+    ],
+    ['what DNS does not know', 'a.example', { lookup }, { addresses: ['10.9.9.9'], ttlMs: null }],
+    ['a name of the hosts file', 'DB.local', { resolve4: v4, lookup }, { addresses: ['10.9.9.9'], ttlMs: null }],
+    ['a name in a comment of it', 'db.comment', { resolve4: v4, lookup }, { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 20_000 }],
+    ['a name without a dot has search domains', 'db', { resolve4: v4, lookup }, { addresses: ['10.9.9.9'], ttlMs: null }],
+  ]
+  for (const [title, host, system, expected] of cases)
+    t.same(await dnsSource({ ...base, ...system }).resolve(host), expected, title)
+  await t.rejects(dnsSource(base).resolve('a.example'))
+})
