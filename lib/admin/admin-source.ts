@@ -1,0 +1,74 @@
+// What the admin page needs of the proxy: the one seam between `admin/` and `server/`.
+import type { BootstrapConfig, SocketAddress } from '../state/bootstrap-config.ts'
+import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { ServerState } from '../telemetry/main-metrics.ts'
+
+export interface ProxyState {
+  /** `LIVE` is the only state in which /ready and /healthz/ready answer 200. */
+  readonly server: ServerState
+  /** Version of the snapshot in force; 0: none yet. */
+  readonly configVersion: number
+  /** True: the newest configuration was refused, and the last good one serves. */
+  readonly lastGood: boolean
+  /** Why the newest configuration is not in force, one `file:line:column: message` each; empty when it is. */
+  readonly problems: readonly string[]
+  /** Workers that serve, and how many there should be. */
+  readonly workersReady: number
+  readonly workers: number
+}
+
+export interface ListenerView {
+  readonly name: string
+  readonly direction: 'inbound' | 'outbound'
+  readonly protocol: 'http' | 'tcp'
+  /** The port is the one that was bound. */
+  readonly bound: SocketAddress
+}
+
+/** One worker's part of `/clusters`; the `WorkerView` of server/messages.ts is one. */
+export interface WorkerLoad {
+  readonly clusters: readonly {
+    readonly name: string
+    readonly hosts: readonly HostLoad[]
+  }[]
+}
+
+export interface HostLoad {
+  /** `10.0.0.1:80`, `[::1]:80`. */
+  readonly address: string
+  readonly activeRequests: number
+  readonly connections: number
+  readonly idleConnections: number
+  readonly requestsTotal: number
+  readonly connectFailures: number
+}
+
+export interface ServerInfo {
+  readonly version: string
+  readonly uptimeSeconds: number
+  /** Shown as it is. */
+  readonly bootstrap: BootstrapConfig
+}
+
+/** All of it may be called at any time between `listen` and `close`. */
+export interface AdminSource {
+  state(): ProxyState
+  /** Prometheus text 0.0.4, fresh. */
+  metricsText(): string
+  /** null until the first one is in force. */
+  snapshot(): Snapshot | null
+  statuses(): readonly ResourceStatus[]
+  /** One of each worker that answers. */
+  workerViews(): Promise<readonly WorkerLoad[]>
+  listeners(): readonly ListenerView[]
+  serverInfo(): ServerInfo
+  logLevel(): BootstrapConfig['logLevel']
+  /** Main thread and workers. */
+  setLogLevel(level: BootstrapConfig['logLevel']): void
+  /** Shut down as SIGTERM does; returns before that is done. */
+  quit(): void
+  /** Stop accepting and finish what is in flight, but stay. */
+  drain(): void
+  /** An `Explanation` of the request with this x-request-id; null when no worker remembers it. */
+  explain(id: string): Promise<unknown>
+}

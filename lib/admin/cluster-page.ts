@@ -1,0 +1,126 @@
+// `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
+import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+import type { HostLoad, WorkerLoad } from './admin-source.ts'
+
+interface HostSum extends HostLoad {
+  /** null: known to a worker only. */
+  readonly endpoint: Endpoint | null
+}
+
+interface ClusterSum {
+  readonly cluster: Cluster
+  readonly hosts: readonly HostSum[]
+}
+
+/** Lines `cluster::host:port::stat::value`. */
+export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[]): string {
+  let text = ''
+  for (const { cluster, hosts } of sumUp(snapshot, views)) {
+    const name = cluster.name
+    text += `${name}::observability_name::${name}\n`
+    text += `${name}::default_priority::max_connections::${cluster.limits.maxConnections}\n`
+    text += `${name}::default_priority::max_pending_requests::${cluster.limits.maxPendingRequests}\n`
+    text += `${name}::default_priority::max_requests::${cluster.limits.maxRequests}\n`
+    text += `${name}::default_priority::max_retries::${cluster.limits.maxRetries}\n`
+    text += `${name}::added_via_api::false\n`
+    for (const host of hosts) {
+      for (const [key, value] of hostStats(host)) text += `${name}::${host.address}::${key}::${value}\n`
+      for (const [key, value] of hostFacts(host)) text += `${name}::${host.address}::${key}::${value}\n`
+    }
+  }
+  return text
+}
+
+/** Shape of envoy.admin.v3.Clusters, as far as it is known here. 64-bit numbers are strings, as protobuf JSON has them. */
+export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[]): unknown {
+  return {
+    cluster_statuses: sumUp(snapshot, views).map(({ cluster, hosts }) => ({
+      name: cluster.name,
+      added_via_api: false,
+      observability_name: cluster.name,
+      circuit_breakers: {
+        thresholds: [
+          {
+            priority: 'DEFAULT',
+            max_connections: cluster.limits.maxConnections,
+            max_pending_requests: cluster.limits.maxPendingRequests,
+            max_requests: cluster.limits.maxRequests,
+            max_retries: cluster.limits.maxRetries,
+          },
+        ],
+      },
+      host_statuses: hosts.map((host) => ({
+        address: { socket_address: socketAddress(host.address) },
+        stats: hostStats(host).map(([name, value]) => ({
+          name,
+          value: String(value),
+          type: name.endsWith('_active') ? 'GAUGE' : 'COUNTER',
+        })),
+        health_status: { eds_health_status: 'HEALTHY' },
+        weight: host.endpoint?.weight ?? 1,
+        locality: host.endpoint === null ? {} : { ...host.endpoint.locality },
+      })),
+    })),
+  }
+}
+
+/** `[::1]:80` and `10.0.0.1:80` taken apart. */
+export function socketAddress(text: string): { address: string; port_value: number } {
+  const colon = text.lastIndexOf(':')
+  const address = text.slice(0, colon).replace(/^\[|\]$/g, '')
+  return { address, port_value: Number(text.slice(colon + 1)) }
+}
+
+function hostStats(host: HostSum): [string, number][] {
+  return [
+    ['cx_active', host.connections],
+    ['cx_connect_fail', host.connectFailures],
+    ['cx_idle', host.idleConnections],
+    ['rq_active', host.activeRequests],
+    ['rq_total', host.requestsTotal],
+  ]
+}
+
+function hostFacts(host: HostSum): [string, string | number][] {
+  return [
+    ['health_flags', 'healthy'],
+    ['weight', host.endpoint?.weight ?? 1],
+    ['region', host.endpoint?.locality.region ?? ''],
+    ['zone', host.endpoint?.locality.zone ?? ''],
+    ['sub_zone', host.endpoint?.locality.subzone ?? ''],
+    ['priority', 0],
+  ]
+}
+
+/** All clusters of the snapshot, with all endpoints that the snapshot or a worker knows (DNS answers are with the workers). */
+function sumUp(snapshot: Snapshot | null, views: readonly WorkerLoad[]): ClusterSum[] {
+  if (snapshot === null) return []
+  const live = new Map<string, HostLoad[]>()
+  for (const view of views) {
+    for (const cluster of view.clusters) live.set(cluster.name, [...(live.get(cluster.name) ?? []), ...cluster.hosts])
+  }
+  return snapshot.clusters.map((cluster) => ({ cluster, hosts: hostsOf(cluster, live.get(cluster.name) ?? []) }))
+}
+
+function hostsOf(cluster: Cluster, live: readonly HostLoad[]): HostSum[] {
+  const endpoints = new Map(cluster.endpoints.map((e) => [addressText(e), e]))
+  const addresses = new Set([...endpoints.keys(), ...live.map((h) => h.address)])
+  return [...addresses].map((address) => {
+    const views = live.filter((h) => h.address === address)
+    const sum = (field: keyof Omit<HostLoad, 'address'>): number => views.reduce((total, v) => total + v[field], 0)
+    return {
+      address,
+      endpoint: endpoints.get(address) ?? null,
+      activeRequests: sum('activeRequests'),
+      connections: sum('connections'),
+      idleConnections: sum('idleConnections'),
+      requestsTotal: sum('requestsTotal'),
+      connectFailures: sum('connectFailures'),
+    }
+  })
+}
+
+function addressText(endpoint: Endpoint): string {
+  return endpoint.address.includes(':') ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`
+}
