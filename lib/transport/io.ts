@@ -1,0 +1,75 @@
+// Hot lane: what the sockets of one thread share: the clock, the read buffer, the blocks, and the boundary around every event.
+import { BlockPool } from '../base/block-pool.ts'
+import { Clock } from '../base/clock.ts'
+import { TimerWheel } from '../base/timer-wheel.ts'
+import type { Connection } from './connection.ts'
+
+/** Bytes that one read can bring. All sockets read into one buffer of this size: what a callback does not use up, it copies. */
+export const READ_BYTES = 128 * 1024
+
+/** Told of an exception in a socket callback; it must not throw. `where` is the event's name. */
+export type BoundaryReport = (error: unknown, where: string, connection: Connection | null) => void
+
+export class Io {
+  readonly clock: Clock
+  readonly timers: TimerWheel
+  readonly blocks: BlockPool
+  /** One byte longer than what reads may fill: the parsers want a sentinel behind the last byte. */
+  readonly readBuffer: Buffer
+  readonly readView: Buffer
+  readonly report: BoundaryReport
+  /** Connections with output that waits for the end of the event. */
+  private readonly dirty: Connection[]
+  private depth: number
+
+  constructor(report: BoundaryReport) {
+    this.clock = new Clock()
+    this.blocks = new BlockPool()
+    this.readBuffer = Buffer.allocUnsafeSlow(READ_BYTES + 1)
+    this.readView = this.readBuffer.subarray(0, READ_BYTES)
+    this.report = report
+    this.dirty = []
+    this.depth = 0
+    this.timers = new TimerWheel(this.clock, (run) => this.run('timer', run))
+  }
+
+  /** Called by a connection that has got something to write; written when the event ends. */
+  markDirty(c: Connection): void {
+    this.dirty.push(c)
+  }
+
+  /** Every socket event begins here. */
+  enter(): void {
+    this.depth++
+    this.clock.update()
+  }
+
+  /** … and ends here: all output of the event leaves, one write for each connection. */
+  leave(): void {
+    if (--this.depth > 0) return
+    // A flush can make more output (an error closes the other side): the list is walked until it is empty.
+    const list = this.dirty
+    for (let i = 0; i < list.length; i++) {
+      const c = list[i] as Connection
+      try {
+        c.flush()
+      } catch (error) {
+        this.report(error, 'flush', c)
+        c.destroy('internal_error')
+      }
+    }
+    if (list.length > 0) list.length = 0
+  }
+
+  /** For what does not begin in a socket: timers, messages. An exception is reported and ends there. */
+  run(where: string, body: () => void): void {
+    this.enter()
+    try {
+      body()
+    } catch (error) {
+      this.report(error, where, null)
+    } finally {
+      this.leave()
+    }
+  }
+}
