@@ -1,0 +1,26 @@
+import type { LoadBalancerPolicy } from '../../state/cluster.ts'
+import { LeastRequest } from './least-request.ts'
+import { Passthrough } from './passthrough.ts'
+import type { Balancer } from './picker.ts'
+import { Random } from './random.ts'
+import { RoundRobin } from './round-robin.ts'
+
+/** A balancer for a policy. A new kind of policy fails to compile here until it has one. */
+export function createBalancer(policy: LoadBalancerPolicy): Balancer {
+  switch (policy.kind) {
+    case 'ROUND_ROBIN':
+      return new RoundRobin()
+    case 'LEAST_REQUEST':
+      return new LeastRequest()
+    case 'RANDOM':
+      return new Random()
+    case 'PASSTHROUGH':
+      return new Passthrough()
+    default:
+      return unreachable(policy.kind)
+  }
+}
+
+function unreachable(kind: never): never {
+  throw new Error(`no balancer for ${String(kind)}`)
+}

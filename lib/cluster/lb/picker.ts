@@ -1,0 +1,48 @@
+import type { Host } from './host.ts'
+
+/**
+ * What a pick may look at. The caller owns one and fills it anew; chance comes in as numbers, so that a pick can be
+ * repeated and explained. Later questions (a hash, excluded priorities) become further fields here; callers stay as they are.
+ */
+export interface PickContext {
+  /** Uniform in 0 … 2³²−1. */
+  draw: number
+  /** Another one, independent of the first. */
+  draw2: number
+  /** Hosts of earlier attempts of this request; null on the first. */
+  tried: readonly Host[] | null
+  /** The address that the client dialled, as a host; null when it is not known. Only PASSTHROUGH asks. */
+  originalHost: Host | null
+}
+
+/**
+ * Published by a balancer's `update`: choosing from it is synchronous and allocates nothing. A picker only ever returns
+ * hosts that were available when it was made; null means that there is none.
+ */
+export interface Picker {
+  pick(ctx: PickContext): Host | null
+}
+
+/** One policy. `update` does all the work and publishes a picker; it is called for each change of hosts, weights or health. */
+export interface Balancer {
+  update(hosts: readonly Host[]): Picker
+}
+
+/** What there is to pick from when there is nothing. */
+export const EMPTY_PICKER: Picker = { pick: () => null }
+
+/** `draw` scaled to 0 … n−1 without the bias of a remainder. */
+export function drawIndex(draw: number, n: number): number {
+  return Math.floor((draw * n) / 0x1_0000_0000)
+}
+
+/** The hosts that may be chosen. */
+export function availableOf(hosts: readonly Host[]): readonly Host[] {
+  return hosts.every((h) => h.available) ? hosts : hosts.filter((h) => h.available)
+}
+
+/** Whether weights play no part. */
+export function equalWeights(hosts: readonly Host[]): boolean {
+  const first = hosts[0]
+  return first === undefined || hosts.every((h) => h.weight === first.weight)
+}

@@ -1,0 +1,170 @@
+// Hot lane: runs once for each request, on what was compiled when configuration changed. Pure: chance, health and addresses
+// come in with the facts, so that the explainer and what-if runs get the same answer from the same function.
+import type { Host } from '../cluster/lb/host.ts'
+import type { PickContext } from '../cluster/lb/picker.ts'
+import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
+import type { CompiledTable, Tables } from '../route/compile.ts'
+import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
+import type { RequestView } from '../route/request-view.ts'
+import {
+  type Decision,
+  DIRECT_RESPONSE,
+  FORWARD,
+  NO_CLUSTER,
+  NO_HEALTHY_UPSTREAM,
+  NO_ROUTE,
+  NO_VIRTUAL_HOST,
+  REDIRECT,
+} from './decision.ts'
+import {
+  ENDPOINT,
+  ENDPOINT_AGAIN,
+  NO_CLUSTER_STEP,
+  NO_ENDPOINT,
+  NO_ROUTE_STEP,
+  NO_TABLE,
+  NO_VIRTUAL_HOST_STEP,
+  ROUTE,
+  type StepRing,
+  TABLE,
+  TABLE_BY_DEFAULT,
+  TABLE_BY_PORT,
+  TABLE_FIXED,
+  VERDICT,
+  VIRTUAL_HOST,
+  WEIGHT,
+} from './steps.ts'
+
+/** All that a decision depends on besides configuration. */
+export interface Facts {
+  readonly request: RequestView
+  /** Name of the table that this listener always uses; empty: the authority's port chooses, else the host's default port. */
+  readonly routeTable: string
+  /** Uniform in 0 … 2³²−1, fixed for the request: chooses among weighted destinations. */
+  readonly draw: number
+  readonly pick: PickContext
+}
+
+/** Fills `decision`, which has been reset, and records the steps; the caller has called `steps.begin()`. */
+export function decide(tables: Tables, facts: Facts, decision: Decision, steps: StepRing): void {
+  decision.verdict = verdictOf(tables, facts, decision, steps)
+  steps.add(VERDICT, decision.verdict, 0)
+}
+
+function verdictOf(tables: Tables, facts: Facts, decision: Decision, steps: StepRing): number {
+  const host = hostOf(facts.request.authority)
+  const table = tableFor(tables, facts, host, steps)
+  if (table === null) return NO_VIRTUAL_HOST
+  decision.table = table
+  const found = table.find(host)
+  if (found === null) {
+    steps.add(NO_VIRTUAL_HOST_STEP, table.index, 0)
+    return NO_VIRTUAL_HOST
+  }
+  const virtualHost = found.value
+  decision.virtualHost = virtualHost
+  steps.add(VIRTUAL_HOST, virtualHost.index, found.how)
+  const route = virtualHost.match(facts.request, steps)
+  if (route === null) {
+    steps.add(NO_ROUTE_STEP, virtualHost.routes.length, 0)
+    return NO_ROUTE
+  }
+  decision.route = route
+  steps.add(ROUTE, route.index, 0)
+  if (route.action.kind === 'redirect') return REDIRECT
+  if (route.action.kind === 'direct') return DIRECT_RESPONSE
+  return forward(route, facts, decision, steps)
+}
+
+function tableFor(tables: Tables, facts: Facts, host: string, steps: StepRing): CompiledTable | null {
+  if (facts.routeTable !== '') {
+    const fixed = tables.tables.get(facts.routeTable) ?? null
+    if (fixed === null) steps.add(NO_TABLE, 0, TABLE_FIXED)
+    else steps.add(TABLE, fixed.index, TABLE_FIXED)
+    return fixed
+  }
+  const asked = portOf(facts.request.authority)
+  const why = asked === NO_PORT ? TABLE_BY_DEFAULT : TABLE_BY_PORT
+  const port = asked === NO_PORT ? tables.defaultPort(host) : asked
+  const table = tables.byPort.get(port) ?? null
+  if (table === null) steps.add(NO_TABLE, port, why)
+  else steps.add(TABLE, table.index, why)
+  return table
+}
+
+function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: StepRing): number {
+  const at = route.weighted.length === 1 ? 0 : drawDestination(route, facts.draw, decision, steps)
+  const weighted = route.weighted[at] as CompiledWeighted
+  decision.weighted = weighted
+  const cluster = weighted.cluster
+  if (cluster === null) {
+    steps.add(NO_CLUSTER_STEP, at, 0)
+    return NO_CLUSTER
+  }
+  decision.cluster = cluster
+  const host = cluster.picker.pick(facts.pick)
+  if (host === null) {
+    steps.add(NO_ENDPOINT, cluster.hosts.length, 0)
+    return NO_HEALTHY_UPSTREAM
+  }
+  decision.host = host
+  steps.add(ENDPOINT, host.id, cluster.hosts.length)
+  return FORWARD
+}
+
+/** Index of the first destination whose end is above the draw (Envoy: half-open intervals in the order of the entries). */
+function drawDestination(route: CompiledRoute, draw: number, decision: Decision, steps: StepRing): number {
+  const value = draw % route.totalWeight
+  let at = 0
+  while ((route.weighted[at] as CompiledWeighted).end <= value) at++
+  decision.weightDraw = value
+  steps.add(WEIGHT, value, at)
+  return at
+}
+
+/**
+ * Picks for another attempt: same destination, same cluster, a host that was not tried if one turns up within
+ * `hostSelectionAttempts` more picks, else the last picked (traffic.md: previous-hosts predicate). `ctx` holds new draws,
+ * which are stirred for each pick, and the hosts tried. False when there is no host at all; `decision` then says
+ * NO_HEALTHY_UPSTREAM. The caller has made `steps` continue this request (`addTo`).
+ */
+export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing, start: number): boolean {
+  const cluster = decision.cluster
+  if (cluster === null) return false
+  const action = decision.route === null ? null : decision.route.action
+  const retry = action !== null && action.kind === 'forward' ? action.retry : null
+  const morePicks = retry?.avoidPreviousHosts ? retry.hostSelectionAttempts : 0
+  let host = cluster.picker.pick(ctx)
+  let picks = 1
+  while (host !== null && picks <= morePicks && wasTried(host, ctx.tried)) {
+    ctx.draw = stir(ctx.draw)
+    ctx.draw2 = stir(ctx.draw2)
+    host = cluster.picker.pick(ctx)
+    picks++
+  }
+  decision.host = host
+  if (host === null) {
+    decision.verdict = NO_HEALTHY_UPSTREAM
+    steps.addTo(start, NO_ENDPOINT, cluster.hosts.length, 0)
+    return false
+  }
+  decision.verdict = FORWARD
+  steps.addTo(start, ENDPOINT_AGAIN, host.id, picks)
+  return true
+}
+
+function wasTried(host: Host, tried: readonly Host[] | null): boolean {
+  if (tried === null) return false
+  for (let i = 0; i < tried.length; i++) {
+    if (tried[i] === host) return true
+  }
+  return false
+}
+
+/** Another uniform draw made of one: a bijection of 32-bit numbers (the finaliser of MurmurHash3 after a step). */
+function stir(draw: number): number {
+  let x = (draw + 0x9e3779b9) | 0
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
+  return (x ^ (x >>> 16)) >>> 0
+}

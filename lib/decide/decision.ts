@@ -1,0 +1,69 @@
+// Hot lane: one per request stream, used again for each request. What `decide` found; executing it is somebody else's.
+import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import type { Host } from '../cluster/lb/host.ts'
+import type { CompiledTable, CompiledVirtualHost } from '../route/compile.ts'
+import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
+
+/** Nothing decided yet. */
+export const UNDECIDED = 0
+/** Send to `host` of `cluster`. */
+export const FORWARD = 1
+/** Answer with the route's redirect. */
+export const REDIRECT = 2
+/** Answer with the route's own response. */
+export const DIRECT_RESPONSE = 3
+/** 404 NR route_not_found: no table for the port, or no virtual host in it. */
+export const NO_VIRTUAL_HOST = 4
+/** 404 NR route_not_found. */
+export const NO_ROUTE = 5
+/** The route's clusterNotFoundStatus, NC cluster_not_found. */
+export const NO_CLUSTER = 6
+/** 503 UH no_healthy_upstream. */
+export const NO_HEALTHY_UPSTREAM = 7
+
+/** Stable words by verdict; scripts read them. */
+export const VERDICT_WORDS: readonly string[] = [
+  'undecided',
+  'forward',
+  'redirect',
+  'direct-response',
+  'no-virtual-host',
+  'no-route',
+  'no-cluster',
+  'no-healthy-upstream',
+]
+
+/** Which fields are set follows from the verdict; those beyond what was reached are null. */
+export class Decision {
+  verdict: number
+  table: CompiledTable | null
+  virtualHost: CompiledVirtualHost | null
+  route: CompiledRoute | null
+  weighted: CompiledWeighted | null
+  cluster: BalancedCluster | null
+  host: Host | null
+  /** What chose among several destinations: the draw after the remainder by their sum; -1 with one destination. */
+  weightDraw: number
+
+  constructor() {
+    this.verdict = UNDECIDED
+    this.table = null
+    this.virtualHost = null
+    this.route = null
+    this.weighted = null
+    this.cluster = null
+    this.host = null
+    this.weightDraw = -1
+  }
+
+  reset(): void {
+    this.verdict = UNDECIDED
+    this.table = null
+    this.virtualHost = null
+    this.route = null
+    this.weighted = null
+    this.cluster = null
+    this.host = null
+    this.weightDraw = -1
+  }
+}

@@ -1,0 +1,122 @@
+// A route made ready for requests. Built when configuration changes, read-only afterwards.
+import { compileRegex, compileTemplate, type Regex, type RegexTemplate } from '../base/regex.ts'
+import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import type { Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
+import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
+import { type CompiledEdits, compileEdits } from './header-edits.ts'
+import type { RequestView } from './request-view.ts'
+
+/** A destination of a route. */
+export interface CompiledWeighted {
+  readonly config: WeightedCluster
+  /** null: the cluster is not known, answer `clusterNotFoundStatus`. */
+  readonly cluster: BalancedCluster | null
+  /** Sum of the weights up to and with this one; the draw takes the first whose end is above it. */
+  readonly end: number
+  readonly requestEdits: CompiledEdits | null
+  readonly responseEdits: CompiledEdits | null
+  /** Empty: not rewritten. */
+  readonly hostRewrite: string
+}
+
+export interface CompiledMirror {
+  readonly config: Mirror
+  /** null: skipped silently. */
+  readonly cluster: BalancedCluster | null
+}
+
+export interface CompiledPathRewrite {
+  readonly kind: PathRewrite['kind']
+  readonly value: string
+  /** Both null unless kind is `regex`, or when they do not compile: then the path stays. */
+  readonly regex: Regex | null
+  readonly template: RegexTemplate | null
+}
+
+/** The route fits. */
+export const FITS = -1
+
+export class CompiledRoute {
+  readonly config: Route
+  readonly action: RouteAction
+  /** Position in its virtual host. */
+  readonly index: number
+  readonly path: CompiledPath | null
+  readonly headers: readonly CompiledHeader[]
+  readonly query: readonly CompiledQuery[]
+  readonly requestEdits: CompiledEdits | null
+  readonly responseEdits: CompiledEdits | null
+  /** Empty unless the action forwards. */
+  readonly weighted: readonly CompiledWeighted[]
+  /** End of the last of `weighted`. */
+  readonly totalWeight: number
+  readonly mirrors: readonly CompiledMirror[]
+  readonly pathRewrite: CompiledPathRewrite | null
+
+  constructor(config: Route, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
+    const action = config.action
+    this.config = config
+    this.action = action
+    this.index = index
+    this.path = config.match.path === null ? null : new CompiledPath(config.match.path)
+    this.headers = config.match.headers.map((h) => new CompiledHeader(h))
+    this.query = config.match.query.map((q) => new CompiledQuery(q))
+    this.requestEdits = compileEdits(config.requestEdits)
+    this.responseEdits = compileEdits(config.responseEdits)
+    this.weighted = action.kind === 'forward' ? compileWeighted(action.clusters, clusters) : []
+    this.totalWeight = this.weighted.at(-1)?.end ?? 0
+    this.mirrors =
+      action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, cluster: clusters.get(m.cluster) ?? null })) : []
+    this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
+  }
+
+  /**
+   * `FITS`, or the number of the first condition that fails: 0 is the path, then the headers, then the query parameters,
+   * in the order of the configuration.
+   */
+  failedCondition(view: RequestView): number {
+    if (this.path !== null && !this.path.holds(view.path)) return 0
+    const headers = this.headers
+    for (let i = 0; i < headers.length; i++) {
+      if (!(headers[i] as CompiledHeader).holds(view)) return 1 + i
+    }
+    const query = this.query
+    for (let i = 0; i < query.length; i++) {
+      if (!(query[i] as CompiledQuery).holds(view.query)) return 1 + headers.length + i
+    }
+    return FITS
+  }
+
+  /** Characters at the front of a matching path that a prefix rewrite replaces; without a condition on the path the `/`. */
+  matchedLength(path: string): number {
+    return this.path === null ? 1 : this.path.matchedLength(path)
+  }
+}
+
+function compileWeighted(
+  configs: readonly WeightedCluster[],
+  clusters: ReadonlyMap<string, BalancedCluster>,
+): readonly CompiledWeighted[] {
+  let end = 0
+  return configs.map((config) => {
+    // A single destination takes everything, whatever its weight.
+    end += configs.length === 1 ? Math.max(1, config.weight) : config.weight
+    return {
+      config,
+      cluster: clusters.get(config.cluster) ?? null,
+      end,
+      requestEdits: compileEdits(config.requestEdits),
+      responseEdits: compileEdits(config.responseEdits),
+      hostRewrite: config.hostRewrite,
+    }
+  })
+}
+
+function compileRewrite(rewrite: PathRewrite): CompiledPathRewrite {
+  const none = { kind: rewrite.kind, value: rewrite.value, regex: null, template: null }
+  if (rewrite.kind !== 'regex') return none
+  const compiled = compileRegex(rewrite.pattern)
+  if (!compiled.ok) return none
+  const template = compileTemplate(rewrite.value, compiled.regex.groupCount())
+  return template.ok ? { ...none, regex: compiled.regex, template: template.template } : none
+}

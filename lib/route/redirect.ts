@@ -1,0 +1,43 @@
+// Hot lane: runs for each request that is answered with a redirect. Envoy RouteEntryImplBase::newUri, VirtualService HTTPRedirect.
+import type { RedirectAction } from '../state/route.ts'
+import { portColon } from './authority.ts'
+import type { RequestView } from './request-view.ts'
+
+/**
+ * The Location of a redirect. `matchedPrefixLength` is `CompiledRoute.matchedLength(view.path)`; `listenerPort` the port that
+ * the request came in on, as its listener knows it.
+ */
+export function locationOf(
+  redirect: RedirectAction,
+  view: RequestView,
+  matchedPrefixLength: number,
+  listenerPort: number,
+): string {
+  const scheme = redirect.scheme === '' ? view.scheme : redirect.scheme
+  const port = explicitPort(redirect, listenerPort)
+  const host = redirect.authority === '' ? requestHost(view, scheme, port !== 0) : redirect.authority
+  return `${scheme}://${host}${port === 0 ? '' : `:${port}`}${pathOf(redirect, view, matchedPrefixLength)}`
+}
+
+/** 0 for none. Istio drops the default port of the scheme that the rule names, `http` when it names none. */
+function explicitPort(redirect: RedirectAction, listenerPort: number): number {
+  const port = redirect.portFromListener ? listenerPort : redirect.port
+  return port === (redirect.scheme === 'https' ? 443 : 80) ? 0 : port
+}
+
+/** The request's host. Its port goes when another is given, or when it is the default of a scheme that changes. */
+function requestHost(view: RequestView, scheme: string, hasPort: boolean): string {
+  const authority = view.authority
+  const colon = portColon(authority)
+  if (colon < 0) return authority
+  const oldDefault = view.scheme === 'https' ? ':443' : ':80'
+  const dropped = hasPort || (scheme !== view.scheme && authority.substring(colon) === oldDefault)
+  return dropped ? authority.substring(0, colon) : authority
+}
+
+function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength: number): string {
+  const query = view.query === null ? '' : `?${view.query}`
+  if (redirect.path !== '') return redirect.path.includes('?') ? redirect.path : redirect.path + query
+  if (redirect.prefixRewrite !== null) return redirect.prefixRewrite + view.path.substring(matchedPrefixLength) + query
+  return view.path + query
+}

@@ -1,0 +1,25 @@
+// Hot lane: runs for each request that is forwarded.
+import type { CompiledRoute } from './compiled-route.ts'
+
+/**
+ * The target to send for a normalised path and its query (null: none). Replacements are literal text: no slash is added, a
+ * `?` in one means nothing, the query stays (VirtualService HTTPRewrite).
+ */
+export function rewriteTarget(route: CompiledRoute, path: string, query: string | null): string {
+  const rewritten = route.pathRewrite === null ? path : rewritePath(route, path)
+  return query === null ? rewritten : `${rewritten}?${query}`
+}
+
+function rewritePath(route: CompiledRoute, path: string): string {
+  const rewrite = route.pathRewrite
+  if (rewrite === null) return path
+  if (rewrite.kind === 'full') return rewrite.value
+  if (rewrite.kind === 'regex') {
+    return rewrite.regex === null || rewrite.template === null ? path : rewrite.regex.replaceAll(path, rewrite.template)
+  }
+  const rest = path.substring(route.matchedLength(path))
+  if (route.path === null || !route.path.isSegments()) return rewrite.value + rest
+  // Gateway API ReplacePrefixMatch: exactly one slash between the two, and never an empty path.
+  const value = rewrite.value.endsWith('/') ? rewrite.value.substring(0, rewrite.value.length - 1) : rewrite.value
+  return value === '' && rest === '' ? '/' : value + rest
+}
