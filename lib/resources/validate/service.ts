@@ -1,0 +1,23 @@
+// Service: what the API server would have refused and the compiler relies on.
+import type { Report } from '../finding.ts'
+import type { ServiceSpec } from '../schema/service.ts'
+import { checkPort, hostProblem } from './names.ts'
+
+export function validateService(spec: ServiceSpec, report: Report): void {
+  const ports = spec.ports ?? []
+  const names = new Set<string>()
+  const numbers = new Set<string>()
+  for (const [i, port] of ports.entries()) {
+    checkPort(port.port, ['ports', i, 'port'], report)
+    const name = port.name ?? ''
+    if (ports.length > 1 && name === '') report(['ports', i], 'a Service with several ports needs a `name` for each')
+    else if (name !== '' && names.has(name)) report(['ports', i, 'name'], `the port name \`${name}\` is used twice`)
+    names.add(name)
+    const number = `${port.protocol ?? 'TCP'} ${port.port}`
+    if (numbers.has(number)) report(['ports', i, 'port'], `the port ${port.port} is listed twice`)
+    numbers.add(number)
+  }
+  if (spec.type !== 'ExternalName') return
+  const problem = hostProblem(spec.externalName ?? '', false)
+  if (problem !== null) report(['externalName'], problem)
+}
