@@ -28,6 +28,8 @@ export type ToWorker =
   /** Answered with `reply`: `WorkerView`. */
   | { readonly type: 'inspect'; readonly call: number }
   | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
+  /** SIGUSR1: the access log's file was rotated; open it anew. */
+  | { readonly type: 'reopen-logs' }
 
 export type FromWorker =
   /** Listening; traffic is served. */

@@ -1,0 +1,254 @@
+// The main thread of a running proxy: configuration in, workers kept alive, admin and health served, an orderly end.
+import { AdminServer } from '../admin/admin-server.ts'
+import { HealthServer } from '../admin/health-server.ts'
+import { DnsRefresher } from '../cluster/dns.ts'
+import { dnsSource } from '../cluster/dns-source.ts'
+import { type Reservation, reserve } from '../listener/bind.ts'
+import { ResourceLoader } from '../resources/load.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
+import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
+import { createSlabBuffer } from '../telemetry/slab.ts'
+import { adminSource } from './admin-view.ts'
+import { ConfigStore } from './config-store.ts'
+import { ConfigWatch } from './config-watch.ts'
+import type { CutConnection, WorkerInit } from './messages.ts'
+import { StartError } from './start-error.ts'
+import { WorkerPool } from './worker-pool.ts'
+
+export interface SupervisorOptions {
+  /** Of heddle, for /server_info and the metrics. */
+  readonly version: string
+  readonly logger: Logger
+  /** Default: the worker beside this module. */
+  readonly workerUrl?: URL
+}
+
+/** Bytes of the cells that all workers share (cluster/shared-limits.ts). */
+const SHARED_BYTES = 1 << 18
+/** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
+const DNS_START_MS = 3000
+const DNS_RELOAD_MS = 500
+const APPLY_LIMIT_MS = 5000
+
+export class Supervisor {
+  readonly bootstrap: BootstrapConfig
+  readonly logger: Logger
+  readonly version: string
+  readonly registry: MetricsRegistry
+  readonly metrics: MainMetrics
+  readonly store: ConfigStore
+  readonly pool: WorkerPool
+  /** Resolves when the proxy has ended, with what the drain cut. */
+  readonly finished: Promise<readonly CutConnection[]>
+  readonly #finish: (cut: readonly CutConnection[]) => void
+  readonly #dns: DnsRefresher
+  readonly #watch: ConfigWatch
+  readonly #admin: AdminServer
+  readonly #health: HealthServer
+  readonly #shared: SharedArrayBuffer
+  #reservations: Map<string, Reservation>
+  #state: ServerState
+  #reloading: Promise<void>
+  #drained: Promise<readonly CutConnection[]> | null
+  #ending: boolean
+
+  constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
+    const { logger } = options
+    this.bootstrap = bootstrap
+    this.logger = logger
+    this.version = options.version
+    this.registry = new MetricsRegistry()
+    this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency)
+    this.store = new ConfigStore(new ResourceLoader(bootstrap), logger)
+    this.pool = new WorkerPool({
+      concurrency: bootstrap.concurrency,
+      url: options.workerUrl ?? new URL('./worker.js', import.meta.url),
+      makeInit: (index) => this.#workerInit(index),
+      log: logger,
+      onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
+      onCrash: (index) => this.#onCrash(index),
+      onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
+    })
+    let finish: (cut: readonly CutConnection[]) => void = () => {}
+    this.finished = new Promise((resolve) => {
+      finish = resolve
+    })
+    this.#finish = finish
+    this.#dns = new DnsRefresher({
+      source: dnsSource(),
+      refreshMs: bootstrap.mesh.dnsRefreshMs,
+      log: logger,
+      onEndpoints: (cluster, endpoints) => this.pool.broadcast({ type: 'endpoints', cluster, endpoints }),
+    })
+    this.#watch = new ConfigWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
+    this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
+    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
+    this.#shared = new SharedArrayBuffer(SHARED_BYTES)
+    this.#reservations = new Map()
+    this.#state = 'PRE_INITIALIZING'
+    this.#reloading = Promise.resolve()
+    this.#drained = null
+    this.#ending = false
+  }
+
+  /** A proxy of which no worker serves is not live, whatever else is well. */
+  get state(): ServerState {
+    return this.#state === 'LIVE' && this.pool.serving === 0 ? 'INITIALIZING' : this.#state
+  }
+
+  /** Resolves when all workers serve. Rejects with a StartError; nothing is left running then. */
+  async start(): Promise<void> {
+    this.#setState('INITIALIZING')
+    try {
+      this.#watch.start()
+      this.store.loadFirst()
+      this.#dns.update(this.store.snapshot.clusters)
+      await this.#bind()
+      await this.#dns.settled(DNS_START_MS)
+      await this.pool.start()
+    } catch (error) {
+      await this.#closeAll()
+      throw error instanceof StartError ? error : new StartError('bind', (error as Error).message, { cause: error })
+    }
+    this.metrics.configApplied(this.store.snapshot.version, this.store.refused, Date.now())
+    this.store.appliedVersion = this.store.snapshot.version
+    if (!this.#ending) this.#setState('LIVE')
+  }
+
+  /** The port that each listener was given, in the order of heddle.yaml. */
+  boundPorts(): { readonly listener: BootstrapConfig['listeners'][number]; readonly port: number }[] {
+    return this.bootstrap.listeners.map((listener) => ({
+      listener,
+      port: this.#reservations.get(listener.name)?.port ?? listener.port,
+    }))
+  }
+
+  /** Reads the resources anew. One reload at a time; those asked for meanwhile follow. */
+  reload(why: string): Promise<void> {
+    this.#reloading = this.#reloading
+      .then(() => this.#reload(why))
+      .catch((error: unknown) => {
+        this.logger.error('a reload failed; the last good configuration stays in force', { error })
+        this.metrics.configRefused()
+      })
+    return this.#reloading
+  }
+
+  setLogLevel(level: BootstrapConfig['logLevel']): void {
+    this.logger.level = level
+    this.pool.broadcast({ type: 'log-level', level })
+  }
+
+  reopenLogs(): void {
+    this.pool.broadcast({ type: 'reopen-logs' })
+  }
+
+  /** Stops accepting and finishes what is in flight; the process stays. */
+  drain(): Promise<readonly CutConnection[]> {
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  /** Drains, then ends everything; `finished` resolves. */
+  async shutdown(why: string): Promise<void> {
+    if (this.#ending) return
+    this.#ending = true
+    this.logger.info(`${why}: shutting down`)
+    const cut = this.#state === 'LIVE' || this.#drained !== null ? await this.drain() : []
+    await this.#closeAll()
+    this.#finish(cut)
+  }
+
+  async #bind(): Promise<void> {
+    for (const listener of this.bootstrap.listeners) {
+      try {
+        this.#reservations.set(listener.name, await reserve(listener.address, listener.port))
+      } catch (error) {
+        throw new StartError('bind', bindErrorText(listener, error as NodeJS.ErrnoException), { cause: error })
+      }
+    }
+    const admin = await this.#admin.listen()
+    const health = await this.#health.listen()
+    this.logger.info(
+      `admin on ${this.bootstrap.admin.address}:${admin.port}, health on ${this.bootstrap.health.address}:${health.port}`,
+    )
+  }
+
+  #workerInit(index: number): WorkerInit {
+    const metrics = createSlabBuffer()
+    this.registry.addWorker(index, metrics)
+    const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
+    const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
+    return { index, bootstrap, snapshot: this.#dns.inject(this.store.snapshot), metrics, shared: this.#shared, ports }
+  }
+
+  #onCrash(index: number): void {
+    this.registry.removeWorker(index)
+    this.metrics.workerRestarted()
+  }
+
+  async #reload(why: string): Promise<void> {
+    if (this.#ending) return
+    if (!this.store.reload(why)) {
+      this.metrics.configRefused()
+      return
+    }
+    const { snapshot, refused } = this.store
+    this.#dns.update(snapshot.clusters)
+    await this.#dns.settled(DNS_RELOAD_MS)
+    this.pool.broadcast({ type: 'snapshot', snapshot: this.#dns.inject(snapshot) })
+    if (!(await this.pool.applied(snapshot.version, APPLY_LIMIT_MS))) {
+      this.logger.warning(`a worker has not put configuration ${snapshot.version} in force within ${APPLY_LIMIT_MS} ms`)
+      return
+    }
+    this.store.appliedVersion = snapshot.version
+    this.metrics.configApplied(snapshot.version, refused, Date.now())
+    this.logger.info(`configuration ${snapshot.version} is in force (${why})`)
+  }
+
+  async #drain(): Promise<readonly CutConnection[]> {
+    const { deadlineMs } = this.bootstrap.drain
+    this.#setState('DRAINING')
+    this.#watch.close()
+    this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
+    const cut = await this.pool.drain(deadlineMs)
+    reportCut(cut, this.logger)
+    return cut
+  }
+
+  async #closeAll(): Promise<void> {
+    this.#watch.close()
+    this.#dns.stop()
+    await this.pool.terminate()
+    await Promise.all([this.#admin.close(), this.#health.close(), ...[...this.#reservations.values()].map((r) => r.close())])
+  }
+
+  #setState(state: ServerState): void {
+    this.#state = state
+    this.metrics.setState(state)
+  }
+}
+
+/** Lines of the report; a proxy with ten thousand connections needs no ten thousand lines. */
+const MAX_CUT_LINES = 50
+
+function reportCut(cut: readonly CutConnection[], logger: Logger): void {
+  if (cut.length === 0) {
+    logger.info('drained: nothing was cut')
+    return
+  }
+  logger.warning(`drained: ${cut.length} connections were cut`)
+  for (const { listener, peer, what, reason } of cut.slice(0, MAX_CUT_LINES))
+    logger.warning(`cut: ${what}`, { listener, peer, reason })
+  if (cut.length > MAX_CUT_LINES) logger.warning(`cut: and ${cut.length - MAX_CUT_LINES} more`)
+}
+
+function bindErrorText(listener: BootstrapConfig['listeners'][number], error: NodeJS.ErrnoException): string {
+  const { file, line } = listener.origin
+  const where = line === 0 ? file : `${file}:${line}`
+  const reason = { EADDRINUSE: 'the port is taken', EACCES: 'not permitted; ports below 1024 need a privilege' }[error.code ?? '']
+  const address = listener.address.includes(':') ? `[${listener.address}]` : listener.address
+  return `cannot listen on ${address}:${listener.port} for listener \`${listener.name}\` (${where}): ${reason ?? error.message}`
+}
