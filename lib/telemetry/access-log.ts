@@ -1,5 +1,5 @@
-// Hot lane: access log lines, collected as text and written asynchronously from two fixed buffers. A log that cannot be written
-// fast enough loses lines, which are counted; it never makes a request wait.
+// Access log lines, collected as text and written asynchronously from two fixed buffers. A log that cannot be written fast enough
+// loses lines, which are counted; it never makes a request wait. Of this file only `log` is on the hot lane.
 //
 // A buffer is free → filled (a whole number of lines) → written, one write at a time, so that lines keep their order → free. A
 // write that would block (EAGAIN) or was cut short goes on at the next tick. When both buffers are taken, lines collect in
@@ -18,7 +18,6 @@ const FLUSH_BYTES = BUFFER_BYTES / 2
  */
 const PIPE_BYTES = 4096
 
-/** How long `close` tries to get the last lines out. */
 const CLOSE_TIMEOUT_MS = 1000
 
 /** `fs.write` with its five arguments. */
@@ -42,6 +41,8 @@ export interface AccessLogOptions {
   readonly onError?: (error: NodeJS.ErrnoException) => void
   /** Default: `fs.write`. */
   readonly write?: WriteCall
+  /** How long `close` tries to get the last lines out. Default 1000. */
+  readonly closeTimeoutMs?: number
 }
 
 /** Lines in a buffer of which the first `length` bytes are to be written and the first `done` have been. */
@@ -60,6 +61,7 @@ export class AccessLog {
   readonly #droppedSlot: number
   readonly #onError: (error: NodeJS.ErrnoException) => void
   readonly #writeCall: WriteCall
+  readonly #closeTimeoutMs: number
   readonly #free: Batch[]
   /** Filled, in order; the first is being written if `#writing`. At most two. */
   readonly #full: Batch[]
@@ -85,6 +87,7 @@ export class AccessLog {
     this.#droppedSlot = options.droppedSlot
     this.#onError = options.onError ?? ignore
     this.#writeCall = options.write ?? writeToFile
+    this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS
     this.#free = [newBatch(), newBatch()]
     this.#full = []
     const opened = openLog(options.path)
@@ -143,7 +146,7 @@ export class AccessLog {
     if (isStandard(this.#path)) return
     try {
       const opened = openLog(this.#path)
-      fs.closeSync(this.#fd)
+      this.#closeFile()
       this.#fd = opened.fd
       this.#maxWrite = opened.maxWrite
     } catch (error) {
@@ -151,25 +154,29 @@ export class AccessLog {
     }
   }
 
-  /** Writes what is left, for at most a second; what then still waits is dropped and counted. No `log` after it. */
+  /** Writes what is left, for `closeTimeoutMs` at most; what then still waits is dropped and counted. No `log` after it. */
   async close(): Promise<void> {
     if (this.#closed) return
-    this.#closed = true
-    const deadline = performance.now() + CLOSE_TIMEOUT_MS
+    const deadline = performance.now() + this.#closeTimeoutMs
     this.tick()
-    while (this.#writing || this.#full.length > 0 || this.#pendingLines > 0) {
+    while (this.#writing || this.#full.length > 0) {
       const left = deadline - performance.now()
-      if (left <= 0) break
       await this.#idleOr(this.#blocked ? Math.min(left, 10) : left)
+      if (performance.now() >= deadline) break
       this.tick()
     }
-    for (const batch of this.#full) this.#drop(batch.lines)
+    this.#closed = true
+    for (const batch of this.#full) this.#drop(linesFrom(batch))
     this.#drop(this.#pendingLines)
     this.#full.length = 0
     this.#pending = ''
     this.#pendingLines = 0
-    // While a write is with the kernel the descriptor must not be given to somebody else.
-    if (!this.#writing && !isStandard(this.#path)) fs.closeSync(this.#fd)
+    // While a write is with the kernel its descriptor must not be given to somebody else: then #written closes it.
+    if (!this.#writing) this.#closeFile()
+  }
+
+  #closeFile(): void {
+    if (this.#fd > 2) fs.closeSync(this.#fd)
   }
 
   /** Until nothing is being written any more. */
@@ -178,6 +185,7 @@ export class AccessLog {
       const timer = setTimeout(resolve, timeoutMs)
       this.#onIdle = () => {
         clearTimeout(timer)
+        this.#onIdle = null
         resolve()
       }
     })
@@ -209,7 +217,10 @@ export class AccessLog {
   #written(error: NodeJS.ErrnoException | null, written: number): void {
     this.#writing = false
     const batch = this.#full[0]
-    if (batch === undefined) return // closed meanwhile
+    if (batch === undefined) {
+      this.#closeFile() // `close` gave up waiting for this write
+      return
+    }
     if (error === null) {
       batch.done += written
       if (written === 0) this.#blocked = true
@@ -223,6 +234,7 @@ export class AccessLog {
     if (batch.done === batch.length) this.#free.push(this.#full.shift() as Batch)
     if (this.#reopenWanted) this.reopen()
     if (!this.#blocked) this.#writeNext()
+    if (this.#pending.length >= FLUSH_BYTES) this.flush()
     if (!this.#writing && this.#onIdle !== null) this.#onIdle()
   }
 }
