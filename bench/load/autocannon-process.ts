@@ -21,7 +21,7 @@ function load(seconds: number): Promise<AutocannonResult> {
   return autocannon({ url, connections: job.connections, duration: seconds, headers: { host: HOST } })
 }
 
-await load(Math.ceil(job.warmUpS))
+if (job.warmUpS > 0) await load(Math.ceil(job.warmUpS))
 process.stdout.write('begin\n')
 const result = await load(Math.ceil(job.durationS))
 const report: LoadResult = {

@@ -22,7 +22,8 @@ export interface ChildOptions {
   readonly args: readonly string[]
   /** null: not pinned. */
   readonly core: number | null
-  readonly cwd?: string
+  /** Default: the environment of this process. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 const running = new Set<ChildProcess>()
@@ -33,7 +34,7 @@ export function startChild(options: ChildOptions): Child {
   const pinned = options.core !== null
   const command = pinned ? 'taskset' : options.command
   const args = pinned ? ['-c', String(options.core), options.command, ...options.args] : [...options.args]
-  const child = spawn(command, args, { cwd: options.cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, { env: options.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   let output = ''
   const listeners: ((line: string) => void)[] = []

@@ -33,7 +33,7 @@ export function wrkLoad(folder: string): Load | null {
     id: 'wrk',
     version: versionOf(program, ['-v'], /wrk (?:debian\/)?(\S+)/),
     async run(job, window) {
-      await run(job, Math.ceil(job.warmUpS))
+      if (job.warmUpS > 0) await run(job, Math.ceil(job.warmUpS))
       window.open()
       const result = await run(job, Math.ceil(job.durationS))
       window.close()

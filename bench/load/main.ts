@@ -16,7 +16,7 @@ import { envoyPeer } from './peer-envoy.ts'
 import { haproxyPeer } from './peer-haproxy.ts'
 import { heddlePeer } from './peer-heddle.ts'
 import { nginxPeer } from './peer-nginx.ts'
-import { reportOf } from './report.ts'
+import { reportOf, syscallsReport } from './report.ts'
 import { runScenario } from './run.ts'
 import { SCENARIOS, type Scenario } from './scenario.ts'
 import { type Row, summarise } from './summary.ts'
@@ -48,9 +48,10 @@ async function main(): Promise<number> {
   heading(options, cores, upstream.title, loads, peers)
 
   const rows: Row[] = []
+  const traced: Traced[] = []
   for (const scenario of SCENARIOS.filter(({ id }) => options.scenarios.includes(id))) {
     say(`\n## ${scenario.id}: ${scenario.title}\n`)
-    const measured = await runScenario({
+    const { rows: measured, syscalls } = await runScenario({
       scenario,
       loads: scenario.ratePerSecond > 0 ? [openLoopLoad()] : loads,
       peers: peers.filter((peer) => suits(peer, scenario)),
@@ -64,11 +65,24 @@ async function main(): Promise<number> {
     for (const tool of new Set(measured.map((row) => row.tool))) {
       say(`\n### ${scenario.id}, ${tool}\n\n${reportOf(measured.filter((row) => row.tool === tool))}`)
     }
+    if (syscalls.size > 0) say(`\n${syscallsReport(syscalls)}`)
     rows.push(...measured)
+    for (const [target, calls] of syscalls) traced.push({ scenario: scenario.id, target, calls: Object.fromEntries(calls) })
   }
-  if (options.json !== null) writeJson(options.json, options, peers, rows)
+  if (options.json !== null) writeJson(options.json, options, peers, rows, traced)
   await upstream.child.stop()
+  if (rows.length === 0) {
+    say('\nNothing was measured: no target or no load generator of those wanted is installed.')
+    return 1
+  }
   return rows.some((row) => summarise(row).failure !== '') ? 1 : 0
+}
+
+/** System calls per request of one target, by name. */
+interface Traced {
+  readonly scenario: string
+  readonly target: string
+  readonly calls: Readonly<Record<string, number>>
 }
 
 /** Two workers on one core only matter for memory and tails, which the open loop shows. */
@@ -122,7 +136,13 @@ function heading(options: Options, cores: Cores, upstream: string, loads: readon
   for (const peer of peers) say(`${peer.id} ${peer.version}: ${peer.setup}`)
 }
 
-function writeJson(file: string, options: Options, peers: readonly Peer[], rows: readonly Row[]): void {
+function writeJson(
+  file: string,
+  options: Options,
+  peers: readonly Peer[],
+  rows: readonly Row[],
+  syscalls: readonly Traced[],
+): void {
   const report = {
     date: new Date().toISOString(),
     machine: { cpu: cpus()[0]?.model, cores: cpus().length, memoryBytes: totalmem(), kernel: release(), node: process.version },
@@ -130,6 +150,7 @@ function writeJson(file: string, options: Options, peers: readonly Peer[], rows:
     peers: peers.map(({ id, version, setup }) => ({ id, version, setup })),
     rows: rows.map((row) => ({ ...row, summary: summarise(row) })),
     comparisons: compare(rows),
+    syscalls,
   }
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
 }

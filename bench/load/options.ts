@@ -20,6 +20,8 @@ export interface Options {
   /** null: every tool that is present (with --quick one, wrk before autocannon). */
   readonly tools: readonly ToolId[] | null
   readonly quick: boolean
+  /** Count system calls per request too, in a run of their own. */
+  readonly syscalls: boolean
   /** Where to write everything measured; null: nowhere. */
   readonly json: string | null
   /** Another checkout of heddle to run as `heddle-base`; null: none. */
@@ -50,6 +52,7 @@ load generator and upstream, and prints CPU time per request, throughput, latenc
   --scenario LIST       of ${SCENARIOS.map((scenario) => scenario.id).join(', ')}
   --tool LIST           of autocannon, wrk (default: both where present)
   --base DIR            also run the heddle of another, built checkout, as heddle-base
+  --syscalls            then count system calls per request by strace
   --json FILE           write everything measured to FILE
   --help                this text
 
@@ -72,6 +75,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' | { read
         tool: { type: 'string' },
         base: { type: 'string' },
         json: { type: 'string' },
+        syscalls: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     }).values
@@ -111,6 +115,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' | { read
     scenarios: (list('scenario', ids) as ScenarioId[] | null) ?? ids,
     tools: list('tool', ['autocannon', 'wrk']) as ToolId[] | null,
     quick,
+    syscalls: values['syscalls'] === true,
     json: file('json'),
     base: file('base'),
   }

@@ -25,7 +25,12 @@ export function heddlePeer(options: HeddleOptions): Peer {
       writeFileSync(join(site.folder, 'mesh', 'bench.yaml'), meshYaml(site.upstreamPort))
       const file = join(site.folder, 'heddle.yaml')
       writeFileSync(file, bootstrapYaml(site, options.concurrency))
-      return startChild({ command: process.execPath, args: [program, 'run', '--config', file], core: site.core })
+      return startChild({
+        command: process.execPath,
+        args: [program, 'run', '--config', file],
+        core: site.core,
+        env: environment(),
+      })
     },
   }
 }
@@ -42,6 +47,11 @@ resources: [ ./mesh ]
 listeners:
   - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: ${site.port} }
 `
+}
+
+/** Without HEDDLE_… variables, which would override the file. */
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HEDDLE_')))
 }
 
 function versionOfCheckout(root: string): string {

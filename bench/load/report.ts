@@ -32,6 +32,23 @@ export function reportOf(rows: readonly Row[]): string {
   return parts.join('\n\n')
 }
 
+/** Calls per request, the ten most frequent over all targets; those below one in a hundred requests are left out. */
+export function syscallsReport(byTarget: ReadonlyMap<string, ReadonlyMap<string, number>>): string {
+  const most = new Map<string, number>()
+  for (const calls of byTarget.values()) {
+    for (const [name, count] of calls) most.set(name, Math.max(count, most.get(name) ?? 0))
+  }
+  const names = [...most].filter(([, count]) => count >= 0.01)
+  const shown = names.sort((a, b) => b[1] - a[1]).slice(0, 10)
+  const total = (calls: ReadonlyMap<string, number>): number => [...calls.values()].reduce((sum, count) => sum + count, 0)
+  const rows = [...byTarget].map(([target, calls]) => [
+    target,
+    total(calls).toFixed(2),
+    ...shown.map(([name]) => (calls.get(name) ?? 0).toFixed(2)),
+  ])
+  return table(['system calls per request', 'all', ...shown.map(([name]) => name)], rows)
+}
+
 function cells(row: Row): string[] {
   const summary = summarise(row)
   if (summary.failure !== '') return [row.target, 'FAILED']

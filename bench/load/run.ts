@@ -13,6 +13,7 @@ import type { Peer } from './peer.ts'
 import { untilAnswers } from './ready.ts'
 import type { Scenario } from './scenario.ts'
 import type { Row } from './summary.ts'
+import { syscallsPerRequest } from './syscalls.ts'
 import type { Target } from './target.ts'
 
 export interface RunOptions {
@@ -32,8 +33,15 @@ export interface RunOptions {
 /** Milliseconds after which a started process is taken to be idle. */
 const SETTLE_MS = 1000
 
-/** Rows tool by tool, targets in the order given. A peer that does not start is said and left out. */
-export async function runScenario(run: RunOptions): Promise<Row[]> {
+export interface ScenarioResult {
+  /** Tool by tool, targets in the order given. */
+  readonly rows: readonly Row[]
+  /** Calls per request by name, by target; empty unless asked for. */
+  readonly syscalls: ReadonlyMap<string, ReadonlyMap<string, number>>
+}
+
+/** A peer that does not start is said and left out. */
+export async function runScenario(run: RunOptions): Promise<ScenarioResult> {
   const targets: Target[] = run.direct ? [{ id: 'direct', port: run.upstreamPort, child: null, idleBytes: 0 }] : []
   try {
     for (const peer of run.peers) {
@@ -42,7 +50,7 @@ export async function runScenario(run: RunOptions): Promise<Row[]> {
     }
     const rows: Row[] = []
     for (const load of run.loads) rows.push(...(await runLoad(run, load, targets)))
-    return rows
+    return { rows, syscalls: run.options.syscalls ? await traceAll(run, targets) : new Map() }
   } finally {
     await Promise.all(targets.map((target) => target.child?.stop()))
   }
@@ -62,6 +70,24 @@ async function start(peer: Peer, run: RunOptions): Promise<Target | null> {
   }
   await sleep(SETTLE_MS)
   return { id: peer.id, port, child, idleBytes: residentBytes(child.pid) }
+}
+
+/** By the last load, wrk where present: its start costs the proxy least. */
+async function traceAll(run: RunOptions, targets: readonly Target[]): Promise<Map<string, Map<string, number>>> {
+  const traced = new Map<string, Map<string, number>>()
+  const load = run.loads.at(-1)
+  for (const { id, port, child } of targets) {
+    if (child === null || load === undefined) continue
+    const { path, ratePerSecond } = run.scenario
+    const { connections, warmUpS, durationS } = run.options
+    const job = { port, path, ratePerSecond, connections, warmUpS, durationS, core: run.cores.load }
+    try {
+      traced.set(id, await syscallsPerRequest(child.pid, load, job, run.folder))
+    } catch (error) {
+      run.say(`SKIPPED system calls of ${id}: ${(error as Error).message}`)
+    }
+  }
+  return traced
 }
 
 async function runLoad(run: RunOptions, load: Load, targets: readonly Target[]): Promise<Row[]> {
