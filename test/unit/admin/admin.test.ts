@@ -1,0 +1,438 @@
+// The admin page and the readiness port, asked over real HTTP.
+import { type IncomingHttpHeaders, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import t, { type Test } from 'tap'
+import { AdminServer } from '../../../lib/admin/admin-server.ts'
+import type { AdminSource, ProxyState } from '../../../lib/admin/admin-source.ts'
+import { HealthServer } from '../../../lib/admin/health-server.ts'
+import { isLocalHost, isLocalOrigin } from '../../../lib/admin/origin-check.ts'
+import type { Cluster } from '../../../lib/state/cluster.ts'
+import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { Route } from '../../../lib/state/route.ts'
+import type { ResourceStatus, Snapshot } from '../../../lib/state/snapshot.ts'
+import { Logger } from '../../../lib/telemetry/logger.ts'
+
+const LOOPBACK = { address: '127.0.0.1', port: 0 }
+
+const cluster: Cluster = {
+  name: 'outbound|9080||reviews',
+  type: 'STATIC',
+  dnsNames: [],
+  firstAddressOnly: false,
+  endpoints: [
+    {
+      address: '10.0.0.9',
+      port: 9080,
+      weight: 3,
+      locality: { region: 'r1', zone: 'z1', subzone: '' },
+      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
+      origin: BUILT_IN,
+    },
+  ],
+  loadBalancer: { kind: 'LEAST_REQUEST' },
+  limits: {
+    maxConnections: 10,
+    maxPendingRequests: 20,
+    maxRequests: 30,
+    maxRetries: 3,
+    maxRequestsPerConnection: 0,
+    connectTimeoutMs: 0,
+    httpIdleTimeoutMs: 0,
+    tcpIdleTimeoutMs: 0,
+    maxConnectionDurationMs: 0,
+    tcpKeepaliveSeconds: 0,
+  },
+  protocol: 'http1',
+  host: 'reviews',
+  serviceName: 'reviews',
+  serviceNamespace: '',
+  port: 9080,
+  subset: '',
+  origin: { kind: 'ServiceEntry', namespace: 'default', name: 'reviews', file: 'mesh/reviews.yaml', line: 3, column: 1 },
+  policyOrigin: BUILT_IN,
+}
+
+const route: Route = {
+  name: 'default',
+  origin: BUILT_IN,
+  match: { path: null, headers: [], query: [] },
+  action: { kind: 'direct', status: 200, body: '' },
+  requestEdits: [
+    { op: 'set', name: 'Authorization', value: 'Bearer hunter2' },
+    { op: 'set', name: 'x-plain', value: 'shown' },
+  ],
+  responseEdits: [],
+}
+
+const snapshot: Snapshot = {
+  version: 4,
+  listeners: [],
+  routeTables: [
+    { name: '9080', port: 9080, virtualHosts: [{ name: 'reviews', domains: ['reviews'], routes: [route], origin: BUILT_IN }] },
+  ],
+  defaultPorts: [],
+  clusters: [cluster],
+}
+
+const refused: ResourceStatus = {
+  kind: 'VirtualService',
+  namespace: 'default',
+  name: 'broken',
+  state: 'refused',
+  reason: 'unknown field',
+  file: 'mesh/broken.yaml',
+  line: 7,
+  column: 3,
+}
+
+const host = { activeRequests: 1, connections: 2, idleConnections: 1, requestsTotal: 5, connectFailures: 1 }
+
+class Source implements AdminSource {
+  readonly calls: string[] = []
+  proxy: ProxyState = {
+    server: 'LIVE',
+    configVersion: 4,
+    lastGood: true,
+    problems: ['mesh/broken.yaml:7:3: unknown field'],
+    workersReady: 2,
+    workers: 2,
+  }
+  level: 'debug' | 'info' | 'warning' | 'error' = 'info'
+
+  state(): ProxyState {
+    return this.proxy
+  }
+  metricsText(): string {
+    return '# TYPE a counter\na{x="1 2"} 3\nb 0\n'
+  }
+  snapshot(): Snapshot {
+    return snapshot
+  }
+  statuses(): readonly ResourceStatus[] {
+    return [refused, { ...refused, name: 'good', state: 'in-force', reason: '' }]
+  }
+  async workerViews(): ReturnType<AdminSource['workerViews']> {
+    return [
+      { clusters: [{ name: cluster.name, hosts: [{ address: '10.0.0.9:9080', ...host }] }] },
+      {
+        clusters: [
+          {
+            name: cluster.name,
+            hosts: [
+              { address: '10.0.0.9:9080', ...host },
+              { address: '[fd00::1]:9080', ...host },
+            ],
+          },
+          { name: 'gone', hosts: [] },
+        ],
+      },
+    ]
+  }
+  listeners(): ReturnType<AdminSource['listeners']> {
+    return [
+      { name: 'out', direction: 'outbound', protocol: 'http', bound: { address: '127.0.0.1', port: 8080 } },
+      { name: 'six', direction: 'outbound', protocol: 'tcp', bound: { address: '::1', port: 5432 } },
+    ]
+  }
+  serverInfo(): ReturnType<AdminSource['serverInfo']> {
+    return { version: '0.1.0', uptimeSeconds: 12.7, bootstrap: { role: 'sidecar' } as never }
+  }
+  logLevel(): Source['level'] {
+    return this.level
+  }
+  setLogLevel(level: Source['level']): void {
+    this.level = level
+  }
+  quit(): void {
+    this.calls.push('quit')
+  }
+  drain(): void {
+    this.calls.push('drain')
+  }
+  async explain(id: string): Promise<unknown> {
+    if (id === 'boom') throw new Error('worker said no')
+    return id === 'known' ? { id, verdict: 'forward' } : null
+  }
+}
+
+interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+function ask(port: number, method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const req = request({ host: '127.0.0.1', port, method, path, headers, agent: false }, (res) => {
+      const chunks: Buffer[] = []
+      res.on('data', (chunk: Buffer) => chunks.push(chunk))
+      res.on('end', () => resolve({ status: res.statusCode ?? 0, headers: res.headers, body: Buffer.concat(chunks).toString() }))
+    })
+    req.on('error', reject)
+    req.end()
+  })
+}
+
+async function admin(t: Test): Promise<{ source: Source; port: number; log: string[] }> {
+  const source = new Source()
+  const log: string[] = []
+  const server = new AdminServer(LOOPBACK, source, new Logger({ level: 'info', write: (line) => void log.push(line) }))
+  const { port } = await server.listen()
+  t.teardown(() => server.close())
+  return { source, port, log }
+}
+
+t.test('pages', async (t) => {
+  const { port } = await admin(t)
+  const rows: [method: string, path: string, status: number, body: string | RegExp][] = [
+    ['GET', '/', 200, /<a href="\/clusters">/],
+    ['GET', '/help', 200, /^admin commands are:\n(?: .*\n)* {2}\/quitquitquit \(POST\): /],
+    ['GET', '/ready', 200, 'LIVE\n'],
+    ['HEAD', '/ready', 200, ''],
+    ['GET', '/stats/prometheus', 200, '# TYPE a counter\na{x="1 2"} 3\nb 0\n'],
+    ['GET', '/metrics', 200, '# TYPE a counter\na{x="1 2"} 3\nb 0\n'],
+    ['GET', '/stats', 200, 'a{x="1 2"}: 3\nb: 0\n'],
+    ['GET', '/stats?usedonly', 200, 'a{x="1 2"}: 3\n'],
+    ['GET', '/stats?filter=%5Eb', 200, 'b: 0\n'],
+    ['GET', '/stats?filter=(', 400, /RE2/],
+    ['GET', '/stats?format=prometheus', 200, '# TYPE a counter\na{x="1 2"} 3\nb 0\n'],
+    ['GET', '/listeners', 200, 'out::127.0.0.1:8080\nsix::[::1]:5432\n'],
+    ['GET', '/explain', 400, /id=/],
+    ['GET', '/explain?id=unknown', 404, /no worker remembers/],
+    ['GET', '/config_dump?resource=secrets', 404, /no such part/],
+    ['GET', '/config_dump?resource=__proto__', 404, /no such part/],
+    ['GET', '/nothing', 404, /^invalid path\. admin commands are:/],
+    ['POST', '/nothing', 404, /^invalid path/],
+    ['GET', '/quitquitquit', 405, 'Method GET not allowed, POST required.'],
+    ['HEAD', '/quitquitquit', 405, ''],
+    ['GET', '/drain_listeners', 405, 'Method GET not allowed, POST required.'],
+    ['GET', '/logging?level=debug', 405, 'Method GET not allowed, POST required.'],
+    ['PUT', '/logging', 405, 'Method PUT not allowed, POST required.'],
+    ['POST', '/ready', 405, 'Method POST not allowed, GET required.'],
+  ]
+  for (const [method, path, status, body] of rows) {
+    const reply = await ask(port, method, path)
+    t.equal(reply.status, status, `${method} ${path}`)
+    if (typeof body === 'string') t.equal(reply.body, body, `${method} ${path}`)
+    else t.match(reply.body, body, `${method} ${path}`)
+  }
+  t.equal((await ask(port, 'GET', '/stats/prometheus')).headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
+  t.equal((await ask(port, 'GET', '/quitquitquit')).headers['allow'], 'POST')
+})
+
+t.test('JSON pages', async (t) => {
+  const { port } = await admin(t)
+  const get = async (path: string): Promise<Record<string, unknown>> => {
+    const reply = await ask(port, 'GET', path)
+    t.equal(reply.headers['content-type'], 'application/json', path)
+    return JSON.parse(reply.body) as Record<string, unknown>
+  }
+  t.match(await get('/server_info'), {
+    version: '0.1.0',
+    state: 'LIVE',
+    uptime_current_epoch: '12s',
+    bootstrap: { role: 'sidecar' },
+  })
+  t.strictSame(await get('/explain?id=known'), { id: 'known', verdict: 'forward' })
+  t.match(await get('/listeners?format=json'), {
+    listener_statuses: [
+      { name: 'out', local_address: { socket_address: { address: '127.0.0.1', port_value: 8080 } } },
+      { name: 'six', local_address: { socket_address: { address: '::1', port_value: 5432 } } },
+    ],
+  })
+  t.match(await get('/config_dump'), {
+    version: 4,
+    lastGood: true,
+    clusters: [{ name: 'outbound|9080||reviews', origin: { file: 'mesh/reviews.yaml', line: 3 } }],
+    resources: [{ name: 'broken', state: 'refused' }, { name: 'good' }],
+  })
+  t.strictSame(Object.keys(await get('/config_dump?resource=clusters')), ['clusters'])
+})
+
+t.test('the dump shows no credentials', async (t) => {
+  const { port } = await admin(t)
+  const { body } = await ask(port, 'GET', '/config_dump')
+  t.notMatch(body, 'hunter2')
+  const [table] = (JSON.parse(body) as { routeTables: Snapshot['routeTables'] }).routeTables
+  t.strictSame(table?.virtualHosts[0]?.routes[0]?.requestEdits, [
+    { op: 'set', name: 'Authorization', value: '[redacted]' },
+    { op: 'set', name: 'x-plain', value: 'shown' },
+  ])
+  t.equal(route.requestEdits[0]?.value, 'Bearer hunter2', 'the snapshot itself is as it was')
+})
+
+t.test('clusters are summed over workers', async (t) => {
+  const { port } = await admin(t)
+  const text = (await ask(port, 'GET', '/clusters')).body
+  for (const line of [
+    'outbound|9080||reviews::default_priority::max_connections::10',
+    'outbound|9080||reviews::10.0.0.9:9080::cx_active::4',
+    'outbound|9080||reviews::10.0.0.9:9080::rq_total::10',
+    'outbound|9080||reviews::10.0.0.9:9080::weight::3',
+    'outbound|9080||reviews::10.0.0.9:9080::zone::z1',
+    'outbound|9080||reviews::[fd00::1]:9080::rq_total::5',
+  ]) {
+    t.ok(text.includes(`${line}\n`), line)
+  }
+  const json = JSON.parse((await ask(port, 'GET', '/clusters?format=json')).body) as Record<string, unknown>
+  t.match(json, {
+    cluster_statuses: [
+      {
+        name: 'outbound|9080||reviews',
+        circuit_breakers: { thresholds: [{ priority: 'DEFAULT', max_requests: 30 }] },
+        host_statuses: [
+          {
+            address: { socket_address: { address: '10.0.0.9', port_value: 9080 } },
+            weight: 3,
+            locality: { region: 'r1', zone: 'z1' },
+            stats: [
+              { name: 'cx_active', value: '4', type: 'GAUGE' },
+              { name: 'cx_connect_fail', value: '2', type: 'COUNTER' },
+            ],
+          },
+          { address: { socket_address: { address: 'fd00::1', port_value: 9080 } } },
+        ],
+      },
+    ],
+  })
+})
+
+t.test('readiness tells the state', async (t) => {
+  const { port, source } = await admin(t)
+  const detail = await ask(port, 'GET', '/ready?detail')
+  t.equal(detail.status, 200)
+  t.strictSame(JSON.parse(detail.body), {
+    state: 'LIVE',
+    configVersion: 4,
+    lastGood: true,
+    problems: ['mesh/broken.yaml:7:3: unknown field'],
+    workersReady: 2,
+    workers: 2,
+    resources: [refused],
+  })
+  for (const server of ['DRAINING', 'INITIALIZING', 'PRE_INITIALIZING'] as const) {
+    source.proxy = { ...source.proxy, server }
+    const reply = await ask(port, 'GET', '/ready')
+    t.strictSame([reply.status, reply.body], [503, `${server}\n`])
+    t.equal((await ask(port, 'GET', '/ready?detail')).status, 503)
+  }
+})
+
+t.test('acting pages act', async (t) => {
+  const { port, source } = await admin(t)
+  t.strictSame(await ask(port, 'POST', '/logging').then((r) => r.body), 'active loggers:\n  heddle: info\n')
+  t.strictSame(await ask(port, 'POST', '/logging?level=debug').then((r) => r.body), 'active loggers:\n  heddle: debug\n')
+  t.equal(source.level, 'debug')
+  const wrong = await ask(port, 'POST', '/logging?level=loud')
+  t.equal(wrong.status, 400)
+  t.match(wrong.body, 'debug, info, warning, error')
+  t.equal(source.level, 'debug')
+  t.equal((await ask(port, 'POST', '/drain_listeners')).body, 'OK\n')
+  const quit = new Promise<void>((resolve) => {
+    source.quit = () => {
+      source.calls.push('quit')
+      resolve()
+    }
+  })
+  t.equal((await ask(port, 'POST', '/quitquitquit')).body, 'OK\n')
+  await quit
+  t.strictSame(source.calls, ['drain', 'quit'])
+})
+
+t.test('a page that fails costs that answer only', async (t) => {
+  const { port, log } = await admin(t)
+  t.equal((await ask(port, 'GET', '/explain?id=boom')).status, 500)
+  t.match(log.join(''), /admin page failed.*worker said no/)
+  t.equal((await ask(port, 'GET', '/ready')).status, 200)
+})
+
+t.test('names from outside are turned away', async (t) => {
+  const { port, source } = await admin(t)
+  const rows: [method: string, path: string, headers: Record<string, string>, status: number][] = [
+    ['GET', '/config_dump', { host: 'evil.com' }, 403],
+    ['GET', '/config_dump', { host: `evil.com:${port}` }, 403],
+    ['GET', '/config_dump', { host: 'localhost:9' }, 200],
+    ['POST', '/quitquitquit', { host: 'evil.com' }, 403],
+    ['POST', '/quitquitquit', { origin: 'http://evil.com' }, 403],
+    ['POST', '/quitquitquit', { origin: 'null' }, 403],
+    ['GET', '/config_dump', { origin: 'http://evil.com' }, 403],
+    ['POST', '/drain_listeners', { origin: `http://localhost:${port}` }, 200],
+  ]
+  for (const [method, path, headers, status] of rows) {
+    t.equal((await ask(port, method, path, headers)).status, status, `${method} ${path} ${JSON.stringify(headers)}`)
+  }
+  t.strictSame(source.calls, ['drain'])
+})
+
+t.test('hosts and origins that are local', async (t) => {
+  const hosts: [host: string | undefined, local: boolean][] = [
+    ['localhost', true],
+    ['LOCALHOST:15000', true],
+    ['a.localhost', true],
+    ['127.0.0.1:15000', true],
+    ['127.1.2.3', true],
+    ['[::1]', true],
+    ['[::1]:15000', true],
+    ['10.0.0.5:15000', true], // bound to it
+    ['10.0.0.6', false],
+    ['127.0.0.1.evil.com', false],
+    ['127.evil.com', false],
+    ['localhost.evil.com', false],
+    ['evil.com', false],
+    ['localhost@evil.com', false],
+    ['localhost:1:2', false],
+    ['::1', false], // an address without brackets is no Host
+    ['0.0.0.0', false],
+    ['', false],
+    [undefined, false],
+  ]
+  for (const [host, local] of hosts) t.equal(isLocalHost(host, '10.0.0.5'), local, String(host))
+  t.notOk(isLocalHost('0.0.0.0', '0.0.0.0'))
+  const origins: [origin: string | undefined, local: boolean][] = [
+    [undefined, true],
+    ['http://localhost:15000', true],
+    ['https://127.0.0.1', true],
+    ['http://[::1]:1', true],
+    ['null', false],
+    ['', false],
+    ['http://evil.com', false],
+    ['http://localhost@evil.com', false],
+    ['http://localhost.evil.com', false],
+    ['file://', false],
+  ]
+  for (const [origin, local] of origins) t.equal(isLocalOrigin(origin, '127.0.0.1'), local, String(origin))
+})
+
+t.test('readiness port', async (t) => {
+  let ready = false
+  const server = new HealthServer(LOOPBACK, () => ready)
+  const { port } = await server.listen()
+  t.teardown(() => server.close())
+  const look = async (method: string, path: string): Promise<[number, string]> => {
+    const reply = await ask(port, method, path, { host: 'probe.from.anywhere' })
+    return [reply.status, reply.body]
+  }
+  t.strictSame(await look('GET', '/healthz/ready'), [503, ''])
+  t.strictSame(await look('GET', '/healthz/live'), [200, ''])
+  ready = true
+  t.strictSame(await look('GET', '/healthz/ready'), [200, ''])
+  t.strictSame(await look('HEAD', '/healthz/ready?x=1'), [200, ''])
+  t.strictSame(await look('POST', '/healthz/ready'), [405, ''])
+  t.strictSame(await look('GET', '/config_dump'), [404, ''])
+})
+
+t.test('a taken port is named with its setting', async (t) => {
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => other.close())
+  const address = { address: '127.0.0.1', port: (other.address() as AddressInfo).port }
+  const logger = new Logger({ level: 'error' })
+  await t.rejects(new AdminServer(address, new Source(), logger).listen(), {
+    message: `admin 127.0.0.1:${address.port}: the port is taken by another process; set admin.port to a free port, or to 0 for any`,
+  })
+  await t.rejects(new HealthServer(address, () => true).listen(), { message: /^health 127.*set health\.port/ })
+  await t.rejects(new AdminServer({ address: '192.0.2.1', port: 0 }, new Source(), logger).listen(), {
+    message: /no such address; set admin\.address/,
+  })
+})
