@@ -1,0 +1,182 @@
+// A folder of recordings: YAML, the proxy whose view it is, requests, and what Envoy, configured by istiod, did with each.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { parseAllDocuments } from 'yaml'
+import type { HeaderPair } from '../../support/h1-reader.ts'
+import { ROOT } from '../../support/proxy.ts'
+
+/** A long text is written as `{fill, times}`. */
+export type LongText = string | { readonly fill: string; readonly times: number }
+
+export interface RecordedRequest {
+  readonly name: string
+  readonly method?: string
+  readonly path?: string
+  readonly authority?: string
+  readonly headers?: Readonly<Record<string, LongText | readonly string[]>> | readonly (readonly [string, LongText])[]
+  readonly body?: LongText
+  readonly protocol?: 'http1' | 'http2'
+  /** The exact bytes instead. */
+  readonly raw?: string
+  readonly port?: number
+  readonly repeat?: number
+  readonly concurrency?: number
+  /** A fresh proxy, before the request if there is one. */
+  readonly restart?: boolean
+  readonly pauseMs?: number
+  readonly abortAfterMs?: number
+  readonly timeoutMs?: number
+  /** Fields that are not compared. */
+  readonly ignore?: readonly string[]
+}
+
+/** What a stub upstream received. */
+export interface SeenRequest {
+  readonly at: string
+  readonly protocol?: string
+  readonly method?: string
+  readonly path?: string
+  readonly authority?: string | null
+  readonly headers?: readonly HeaderPair[]
+  /** The first 200 characters. */
+  readonly body?: string
+  readonly bodyBytes?: number
+  readonly trailers?: Readonly<Record<string, string | undefined>>
+  /** Bytes that were no HTTP. */
+  readonly tcp?: string
+}
+
+/** What became of one request. Names of headers are in lower case. */
+export interface Outcome {
+  readonly name: string
+  readonly status: number | null
+  readonly flags: string | null
+  readonly details: string | null
+  readonly cluster: string | null
+  readonly route: string | null
+  readonly upstreamHost: string | null
+  readonly location?: string
+  readonly headers: readonly HeaderPair[]
+  readonly body: string
+  /** Absent where it differed from run to run. */
+  readonly upstream?: readonly SeenRequest[]
+  readonly clientError?: string
+  readonly informational?: readonly number[]
+  readonly log: { readonly logged: number; readonly authority: string | null; readonly protocol: string | null } | null
+}
+
+/** What became of many. */
+export interface Counts {
+  readonly name: string
+  readonly repeat: number
+  readonly statuses: Readonly<Record<string, number>>
+  readonly clusters: Readonly<Record<string, number>>
+  readonly flags: Readonly<Record<string, number>>
+}
+
+export interface Recording {
+  /** `cases/match` */
+  readonly name: string
+  readonly requests: readonly RecordedRequest[]
+  readonly expected: ReadonlyMap<string, Outcome | Counts>
+  readonly workload: { readonly namespace: string; readonly labels: Readonly<Record<string, string>>; readonly address: string }
+  /** File name → text, ready for heddle. */
+  readonly resources: Readonly<Record<string, string>>
+  /** Addresses at which upstreams are to stand. */
+  readonly endpoints: readonly string[]
+  /** Clusters with more than one endpoint: which one is chosen is chance. */
+  readonly manyEndpoints: ReadonlySet<string>
+  /** Ports on which the recorded sidecar listened. */
+  readonly ports: readonly number[]
+}
+
+/** Where bytes for unknown hosts go, in place of the address that the client dialled. */
+export const PASSTHROUGH = '127.77.0.101:15999'
+
+/** null when the recordings are not on this machine. */
+export function peersFolder(): string | null {
+  const folder = process.env['HEDDLE_PEERS'] ?? path.resolve(ROOT, '../shared/peers')
+  return existsSync(path.join(folder, 'cases')) ? folder : null
+}
+
+interface Xds {
+  readonly listeners: readonly { readonly name: string }[]
+  readonly clusters: readonly { readonly name: string; readonly type?: string; readonly load_assignment?: Assignment }[]
+  readonly endpoints?: readonly Assignment[]
+}
+
+interface Assignment {
+  readonly cluster_name: string
+  readonly endpoints?: readonly {
+    readonly lb_endpoints?: readonly {
+      readonly endpoint: {
+        readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } }
+      }
+    }[]
+  }[]
+}
+
+export function readRecording(peers: string, name: string): Recording {
+  const dir = path.join(peers, name)
+  const xds = JSON.parse(readFileSync(path.join(dir, 'xds.json'), 'utf8')) as Xds
+  const proxy = JSON.parse(readFileSync(path.join(dir, 'proxy.json'), 'utf8')) as {
+    ip: string
+    namespace: string
+    labels: Record<string, string>
+  }
+  const names = new Map<string, string>()
+  const assignments = [...(xds.endpoints ?? []), ...xds.clusters.flatMap((c) => c.load_assignment ?? [])]
+  const hostsOf = (a: Assignment) =>
+    (a.endpoints ?? []).flatMap((g) =>
+      (g.lb_endpoints ?? []).map(({ endpoint }) => {
+        const { address, port_value } = endpoint.address.socket_address
+        return `${loopback(address, names)}:${port_value}`
+      }),
+    )
+  const endpoints = new Set([...assignments.flatMap(hostsOf), PASSTHROUGH])
+  const yamls = readdirSync(dir).filter((f) => f.endsWith('.yaml'))
+  return {
+    name,
+    requests: jsonLines<RecordedRequest>(path.join(dir, 'requests.jsonl')),
+    expected: new Map(jsonLines<Outcome>(path.join(dir, 'expected.jsonl')).map((e) => [e.name, e])),
+    workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
+    resources: Object.fromEntries(yamls.map((f) => [f, withoutDns(readFileSync(path.join(dir, f), 'utf8'), names)])),
+    endpoints: [...endpoints],
+    manyEndpoints: new Set(assignments.filter((a) => hostsOf(a).length > 1).map((a) => a.cluster_name)),
+    ports: xds.listeners.flatMap((l) => /^0\.0\.0\.0_(\d+)$/.exec(l.name)?.[1] ?? []).map(Number),
+  }
+}
+
+function jsonLines<T>(file: string): T[] {
+  const lines = readFileSync(file, 'utf8').split('\n')
+  return lines.flatMap((l, i) =>
+    l.trim() === '' || l.startsWith('#') ? [] : [{ name: `line ${i + 1}`, ...(JSON.parse(l) as T) }],
+  )
+}
+
+/** DNS names stand for loopback addresses: in the order in which they are met, from 127.77.0.111 on. */
+function loopback(address: string, names: Map<string, string>): string {
+  if (/^[\d.]+$/.test(address)) return address
+  if (!names.has(address)) names.set(address, `127.77.0.${111 + names.size}`)
+  return names.get(address) as string
+}
+
+interface ServiceEntry {
+  readonly kind?: string
+  readonly spec?: { readonly resolution?: string; readonly hosts?: readonly string[]; readonly endpoints?: readonly unknown[] }
+}
+
+/** Gives ServiceEntries that would be looked up the address that their name stands for. */
+function withoutDns(text: string, names: ReadonlyMap<string, string>): string {
+  if (names.size === 0) return text
+  return parseAllDocuments(text)
+    .map((d) => {
+      const { kind, spec } = (d.toJS() ?? {}) as ServiceEntry
+      const address = names.get(spec?.hosts?.[0] ?? '')
+      if (kind === 'ServiceEntry' && spec?.resolution === 'DNS' && spec.endpoints === undefined && address !== undefined) {
+        d.setIn(['spec', 'endpoints'], [{ address }])
+      }
+      return d.toString()
+    })
+    .join('---\n')
+}

@@ -1,0 +1,113 @@
+// Every recorded request gets from heddle what it got from Envoy, configured by istiod from the same YAML.
+import type { Test } from 'tap'
+import t from 'tap'
+import { startProxy } from '../../support/proxy.ts'
+import type { Teardown } from '../../support/teardown.ts'
+import { comparable, countDifferences, differences } from './compare.ts'
+import type { Difference } from './differs.ts'
+import { DIFFERS } from './differs.ts'
+import type { Counts, Outcome, Recording } from './recording.ts'
+import { PASSTHROUGH, peersFolder, readRecording } from './recording.ts'
+import type { Subject } from './replay.ts'
+import { Replay } from './replay.ts'
+import { Stubs } from './stub.ts'
+
+const FOLDERS = [
+  'cases/match',
+  'cases/hosts',
+  'cases/rewrite',
+  'cases/headers',
+  'cases/limits-and-paths',
+  'examples/routing',
+  'examples/resilience',
+]
+
+/** Part of a name: only these requests. */
+const ONLY = process.env['HEDDLE_REPLAY_ONLY'] ?? ''
+const peers = peersFolder()
+
+if (peers === null) t.plan(0, 'the recordings of Istio and Envoy are not here; HEDDLE_PEERS names their folder')
+else {
+  const unused = new Set<Difference>(DIFFERS)
+  for (const folder of FOLDERS) {
+    t.test(folder, async (t) => {
+      const recording = readRecording(peers, folder)
+      const stubs = new Stubs()
+      t.teardown(() => stubs.close())
+      try {
+        await stubs.open(recording.endpoints)
+      } catch (error) {
+        t.comment(error)
+        t.pass('skipped', { skip: `${(error as Error).message} (ports below 1024 need root)` })
+        return
+      }
+      const replay = new Replay(t, recording, stubs, (r) => startHeddle(t, r))
+      for (const { name, wanted, found, ignore } of await replay.run(ONLY)) {
+        if ('statuses' in wanted) judgeCounts(t, `${folder}: ${name}`, wanted, found as Counts, unused)
+        else judge(t, `${folder}: ${name}`, wanted, found as Outcome, ignore, unused)
+      }
+    })
+  }
+  t.test('every declared difference still exists', async (t) => {
+    const left = [...unused].map((d) => `${d.cases} (${d.reason})`)
+    if (ONLY === '') t.same(left, [])
+  })
+}
+
+async function startHeddle(t: Teardown, { workload, resources, ports }: Recording): Promise<Subject> {
+  const proxy = await startProxy(t, {
+    resources,
+    listeners: ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: PASSTHROUGH })),
+    bootstrap: {
+      workload: { ...workload, serviceAccount: 'default' },
+      mirror: { hostSuffix: '' },
+    },
+  })
+  return {
+    portFor: (port) => proxy.port(`p${port}`),
+    logged: (wanted, budgetMs) => proxy.logged(wanted, budgetMs),
+    stop: () => proxy.stop(),
+  }
+}
+
+type Judge = Pick<Test, 'pass' | 'fail'>
+
+function judge(
+  t: Judge,
+  name: string,
+  recorded: Outcome,
+  outcome: Outcome,
+  ignore: readonly string[],
+  unused: Set<Difference>,
+): void {
+  const found = comparable(outcome)
+  const declared = DIFFERS.find((d) => d.cases.test(name))
+  if (declared !== undefined) {
+    unused.delete(declared)
+    if (differences(comparable(recorded), found, ignore).length === 0) {
+      t.fail(`${name}: declared to differ, but does not`, { reason: declared.reason })
+      return
+    }
+  }
+  const wanted = comparable({ ...recorded, ...declared?.instead })
+  const differing = differences(wanted, found, [...ignore, ...(declared?.ignore ?? [])])
+  if (differing.length === 0) t.pass(name)
+  else {
+    const first = differing[0] as (typeof differing)[number]
+    t.fail(`${name}: ${differing.join(', ')}`, {
+      [first]: { recorded: wanted[first], now: found[first] },
+      ...Object.fromEntries(differing.slice(1).map((f) => [f, { recorded: wanted[f], now: found[f] }])),
+    })
+  }
+}
+
+function judgeCounts(t: Judge, name: string, recorded: Counts, found: Counts, unused: Set<Difference>): void {
+  const differing = countDifferences(recorded, found)
+  const declared = DIFFERS.find((d) => d.cases.test(name))
+  if (declared !== undefined) {
+    unused.delete(declared)
+    if (differing.length === 0) t.fail(`${name}: declared to differ, but does not`, { reason: declared.reason })
+    else t.pass(`${name}: differs: ${declared.reason}`)
+  } else if (differing.length === 0) t.pass(name)
+  else t.fail(`${name}: ${differing.join('; ')}`)
+}

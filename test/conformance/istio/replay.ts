@@ -1,0 +1,144 @@
+// Asks all requests of a recording and collects what became of them.
+import { eventually, pause } from '../../support/eventually.ts'
+import type { AccessLine } from '../../support/proxy.ts'
+import type { Teardown } from '../../support/teardown.ts'
+import type { Answer } from './ask.ts'
+import { ask } from './ask.ts'
+import type { Counts, Outcome, RecordedRequest, Recording, SeenRequest } from './recording.ts'
+import type { Stubs } from './stub.ts'
+
+const DEFAULT_PORT = 9080
+
+/** The proxy that is asked: heddle, or whatever else can be started with a recording. */
+export interface Subject {
+  /** Where it listens for what a sidecar would have captured on this port. */
+  portFor(destinationPort: number): number
+  /** The access log line with these values, with Istio's JSON keys. */
+  logged(wanted: AccessLine, budgetMs: number): Promise<AccessLine>
+  stop(): Promise<unknown>
+}
+
+export interface Result {
+  readonly name: string
+  readonly wanted: Outcome | Counts
+  readonly found: Outcome | Counts
+  readonly ignore: readonly string[]
+}
+
+interface Asked {
+  readonly request: RecordedRequest
+  readonly wanted: Outcome | Counts
+  readonly answers: readonly Answer[]
+  readonly upstream: readonly SeenRequest[]
+  /** Which of the proxies, as requests may ask for a fresh one. */
+  readonly proxy: Subject
+}
+
+/** Asks all requests of a folder, and reads the access log at the end. */
+export class Replay {
+  private readonly t: Teardown
+  private readonly recording: Recording
+  private readonly stubs: Stubs
+  private readonly start: (recording: Recording) => Promise<Subject>
+  private proxy: Subject | null
+
+  constructor(t: Teardown, recording: Recording, stubs: Stubs, start: (recording: Recording) => Promise<Subject>) {
+    this.t = t
+    this.recording = recording
+    this.stubs = stubs
+    this.start = start
+    this.proxy = null
+  }
+
+  /** `only`: part of a name; the other requests are left out. */
+  async run(only: string): Promise<Result[]> {
+    const asked: Asked[] = []
+    for (const request of this.recording.requests) {
+      if (!request.name.includes(only)) continue
+      if (request.pauseMs !== undefined) await pause(request.pauseMs)
+      if (request.restart === true || this.proxy === null) this.proxy = await this.fresh()
+      if (request.path === undefined && request.raw === undefined) continue
+      const wanted = this.recording.expected.get(request.name)
+      if (wanted === undefined) throw new Error(`no outcome recorded for ${request.name}`)
+      const port = request.port ?? DEFAULT_PORT
+      if (!this.recording.ports.includes(port)) continue // the recorded sidecar had no listener to ask either
+      asked.push(await this.askOne(this.proxy, request, wanted, port))
+    }
+    return Promise.all(asked.map((a) => this.result(a)))
+  }
+
+  private async fresh(): Promise<Subject> {
+    await this.proxy?.stop()
+    this.stubs.disconnect()
+    return this.start(this.recording)
+  }
+
+  private async askOne(proxy: Subject, request: RecordedRequest, wanted: Outcome | Counts, port: number): Promise<Asked> {
+    const before = this.stubs.seen.length
+    const times = request.repeat ?? 1
+    const width = Math.min(times, request.concurrency ?? 8)
+    const answers: Answer[] = []
+    while (answers.length < times) {
+      const batch = Array.from({ length: Math.min(width, times - answers.length) }, () =>
+        ask(this.t, proxy.portFor(port), request),
+      )
+      answers.push(...(await Promise.all(batch)))
+    }
+    // Copies and attempts may still be on their way; what comes although it was not recorded comes within a moment.
+    const due = 'upstream' in wanted ? wanted.upstream?.length : undefined
+    if (due !== undefined) {
+      const came = () => this.stubs.seen.length - before >= due
+      await eventually('the upstream', came, 500).catch(() => {})
+      await pause(2)
+    }
+    return { request, wanted, answers, upstream: this.stubs.seen.slice(before), proxy }
+  }
+
+  private async result({ request, wanted, answers, upstream, proxy }: Asked): Promise<Result> {
+    const lines = await Promise.all(answers.map((a) => lineOf(proxy, a)))
+    const found =
+      request.repeat === undefined
+        ? outcome(request.name, answers[0] as Answer, lines[0] ?? null, upstream)
+        : counts(request.name, answers, lines)
+    const chance = 'cluster' in wanted && this.recording.manyEndpoints.has(wanted.cluster ?? '') ? ['upstreamHost'] : []
+    return { name: request.name, wanted, found, ignore: [...(request.ignore ?? []), ...chance] }
+  }
+}
+
+function lineOf(proxy: Subject, answer: Answer): Promise<AccessLine | null> {
+  return proxy.logged({ downstream_remote_address: answer.client }, 3000).catch(() => null)
+}
+
+function outcome(name: string, answer: Answer, line: AccessLine | null, upstream: readonly SeenRequest[]): Outcome {
+  const textOf = (key: string) => (line?.[key] ?? null) as string | null
+  return {
+    name,
+    ...answer,
+    flags: textOf('response_flags'),
+    details: textOf('response_code_details'),
+    cluster: textOf('upstream_cluster'),
+    route: textOf('route_name'),
+    upstreamHost: textOf('upstream_host'),
+    upstream,
+    log:
+      line === null
+        ? null
+        : { logged: Number(line['response_code']), authority: textOf('authority'), protocol: textOf('protocol') },
+  }
+}
+
+function counts(name: string, answers: readonly Answer[], lines: readonly (AccessLine | null)[]): Counts {
+  return {
+    name,
+    repeat: answers.length,
+    statuses: tally(answers.map((a) => String(a.status))),
+    clusters: tally(lines.map((l) => String(l?.['upstream_cluster'] ?? null))),
+    flags: tally(lines.map((l) => String(l?.['response_flags'] ?? null))),
+  }
+}
+
+function tally(values: readonly string[]): Record<string, number> {
+  const out: Record<string, number> = {}
+  for (const v of values) out[v] = (out[v] ?? 0) + 1
+  return out
+}
