@@ -13,41 +13,53 @@ export type AccessFormat = (rec: AccessRecord) => string
  */
 export function textLine(rec: AccessRecord): string {
   const xff = rec.requestHeader('x-forwarded-for')
-  const agent = rec.requestHeader('user-agent')
   const id = rec.requestHeader('x-request-id')
+  // Fewer and longer pieces: each `+` of two long strings is an object that has to be copied out later.
   return (
     '[' +
     timeText(rec.startTimeMs) +
-    '] "' +
-    word(rec.method) +
-    ' ' +
+    (rec.method === 'GET' ? '] "GET ' : `] "${word(rec.method)} `) +
     word(rec.originalPath) +
-    ' ' +
-    (rec.protocol === '' ? '-' : rec.protocol) +
-    '" ' +
+    (rec.protocol === 'HTTP/1.1' ? ' HTTP/1.1" ' : ` ${rec.protocol || '-'}" `) +
     rec.responseCode +
-    ' ' +
-    (rec.responseFlags === 0 ? '-' : flagsText(rec.responseFlags)) +
-    ' ' +
+    (rec.responseFlags === 0 ? ' - ' : ` ${flagsText(rec.responseFlags)} `) +
     rec.bytesReceived +
     ' ' +
     rec.bytesSent +
     ' ' +
     rec.durationMs +
-    ' ' +
-    (rec.upstreamServiceTimeMs < 0 ? '-' : rec.upstreamServiceTimeMs) +
-    ' "' +
-    (xff === null ? '-' : phrase(xff)) +
-    '" "' +
-    (agent === null ? '-' : phrase(agent)) +
-    '" "' +
+    (rec.upstreamServiceTimeMs < 0 ? ' -' : ` ${rec.upstreamServiceTimeMs}`) +
+    (xff === null ? ' "-" "' : ` "${phrase(xff)}" "`) +
+    agentText(rec.requestHeader('user-agent')) +
     (id === null ? '-' : phrase(id)) +
-    '" "' +
-    phrase(rec.authority) +
-    '" "' +
-    (rec.upstreamHost === '' ? '-' : rec.upstreamHost) +
-    '"\n'
+    tailText(rec.authority, rec.upstreamHost)
   )
+}
+
+// What one request has in common with the one before it is checked and joined once.
+
+let lastAgent: string | null = null
+let lastAgentText = '-" "'
+
+function agentText(agent: string | null): string {
+  if (agent !== lastAgent) {
+    lastAgentText = `${agent === null ? '-' : phrase(agent)}" "`
+    lastAgent = agent
+  }
+  return lastAgentText
+}
+
+let lastAuthority = ''
+let lastHost = ''
+let lastTail = '" "-" "-"\n'
+
+function tailText(authority: string, host: string): string {
+  if (authority !== lastAuthority || host !== lastHost) {
+    lastTail = `" "${phrase(authority)}" "${host || '-'}"\n`
+    lastAuthority = authority
+    lastHost = host
+  }
+  return lastTail
 }
 
 /**
@@ -57,69 +69,96 @@ export function textLine(rec: AccessRecord): string {
 export function jsonLine(rec: AccessRecord): string {
   return (
     '{"authority":' +
-    json(rec.authority) +
+    repeatedJson(rec.authority) +
     ',"bytes_received":' +
     rec.bytesReceived +
     ',"bytes_sent":' +
     rec.bytesSent +
     ',"connection_termination_details":' +
-    json(rec.connectionTerminationDetails) +
+    repeatedJson(rec.connectionTerminationDetails) +
     ',"downstream_local_address":' +
-    json(rec.downstreamLocalAddress) +
+    addressJson(rec.downstreamLocalAddress) +
     ',"downstream_remote_address":' +
-    json(rec.downstreamRemoteAddress) +
+    addressJson(rec.downstreamRemoteAddress) +
     ',"duration":' +
     rec.durationMs +
     ',"method":' +
-    json(rec.method) +
+    repeatedJson(rec.method) +
     ',"path":' +
     json(rec.originalPath) +
     ',"protocol":' +
-    json(rec.protocol) +
+    repeatedJson(rec.protocol) +
     ',"request_id":' +
     json(rec.requestHeader('x-request-id')) +
     ',"requested_server_name":' +
-    json(rec.requestedServerName) +
+    repeatedJson(rec.requestedServerName) +
     ',"response_code":' +
     rec.responseCode +
     ',"response_code_details":' +
-    json(rec.responseCodeDetails) +
+    repeatedJson(rec.responseCodeDetails) +
     ',"response_flags":"' +
     flagsText(rec.responseFlags) +
     '","route_name":' +
-    json(rec.routeName) +
+    repeatedJson(rec.routeName) +
     ',"start_time":"' +
     timeText(rec.startTimeMs) +
     '","upstream_cluster":' +
-    json(rec.upstreamCluster) +
+    repeatedJson(rec.upstreamCluster) +
     ',"upstream_host":' +
-    json(rec.upstreamHost) +
+    addressJson(rec.upstreamHost) +
     ',"upstream_local_address":' +
-    json(rec.upstreamLocalAddress) +
+    addressJson(rec.upstreamLocalAddress) +
     ',"upstream_service_time":' +
     (rec.upstreamServiceTimeMs < 0 ? 'null' : `"${rec.upstreamServiceTimeMs}"`) +
     ',"upstream_transport_failure_reason":' +
-    json(rec.upstreamTransportFailureReason) +
+    repeatedJson(rec.upstreamTransportFailureReason) +
     ',"user_agent":' +
-    json(rec.requestHeader('user-agent')) +
+    repeatedJson(rec.requestHeader('user-agent')) +
     ',"x_forwarded_for":' +
     json(rec.requestHeader('x-forwarded-for')) +
     '}\n'
   )
 }
 
+/** JSON text of values that come again and again; emptied when full, so that clients cannot make it grow. */
+const jsonTexts = new Map<string, string>()
+const MAX_JSON_TEXTS = 1000
+/** Longer ones are not kept. */
+const MAX_KEPT_CHARS = 256
+
+function repeatedJson(value: string | null): string {
+  if (value === null || value === '') return 'null'
+  const known = jsonTexts.get(value)
+  if (known !== undefined) return known
+  const text = json(value)
+  if (value.length > MAX_KEPT_CHARS) return text
+  if (jsonTexts.size >= MAX_JSON_TEXTS) jsonTexts.clear()
+  jsonTexts.set(value, text)
+  return text
+}
+
+/** `ip:port` that we have made. */
+function addressJson(value: string): string {
+  return value === '' ? 'null' : `"${value}"`
+}
+
+let lastTimeMs = -1
+let lastTimeText = ''
 let lastSecond = -1
 let lastSecondText = ''
 
 /** ISO 8601 with milliseconds; the part up to the second is kept for the next call. */
 export function timeText(timeMs: number): string {
+  if (timeMs === lastTimeMs) return lastTimeText
   const second = Math.floor(timeMs / 1000)
   if (second !== lastSecond) {
     lastSecondText = new Date(second * 1000).toISOString().slice(0, -4)
     lastSecond = second
   }
   const ms = Math.floor(timeMs) - second * 1000
-  return `${lastSecondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
+  lastTimeText = `${lastSecondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
+  lastTimeMs = timeMs
+  return lastTimeText
 }
 
 // Printable ASCII without `"` and `\`. In a word the space goes too: it separates the words of the request line.
