@@ -1,11 +1,13 @@
 // What the documents say about the tree is true.
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { ROOT } from './support/proxy.ts'
 import { filesBelow, readText } from './support/source-text.ts'
 
 const DOCUMENTS = ['README.md', 'lib/README.md', 'CONTRIBUTING.md', 'bench/README.md', 'test/README.md', 'test/support/README.md']
+/** Examples in documents that stand for any file. */
+const EXAMPLES = ['../shared/peers']
 const TOP = ['lib', 'test', 'bench', 'bin', 'config', 'docker', '.ci']
 
 t.test('every path that a document names exists', async (t) => {
@@ -43,6 +45,22 @@ t.test('every file of config/ is loaded by a test', async (t) => {
   }
 })
 
+/** What a table in a document must list, no more and no less: its first column, by the heading of that column. */
+const CODE_TABLES: readonly { readonly heading: string; readonly codes: () => Promise<readonly string[]> }[] = [
+  { heading: 'reason code', codes: async () => Object.values(await import('../lib/filter/http/reasons.ts')).flatMap(codeOf) },
+  { heading: 'flag', codes: async () => (await import('../lib/telemetry/response-flags.ts')).FLAG_NAMES.map(([short]) => short) },
+]
+
+t.test('tables of codes and flags equal the source, in both directions', async (t) => {
+  const documents = ['', 'lib', 'docs'].flatMap((d) => (existsSync(path.join(ROOT, d)) ? markdownIn(d) : []))
+  for (const { heading, codes } of CODE_TABLES) {
+    const tables = documents.flatMap((d) => tablesIn(readText(ROOT, d), heading).map((rows) => ({ d, rows })))
+    t.ok(tables.length > 0, `a document has a table whose first column is headed "${heading}"`)
+    const inSource = [...(await codes())].sort()
+    for (const { d, rows } of tables) t.same([...rows].sort(), inSource, `${d}: ${heading}`)
+  }
+})
+
 t.test('the reader of paths', async (t) => {
   const text =
     'see `lib/a.ts`, `foo/bar`, [x](docs/x.md), `lib/*/b.ts` and https://a.b/lib/c.ts\n```\nnode test/run.mjs\n```\n`http/h1/`'
@@ -53,6 +71,26 @@ t.test('the reader of paths', async (t) => {
     ),
   )
 })
+
+function codeOf(value: unknown): string[] {
+  return typeof value === 'object' && value !== null && 'code' in value && typeof value.code === 'string' ? [value.code] : []
+}
+
+function markdownIn(folder: string): string[] {
+  if (folder !== '') return filesBelow(ROOT, folder, ['.md'])
+  return readdirSync(ROOT).filter((f) => f.endsWith('.md'))
+}
+
+/** First cells of the rows below each table head that begins with `| heading |`, without backticks. */
+function tablesIn(text: string, heading: string): string[][] {
+  const lines = text.split('\n')
+  return lines.flatMap((line, i) => {
+    if (!new RegExp(`^\\| *${heading} *\\|`, 'i').test(line)) return []
+    const end = lines.findIndex((l, j) => j > i && !l.startsWith('|'))
+    const rows = lines.slice(i + 2, end < 0 ? undefined : end)
+    return [rows.flatMap((r) => [...(r.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((m) => m[1] as string))]
+  })
+}
 
 interface Named {
   readonly token: string
@@ -89,6 +127,7 @@ function pathsIn(text: string, folder: string): Named[] {
 function isPath(token: string, folder: string): boolean {
   if (!/^[\w.@*-]+(?:\/[\w.@*-]+)*\/?$/.test(token) || !token.includes('/')) return false
   const first = token.split('/')[0] as string
+  if (EXAMPLES.includes(token)) return false
   if (TOP.includes(first) || /\.(?:ts|mjs|md|yaml)$/.test(token)) return true
   return folder !== '.' && existsSync(path.join(ROOT, folder, first))
 }
