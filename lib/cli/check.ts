@@ -1,0 +1,66 @@
+import type { ResourceState, ResourceStatus } from '../state/snapshot.ts'
+import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command, JSON_FLAG, UsageError } from './command.ts'
+import { EXIT_CONFIG, EXIT_FINDINGS, EXIT_OK } from './exit-codes.ts'
+import { configFile, loadOrReport, reportProblems, shownPath } from './load-config.ts'
+import { type Paint, paintFor, type Style, table } from './terminal.ts'
+
+export const checkCommand: Command = {
+  name: 'check',
+  summary: 'what would become of the resources',
+  usage: ['check DIR... [--config heddle.yaml] [--json]', 'check --config heddle.yaml'],
+  description: `
+Loads resources as the proxy would and lists each object: in force, shadowed by another one, partly in force, refused, or waiting
+for something; with the reason and its place. Without DIR the resources of heddle.yaml. Without --config the workload of the
+defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
+`,
+  flags: { config: CONFIG_FLAG, json: JSON_FLAG, ...bootstrapFlags(['namespace']) },
+  async run(args, io) {
+    const file = configFile(args, io)
+    const folders = args.positionals
+    if (folders.length === 0 && file === null) throw new UsageError('which resources? heddle check DIR')
+    const flags = folders.length === 0 ? bootstrapFlagValues(args) : { ...bootstrapFlagValues(args), resources: folders }
+    const bootstrap = loadOrReport(file, flags, io)
+    if (bootstrap === null) return EXIT_CONFIG
+    const { ResourceLoader } = await import('../resources/load.ts')
+    const { statuses, problems } = new ResourceLoader(bootstrap).load()
+    const shown = statuses.map((status) => ({ ...status, file: shownPath(status.file) }))
+    const faults = problems.map((problem) => ({ ...problem, file: shownPath(problem.file) }))
+    if (args.has('json')) io.stdout.write(`${JSON.stringify({ resources: shown, problems: faults }, null, 1)}\n`)
+    else {
+      io.stdout.write(listing(shown, paintFor(io.stdout, io.env)))
+      reportProblems(faults, io.stdout, paintFor(io.stdout, io.env))
+    }
+    return faults.length > 0 || statuses.some((s) => s.state === 'refused') ? EXIT_FINDINGS : EXIT_OK
+  },
+}
+
+const STYLES: Readonly<Record<ResourceState, Style>> = {
+  'in-force': 'green',
+  shadowed: 'dim',
+  partly: 'yellow',
+  refused: 'red',
+  waiting: 'yellow',
+}
+
+function listing(statuses: readonly ResourceStatus[], paint: Paint): string {
+  if (statuses.length === 0) return 'no resources\n'
+  const rows = statuses.map((s) => [
+    s.state,
+    s.kind || '?',
+    s.namespace === '' ? s.name : `${s.namespace}/${s.name}`,
+    `${s.file}:${s.line}:${s.column}`,
+    s.reason,
+  ])
+  const all = [['STATE', 'KIND', 'NAME', 'WHERE', 'REASON'], ...rows]
+  const text = table(all, (row, column, cell) => {
+    if (row === 0) return paint('bold', cell)
+    return column === 0 ? paint(STYLES[statuses[row - 1]!.state], cell) : cell
+  })
+  return `${text}\n\n${summary(statuses)}\n`
+}
+
+function summary(statuses: readonly ResourceStatus[]): string {
+  const counts = new Map<ResourceState, number>()
+  for (const { state } of statuses) counts.set(state, (counts.get(state) ?? 0) + 1)
+  return [...counts].map(([state, n]) => `${n} ${state}`).join(', ')
+}

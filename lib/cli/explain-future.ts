@@ -1,0 +1,121 @@
+// Decides a request that nobody sends, on tables built as a worker builds them.
+
+import { splitHostPort } from '../bootstrap/leaf.ts'
+import { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import { Host } from '../cluster/lb/host.ts'
+import { explainRequest } from '../decide/explain.ts'
+import type { Explanation } from '../decide/explanation.ts'
+import { ResourceLoader } from '../resources/load.ts'
+import { compileTables } from '../route/compile.ts'
+import { normalizePath } from '../route/path.ts'
+import type { HeaderView } from '../route/request-view.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Cluster } from '../state/cluster.ts'
+import type { Listener } from '../state/listener.ts'
+import { BUILT_IN } from '../state/origin.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+
+export interface FutureRequest {
+  readonly method: string
+  readonly scheme: string
+  readonly authority: string
+  /** Path and query. */
+  readonly target: string
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  /** null: the first outbound HTTP listener. */
+  readonly listener: string | null
+  readonly draw: number
+}
+
+export type FutureAnswer =
+  | { readonly ok: true; readonly explanation: Explanation }
+  | { readonly ok: false; readonly message: string }
+
+export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest): FutureAnswer {
+  const { snapshot, problems, fatal } = new ResourceLoader(bootstrap).load()
+  if (fatal) return { ok: false, message: problems.map((p) => `${p.file}:${p.line}:${p.column}: ${p.message}`).join('\n') }
+  const http = snapshot.listeners.filter((l) => l.protocol === 'http')
+  const listener =
+    request.listener === null ? http.find((l) => l.direction === 'outbound') : http.find((l) => l.name === request.listener)
+  if (listener === undefined && request.listener !== null) {
+    const names = http.map((l) => l.name).join(', ') || 'none'
+    return { ok: false, message: `there is no HTTP listener ${request.listener}; there are: ${names}` }
+  }
+  const mark = request.target.indexOf('?')
+  const path = normalizePath(mark < 0 ? request.target : request.target.slice(0, mark))
+  if (path === null) return { ok: false, message: `the path of ${request.target} cannot be normalised; the proxy answers 400` }
+  // `-H 'host: x'` wins over the URL's, as with curl.
+  const host = request.headers.findLast(([name]) => name.toLowerCase() === 'host')?.[1] ?? request.authority
+  const headers = new ListedHeaders([['host', host], ...request.headers.filter(([name]) => name.toLowerCase() !== 'host')])
+  const facts = {
+    request: {
+      method: request.method,
+      path,
+      query: mark < 0 ? null : request.target.slice(mark + 1),
+      scheme: request.scheme,
+      authority: host,
+      headers,
+    },
+    routeTable: listener?.routeTable ?? '',
+    draw: request.draw,
+    pick: { draw: request.draw, draw2: request.draw, tried: null, originalHost: originalHost(listener) },
+  }
+  const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
+  return { ok: true, explanation: explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id) }
+}
+
+/** Live clusters of a worker that has just begun: all endpoints are well, and names are not resolved. */
+function clustersOf(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
+  let hosts = 0
+  return new Map(
+    snapshot.clusters.map((config, index): [string, BalancedCluster] => {
+      const cluster = new BalancedCluster(index, config)
+      cluster.update(
+        config,
+        endpointsOf(config).map((endpoint) => new Host(hosts++, endpoint)),
+      )
+      return [config.name, cluster]
+    }),
+  )
+}
+
+function endpointsOf(cluster: Cluster): Cluster['endpoints'] {
+  if (cluster.type !== 'DNS' || cluster.endpoints.length > 0) return cluster.endpoints
+  return cluster.dnsNames.map(({ host, port, endpoint }) => ({ ...endpoint, address: host, port }))
+}
+
+/** The address that stands in for the one the client dialled. */
+function originalHost(listener: Listener | undefined): Host | null {
+  const target = listener === undefined ? null : splitHostPort(listener.originalDst)
+  if (target === null) return null
+  const nowhere = { region: '', zone: '', subzone: '' }
+  const nobody = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
+  return new Host(-1, {
+    address: target.host,
+    port: target.port,
+    weight: 1,
+    locality: nowhere,
+    workload: nobody,
+    origin: BUILT_IN,
+  })
+}
+
+class ListedHeaders implements HeaderView {
+  readonly #list: readonly (readonly [name: string, value: string])[]
+
+  constructor(list: readonly (readonly [name: string, value: string])[]) {
+    this.#list = list.map(([name, value]) => [name.toLowerCase(), value])
+  }
+
+  get(name: string): string | null {
+    return this.#list.find(([n]) => n === name)?.[1] ?? null
+  }
+
+  indexOf(name: string, from: number): number {
+    return this.#list.findIndex(([n], index) => index >= from && n === name)
+  }
+
+  valueAt(index: number): string {
+    return this.#list[index]?.[1] ?? ''
+  }
+}

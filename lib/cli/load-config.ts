@@ -1,0 +1,43 @@
+// heddle.yaml for a command: its problems are printed as every command prints them.
+import { existsSync } from 'node:fs'
+import { relative } from 'node:path'
+import { loadBootstrap } from '../bootstrap/load.ts'
+import type { FlagValues } from '../bootstrap/overrides.ts'
+import { type ConfigProblem, problemText } from '../bootstrap/problem.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import { type Arguments, type CommandIo, UsageError } from './command.ts'
+import { type Output, type Paint, paintFor } from './terminal.ts'
+
+/** `--config`, HEDDLE_CONFIG or null. */
+export function configFile(args: Arguments, io: CommandIo): string | null {
+  return args.text('config') ?? (io.env['HEDDLE_CONFIG'] || null)
+}
+
+/** As `configFile`, or heddle.yaml in the working directory; throws UsageError when there is none. */
+export function requiredConfigFile(args: Arguments, io: CommandIo): string {
+  const file = configFile(args, io) ?? (existsSync('heddle.yaml') ? 'heddle.yaml' : null)
+  if (file === null)
+    throw new UsageError('no configuration: give --config FILE, set HEDDLE_CONFIG or have heddle.yaml in this folder')
+  return file
+}
+
+/** null: errors were printed. Warnings are printed in any case. */
+export function loadOrReport(file: string | null, flags: FlagValues, io: CommandIo): BootstrapConfig | null {
+  const result = loadBootstrap(file, io.env, flags)
+  const paint = paintFor(io.stderr, io.env)
+  for (const warning of result.warnings) io.stderr.write(`${paint('yellow', 'warning')} ${problemText(warning)}\n`)
+  if (result.ok) return result.config
+  reportProblems(result.errors, io.stderr, paint)
+  return null
+}
+
+export function reportProblems(problems: readonly ConfigProblem[], output: Output, paint: Paint): void {
+  for (const problem of problems) output.write(`${paint('red', 'error')} ${problemText(problem)}\n`)
+}
+
+/** A path as somebody in the working directory would write it; outside of it absolute. */
+export function shownPath(file: string): string {
+  if (file === '') return ''
+  const path = relative(process.cwd(), file)
+  return path.startsWith('..') ? file : path
+}

@@ -1,0 +1,34 @@
+import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command } from './command.ts'
+import { EXIT_CONFIG, EXIT_INTERRUPTED } from './exit-codes.ts'
+import { loadOrReport, requiredConfigFile } from './load-config.ts'
+
+export const runCommand: Command = {
+  name: 'run',
+  summary: 'run the proxy',
+  usage: ['run --config heddle.yaml [flags]'],
+  description: `
+Runs until it is told to stop. config/reference.yaml explains each field of heddle.yaml; each can be set by an environment
+variable too (admin.port by HEDDLE_ADMIN_PORT), and those below by a flag, which wins over both.
+
+Signals: SIGTERM and SIGINT stop accepting, let requests finish up to drain.deadline, say what was cut, and end with 0; a second
+one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGUSR1 opens the access log anew after it was rotated.
+`,
+  flags: {
+    config: { ...CONFIG_FLAG, help: 'heddle.yaml; default: HEDDLE_CONFIG, else heddle.yaml in this folder' },
+    ...bootstrapFlags(),
+  },
+  async run(args, io) {
+    const bootstrap = loadOrReport(requiredConfigFile(args, io), bootstrapFlagValues(args), io)
+    if (bootstrap === null) return EXIT_CONFIG
+    const { serve } = await import('./serve.ts')
+    return serve(bootstrap, async (proxy) => {
+      for (const { listener, port } of proxy.boundPorts()) {
+        const target = listener.forwardTo || listener.destination
+        const towards = target === '' ? '' : ` to ${target}`
+        proxy.logger.info(
+          `listener ${listener.name}: ${listener.direction} ${listener.protocol} on ${listener.address}:${port}${towards}`,
+        )
+      }
+    })
+  },
+}

@@ -1,0 +1,40 @@
+// A proxy from its start to its end, with signals and exit codes; `run` and `dev` are two ways to call it.
+import { onSignals } from '../server/signals.ts'
+import { StartError } from '../server/start-error.ts'
+import { Supervisor } from '../server/supervisor.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import { Logger } from '../telemetry/logger.ts'
+import { EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, EXIT_START } from './exit-codes.ts'
+import { heddleVersion } from './version.ts'
+
+/** Runs a proxy to its end. `onReady` is called once, when traffic is served. Returns the exit code, or does not return. */
+export async function serve(bootstrap: BootstrapConfig, onReady: (proxy: Supervisor) => Promise<void>): Promise<number> {
+  const logger = new Logger({ level: bootstrap.logLevel })
+  // The main thread carries no traffic: whatever goes wrong here, the workers go on.
+  const onBug = (error: unknown) => logger.error('a bug on the main thread; traffic goes on', { error })
+  process.on('uncaughtException', onBug)
+  process.on('unhandledRejection', onBug)
+  const proxy = new Supervisor(bootstrap, { version: heddleVersion(), logger })
+  const stopListening = onSignals({
+    terminate: (signal) => void proxy.shutdown(signal),
+    abort: (signal) => {
+      logger.warning(`${signal} again: ending at once`)
+      process.exit(EXIT_INTERRUPTED)
+    },
+    reload: () => void proxy.reload('SIGHUP'),
+    reopenLogs: () => proxy.reopenLogs(),
+  })
+  try {
+    await proxy.start()
+  } catch (error) {
+    stopListening()
+    logger.error((error as Error).message)
+    return error instanceof StartError && error.kind === 'config' ? EXIT_CONFIG : EXIT_START
+  }
+  await onReady(proxy)
+  await proxy.finished
+  stopListening()
+  process.off('uncaughtException', onBug)
+  process.off('unhandledRejection', onBug)
+  return EXIT_OK
+}
