@@ -45,8 +45,9 @@ export interface Facts {
   readonly pick: PickContext
 }
 
-/** Fills `decision`, which has been reset, and records the steps; the caller has called `steps.begin()`. */
+/** Fills `decision`, which has been reset, and begins the request's steps: `decision.steps` is what they are read by. */
 export function decide(tables: Tables, facts: Facts, decision: Decision, steps: StepRing): void {
+  decision.steps = steps.begin()
   decision.verdict = verdictOf(tables, facts, decision, steps)
   steps.add(VERDICT, decision.verdict, 0)
 }
@@ -125,10 +126,10 @@ function drawDestination(route: CompiledRoute, draw: number, decision: Decision,
 /**
  * Picks for another attempt: same destination, same cluster, a host that was not tried if one turns up within
  * `hostSelectionAttempts` more picks, else the last picked (traffic.md: previous-hosts predicate). `ctx` holds new draws,
- * which are stirred for each pick, and the hosts tried. False when there is no host at all; `decision` then says
- * NO_HEALTHY_UPSTREAM. The caller has made `steps` continue this request (`addTo`).
+ * which are stirred for each further pick, and the hosts tried. False when there is no host at all; `decision` then says
+ * NO_HEALTHY_UPSTREAM.
  */
-export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing, start: number): boolean {
+export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing): boolean {
   const cluster = decision.cluster
   if (cluster === null) return false
   const action = decision.route === null ? null : decision.route.action
@@ -145,11 +146,11 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing,
   decision.host = host
   if (host === null) {
     decision.verdict = NO_HEALTHY_UPSTREAM
-    steps.addTo(start, NO_ENDPOINT, cluster.hosts.length, 0)
+    steps.addTo(decision.steps, NO_ENDPOINT, cluster.hosts.length, 0)
     return false
   }
   decision.verdict = FORWARD
-  steps.addTo(start, ENDPOINT_AGAIN, host.id, picks)
+  steps.addTo(decision.steps, ENDPOINT_AGAIN, host.id, picks)
   return true
 }
 

@@ -44,6 +44,8 @@ export class Decision {
   host: Host | null
   /** What chose among several destinations: the draw after the remainder by their sum; -1 with one destination. */
   weightDraw: number
+  /** What this request's steps are read by and added to (`StepRing.addTo`); -1 before `decide`. */
+  steps: number
 
   constructor() {
     this.verdict = UNDECIDED
@@ -54,6 +56,7 @@ export class Decision {
     this.cluster = null
     this.host = null
     this.weightDraw = -1
+    this.steps = -1
   }
 
   reset(): void {
@@ -65,5 +68,6 @@ export class Decision {
     this.cluster = null
     this.host = null
     this.weightDraw = -1
+    this.steps = -1
   }
 }

@@ -1,5 +1,6 @@
 // Values of header edits: text with `%COMMAND(parameter):length%` operators (Envoy substitution formatter). Parsed when
 // configuration changes; `evaluate` is the hot half and runs only for values that have an operator at all.
+import { didYouMean } from '../base/nearest.ts'
 import { flagsText } from '../telemetry/response-flags.ts'
 import type { HeaderView } from './request-view.ts'
 
@@ -154,42 +155,9 @@ function parseOperator(text: string): Operator | string {
     return { command, argument: names[1] as string, alternative: names[2] ?? '', maxLength }
   }
   if (command === 'START_TIME') return { command, argument: argument ?? '', alternative: '', maxLength }
-  if (!Object.hasOwn(PLAIN, command)) return unknownCommand(command)
+  if (!Object.hasOwn(PLAIN, command)) return `unknown operator %${command}%${didYouMean(command, templateCommands())}`
   if (argument !== undefined) return `%${command}% takes no parameter`
   return { command: command as PlainCommand, argument: '', alternative: '', maxLength }
-}
-
-function unknownCommand(command: string): string {
-  const known = templateCommands()
-  const near = known.find((k) => k.startsWith(command) || command.startsWith(k)) ?? nearest(command, known)
-  return `unknown operator %${command}%${near === null ? '' : `; did you mean %${near}%?`}`
-}
-
-/** The known word that differs in the fewest letters, when those are few. */
-function nearest(word: string, known: readonly string[]): string | null {
-  let best: string | null = null
-  let bestDistance = Math.max(2, word.length >> 2) + 1
-  for (const k of known) {
-    const d = distance(word, k)
-    if (d < bestDistance) {
-      best = k
-      bestDistance = d
-    }
-  }
-  return best
-}
-
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a.charAt(i - 1) === b.charAt(j - 1) ? 0 : 1)
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1))
-    }
-    row = next
-  }
-  return row[b.length] as number
 }
 
 /** The value for this request. */

@@ -16,7 +16,9 @@ export function locationOf(
   const scheme = redirect.scheme === '' ? view.scheme : redirect.scheme
   const port = explicitPort(redirect, listenerPort)
   const host = redirect.authority === '' ? requestHost(view, scheme, port !== 0) : redirect.authority
-  return `${scheme}://${host}${port === 0 ? '' : `:${port}`}${pathOf(redirect, view, matchedPrefixLength)}`
+  const path = pathOf(redirect, view, matchedPrefixLength)
+  // Envoy sees to it that the path cannot run into the host.
+  return `${scheme}://${host}${port === 0 ? '' : `:${port}`}${path.startsWith('/') ? '' : '/'}${path}`
 }
 
 /** 0 for none. Istio drops the default port of the scheme that the rule names, `http` when it names none. */

@@ -1,0 +1,73 @@
+// Which condition of a route failed, what was there and what was asked for, in the operator's words.
+
+import type { CompiledRoute } from '../route/compiled-route.ts'
+import type { CompiledHeader, CompiledQuery } from '../route/conditions.ts'
+import { pathWithQuery, queryParameter, queryValue } from '../route/conditions.ts'
+import type { HeaderView, RequestView } from '../route/request-view.ts'
+import type { PathMatch, StringMatch } from '../state/route.ts'
+import type { ExplainedCondition } from './explanation.ts'
+
+/** Condition `failed` of a route, numbered as `CompiledRoute.failedCondition` numbers them. */
+export function failedConditionOf(route: CompiledRoute, failed: number, request: RequestView): ExplainedCondition {
+  if (failed === 0) {
+    const path = route.config.match.path
+    const field = route.config.origin.kind === 'VirtualService' ? 'uri' : 'path'
+    return { field, seen: quoted(request.path), wanted: path === null ? 'anything' : pathWanted(path) }
+  }
+  const header = route.headers[failed - 1]
+  if (header !== undefined) return headerCondition(header, request)
+  const query = route.query[failed - 1 - route.headers.length]
+  return query === undefined ? { field: '?', seen: '?', wanted: '?' } : queryCondition(query, request)
+}
+
+function headerCondition(header: CompiledHeader, request: RequestView): ExplainedCondition {
+  const { field, match, invert } = header.config
+  return { field, seen: headerSeen(header.name, request), wanted: stringWanted(match, invert) }
+}
+
+function queryCondition(query: CompiledQuery, request: RequestView): ExplainedCondition {
+  const text = request.query
+  const at = text === null ? -1 : queryParameter(text, query.name)
+  const seen = text === null || at < 0 ? 'nothing' : quoted(queryValue(text, query.name, at))
+  return { field: query.config.field, seen, wanted: stringWanted(query.config.match, false) }
+}
+
+function headerSeen(name: string, request: RequestView): string {
+  switch (name) {
+    case ':method':
+      return quoted(request.method)
+    case ':scheme':
+      return quoted(request.scheme)
+    case ':authority':
+    case 'host':
+      return quoted(request.authority)
+    case ':path':
+      return quoted(pathWithQuery(request))
+    default:
+      return allValues(name, request.headers)
+  }
+}
+
+function allValues(name: string, headers: HeaderView): string {
+  const values: string[] = []
+  for (let at = headers.indexOf(name, 0); at >= 0; at = headers.indexOf(name, at + 1)) values.push(quoted(headers.valueAt(at)))
+  return values.length === 0 ? 'nothing' : values.join(', ')
+}
+
+function pathWanted(path: PathMatch): string {
+  const kind = path.kind === 'pathPrefix' ? 'prefix by segments' : path.kind
+  return `${kind} ${quoted(path.value)}${anyCase(path)}`
+}
+
+function stringWanted(match: StringMatch, invert: boolean): string {
+  if (match.kind === 'present') return invert ? 'no such header' : 'any value'
+  return `${invert ? 'not ' : ''}${match.kind} ${quoted(match.value)}${anyCase(match)}`
+}
+
+function anyCase(match: { readonly ignoreCase: boolean; readonly kind: string }): string {
+  return match.ignoreCase && match.kind !== 'regex' ? ' in any case' : ''
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text)
+}

@@ -1,0 +1,107 @@
+// The answer of `heddle explain` as data, and its JSON shape.
+import type { Origin } from '../state/origin.ts'
+
+/** An object that an operator wrote, or `kind: "default"`. Line and column are 1-based, 0 without a file. */
+export interface ObjectRef {
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}
+
+/** `headers[x-canary]: seen "false", wanted exact "true"`. */
+export interface ExplainedCondition {
+  /** As the operator wrote it: `uri`, `method`, `headers[x-canary]`, `queryParams[k]`. */
+  readonly field: string
+  /** Values in quotes, separated by commas when there are several; `nothing`. */
+  readonly seen: string
+  readonly wanted: string
+}
+
+export interface ExplainedTimer {
+  readonly name: 'timeout' | 'perTryTimeout' | 'connectTimeout' | 'idleTimeout'
+  /** 0: off. */
+  readonly ms: number
+  /** The object that set it; `kind: "default"` for none. */
+  readonly setBy: ObjectRef
+}
+
+export interface ExplainedRetry {
+  /** Beyond the first attempt. */
+  readonly attempts: number
+  readonly on: readonly string[]
+  readonly baseIntervalMs: number
+  readonly maxIntervalMs: number
+  readonly setBy: ObjectRef
+}
+
+export interface ExplainedStep {
+  readonly step: 'table' | 'virtual-host' | 'route-tried' | 'route' | 'weight' | 'cluster' | 'endpoint' | 'attempt' | 'verdict'
+  /** The sentence. */
+  readonly text: string
+  /** `route-tried`: what failed. */
+  readonly condition: ExplainedCondition | null
+  /** The object that the step is about; null for none. */
+  readonly object: ObjectRef | null
+}
+
+export interface ExplainedAttempt {
+  /** From 1. */
+  readonly number: number
+  readonly endpoint: string | null
+  /** 0: no response. */
+  readonly status: number
+  /** `503`, `connect-failed`. */
+  readonly outcome: string
+}
+
+export interface ExplainedWeight {
+  readonly draw: number
+  readonly total: number
+  /** Each takes the draws from `from` up to but not with `to`. */
+  readonly destinations: readonly {
+    readonly cluster: string
+    readonly weight: number
+    readonly from: number
+    readonly to: number
+    readonly chosen: boolean
+  }[]
+}
+
+export interface Explanation {
+  readonly id: string
+  /** A word of decision.ts: `forward`, `no-route`. */
+  readonly verdict: string
+  readonly request: { readonly method: string; readonly authority: string; readonly path: string }
+  readonly virtualHost: string | null
+  /** The object, the line of its match or rule, and the route's own name. */
+  readonly route: (ObjectRef & { readonly route: string }) | null
+  readonly cluster: string | null
+  /** `ip:port`. */
+  readonly endpoint: string | null
+  readonly weight: ExplainedWeight | null
+  readonly attempts: readonly ExplainedAttempt[]
+  readonly timers: readonly ExplainedTimer[]
+  readonly retry: ExplainedRetry | null
+  /** What goes upstream; null unless forwarded. */
+  readonly sends: { readonly path: string; readonly authority: string } | null
+  /** What the client got; null when it has not happened, or not yet. */
+  readonly answer: Answer | null
+  /** Every object that took part, each once. */
+  readonly objects: readonly (ObjectRef & { readonly role: string })[]
+  readonly steps: readonly ExplainedStep[]
+}
+
+export interface Answer {
+  readonly status: number
+  /** `-`, `UH`, `URX,UF`. */
+  readonly flags: string
+  readonly details: string
+}
+
+export function refOf(origin: Origin): ObjectRef {
+  const { kind, namespace, name, file, line, column } = origin
+  return { kind, namespace, name, file, line, column }
+}

@@ -1,0 +1,259 @@
+import t from 'tap'
+import { decide, type Facts } from '../../../lib/decide/decide.ts'
+import { Decision } from '../../../lib/decide/decision.ts'
+import { explain, explainRequest } from '../../../lib/decide/explain.ts'
+import { explainText } from '../../../lib/decide/explain-text.ts'
+import { ATTEMPT, OUTCOME_CONNECT_FAILED, StepRing } from '../../../lib/decide/steps.ts'
+import { BUILT_IN } from '../../../lib/state/origin.ts'
+import {
+  cluster,
+  endpoint,
+  forward,
+  header,
+  origin,
+  path,
+  query,
+  route,
+  str,
+  table,
+  view,
+  virtualHost,
+  weighted,
+  without,
+  world,
+} from '../route/world.ts'
+
+const at = (line: number) => origin('reviews', line)
+
+const tables = world(
+  [
+    table(9080, [
+      virtualHost(
+        'reviews:9080',
+        ['reviews', '*.wild.test'],
+        [
+          { ...route('api', path('prefix', '/api')), origin: at(8) },
+          {
+            ...route('canary', { ...path('prefix', '/'), headers: [header('x-canary', str('exact', 'true'))] }),
+            origin: at(10),
+          },
+          {
+            ...route('nobots', { headers: [without('x-bot', str('present'))], query: [query('v', str('regex', '[0-9]+'))] }),
+            origin: at(14),
+          },
+          {
+            ...route(
+              'split',
+              path('prefix', '/x'),
+              forward({
+                clusters: [weighted('v1', 90), weighted('v2', 10)],
+                timeoutMs: 3000,
+                timeoutOrigin: at(20),
+                retry: {
+                  on: ['5xx'],
+                  statusCodes: [409],
+                  attempts: 2,
+                  perTryTimeoutMs: 250,
+                  baseIntervalMs: 25,
+                  maxIntervalMs: 250,
+                  hostSelectionAttempts: 5,
+                  avoidPreviousHosts: true,
+                  remoteLocalities: false,
+                  origin: at(22),
+                },
+                pathRewrite: { kind: 'prefix', pattern: '', value: '/y' },
+                hostRewrite: 'other',
+              }),
+            ),
+            origin: at(18),
+          },
+        ],
+      ),
+    ]),
+  ],
+  [
+    cluster('v1', 'ROUND_ROBIN', [endpoint('127.0.0.1')]),
+    {
+      ...cluster('v2', 'ROUND_ROBIN', [endpoint('127.0.0.2'), endpoint('127.0.0.3')]),
+      policyOrigin: origin('reviews', 3, 'DestinationRule'),
+      limits: { ...cluster('v2').limits, connectTimeoutMs: 1000 },
+    },
+  ],
+)
+
+function facts(target: string, headers: readonly (readonly [string, string])[] = [], authority = 'reviews:9080'): Facts {
+  return {
+    request: view(target, { authority, headers }),
+    routeTable: '',
+    draw: 92,
+    pick: { draw: 0, draw2: 0, tried: null, originalHost: null },
+  }
+}
+
+const wanted = facts('/x?q=1', [
+  ['x-canary', 'false'],
+  ['x-bot', 'yes'],
+])
+
+t.test('a request that has not happened', async (t) => {
+  const e = explainRequest(tables, wanted, 'id-1')
+  t.match(e, {
+    id: 'id-1',
+    verdict: 'forward',
+    virtualHost: 'reviews:9080',
+    route: { kind: 'VirtualService', namespace: 'default', name: 'reviews', file: 'mesh.yaml', line: 18, route: 'split' },
+    cluster: 'v2',
+    endpoint: '127.0.0.2:9080',
+    sends: { path: '/y?q=1', authority: 'other' },
+    answer: null,
+    attempts: [],
+  })
+  t.strictSame(
+    e.steps.map((s) => s.text),
+    [
+      'route table 9080: the port of authority "reviews:9080"',
+      'virtual host reviews:9080: "reviews:9080" is one of its names',
+      'route api does not fit: uri: seen "/x", wanted prefix "/api"',
+      'route canary does not fit: headers[x-canary]: seen "false", wanted exact "true"',
+      'route nobots does not fit: withoutHeaders[x-bot]: seen "yes", wanted no such header',
+      'route split fits',
+      'drew 92 of 100: destination 2 of 2, which has 90 to 99',
+      'cluster v2',
+      'picked 127.0.0.2:9080 of 2 endpoints in v2',
+      'forward',
+    ],
+  )
+  t.strictSame(e.steps[3]?.condition, { field: 'headers[x-canary]', seen: '"false"', wanted: 'exact "true"' })
+  t.match(e.steps[3]?.object, { file: 'mesh.yaml', line: 10 })
+  t.strictSame(e.weight?.destinations, [
+    { cluster: 'v1', weight: 90, from: 0, to: 90, chosen: false },
+    { cluster: 'v2', weight: 10, from: 90, to: 100, chosen: true },
+  ])
+})
+
+t.test('timers and retries, and who set them', async (t) => {
+  const e = explainRequest(tables, wanted, '')
+  t.strictSame(
+    e.timers.map((x) => [x.name, x.ms, x.setBy.kind, x.setBy.line]),
+    [
+      ['timeout', 3000, 'VirtualService', 20],
+      ['perTryTimeout', 250, 'VirtualService', 22],
+      ['connectTimeout', 1000, 'DestinationRule', 3],
+      ['idleTimeout', 3_600_000, 'default', 0],
+    ],
+  )
+  t.match(e.retry, { attempts: 2, on: ['5xx', '409'], setBy: { line: 22 } })
+  t.strictSame(
+    e.objects.map((o) => [o.role, o.kind, o.line]),
+    [
+      ['virtual host', 'VirtualService', 1],
+      ['route', 'VirtualService', 18],
+      ['service', 'Service', 5],
+      ['traffic policy', 'DestinationRule', 3],
+      ['endpoint', 'EndpointSlice', 9],
+    ],
+  )
+})
+
+t.test('conditions of the query', async (t) => {
+  const e = explainRequest(tables, facts('/z?v=a'), '')
+  t.strictSame(
+    e.steps.map((s) => s.condition).filter((c) => c !== null),
+    [
+      { field: 'uri', seen: '"/z"', wanted: 'prefix "/api"' },
+      { field: 'headers[x-canary]', seen: 'nothing', wanted: 'exact "true"' },
+      { field: 'queryParams[v]', seen: '"a"', wanted: 'regex "[0-9]+"' },
+      { field: 'uri', seen: '"/z"', wanted: 'prefix "/x"' },
+    ],
+  )
+  t.equal(e.verdict, 'no-route')
+  t.equal(e.route, null)
+  t.equal(e.steps.at(-2)?.text, 'none of the 4 routes of virtual host reviews:9080 fits')
+})
+
+t.test('why there is no table, no virtual host, no cluster', async (t) => {
+  const rows: [authority: string, verdict: string, text: string][] = [
+    ['reviews:1', 'no-virtual-host', 'there is no route table for port 1: no service has it'],
+    ['reviews:x', 'no-virtual-host', 'what stands behind the colon of the authority is no port'],
+    ['other:9080', 'no-virtual-host', 'no virtual host of table 9080 has "other:9080"'],
+    ['a.wild.test:9080', 'no-cluster', 'virtual host reviews:9080: "a.wild.test:9080" ends as one of its *.suffixes'],
+  ]
+  for (const [authority, verdict, text] of rows) {
+    const e = explainRequest(tables, facts('/api', [], authority), '')
+    t.equal(e.verdict, verdict, authority)
+    t.ok(
+      e.steps.some((s) => s.text === text),
+      e.steps.map((s) => s.text).join('\n'),
+    )
+  }
+})
+
+t.test('a request that has happened', async (t) => {
+  const ring = new StepRing(256)
+  const decision = new Decision()
+  decide(tables, wanted, decision, ring)
+  const other = new Decision()
+  decide(tables, facts('/api'), other, ring)
+  ring.addTo(decision.steps, ATTEMPT, 1, OUTCOME_CONNECT_FAILED)
+  ring.addTo(decision.steps, ATTEMPT, 2, 200)
+  const steps = ring.read(decision.steps)
+  if (steps === null) throw new Error('steps are gone')
+  const answer = { status: 200, flags: '-', details: 'via_upstream' }
+  const e = explain({ id: 'x', request: wanted.request, steps, tables, answer })
+  t.strictSame(
+    e.attempts.map((a) => [a.number, a.endpoint, a.status, a.outcome]),
+    [
+      [1, decision.host?.address, 0, 'connect-failed'],
+      [2, decision.host?.address, 200, '200'],
+    ],
+  )
+  t.strictSame(e.answer, answer)
+  t.equal(e.verdict, 'forward')
+  decision.cluster?.update(decision.cluster.config, [])
+  t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
+})
+
+t.test('for people', async (t) => {
+  const small = world(
+    [
+      table(80, [
+        virtualHost(
+          'web:80',
+          ['web'],
+          [{ ...route('all', {}, forward({ clusters: [weighted('web')], timeoutOrigin: BUILT_IN })), origin: at(4) }],
+        ),
+      ]),
+    ],
+    [cluster('web', 'ROUND_ROBIN', [endpoint('10.0.0.1', 8080)])],
+  )
+  const e = explainRequest(small, facts('/', [], 'web'), 'r1')
+  t.strictSame(explainText(e).split('\n'), [
+    'request       GET web/',
+    'id            r1',
+    'verdict       forward',
+    'virtual host  web:80',
+    'route         all, VirtualService default/reviews (mesh.yaml:4:3)',
+    'cluster       web',
+    'endpoint      10.0.0.1:8080',
+    '',
+    'why',
+    '  route table 80: authority "web" names no port, and this is its host\'s',
+    '  virtual host web:80: "web" is one of its names  [mesh.yaml:1:3]',
+    '  route all fits  [mesh.yaml:4:3]',
+    '  cluster web  [mesh.yaml:5:3]',
+    '  picked 10.0.0.1:8080 of 1 endpoint in web  [mesh.yaml:9:3]',
+    '  forward',
+    '',
+    'in force',
+    '  timeout         off, built-in default',
+    '  connectTimeout  10s, built-in default',
+    '  idleTimeout     1h, built-in default',
+    '',
+    'objects',
+    '  virtual host  VirtualService default/web:80 (mesh.yaml:1:3)',
+    '  route         VirtualService default/reviews (mesh.yaml:4:3)',
+    '  service       Service default/web (mesh.yaml:5:3)',
+    '  endpoint      EndpointSlice default/slice (mesh.yaml:9:3)',
+    '',
+  ])
+})
