@@ -8,20 +8,20 @@ import { codeOnly, filesBelow, firstComment, importsOf, readText } from './suppo
 
 /**
  * Rooms by rank. A file may import its own room and rooms of a smaller rank. The part behind the point orders rooms that share a
- * row of the table (`decide → route`, `hbone → http`, `upstream → cluster → pool`).
+ * row of the table (`decide → route → cluster/lb`, `hbone → http`, `upstream → cluster → pool`).
  */
 const RANKS: Readonly<Record<string, number>> = {
   base: 0,
   state: 1,
   telemetry: 1,
   identity: 1.1,
-  route: 1.1,
   policy: 1.1,
   'cluster/lb': 1.1,
-  decide: 1.2,
-  http: 2,
+  route: 1.2,
+  decide: 1.3,
   transport: 2,
-  hbone: 2.1,
+  http: 2.1,
+  hbone: 2.2,
   pool: 3,
   cluster: 3.1,
   upstream: 3.2,
@@ -177,7 +177,7 @@ t.test('the reader of imports', async (t) => {
   t.notMatch(codeOnly('const x = /await/\nf(\'async\', "async", `async`)'), /await|async/)
   t.match(codeOnly('`a $' + '{await b} c`'), /await b/)
   const up = { file: 'lib/base/x.ts', room: 'base', text: '', code: '', imports: importsOf("import { s } from '../route/y.ts'") }
-  t.same(wrongImports(up), ['lib/base/x.ts:1 imports lib/route/y.ts: base (rank 0) may not import route (rank 1.1)'])
+  t.same(wrongImports(up), ['lib/base/x.ts:1 imports lib/route/y.ts: base (rank 0) may not import route (rank 1.2)'])
 })
 
 function roomOf(file: string): string {
