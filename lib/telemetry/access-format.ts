@@ -14,21 +14,12 @@ export type AccessFormat = (rec: AccessRecord) => string
 export function textLine(rec: AccessRecord): string {
   const xff = rec.requestHeader('x-forwarded-for')
   const id = rec.requestHeader('x-request-id')
-  // Fewer and longer pieces: each `+` of two long strings is an object that has to be copied out later.
+  // Few and long pieces: each `+` of two long strings is an object that has to be copied out later.
   return (
-    '[' +
-    timeText(rec.startTimeMs) +
-    (rec.method === 'GET' ? '] "GET ' : `] "${word(rec.method)} `) +
+    headText(rec.startTimeMs, rec.method) +
     word(rec.originalPath) +
-    (rec.protocol === 'HTTP/1.1' ? ' HTTP/1.1" ' : ` ${rec.protocol || '-'}" `) +
-    rec.responseCode +
-    (rec.responseFlags === 0 ? ' - ' : ` ${flagsText(rec.responseFlags)} `) +
-    rec.bytesReceived +
-    ' ' +
-    rec.bytesSent +
-    ' ' +
-    rec.durationMs +
-    (rec.upstreamServiceTimeMs < 0 ? ' -' : ` ${rec.upstreamServiceTimeMs}`) +
+    outcomeText(rec) +
+    (rec.durationMs + (rec.upstreamServiceTimeMs < 0 ? ' -' : ` ${rec.upstreamServiceTimeMs}`)) +
     (xff === null ? ' "-" "' : ` "${phrase(xff)}" "`) +
     agentText(rec.requestHeader('user-agent')) +
     (id === null ? '-' : phrase(id)) +
@@ -38,12 +29,58 @@ export function textLine(rec: AccessRecord): string {
 
 // What one request has in common with the one before it is checked and joined once.
 
+const NOTHING = /$^/
+
+/** Joins the pieces of a string now and not again with each line that it is part of: an expression wants it whole. */
+function joined(text: string): string {
+  NOTHING.test(text)
+  return text
+}
+
+let lastHeadMs = -1
+let lastMethod = ''
+let lastHead = ''
+
+function headText(timeMs: number, method: string): string {
+  if (timeMs !== lastHeadMs || method !== lastMethod) {
+    lastHead = joined(`[${timeText(timeMs)}] "${word(method)} `)
+    lastHeadMs = timeMs
+    lastMethod = method
+  }
+  return lastHead
+}
+
+let lastProtocol = ''
+let lastCode = -1
+let lastFlags = 0
+let lastReceived = 0
+let lastSent = 0
+let lastOutcome = ''
+
+function outcomeText(rec: AccessRecord): string {
+  if (
+    rec.responseCode !== lastCode ||
+    rec.bytesSent !== lastSent ||
+    rec.bytesReceived !== lastReceived ||
+    rec.responseFlags !== lastFlags ||
+    rec.protocol !== lastProtocol
+  ) {
+    lastProtocol = rec.protocol
+    lastCode = rec.responseCode
+    lastFlags = rec.responseFlags
+    lastReceived = rec.bytesReceived
+    lastSent = rec.bytesSent
+    lastOutcome = joined(` ${lastProtocol || '-'}" ${lastCode} ${flagsText(lastFlags)} ${lastReceived} ${lastSent} `)
+  }
+  return lastOutcome
+}
+
 let lastAgent: string | null = null
 let lastAgentText = '-" "'
 
 function agentText(agent: string | null): string {
   if (agent !== lastAgent) {
-    lastAgentText = `${agent === null ? '-' : phrase(agent)}" "`
+    lastAgentText = joined(`${agent === null ? '-' : phrase(agent)}" "`)
     lastAgent = agent
   }
   return lastAgentText
@@ -55,7 +92,7 @@ let lastTail = '" "-" "-"\n'
 
 function tailText(authority: string, host: string): string {
   if (authority !== lastAuthority || host !== lastHost) {
-    lastTail = `" "${phrase(authority)}" "${host || '-'}"\n`
+    lastTail = joined(`" "${phrase(authority)}" "${host || '-'}"\n`)
     lastAuthority = authority
     lastHost = host
   }

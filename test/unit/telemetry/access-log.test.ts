@@ -30,6 +30,28 @@ t.test("text is Envoy's default format", async (t) => {
   for (const [parts, expected] of rows) t.equal(textLine(accessRecord(parts)), `${expected}\n`)
 })
 
+t.test('nothing of one line is left in the next', async (t) => {
+  const plain: RecordParts = { headers: { 'user-agent': 'a', 'x-request-id': 'i' } }
+  const before = textLine(accessRecord(plain))
+  const rows: [parts: RecordParts, seen: string][] = [
+    [{ ...plain, startTimeMs: 0 }, '[1970-01-01T00:00:00.000Z] "GET '],
+    [{ ...plain, method: 'PUT' }, '] "PUT /'],
+    [{ ...plain, protocol: 'HTTP/2' }, ' HTTP/2" 200 - 3 1024 12'],
+    [{ ...plain, responseCode: 201 }, ' 201 - 3 1024 12'],
+    [{ ...plain, responseFlags: DC }, ' 200 DC 3 1024 12'],
+    [{ ...plain, bytesReceived: 4 }, ' 200 - 4 1024 12'],
+    [{ ...plain, bytesSent: 5 }, ' 200 - 3 5 12'],
+    [{ headers: { 'x-request-id': 'i' } }, ' "-" "i" "reviews:9080" '],
+    [{ headers: { 'user-agent': 'b', 'x-request-id': 'i' } }, ' "b" "i" "reviews:9080" '],
+    [{ ...plain, authority: 'ratings' }, '"ratings" "10.0.0.9:9080"'],
+    [{ ...plain, upstreamHost: '' }, '"reviews:9080" "-"'],
+  ]
+  for (const [parts, seen] of rows) {
+    t.match(textLine(accessRecord(parts)), seen)
+    t.equal(textLine(accessRecord(plain)), before, `after ${seen}`)
+  }
+})
+
 t.test('JSON has the keys of Istio', async (t) => {
   t.strictSame(JSON.parse(jsonLine(accessRecord({ headers: { 'user-agent': 'curl/8.5.0', 'x-request-id': '6f1c' } }))), {
     authority: 'reviews:9080',
