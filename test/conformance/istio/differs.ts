@@ -79,4 +79,10 @@ export const DIFFERS: readonly Difference[] = [
 ]
 
 /** Objects that `check` judges otherwise than Istio's validator, as `Kind/name`. */
-export const REFUSED_OTHERWISE: readonly { readonly object: string; readonly state: string; readonly reason: string }[] = []
+export const REFUSED_OTHERWISE: readonly { readonly object: string; readonly state: string; readonly reason: string }[] = [
+  {
+    object: 'VirtualService/unknown-field',
+    state: 'refused',
+    reason: 'a field that nobody knows is a slip of the pen; an API server would have dropped it without a word',
+  },
+]
