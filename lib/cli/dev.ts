@@ -83,6 +83,7 @@ function welcome(proxy: Supervisor, upstreams: readonly RunningUpstream[], io: C
   const services = upstreams.map(
     ({ server, endpoint }) => `  ${`${server.name} ${server.version}`.padEnd(20)}${endpoint.address}:${endpoint.port}`,
   )
+  const heddle = shownPath(join(packageRoot(), 'bin/heddle'))
   const changed = proxy.adminPort === 15000 ? '' : ` --admin-port ${proxy.adminPort}`
   return `
 ${bold('A small mesh is running.')} What it does is written in ${shownPath(join(packageRoot(), 'config/demo/mesh'))}; edit it while it runs.
@@ -97,8 +98,8 @@ ${bold('Try')}
 
 ${bold('Look')}
   metrics   ${admin}/stats/prometheus
-  explain   npx heddle explain <x-request-id of an answer above>${changed} --config ${shownPath(proxy.bootstrap.file)}
-            npx heddle explain --config ${shownPath(proxy.bootstrap.file)} http://reviews/ -H 'x-canary: true'
+  explain   ${heddle} explain <x-request-id of an answer above>${changed} --config ${shownPath(proxy.bootstrap.file)}
+            ${heddle} explain --config ${shownPath(proxy.bootstrap.file)} http://reviews/ -H 'x-canary: true'
 
 Ctrl-C ends all of it.
 

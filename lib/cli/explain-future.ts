@@ -32,8 +32,8 @@ export type FutureAnswer =
   | { readonly ok: false; readonly message: string }
 
 export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest): FutureAnswer {
-  const { snapshot, problems, fatal } = new ResourceLoader(bootstrap).load()
-  if (fatal) return { ok: false, message: problems.map((p) => `${p.file}:${p.line}:${p.column}: ${p.message}`).join('\n') }
+  const { snapshot, fatal } = new ResourceLoader(bootstrap).load()
+  if (fatal !== null) return { ok: false, message: fatal }
   const http = snapshot.listeners.filter((l) => l.protocol === 'http')
   const listener =
     request.listener === null ? http.find((l) => l.direction === 'outbound') : http.find((l) => l.name === request.listener)

@@ -1,11 +1,11 @@
-// The configuration in force, and what became of newer ones. A reload that fails leaves everything as it was but the problems.
+// The configuration in force, and what became of newer ones. Objects are judged one by one: the loader keeps the last good text of
+// one that is refused, and the rest of a reload takes effect. Only a reading that failed as a whole leaves everything as it was.
 import type { LoadResult } from '../resources/load.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { StartError } from './start-error.ts'
 
 export interface Loader {
-  /** Reads all resources anew. `fatal`: something could not be read at all, so that the snapshot must not be put in force. */
   load(): LoadResult
 }
 
@@ -19,7 +19,7 @@ export class ConfigStore {
   readonly #log: Logger
   #good: LoadResult | null
   #problems: readonly string[]
-  /** What was logged last, so that a file saved again with the same faults says nothing new. */
+  /** What was logged last, so that a reload that finds the same faults says nothing new. */
   #logged: string
 
   constructor(loader: Loader, log: Logger) {
@@ -31,7 +31,7 @@ export class ConfigStore {
     this.#logged = ''
   }
 
-  /** The last good one. */
+  /** The newest that may be in force. */
   get snapshot(): Snapshot {
     if (this.#good === null) throw new Error('no configuration has been loaded')
     return this.#good.snapshot
@@ -46,43 +46,51 @@ export class ConfigStore {
     return this.statuses.filter((status) => status.state === 'refused').length
   }
 
-  /** Why the newest configuration is not in force; empty when it is. */
+  /** What of the newest files is not in force, and why; empty when all of it is. */
   get problems(): readonly string[] {
     return this.#problems
   }
 
+  /** True: for something of the newest files its last good version serves, or nothing. */
   get lastGood(): boolean {
     return this.#problems.length > 0
   }
 
-  /** Without a last good configuration one that cannot be read is a reason not to start. */
+  /** Throws StartError when the reading failed as a whole: there is no last good configuration to go on with. */
   loadFirst(): void {
     const result = this.#loader.load()
-    if (result.fatal) throw new StartError('config', result.problems.map(problemLine).join('\n'))
+    if (result.fatal !== null) throw new StartError('config', result.fatal)
     this.#accept(result)
   }
 
-  /** False: the new one is refused as a whole and the last good one stays. */
+  /** False: the reading failed as a whole and `snapshot` is what it was. */
   reload(why: string): boolean {
     const result = this.#loader.load()
-    if (!result.fatal) {
+    if (result.fatal === null) {
       this.#accept(result)
       return true
     }
-    this.#problems = result.problems.map(problemLine)
-    this.#log.error(`the new configuration (${why}) is refused; the last good one, ${this.snapshot.version}, stays in force`)
-    for (const problem of this.#problems.slice(0, MAX_LOGGED)) this.#log.error(problem)
+    this.#problems = [result.fatal, ...result.problems.map(problemLine).filter((line) => line !== result.fatal)]
+    this.#log.error(`the new configuration (${why}) is refused; the last good one stays in force`)
+    this.#logAll(this.#problems)
     this.#logged = ''
     return false
   }
 
   #accept(result: LoadResult): void {
     this.#good = result
-    this.#problems = []
-    const lines = result.statuses.filter((s) => s.state === 'refused' || s.state === 'partly').map(statusLine)
+    this.#problems = [
+      ...result.problems.map(problemLine),
+      ...result.statuses.filter((s) => s.state === 'refused').map(statusLine),
+    ]
+    const lines = [...this.#problems, ...result.statuses.filter((s) => s.state === 'partly').map(statusLine)]
     const text = lines.join('\n')
     if (text === this.#logged) return
     this.#logged = text
+    this.#logAll(lines)
+  }
+
+  #logAll(lines: readonly string[]): void {
     for (const line of lines.slice(0, MAX_LOGGED)) this.#log.warning(line)
     if (lines.length > MAX_LOGGED) this.#log.warning(`and ${lines.length - MAX_LOGGED} more; heddle check lists them all`)
   }
@@ -93,5 +101,6 @@ function problemLine(p: LoadResult['problems'][number]): string {
 }
 
 function statusLine(s: ResourceStatus): string {
-  return `${s.file}:${s.line}:${s.column}: ${s.kind} ${s.namespace}/${s.name} is ${s.state === 'partly' ? 'partly in force' : s.state}: ${s.reason}`
+  const what = s.kind === '' ? 'this document' : `${s.kind} ${s.namespace === '' ? '' : `${s.namespace}/`}${s.name}`
+  return `${s.file}:${s.line}:${s.column}: ${what} is ${s.state === 'partly' ? 'partly in force' : s.state}: ${s.reason}`
 }

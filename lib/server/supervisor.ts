@@ -48,7 +48,11 @@ export class Supervisor {
   readonly #admin: AdminServer
   readonly #health: HealthServer
   readonly #shared: SharedArrayBuffer
-  #reservations: Map<string, Reservation>
+  /** Once `start` has resolved. */
+  adminPort: number
+  /** What the listeners were given, by name. */
+  readonly #ports: Map<string, number>
+  readonly #reservations: Set<Reservation>
   #state: ServerState
   #reloading: Promise<void>
   #drained: Promise<readonly CutConnection[]> | null
@@ -86,7 +90,9 @@ export class Supervisor {
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
     this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
     this.#shared = new SharedArrayBuffer(SHARED_BYTES)
-    this.#reservations = new Map()
+    this.adminPort = bootstrap.admin.port
+    this.#ports = new Map()
+    this.#reservations = new Set()
     this.#state = 'PRE_INITIALIZING'
     this.#reloading = Promise.resolve()
     this.#drained = null
@@ -112,8 +118,7 @@ export class Supervisor {
       await this.#closeAll()
       throw error instanceof StartError ? error : new StartError('bind', (error as Error).message, { cause: error })
     }
-    this.metrics.configApplied(this.store.snapshot.version, this.store.refused, Date.now())
-    this.store.appliedVersion = this.store.snapshot.version
+    this.#noteApplied(this.store.snapshot.version)
     if (!this.#ending) this.#setState('LIVE')
   }
 
@@ -121,7 +126,7 @@ export class Supervisor {
   boundPorts(): { readonly listener: BootstrapConfig['listeners'][number]; readonly port: number }[] {
     return this.bootstrap.listeners.map((listener) => ({
       listener,
-      port: this.#reservations.get(listener.name)?.port ?? listener.port,
+      port: this.#ports.get(listener.name) ?? listener.port,
     }))
   }
 
@@ -164,13 +169,16 @@ export class Supervisor {
   async #bind(): Promise<void> {
     for (const listener of this.bootstrap.listeners) {
       try {
-        this.#reservations.set(listener.name, await reserve(listener.address, listener.port))
+        const reservation = await reserve(listener.address, listener.port)
+        this.#reservations.add(reservation)
+        this.#ports.set(listener.name, reservation.port)
       } catch (error) {
         throw new StartError('bind', bindErrorText(listener, error as NodeJS.ErrnoException), { cause: error })
       }
     }
     const admin = await this.#admin.listen()
     const health = await this.#health.listen()
+    this.adminPort = admin.port
     this.logger.info(
       `admin on ${this.bootstrap.admin.address}:${admin.port}, health on ${this.bootstrap.health.address}:${health.port}`,
     )
@@ -195,7 +203,7 @@ export class Supervisor {
       this.metrics.configRefused()
       return
     }
-    const { snapshot, refused } = this.store
+    const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
     this.pool.broadcast({ type: 'snapshot', snapshot: this.#dns.inject(snapshot) })
@@ -203,9 +211,16 @@ export class Supervisor {
       this.logger.warning(`a worker has not put configuration ${snapshot.version} in force within ${APPLY_LIMIT_MS} ms`)
       return
     }
-    this.store.appliedVersion = snapshot.version
-    this.metrics.configApplied(snapshot.version, refused, Date.now())
-    this.logger.info(`configuration ${snapshot.version} is in force (${why})`)
+    this.#noteApplied(snapshot.version)
+    const but = this.store.lastGood ? ', but for what is refused: of that the last good version serves' : ''
+    this.logger.info(`configuration ${snapshot.version} is in force (${why})${but}`)
+  }
+
+  /** All workers have it. What was refused counts as a failed reload, although the rest of it succeeded. */
+  #noteApplied(version: number): void {
+    this.store.appliedVersion = version
+    this.metrics.configApplied(version, this.store.refused, Date.now())
+    if (this.store.lastGood) this.metrics.configRefused()
   }
 
   async #drain(): Promise<readonly CutConnection[]> {
@@ -213,7 +228,9 @@ export class Supervisor {
     this.#setState('DRAINING')
     this.#watch.close()
     this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
-    const cut = await this.pool.drain(deadlineMs)
+    const drained = this.pool.drain(deadlineMs)
+    await this.#release()
+    const cut = await drained
     reportCut(cut, this.logger)
     return cut
   }
@@ -222,7 +239,13 @@ export class Supervisor {
     this.#watch.close()
     this.#dns.stop()
     await this.pool.terminate()
-    await Promise.all([this.#admin.close(), this.#health.close(), ...[...this.#reservations.values()].map((r) => r.close())])
+    await Promise.all([this.#admin.close(), this.#health.close(), this.#release()])
+  }
+
+  async #release(): Promise<void> {
+    const reservations = [...this.#reservations]
+    this.#reservations.clear()
+    await Promise.all(reservations.map((r) => r.close()))
   }
 
   #setState(state: ServerState): void {

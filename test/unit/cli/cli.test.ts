@@ -174,9 +174,9 @@ t.test('check', async (t) => {
   t.equal(fine.code, 0, fine.stderr)
   const { resources } = JSON.parse(fine.stdout) as { resources: Record<string, unknown>[] }
   t.same(resources.map((r) => [r['kind'], r['namespace'], r['name'], r['state'], r['reason'], r['file'], r['line']]).sort(), [
-    ['DestinationRule', 'default', 'reviews', 'in-force', '', 'good/reviews.yaml', 12],
+    ['DestinationRule', 'default', 'reviews', 'in-force', '', 'good/reviews.yaml', 13],
     ['ServiceEntry', 'default', 'reviews', 'in-force', '', 'good/reviews.yaml', 1],
-    ['VirtualService', 'default', 'reviews', 'in-force', '', 'good/reviews.yaml', 19],
+    ['VirtualService', 'default', 'reviews', 'in-force', '', 'good/reviews.yaml', 20],
   ])
 
   const refused = await heddle(['check', 'bad', '--json'])
@@ -190,7 +190,7 @@ t.test('check', async (t) => {
   t.equal(text.code, 1)
   t.match(text.stdout, /^STATE +KIND +NAME +WHERE +REASON\n/)
   t.match(text.stdout, /^refused +VirtualService +default\/ratings +bad\/ratings\.yaml:\d+:\d+ +\S/m)
-  t.match(text.stdout, /^in-force +DestinationRule +default\/reviews +bad\/reviews\.yaml:12:1$/m)
+  t.match(text.stdout, /^in-force +DestinationRule +default\/reviews +bad\/reviews\.yaml:13:1$/m)
 
   const missing = await heddle(['check', 'nowhere'])
   t.equal(missing.code, 3)
@@ -214,7 +214,7 @@ t.test('explain a request that has not happened', async (t) => {
   t.match(await explain('POST', 'http://reviews/x', '-H', 'x-canary: true', '-H', 'x-request-id: abc'), {
     id: 'abc',
     verdict: 'forward',
-    route: { kind: 'VirtualService', namespace: 'default', name: 'reviews', file: 'mesh/reviews.yaml', line: 25 },
+    route: { kind: 'VirtualService', namespace: 'default', name: 'reviews', file: 'mesh/reviews.yaml', line: 27 },
     cluster: V2,
     endpoint: '127.0.0.1:9102',
   })
