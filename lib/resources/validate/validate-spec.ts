@@ -10,20 +10,9 @@ import { validateWorkloadEntry } from './workload-entry.ts'
 
 /** `spec` has passed the schema of `kind`. Findings are counted from the spec. */
 export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
-  switch (kind) {
-    case 'VirtualService':
-      return validateVirtualService(spec as KindSpecs['VirtualService'], report)
-    case 'DestinationRule':
-      return validateDestinationRule(spec as KindSpecs['DestinationRule'], report)
-    case 'ServiceEntry':
-      return validateServiceEntry(spec as KindSpecs['ServiceEntry'], report)
-    case 'WorkloadEntry':
-      return validateWorkloadEntry(spec as KindSpecs['WorkloadEntry'], [], report)
-    case 'Service':
-      return validateService(spec as KindSpecs['Service'], report)
-    case 'EndpointSlice':
-    case 'Pod':
-    case 'Namespace':
-      return
-  }
+  if (kind === 'VirtualService') validateVirtualService(spec as KindSpecs['VirtualService'], report)
+  else if (kind === 'DestinationRule') validateDestinationRule(spec as KindSpecs['DestinationRule'], report)
+  else if (kind === 'ServiceEntry') validateServiceEntry(spec as KindSpecs['ServiceEntry'], report)
+  else if (kind === 'WorkloadEntry') validateWorkloadEntry(spec as KindSpecs['WorkloadEntry'], [], report)
+  else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
 }

@@ -1,0 +1,92 @@
+// Clusters: one for each port of a visible service and each subset of the DestinationRule in force, and those that are always
+// there. Names are Istio's, `outbound|port|subset|host`.
+import { isIP } from 'node:net'
+import type { Cluster, Endpoint } from '../../state/cluster.ts'
+import { BUILT_IN } from '../../state/origin.ts'
+import type { Backend } from './backends.ts'
+import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
+import { hasLabels } from './host-names.ts'
+import { clusterProtocol } from './protocol.ts'
+import type { Registry, RegistryPort, RegistryService } from './registry.ts'
+import { DEFAULT_POLICY, policyFor } from './traffic-policy.ts'
+
+export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
+/** Istio gives connections to unknown destinations five minutes. */
+const PASSTHROUGH_IDLE_MS = 300_000
+
+export function clusterName(port: number, subset: string, host: string): string {
+  return `outbound|${port}|${subset}|${host}`
+}
+
+export function buildClusters(registry: Registry, rules: ReadonlyMap<string, EffectiveRule>): Cluster[] {
+  const clusters: Cluster[] = [passthrough()]
+  for (const service of registry.values()) {
+    const rule = rules.get(service.hostname)
+    for (const port of service.ports) {
+      clusters.push(outbound(service, port, rule, null))
+      for (const subset of rule?.subsets ?? []) clusters.push(outbound(service, port, rule, subset))
+    }
+  }
+  return clusters
+}
+
+function passthrough(): Cluster {
+  return {
+    name: PASSTHROUGH_CLUSTER,
+    type: 'ORIGINAL_DST',
+    dnsNames: [],
+    firstAddressOnly: false,
+    endpoints: [],
+    loadBalancer: { kind: 'PASSTHROUGH' },
+    limits: { ...DEFAULT_POLICY.limits, httpIdleTimeoutMs: PASSTHROUGH_IDLE_MS },
+    protocol: 'http1',
+    host: '',
+    serviceName: '',
+    serviceNamespace: '',
+    port: 0,
+    subset: '',
+    origin: BUILT_IN,
+    policyOrigin: BUILT_IN,
+  }
+}
+
+function outbound(
+  service: RegistryService,
+  port: RegistryPort,
+  rule: EffectiveRule | undefined,
+  subset: RuleSubset | null,
+): Cluster {
+  const policy = policyFor(rule, subset, port.number)
+  const name = subset?.spec.name ?? ''
+  const wanted = subset?.spec.labels ?? {}
+  const backends = port.backends.filter((b) => hasLabels(b.labels, wanted))
+  const dns = port.resolution.startsWith('DNS')
+  const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH'
+  const protocol = clusterProtocol(port.protocol)
+  return {
+    name: clusterName(port.number, name, service.hostname),
+    type: dialled ? 'ORIGINAL_DST' : dns ? 'DNS' : 'STATIC',
+    dnsNames: dialled ? [] : backends.filter(isName).map((b) => ({ host: b.address, port: b.port, endpoint: endpointOf(b) })),
+    firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
+    endpoints: dialled ? [] : backends.filter((b) => !isName(b)).map(endpointOf),
+    loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
+    limits: policy.limits,
+    protocol: policy.upgradeToHttp2 && port.protocol === 'HTTP' ? 'http2' : protocol,
+    host: service.hostname,
+    serviceName: service.name,
+    serviceNamespace: service.namespace,
+    port: port.number,
+    subset: name,
+    origin: port.object.origin(),
+    policyOrigin: policy.origin,
+  }
+}
+
+function isName(backend: Backend): boolean {
+  return isIP(backend.address) === 0
+}
+
+function endpointOf(backend: Backend): Endpoint {
+  const { address, port, weight, locality, workload, origin } = backend
+  return { address, port, weight, locality, workload, origin }
+}

@@ -1,0 +1,99 @@
+// Valid objects down to a Snapshot, as istiod compiles them for the outbound side of one sidecar.
+import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
+import type { Snapshot } from '../../state/snapshot.ts'
+import type { ResourceObject } from '../resource-object.ts'
+import { Workloads } from './backends.ts'
+import { buildClusters } from './clusters.ts'
+import { noteMissingDestinations } from './destination-check.ts'
+import { assignRules } from './destination-rules.ts'
+import { buildListeners } from './listeners.ts'
+import { isHttp } from './protocol.ts'
+import { buildRegistry, domainsOf, type Registry } from './registry.ts'
+import { buildRouteTables, noteLosses } from './route-tables.ts'
+import { noteUnreachable } from './routes.ts'
+import { selectVirtualServices, type VirtualServiceRules } from './rules.ts'
+import { noteNotCarriedOut } from './traffic-policy.ts'
+import { Verdicts } from './verdicts.ts'
+import { World } from './world.ts'
+
+export interface Compiled {
+  readonly snapshot: Snapshot
+  readonly verdicts: Verdicts
+}
+
+/** `objects`: one of each identity. */
+export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], version: number): Compiled {
+  const verdicts = new Verdicts()
+  const world = new World(bootstrap, objects, verdicts)
+  const workloads = new Workloads(world)
+  const registry = buildRegistry(world, workloads)
+  const rules = assignRules(world, registry)
+  const virtualServices = selectVirtualServices(world)
+  const extraPorts = bootstrap.listeners
+    .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
+    .map((l) => l.destinationPort)
+  const tables = buildRouteTables(world, registry, virtualServices, extraPorts)
+  const listeners = buildListeners(world, registry, virtualServices)
+  const clusters = [...buildClusters(registry, rules), ...listeners.clusters]
+  noteLosses(world, tables, virtualServices)
+  noteMissingDestinations(world, registry, clusters, tables.placements)
+  for (const rule of world.objects('DestinationRule')) noteNotCarriedOut(world, rule)
+  for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
+  noteWorkloads(world, workloads)
+  const snapshot: Snapshot = {
+    version,
+    listeners: listeners.listeners,
+    routeTables: [...tables.tables, ...listeners.tables],
+    defaultPorts: defaultPorts(world, registry),
+    clusters,
+  }
+  return { snapshot, verdicts }
+}
+
+/** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */
+function defaultPorts(world: World, registry: Registry): [string, number][] {
+  const ports = new Map<string, number>()
+  for (const service of registry.values()) {
+    const http = service.ports.find((p) => isHttp(p.protocol))
+    if (http === undefined) continue
+    for (const domain of domainsOf(service, world).domains) if (!ports.has(domain)) ports.set(domain, http.number)
+  }
+  return [...ports]
+}
+
+function noteVirtualService(world: World, rules: VirtualServiceRules): void {
+  noteUnreachable(world, rules)
+  const { object } = rules
+  for (const i of (object.spec.tls ?? []).keys())
+    world.verdicts.partly(object, ['tls', i], 'routing by SNI is not carried out yet: the rule has no effect')
+  for (const rule of rules.http) {
+    const claims = rule.matches.find((m) => Object.keys(m.spec.headers ?? {}).some((name) => name.startsWith('@request.auth')))
+    if (claims !== undefined)
+      world.verdicts.partly(object, claims.path, 'conditions on JWT claims hold on gateways only: the match never fits')
+    const abort = rule.spec.fault?.abort
+    if (abort !== undefined && abort.httpStatus === undefined && abort.grpcStatus === undefined) {
+      world.verdicts.partly(
+        rule.actionObject,
+        [...rule.actionPath, 'fault', 'abort'],
+        'the abort names no httpStatus and no grpcStatus: nothing is aborted',
+      )
+    }
+  }
+}
+
+function noteWorkloads(world: World, workloads: Workloads): void {
+  for (const slice of world.objects('EndpointSlice')) {
+    if (workloads.selected.has(slice)) continue
+    const name = slice.labels['kubernetes.io/service-name']
+    const wanted =
+      name === undefined ? 'a label kubernetes.io/service-name that names its Service' : `the Service ${slice.namespace}/${name}`
+    world.verdicts.waiting(slice, `waiting for ${wanted}`)
+  }
+  for (const entry of world.objects('WorkloadEntry')) {
+    if (!workloads.selected.has(entry))
+      world.verdicts.waiting(
+        entry,
+        `waiting for a ServiceEntry or Service in \`${entry.namespace}\` whose selector picks its labels`,
+      )
+  }
+}

@@ -1,0 +1,68 @@
+// Destinations that no cluster answers for: the route stays and its requests get 503 (traffic.md §1.6, §1.19).
+import { didYouMean } from '../../base/nearest.ts'
+import type { Cluster } from '../../state/cluster.ts'
+import type { Path } from '../finding.ts'
+import type { DestinationSpec } from '../schema/virtual-service.ts'
+import { clusterName } from './clusters.ts'
+import { resolveHost } from './host-names.ts'
+import type { Registry } from './registry.ts'
+import type { Placement } from './route-tables.ts'
+import type { VirtualServiceObject } from './rules.ts'
+import type { World } from './world.ts'
+
+/** Notes every destination of a rule that took effect somewhere and leads nowhere. */
+export function noteMissingDestinations(
+  world: World,
+  registry: Registry,
+  clusters: readonly Cluster[],
+  placements: readonly Placement[],
+): void {
+  const names = new Set(clusters.map((c) => c.name))
+  const serviceful = new Set(placements.filter((p) => p.services.length > 0).map((p) => p.rules.object))
+  for (const { rules, port, services } of placements) {
+    // Port 80 takes every host in passing; where the service has other ports, those are what the rules are meant for.
+    if (services.length === 0 && serviceful.has(rules.object)) continue
+    for (const rule of rules.http) {
+      for (const { destination, path } of destinationsOf(rule.spec, rule.actionPath)) {
+        const problem = destinationProblem(world, registry, names, destination, rule.actionObject, port)
+        if (problem !== null) world.verdicts.partly(rule.actionObject, path, problem)
+      }
+    }
+  }
+}
+
+interface Located {
+  readonly destination: DestinationSpec
+  readonly path: Path
+}
+
+function destinationsOf(spec: Placement['rules']['http'][number]['spec'], path: Path): Located[] {
+  const routes = (spec.route ?? []).map((r, i) => ({ destination: r.destination, path: [...path, 'route', i, 'destination'] }))
+  const mirrors = (spec.mirrors ?? []).flatMap((m, i) =>
+    m.destination === undefined ? [] : [{ destination: m.destination, path: [...path, 'mirrors', i, 'destination'] }],
+  )
+  return [...routes, ...mirrors, ...(spec.mirror === undefined ? [] : [{ destination: spec.mirror, path: [...path, 'mirror'] }])]
+}
+
+export function destinationProblem(
+  world: World,
+  registry: Registry,
+  clusters: ReadonlySet<string>,
+  destination: DestinationSpec,
+  object: VirtualServiceObject,
+  tablePort: number,
+): string | null {
+  const host = resolveHost(destination.host, object.namespace, world.domain)
+  const port = destination.port?.number ?? tablePort
+  const subset = destination.subset ?? ''
+  if (clusters.has(clusterName(port, subset, host))) return null
+  const service = registry.get(host)
+  if (service === undefined)
+    return `the host \`${host}\` is no known service${didYouMean(host, registry.keys())}; requests get 503`
+  if (!service.ports.some((p) => p.number === port)) {
+    const ports = service.ports.map((p) => p.number).join(', ')
+    const implied = destination.port === undefined ? ` (the port of the request, since the destination names none)` : ''
+    return `\`${host}\` has no port ${port}${implied}; it has ${ports}; requests get 503`
+  }
+  return `no DestinationRule in force for \`${host}\` has a subset \`${subset}\`; requests get 503`
+}

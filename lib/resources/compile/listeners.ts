@@ -1,0 +1,153 @@
+// The bootstrap's explicit listeners, with the tables and clusters that inbound ones need.
+import type { ListenerConfig } from '../../state/bootstrap-config.ts'
+import type { Cluster, Endpoint } from '../../state/cluster.ts'
+import type { Listener } from '../../state/listener.ts'
+import { BUILT_IN } from '../../state/origin.ts'
+import type { RouteTable, WeightedCluster } from '../../state/route.ts'
+import { PASSTHROUGH_CLUSTER } from './clusters.ts'
+import { hasLabels } from './host-names.ts'
+import { findByDomain, type Registry, type RegistryService } from './registry.ts'
+import { INBOUND_RETRY } from './retry-policy.ts'
+import { forwardTo } from './route-action.ts'
+import { MATCH_ALL } from './route-match.ts'
+import type { VirtualServiceRules } from './rules.ts'
+import { tcpClusters, weighted } from './tcp-routes.ts'
+import { DEFAULT_POLICY } from './traffic-policy.ts'
+import type { World } from './world.ts'
+
+export interface BuiltListeners {
+  readonly listeners: readonly Listener[]
+  readonly clusters: readonly Cluster[]
+  readonly tables: readonly RouteTable[]
+}
+
+export function buildListeners(
+  world: World,
+  registry: Registry,
+  virtualServices: readonly VirtualServiceRules[],
+): BuiltListeners {
+  const listeners: Listener[] = []
+  const clusters = new Map<string, Cluster>()
+  const tables: RouteTable[] = []
+  for (const config of world.bootstrap.listeners) {
+    if (config.direction === 'inbound') {
+      const cluster = inboundCluster(world, registry, config, clusters)
+      clusters.set(cluster.name, cluster)
+      if (config.protocol === 'http') tables.push(inboundTable(config, cluster))
+      listeners.push(inboundListener(config, cluster))
+    } else
+      listeners.push(config.protocol === 'http' ? outboundHttp(config) : outboundTcp(world, registry, virtualServices, config))
+  }
+  return { listeners, clusters: [...clusters.values()], tables }
+}
+
+function outboundHttp(config: ListenerConfig): Listener {
+  const routeTable = config.destinationPort === 0 ? '' : String(config.destinationPort)
+  return { ...head(config), routeTable, tcpClusters: [], originalDst: config.destination }
+}
+
+function outboundTcp(
+  world: World,
+  registry: Registry,
+  virtualServices: readonly VirtualServiceRules[],
+  config: ListenerConfig,
+): Listener {
+  const { host, port } = splitHostPort(config.destination)
+  const service = findByDomain(registry, host, world)
+  if (service !== undefined) {
+    return { ...head(config), routeTable: '', tcpClusters: tcpClusters(world, service, port, virtualServices), originalDst: '' }
+  }
+  const address = /^[\d.]+$|:/.test(host)
+  const allowed = address && world.bootstrap.mesh.outboundTrafficPolicy === 'ALLOW_ANY'
+  const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
+  return { ...head(config), routeTable: '', tcpClusters: clusters, originalDst: address ? config.destination : '' }
+}
+
+function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
+  const http = config.protocol === 'http'
+  return {
+    ...head(config),
+    routeTable: http ? tableName(config) : '',
+    tcpClusters: http ? [] : [weighted(cluster.name, 1)],
+    originalDst: '',
+  }
+}
+
+function head(config: ListenerConfig) {
+  const { name, direction, protocol, address, port, origin } = config
+  return { name, direction, protocol, address, port, origin }
+}
+
+function tableName(config: ListenerConfig): string {
+  return `inbound|${config.name}`
+}
+
+function inboundTable(config: ListenerConfig, cluster: Cluster): RouteTable {
+  const { origin } = config
+  const action = forwardTo(cluster.name, INBOUND_RETRY)
+  const route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
+  const virtualHost = { name: `inbound|http|${cluster.port}`, domains: ['*'], routes: [route], origin }
+  return { name: tableName(config), port: cluster.port, virtualHosts: [virtualHost] }
+}
+
+/** `inbound|9000||`; a second application on the same port of another address gets the listener's name in between. */
+function inboundCluster(world: World, registry: Registry, config: ListenerConfig, taken: ReadonlyMap<string, Cluster>): Cluster {
+  const { host, port } = splitHostPort(config.forwardTo)
+  const plain = `inbound|${port}||`
+  const other = taken.get(plain)
+  const name = other === undefined || other.endpoints[0]?.address === host ? plain : `inbound|${port}|${config.name}|`
+  const own = ownService(world, registry, port)
+  const { namespace, name: workload, labels } = world.bootstrap.workload
+  const endpoint: Endpoint = {
+    address: host,
+    port,
+    weight: 1,
+    locality: { region: '', zone: '', subzone: '' },
+    workload: {
+      workload,
+      namespace,
+      app: labels['app'] ?? '',
+      version: labels['version'] ?? '',
+      canonicalService: labels['service.istio.io/canonical-name'] ?? labels['app'] ?? workload,
+      canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['version'] ?? 'latest',
+    },
+    origin: config.origin,
+  }
+  return {
+    name,
+    type: 'STATIC',
+    dnsNames: [],
+    firstAddressOnly: false,
+    endpoints: [endpoint],
+    loadBalancer: { kind: 'ROUND_ROBIN' },
+    limits: DEFAULT_POLICY.limits,
+    protocol: config.protocol === 'http' ? 'http1' : 'tcp',
+    host: own?.service.hostname ?? '',
+    serviceName: own?.service.name ?? '',
+    serviceNamespace: own?.service.namespace ?? '',
+    port: own?.port ?? port,
+    subset: '',
+    origin: config.origin,
+    policyOrigin: BUILT_IN,
+  }
+}
+
+/** The service that this workload answers for on `port` of the application: its selector picks the workload's labels. */
+function ownService(world: World, registry: Registry, port: number): { service: RegistryService; port: number } | undefined {
+  const { namespace, labels } = world.bootstrap.workload
+  for (const service of registry.values()) {
+    if (service.object.kind !== 'Service' || service.namespace !== namespace) continue
+    const selector = service.object.spec.selector ?? {}
+    if (Object.keys(selector).length === 0 || !hasLabels(labels, selector)) continue
+    const found = service.object.spec.ports?.find((p) => (typeof p.targetPort === 'number' ? p.targetPort : p.port) === port)
+    if (found !== undefined) return { service, port: found.port }
+  }
+  return undefined
+}
+
+/** `db.default:5432`, `[::1]:9000`. Without a port 0. */
+function splitHostPort(text: string): { host: string; port: number } {
+  const colon = text.lastIndexOf(':')
+  if (colon < 0 || text.endsWith(']')) return { host: text.replace(/^\[|\]$/g, ''), port: 0 }
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+}

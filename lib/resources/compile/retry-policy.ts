@@ -1,0 +1,65 @@
+// HTTPRetry to RetryPolicy, and the policies that hold where nobody wrote one (traffic.md §1.12).
+import { BUILT_IN, type Origin } from '../../state/origin.ts'
+import type { RetryPolicy } from '../../state/route.ts'
+import { durationMs } from '../schema/fields.ts'
+import type { RetriesSpec } from '../schema/virtual-service.ts'
+
+const DEFAULT_ON = ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'] as const
+const BASE_INTERVAL_MS = 25
+/** Envoy caps the back-off at ten times its base. */
+const MAX_INTERVAL_FACTOR = 10
+const HOST_SELECTION_ATTEMPTS = 5
+
+/** Of every outbound route without `retries`. The list of codes is empty: only a request's own header can fill it. */
+export const DEFAULT_RETRY: RetryPolicy = {
+  on: DEFAULT_ON,
+  statusCodes: [],
+  attempts: 2,
+  perTryTimeoutMs: 0,
+  baseIntervalMs: BASE_INTERVAL_MS,
+  maxIntervalMs: BASE_INTERVAL_MS * MAX_INTERVAL_FACTOR,
+  hostSelectionAttempts: HOST_SELECTION_ATTEMPTS,
+  avoidPreviousHosts: true,
+  remoteLocalities: false,
+  origin: BUILT_IN,
+}
+
+/** From the proxy to its own application. */
+export const INBOUND_RETRY: RetryPolicy = {
+  ...DEFAULT_RETRY,
+  on: ['reset-before-request'],
+  hostSelectionAttempts: 0,
+  avoidPreviousHosts: false,
+}
+
+/** null: switched off. A written block replaces the default whole; only an unset retryOn falls back to the default's words. */
+export function compileRetries(retries: RetriesSpec, origin: Origin): RetryPolicy | null {
+  const attempts = retries.attempts ?? 0
+  if (attempts <= 0) return null
+  const { on, statusCodes } = parseRetryOn(retries.retryOn ?? '')
+  const baseIntervalMs = retries.backoff === undefined ? BASE_INTERVAL_MS : durationMs(retries.backoff)
+  return {
+    on,
+    statusCodes,
+    attempts,
+    perTryTimeoutMs: retries.perTryTimeout === undefined ? 0 : durationMs(retries.perTryTimeout),
+    baseIntervalMs,
+    maxIntervalMs: baseIntervalMs * MAX_INTERVAL_FACTOR,
+    hostSelectionAttempts: HOST_SELECTION_ATTEMPTS,
+    avoidPreviousHosts: retries.retryIgnorePreviousHosts !== false,
+    remoteLocalities: retries.retryRemoteLocalities === true,
+    origin,
+  }
+}
+
+function parseRetryOn(text: string): { on: readonly string[]; statusCodes: readonly number[] } {
+  const words = text
+    .split(',')
+    .map((w) => w.trim())
+    .filter((w) => w !== '')
+  if (words.length === 0) return { on: DEFAULT_ON, statusCodes: [] }
+  const statusCodes = words.filter((w) => /^\d+$/.test(w)).map(Number)
+  const on = new Set(words.filter((w) => !/^\d+$/.test(w)))
+  if (statusCodes.length > 0) on.add('retriable-status-codes')
+  return { on: [...on], statusCodes }
+}

@@ -1,0 +1,200 @@
+// What a rule does: forward, redirect or answer (traffic.md §1.6–1.15).
+import { BUILT_IN } from '../../state/origin.ts'
+import type {
+  Cors,
+  DirectResponseAction,
+  Fault,
+  ForwardAction,
+  Mirror,
+  PathRewrite,
+  RedirectAction,
+  RouteMatch,
+  WeightedCluster,
+} from '../../state/route.ts'
+import { durationMs } from '../schema/fields.ts'
+import type {
+  CorsSpec,
+  DestinationSpec,
+  DirectResponseSpec,
+  FaultSpec,
+  HttpRouteSpec,
+  RedirectSpec,
+} from '../schema/virtual-service.ts'
+import { GRPC_CODES } from '../validate/fault.ts'
+import { clusterName } from './clusters.ts'
+import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
+import { resolveHost } from './host-names.ts'
+import { compileRetries, DEFAULT_RETRY } from './retry-policy.ts'
+import { stringMatch } from './route-match.ts'
+import type { HttpRule } from './rules.ts'
+import type { World } from './world.ts'
+
+/** 503 as a sidecar answers; gateway semantics would be 500. */
+const CLUSTER_NOT_FOUND = 503
+
+/** The cluster that a destination of a VirtualService in `namespace` means, on the table of `port`. */
+export function destinationCluster(world: World, destination: DestinationSpec, namespace: string, port: number): string {
+  const host = resolveHost(destination.host, namespace, world.domain)
+  return clusterName(destination.port?.number ?? port, destination.subset ?? '', host)
+}
+
+export interface CompiledForward {
+  readonly action: ForwardAction
+  /** Of the single destination; they belong behind the route's own. */
+  readonly destinationHeaders: CompiledHeaders
+}
+
+/** `authority` is what the rule's header edits make of it. */
+export function compileForward(
+  world: World,
+  rule: HttpRule,
+  match: RouteMatch,
+  port: number,
+  authority: string,
+): CompiledForward {
+  const spec = rule.spec
+  const namespace = rule.actionObject.namespace
+  const routes = spec.route ?? []
+  const single = routes.length === 1 ? routes[0] : undefined
+  const destinationHeaders = single === undefined ? NO_HEADERS : compileHeaders(single.headers)
+  // Zero weights are removed where there are several; a single destination takes everything whatever its weight.
+  const kept = single === undefined ? routes.filter((r) => (r.weight ?? 0) > 0) : routes
+  const clusters = kept.map((r): WeightedCluster => {
+    const edits = single === undefined ? compileHeaders(r.headers) : NO_HEADERS
+    const cluster = destinationCluster(world, r.destination, namespace, port)
+    return {
+      cluster,
+      weight: r.weight ?? 0,
+      requestEdits: edits.request,
+      responseEdits: edits.response,
+      hostRewrite: edits.authority,
+    }
+  })
+  const fieldOrigin = (field: string, set: boolean) => (set ? fieldPlace(rule, field) : BUILT_IN)
+  const action: ForwardAction = {
+    kind: 'forward',
+    clusters,
+    totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
+    timeoutMs: spec.timeout === undefined ? 0 : durationMs(spec.timeout),
+    timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
+    retry: spec.retries === undefined ? DEFAULT_RETRY : compileRetries(spec.retries, fieldOrigin('retries', true)),
+    pathRewrite: pathRewrite(spec, match),
+    hostRewrite: spec.rewrite?.authority || authority || destinationHeaders.authority,
+    mirrors: mirrors(world, spec, namespace, port),
+    fault: spec.fault === undefined ? null : compileFault(spec.fault),
+    cors: spec.corsPolicy === undefined ? null : compileCors(spec.corsPolicy),
+    clusterNotFoundStatus: CLUSTER_NOT_FOUND,
+  }
+  return { action, destinationHeaders }
+}
+
+/** A field of the delegate, or of the root where the delegate leaves it open: then the rule that delegates is shown. */
+function fieldPlace(rule: HttpRule, field: string) {
+  const index = rule.actionPath[1] as number
+  const own = rule.actionObject.spec.http?.[index]
+  const there = own !== undefined && (own as Record<string, unknown>)[field] !== undefined
+  return rule.actionObject.origin(there ? [...rule.actionPath, field] : rule.actionPath)
+}
+
+/** Without any rule for it. */
+export function forwardTo(cluster: string, retry: ForwardAction['retry']): ForwardAction {
+  return {
+    kind: 'forward',
+    clusters: [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }],
+    totalWeight: 1,
+    timeoutMs: 0,
+    timeoutOrigin: BUILT_IN,
+    retry,
+    pathRewrite: null,
+    hostRewrite: '',
+    mirrors: [],
+    fault: null,
+    cors: null,
+    clusterNotFoundStatus: CLUSTER_NOT_FOUND,
+  }
+}
+
+/** An exact or regex match is replaced whole, a prefix only as far as it matched; without a match the prefix is `/`. */
+function pathRewrite(spec: HttpRouteSpec, match: RouteMatch): PathRewrite | null {
+  const regex = spec.rewrite?.uriRegexRewrite
+  if (regex !== undefined) return { kind: 'regex', pattern: regex.match ?? '', value: regex.rewrite ?? '' }
+  const uri = spec.rewrite?.uri ?? ''
+  if (uri === '') return null
+  const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')
+  return { kind: whole ? 'full' : 'prefix', pattern: '', value: uri }
+}
+
+function mirrors(world: World, spec: HttpRouteSpec, namespace: string, port: number): Mirror[] {
+  const list: Mirror[] = []
+  const push = (destination: DestinationSpec, percent: number): void => {
+    // An explicit 0 means never.
+    if (percent > 0) list.push({ cluster: destinationCluster(world, destination, namespace, port), percent })
+  }
+  if (spec.mirror !== undefined) push(spec.mirror, percentOf(spec.mirrorPercentage) ?? spec.mirrorPercent ?? 100)
+  for (const mirror of spec.mirrors ?? [])
+    if (mirror.destination !== undefined) push(mirror.destination, percentOf(mirror.percentage) ?? 100)
+  return list
+}
+
+/** A percentage without value is 0; undefined when the field is not there. */
+function percentOf(percentage: { readonly value?: number | undefined } | undefined): number | undefined {
+  return percentage === undefined ? undefined : (percentage.value ?? 0)
+}
+
+function compileFault(fault: FaultSpec): Fault {
+  const { delay, abort } = fault
+  const status = abort?.httpStatus ?? 0
+  const grpc = abort?.grpcStatus
+  // An abort that names no status passes Istio's validator and aborts nothing.
+  const aborts = abort !== undefined && (status !== 0 || grpc !== undefined)
+  return {
+    delay:
+      delay === undefined
+        ? null
+        : { percent: percentOf(delay.percentage) ?? delay.percent ?? 0, fixedMs: durationMs(delay.fixedDelay ?? '0') },
+    abort: aborts
+      ? {
+          percent: percentOf(abort.percentage) ?? abort.percent ?? 0,
+          httpStatus: grpc === undefined ? status : 0,
+          grpcStatus: grpc === undefined ? -1 : GRPC_CODES.indexOf(grpc),
+        }
+      : null,
+  }
+}
+
+function compileCors(cors: CorsSpec): Cors {
+  const origins = cors.allowOrigins ?? (cors.allowOrigin ?? []).map((exact) => ({ exact }))
+  return {
+    allowOrigins: origins.flatMap((o) => stringMatch(o) ?? []),
+    allowMethods: (cors.allowMethods ?? []).join(','),
+    allowHeaders: (cors.allowHeaders ?? []).join(','),
+    exposeHeaders: (cors.exposeHeaders ?? []).join(','),
+    maxAge: cors.maxAge === undefined ? '' : String(Math.floor(durationMs(cors.maxAge) / 1000)),
+    allowCredentials: cors.allowCredentials === true,
+    forwardNotMatchingPreflights: cors.unmatchedPreflights !== 'IGNORE',
+  }
+}
+
+export function compileRedirect(redirect: RedirectSpec, port: number): RedirectAction {
+  const scheme = redirect.scheme ?? ''
+  // FROM_REQUEST_PORT means the port of the table, since a table is for one port.
+  const asked = redirect.derivePort === 'FROM_REQUEST_PORT' ? port : (redirect.port ?? 0)
+  // The default port of the resulting scheme is left out; a sidecar's own scheme is http.
+  const isDefault = asked === (scheme === 'https' ? 443 : 80)
+  return {
+    kind: 'redirect',
+    code: redirect.redirectCode === undefined || redirect.redirectCode === 0 ? 301 : redirect.redirectCode,
+    scheme,
+    authority: redirect.authority ?? '',
+    port: isDefault ? 0 : asked,
+    portFromListener: false,
+    path: redirect.uri ?? '',
+    prefixRewrite: redirect.prefixRewrite ?? null,
+  }
+}
+
+export function compileDirectResponse(direct: DirectResponseSpec): DirectResponseAction {
+  const bytes = direct.body?.bytes
+  const body = bytes === undefined ? Buffer.from(direct.body?.string ?? '', 'utf8') : Buffer.from(bytes, 'base64')
+  return { kind: 'direct', status: direct.status ?? 200, body: body.toString('latin1') }
+}

@@ -1,0 +1,75 @@
+// HTTPMatchRequest to RouteMatch (traffic.md §1.4), and which of its conditions are decided here and now.
+import type { HeaderMatch, PathMatch, QueryMatch, RouteMatch, StringMatch } from '../../state/route.ts'
+import type { StringMatchSpec } from '../schema/string-match.ts'
+import type { HttpMatchSpec } from '../schema/virtual-service.ts'
+import { hasLabels } from './host-names.ts'
+import type { Client } from './world.ts'
+
+export const MATCH_ALL: RouteMatch = { path: null, headers: [], query: [] }
+
+/** Whether the match can ever hold for this client on this port; it is not generated otherwise. */
+export function isForClient(match: HttpMatchSpec, client: Client, port: number): boolean {
+  if ((match.port ?? 0) !== 0 && match.port !== port) return false
+  // With gateways listed, labels and namespace are not consulted.
+  if ((match.gateways?.length ?? 0) > 0) return match.gateways!.includes('mesh')
+  if (!hasLabels(client.labels, match.sourceLabels ?? {})) return false
+  return (match.sourceNamespace ?? '') === '' || match.sourceNamespace === client.namespace
+}
+
+export function compileMatch(match: HttpMatchSpec): RouteMatch {
+  const headers = [...headerMatches(match.headers, false), ...headerMatches(match.withoutHeaders, true)].toSorted((a, b) =>
+    compare(a.name, b.name),
+  )
+  for (const field of ['method', 'authority', 'scheme'] as const) {
+    const compiled = stringMatch(match[field])
+    // An empty StringMatch means any here, not presence.
+    if (compiled === null || compiled.kind === 'present') continue
+    headers.push({ name: `:${field}`, field, match: compiled, invert: false, missingIsEmpty: false })
+  }
+  return { path: pathMatch(match), headers, query: queryMatches(match.queryParams) }
+}
+
+/** Nothing after such a route is ever asked. */
+export function isCatchAll(match: RouteMatch): boolean {
+  if (match.headers.length > 0 || match.query.length > 0) return false
+  const path = match.path
+  return path === null || (path.kind === 'prefix' && path.value === '/') || (path.kind === 'regex' && path.value === '.*')
+}
+
+function pathMatch(match: HttpMatchSpec): PathMatch | null {
+  const compiled = stringMatch(match.uri)
+  if (compiled === null || compiled.kind === 'present') return null
+  const kind = compiled.kind as 'exact' | 'prefix' | 'regex'
+  return { kind, value: compiled.value, ignoreCase: match.ignoreUriCase === true && kind !== 'regex' }
+}
+
+function headerMatches(headers: Readonly<Record<string, StringMatchSpec>> | undefined, invert: boolean): HeaderMatch[] {
+  const list = invert ? 'withoutHeaders' : 'headers'
+  return Object.entries(headers ?? {}).map(([key, spec]) => {
+    const match = stringMatch(spec) ?? PRESENT
+    const lower = key.toLowerCase()
+    // Envoy keeps Host under the name of the pseudo-header.
+    const name = lower === 'host' ? ':authority' : lower
+    return { name, field: `${list}[${key}]`, match, invert, missingIsEmpty: invert && match.kind !== 'present' }
+  })
+}
+
+function queryMatches(query: Readonly<Record<string, StringMatchSpec>> | undefined): QueryMatch[] {
+  const entries = Object.entries(query ?? {}).toSorted(([a], [b]) => compare(a, b))
+  return entries.map(([name, spec]) => ({ name, field: `queryParams[${name}]`, match: stringMatch(spec) ?? PRESENT }))
+}
+
+const PRESENT: StringMatch = { kind: 'present', value: '', ignoreCase: false }
+
+/** null when there is none. */
+export function stringMatch(spec: StringMatchSpec | undefined): StringMatch | null {
+  if (spec === undefined) return null
+  if (spec.exact !== undefined) return { kind: 'exact', value: spec.exact, ignoreCase: false }
+  if (spec.prefix !== undefined) return { kind: 'prefix', value: spec.prefix, ignoreCase: false }
+  if (spec.regex !== undefined) return { kind: 'regex', value: spec.regex, ignoreCase: false }
+  return PRESENT
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

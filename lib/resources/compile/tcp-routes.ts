@@ -1,0 +1,55 @@
+// Where connections to `host:port` go: the tcp rules of the first VirtualService for the host, else the service itself
+// (traffic.md §1.18).
+import { BlockList, isIP } from 'node:net'
+import type { WeightedCluster } from '../../state/route.ts'
+import type { L4MatchSpec } from '../schema/virtual-service.ts'
+import { clusterName } from './clusters.ts'
+import { covers, hasLabels } from './host-names.ts'
+import type { RegistryService } from './registry.ts'
+import { destinationCluster } from './route-action.ts'
+import type { VirtualServiceRules } from './rules.ts'
+import type { World } from './world.ts'
+
+export function tcpClusters(
+  world: World,
+  service: RegistryService,
+  port: number,
+  virtualServices: readonly VirtualServiceRules[],
+): WeightedCluster[] {
+  for (const { object, hosts } of virtualServices) {
+    if (!hosts.some((host) => covers(host, service.hostname))) continue
+    for (const rule of object.spec.tcp ?? []) {
+      const fits = (rule.match ?? []).length === 0 || rule.match!.some((m) => l4Fits(world, m, service, port))
+      if (!fits) continue
+      const routes = rule.route ?? []
+      const kept = routes.length === 1 ? routes : routes.filter((r) => (r.weight ?? 0) > 0)
+      return kept.map((r) => weighted(destinationCluster(world, r.destination, object.namespace, port), r.weight ?? 0))
+    }
+  }
+  return [weighted(clusterName(port, '', service.hostname), 1)]
+}
+
+export function weighted(cluster: string, weight: number): WeightedCluster {
+  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '' }
+}
+
+function l4Fits(world: World, match: L4MatchSpec, service: RegistryService, port: number): boolean {
+  if ((match.port ?? 0) !== 0 && match.port !== port) return false
+  if ((match.destinationSubnets?.length ?? 0) > 0 && !service.addresses.some((a) => isWithin(a, match.destinationSubnets!)))
+    return false
+  if ((match.gateways?.length ?? 0) > 0) return match.gateways!.includes('mesh')
+  if (!hasLabels(world.client.labels, match.sourceLabels ?? {})) return false
+  return (match.sourceNamespace ?? '') === '' || match.sourceNamespace === world.client.namespace
+}
+
+function isWithin(address: string, subnets: readonly string[]): boolean {
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+  const list = new BlockList()
+  for (const subnet of subnets) {
+    const [base = '', bits] = subnet.split('/')
+    const baseFamily = isIP(base) === 6 ? 'ipv6' : 'ipv4'
+    if (bits === undefined) list.addAddress(base, baseFamily)
+    else list.addSubnet(base, Number(bits), baseFamily)
+  }
+  return list.check(address, family)
+}

@@ -1,0 +1,136 @@
+// The policy of one cluster: destination, port and subset level combined (traffic.md §2.2), and what of it is carried out.
+import type { ClusterLimits, LoadBalancerPolicy } from '../../state/cluster.ts'
+import { BUILT_IN, type Origin } from '../../state/origin.ts'
+import type { Path } from '../finding.ts'
+import type { ResourceObject } from '../resource-object.ts'
+import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
+import { durationMs } from '../schema/fields.ts'
+import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
+import type { World } from './world.ts'
+
+/** Istio mesh connectTimeout. */
+const CONNECT_TIMEOUT_MS = 10_000
+/** Envoy's default for both. */
+const IDLE_TIMEOUT_MS = 3_600_000
+/** Linux tcp_keepalive_time. */
+const KEEPALIVE_SECONDS = 7200
+
+export interface ClusterPolicy {
+  readonly loadBalancer: LoadBalancerPolicy
+  readonly limits: ClusterLimits
+  /** h2UpgradePolicy UPGRADE. */
+  readonly upgradeToHttp2: boolean
+  readonly origin: Origin
+}
+
+export const DEFAULT_POLICY: ClusterPolicy = {
+  loadBalancer: { kind: 'LEAST_REQUEST' },
+  limits: limitsOf(undefined),
+  upgradeToHttp2: false,
+  origin: BUILT_IN,
+}
+
+/** `subset` null: the whole service. */
+export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | null, port: number): ClusterPolicy {
+  if (rule === undefined) return DEFAULT_POLICY
+  const blocks = combine(rule.policy, subset?.spec.trafficPolicy, port)
+  return {
+    loadBalancer: loadBalancerOf(blocks),
+    limits: limitsOf(blocks.connectionPool),
+    upgradeToHttp2: blocks.connectionPool?.http?.h2UpgradePolicy === 'UPGRADE',
+    origin: subset === null ? rule.policyObject.origin() : subset.object.origin(['subsets', subset.index]),
+  }
+}
+
+/** A block of a subset replaces the destination's as a whole; settings of a port replace all four blocks, set or not. */
+function combine(policy: TrafficPolicySpec | undefined, subset: TrafficPolicySpec | undefined, port: number): PolicyBlocksSpec {
+  const base: PolicyBlocksSpec = portSettings(policy, port) ?? policy ?? {}
+  if (subset === undefined) return base
+  return (
+    portSettings(subset, port) ?? {
+      loadBalancer: subset.loadBalancer ?? base.loadBalancer,
+      connectionPool: subset.connectionPool ?? base.connectionPool,
+      outlierDetection: subset.outlierDetection ?? base.outlierDetection,
+      tls: subset.tls ?? base.tls,
+    }
+  )
+}
+
+function portSettings(policy: TrafficPolicySpec | undefined, port: number): PolicyBlocksSpec | undefined {
+  return policy?.portLevelSettings?.find((p) => p.port?.number === port)
+}
+
+function loadBalancerOf(blocks: PolicyBlocksSpec): LoadBalancerPolicy {
+  const simple = blocks.loadBalancer?.simple
+  if (simple === 'ROUND_ROBIN' || simple === 'RANDOM' || simple === 'PASSTHROUGH') return { kind: simple }
+  return { kind: 'LEAST_REQUEST' }
+}
+
+/** traffic.md §2.5. */
+function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
+  const tcp = pool?.tcp
+  const http = pool?.http
+  const ms = (value: string | undefined, fallback: number): number => (value === undefined ? fallback : durationMs(value))
+  const keepalive = tcp?.tcpKeepalive
+  return {
+    maxConnections: tcp?.maxConnections ?? 0,
+    maxPendingRequests: http?.http1MaxPendingRequests ?? 0,
+    maxRequests: http?.http2MaxRequests ?? 0,
+    maxRetries: http?.maxRetries ?? 0,
+    maxRequestsPerConnection: http?.maxRequestsPerConnection ?? 0,
+    connectTimeoutMs: ms(tcp?.connectTimeout, CONNECT_TIMEOUT_MS),
+    httpIdleTimeoutMs: ms(http?.idleTimeout ?? tcp?.idleTimeout, IDLE_TIMEOUT_MS),
+    tcpIdleTimeoutMs: ms(tcp?.idleTimeout, IDLE_TIMEOUT_MS),
+    maxConnectionDurationMs: ms(tcp?.maxConnectionDuration, 0),
+    tcpKeepaliveSeconds:
+      keepalive === undefined ? 0 : Math.max(1, Math.round(ms(keepalive.time, KEEPALIVE_SECONDS * 1000) / 1000)),
+  }
+}
+
+/** Says of everything that a DestinationRule asks for and that is not carried out yet what happens instead. */
+export function noteNotCarriedOut(world: World, rule: ResourceObject<'DestinationRule'>): void {
+  notePolicy(world, rule, rule.spec.trafficPolicy, ['trafficPolicy'])
+  for (const [i, subset] of (rule.spec.subsets ?? []).entries())
+    notePolicy(world, rule, subset.trafficPolicy, ['subsets', i, 'trafficPolicy'])
+}
+
+const LATER = 'is not carried out yet'
+
+function notePolicy(
+  world: World,
+  rule: ResourceObject<'DestinationRule'>,
+  policy: TrafficPolicySpec | undefined,
+  path: Path,
+): void {
+  if (policy === undefined) return
+  noteBlocks(world, rule, policy, path)
+  for (const [i, port] of (policy.portLevelSettings ?? []).entries())
+    noteBlocks(world, rule, port, [...path, 'portLevelSettings', i])
+  if (policy.tunnel !== undefined) world.verdicts.partly(rule, [...path, 'tunnel'], `${LATER}: connections go out directly`, true)
+  if (policy.proxyProtocol !== undefined)
+    world.verdicts.partly(rule, [...path, 'proxyProtocol'], `${LATER}: no PROXY header is sent`, true)
+  if (policy.retryBudget !== undefined)
+    world.verdicts.partly(rule, [...path, 'retryBudget'], `${LATER}: retries are limited by maxRetries`, true)
+}
+
+function noteBlocks(world: World, rule: ResourceObject<'DestinationRule'>, blocks: PolicyBlocksSpec, path: Path): void {
+  const note = (at: Path, reason: string): void => world.verdicts.partly(rule, [...path, ...at], reason, true)
+  const lb = blocks.loadBalancer
+  if (lb?.consistentHash !== undefined)
+    note(['loadBalancer', 'consistentHash'], `${LATER}: endpoints are picked by least requests`)
+  for (const field of ['localityLbSetting', 'zoneAwareLbSetting'] as const) {
+    if (lb?.[field] !== undefined && lb[field].enabled !== false)
+      note(['loadBalancer', field], `${LATER}: localities are not told apart`)
+  }
+  for (const field of ['warmup', 'warmupDurationSecs'] as const) {
+    if (lb?.[field] !== undefined) note(['loadBalancer', field], `${LATER}: new endpoints get their full share at once`)
+  }
+  if (blocks.outlierDetection !== undefined) note(['outlierDetection'], `${LATER}: failing endpoints are not ejected`)
+  const mode = blocks.tls?.mode
+  if (mode !== undefined && mode !== 'DISABLE')
+    note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)
+  const http = blocks.connectionPool?.http
+  if (http?.useClientProtocol === true) note(['connectionPool', 'http', 'useClientProtocol'], LATER)
+  if (http?.maxConcurrentStreams !== undefined) note(['connectionPool', 'http', 'maxConcurrentStreams'], LATER)
+  if (http?.http2KeepAlive !== undefined) note(['connectionPool', 'http', 'http2KeepAlive'], LATER)
+}

@@ -1,0 +1,48 @@
+// What the compiler works on: the valid objects by kind, and whose view of them is asked for.
+import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
+import type { Kind } from '../kinds.ts'
+import type { ResourceObject } from '../resource-object.ts'
+import type { Verdicts } from './verdicts.ts'
+
+/** The workload that this proxy serves. */
+export interface Client {
+  readonly namespace: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export class World {
+  readonly bootstrap: BootstrapConfig
+  readonly client: Client
+  /** `cluster.local`. */
+  readonly domain: string
+  readonly rootNamespace: string
+  readonly verdicts: Verdicts
+  private readonly byKind: Map<Kind, ResourceObject[]>
+
+  constructor(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], verdicts: Verdicts) {
+    this.bootstrap = bootstrap
+    this.client = { namespace: bootstrap.workload.namespace, labels: bootstrap.workload.labels }
+    this.domain = bootstrap.mesh.domain
+    this.rootNamespace = bootstrap.mesh.rootNamespace
+    this.verdicts = verdicts
+    this.byKind = new Map()
+    for (const object of objects) {
+      const list = this.byKind.get(object.kind)
+      if (list === undefined) this.byKind.set(object.kind, [object])
+      else list.push(object)
+    }
+  }
+
+  /** Oldest first, then by name and namespace, as istiod orders them. */
+  objects<K extends Kind>(kind: K): readonly ResourceObject<K>[] {
+    const list = (this.byKind.get(kind) ?? []) as ResourceObject[] as ResourceObject<K>[]
+    return list.toSorted(olderFirst)
+  }
+}
+
+export function olderFirst(a: ResourceObject, b: ResourceObject): number {
+  if (a.createdMs !== b.createdMs) return a.createdMs < b.createdMs ? -1 : 1
+  const x = `${a.name}.${a.namespace}`
+  const y = `${b.name}.${b.namespace}`
+  return x < y ? -1 : x > y ? 1 : 0
+}

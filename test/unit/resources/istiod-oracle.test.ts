@@ -1,0 +1,128 @@
+// What istiod generated from the same YAML, and what its validator refused, against what we compile and refuse.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { type LoadResult, ResourceLoader } from '../../../lib/resources/load.ts'
+import { plainFromTable, plainFromXds } from './istiod-routes.ts'
+import { bootstrapFor, peersFolder } from './kit.ts'
+
+const peers = peersFolder()
+/** Every recorded sidecar whose YAML has nothing that is not carried out yet and that changes routes. */
+const CASES = ['match', 'hosts', 'rewrite', 'headers', 'limits-and-paths', 'retry', 'faults', 'weights', 'grpc', 'registry-only']
+
+/** What we do otherwise, on purpose: an unknown field is a misspelling, and a rule that lost a condition matches too much. */
+const REFUSED_BY_US_ALONE = new Set(['VirtualService/unknown-field'])
+
+interface Recorded {
+  readonly routes: Record<string, unknown>[]
+  readonly clusters: { readonly name: string; readonly type?: string }[]
+  readonly endpoints: {
+    readonly cluster_name: string
+    readonly endpoints?: { readonly lb_endpoints: readonly RecordedEndpoint[] }[]
+  }[]
+  readonly refused: { readonly kind: string; readonly name: string; readonly reason: string }[]
+}
+
+interface RecordedEndpoint {
+  readonly endpoint: { readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } } }
+}
+
+function caseOf(folder: string): { xds: Recorded; result: LoadResult } {
+  const xds = JSON.parse(readFileSync(join(folder, 'xds.json'), 'utf8')) as Recorded
+  const proxy = JSON.parse(readFileSync(join(folder, 'proxy.json'), 'utf8')) as {
+    namespace: string
+    labels: Record<string, string>
+  }
+  const files = readdirSync(folder).filter((f) => f.endsWith('.yaml') && f !== 'mesh.yaml')
+  const registryOnly =
+    existsSync(join(folder, 'mesh.yaml')) && readFileSync(join(folder, 'mesh.yaml'), 'utf8').includes('REGISTRY_ONLY')
+  const view = {
+    namespace: proxy.namespace,
+    labels: proxy.labels,
+    outboundTrafficPolicy: registryOnly ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
+  } as const
+  return {
+    xds,
+    result: new ResourceLoader(
+      bootstrapFor(
+        files.map((f) => join(folder, f)),
+        view,
+      ),
+    ).load(),
+  }
+}
+
+t.test(
+  'recorded configurations',
+  { skip: peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false },
+  async (t) => {
+    for (const name of CASES) {
+      t.test(name, async (t) => {
+        const { xds, result } = caseOf(join(peers!, 'cases', name))
+        for (const config of xds.routes) {
+          const expected = plainFromXds(config)
+          const table = result.snapshot.routeTables.find((r) => r.name === expected.name)
+          if (table === undefined) t.fail(`no table ${expected.name}`)
+          else compareTables(t, plainFromTable(table), expected)
+        }
+        compareClusters(t, result, xds)
+      })
+    }
+    for (const name of ['resilience', 'routing']) {
+      t.test(`example ${name}`, async (t) => {
+        const { xds, result } = caseOf(join(peers!, 'examples', name))
+        for (const config of xds.routes) {
+          const expected = plainFromXds(config)
+          const table = result.snapshot.routeTables.find((r) => r.name === expected.name)
+          compareTables(t, plainFromTable(table!), expected)
+        }
+        t.equal(result.statuses.filter((s) => s.state === 'refused').length, xds.refused.length)
+      })
+    }
+  },
+)
+
+function compareTables(t: Test, found: ReturnType<typeof plainFromTable>, expected: ReturnType<typeof plainFromXds>): void {
+  t.same(
+    found.hosts.map((h) => h.name),
+    expected.hosts.map((h) => h.name),
+    `virtual hosts of ${expected.name}`,
+  )
+  for (const host of expected.hosts) {
+    const own = found.hosts.find((h) => h.name === host.name)
+    t.same(own?.domains, host.domains, `${expected.name}: domains of ${host.name}`)
+    t.same(own?.routes, host.routes, `${expected.name}: routes of ${host.name}`)
+  }
+}
+
+function compareClusters(t: Test, result: LoadResult, xds: Recorded): void {
+  const recorded = xds.clusters.filter((c) => c.name.startsWith('outbound|'))
+  const ours = result.snapshot.clusters.filter((c) => c.name.startsWith('outbound|'))
+  t.same(ours.map((c) => c.name).sort(), recorded.map((c) => c.name).sort(), 'names of clusters')
+  for (const { cluster_name: name, endpoints = [] } of xds.endpoints) {
+    const expected = endpoints
+      .flatMap((e) => e.lb_endpoints)
+      .map(({ endpoint }) => {
+        const { address, port_value: port } = endpoint.address.socket_address
+        return `${address}:${port}`
+      })
+    const found = ours.find((c) => c.name === name)?.endpoints.map((e) => `${e.address}:${e.port}`)
+    t.same(found?.toSorted(), expected.sort(), `endpoints of ${name}`)
+  }
+}
+
+t.test('the validator', { skip: peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false }, async (t) => {
+  const folder = join(peers!, 'cases', 'refused')
+  const { refused } = JSON.parse(readFileSync(join(folder, 'xds.json'), 'utf8')) as Recorded
+  const reasons = new Map(refused.map((r) => [`${r.kind}/${r.name.slice(r.name.indexOf('/') + 1)}`, r.reason]))
+  const { statuses } = new ResourceLoader(bootstrapFor([join(folder, 'objects.yaml')])).load()
+  t.ok(statuses.length > 80)
+  for (const status of statuses) {
+    const key = `${status.kind}/${status.name}`
+    const expected = reasons.has(key) || REFUSED_BY_US_ALONE.has(key)
+    t.equal(status.state === 'refused', expected, `${key}: ${reasons.get(key) ?? 'accepted'} — ${status.reason}`)
+    t.ok(status.line > 0 && status.column > 0)
+    reasons.delete(key)
+  }
+  t.same([...reasons.keys()], [], 'every refused object was seen')
+})

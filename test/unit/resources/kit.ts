@@ -1,0 +1,125 @@
+// What the tests of resources share: a bootstrap configuration, folders on disk, and the recorded peers.
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type LoadResult, ResourceLoader } from '../../../lib/resources/load.ts'
+import type { BootstrapConfig, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
+import type { Cluster } from '../../../lib/state/cluster.ts'
+import type { RouteTable } from '../../../lib/state/route.ts'
+import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
+
+export interface View {
+  readonly namespace?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly listeners?: readonly Partial<ListenerConfig>[]
+  readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+}
+
+export function bootstrapFor(resources: readonly string[], view: View = {}): BootstrapConfig {
+  return {
+    role: 'sidecar',
+    workload: {
+      namespace: view.namespace ?? 'default',
+      serviceAccount: 'web',
+      name: 'web',
+      labels: view.labels ?? { app: 'web' },
+      address: '127.0.0.1',
+      locality: '',
+    },
+    concurrency: 1,
+    admin: { address: '127.0.0.1', port: 0 },
+    health: { address: '127.0.0.1', port: 0 },
+    accessLog: { path: null, format: 'text' },
+    logLevel: 'error',
+    resources,
+    listeners: (view.listeners ?? []).map((l) => ({ ...LISTENER, ...l })),
+    drain: { deadlineMs: 1000 },
+    limits: {
+      maxHeaderBytes: 61_440,
+      maxHeaders: 100,
+      bufferBytes: 1 << 20,
+      maxConnections: 100,
+      maxRequestsPerConnection: 100,
+      headerTimeoutMs: 1000,
+      connectionIdleTimeoutMs: 1000,
+      streamIdleTimeoutMs: 0,
+      maxSeries: 100,
+    },
+    mesh: {
+      rootNamespace: 'istio-system',
+      domain: 'cluster.local',
+      outboundTrafficPolicy: view.outboundTrafficPolicy ?? 'ALLOW_ANY',
+      dnsRefreshMs: 60_000,
+    },
+    mirror: { hostSuffix: '' },
+    file: 'heddle.yaml',
+  }
+}
+
+const LISTENER: ListenerConfig = {
+  name: 'out',
+  direction: 'outbound',
+  protocol: 'http',
+  address: '127.0.0.1',
+  port: 0,
+  destination: '',
+  forwardTo: '',
+  destinationPort: 0,
+  origin: { kind: 'bootstrap', namespace: '', name: 'heddle', file: 'heddle.yaml', line: 1, column: 1 },
+}
+
+/** A folder that is gone after the test. `write` takes names and texts. */
+export class Folder {
+  readonly path: string
+
+  constructor(t: { teardown(fn: () => void): unknown }, files: Readonly<Record<string, string>> = {}) {
+    this.path = mkdtempSync(join(tmpdir(), 'heddle-resources-'))
+    t.teardown(() => rmSync(this.path, { recursive: true, force: true }))
+    this.write(files)
+  }
+
+  write(files: Readonly<Record<string, string>>): void {
+    for (const [name, text] of Object.entries(files)) {
+      const file = join(this.path, name)
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, text)
+    }
+  }
+}
+
+/** One reading of one text. */
+export function loadText(t: { teardown(fn: () => void): unknown }, text: string, view: View = {}): LoadResult {
+  return new ResourceLoader(bootstrapFor([new Folder(t, { 'a.yaml': text }).path], view)).load()
+}
+
+export function statusOf(result: LoadResult, name: string): ResourceStatus {
+  const found = result.statuses.filter((s) => s.name === name)
+  if (found.length !== 1) throw new Error(`${found.length} statuses for ${name}`)
+  return found[0]!
+}
+
+export function tableOf(result: LoadResult, port: number): RouteTable {
+  const table = result.snapshot.routeTables.find((r) => r.name === String(port))
+  if (table === undefined) throw new Error(`no table ${port}`)
+  return table
+}
+
+export function clusterOf(result: LoadResult, name: string): Cluster {
+  const cluster = result.snapshot.clusters.find((c) => c.name === name)
+  if (cluster === undefined) throw new Error(`no cluster ${name}`)
+  return cluster
+}
+
+/** The folder of recorded peers: HEDDLE_PEERS, else `../shared/peers` beside the repository; null when it is not there. */
+export function peersFolder(): string | null {
+  let root = dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(join(root, 'package.json')) || !existsSync(join(root, 'lib'))) {
+    if (dirname(root) === root) break
+    root = dirname(root)
+  }
+  for (const path of [process.env['HEDDLE_PEERS'], resolve(root, '../shared/peers'), resolve(process.cwd(), '../shared/peers')]) {
+    if (path !== undefined && existsSync(join(path, 'cases'))) return path
+  }
+  return null
+}
