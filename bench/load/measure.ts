@@ -1,7 +1,7 @@
 // One measured window of one target under one load.
 import type { Cores } from './cores.ts'
 import { coreBusySeconds, cpuSeconds, residentBytes } from './cpu-time.ts'
-import type { Load, LoadResult } from './load.ts'
+import type { Load, LoadJob, LoadResult } from './load.ts'
 import type { Options } from './options.ts'
 import type { Scenario } from './scenario.ts'
 import type { Target } from './target.ts'
@@ -29,7 +29,9 @@ export async function measure(target: Target, load: Load, scenario: Scenario, co
     busy += sign * (core === null ? 0 : coreBusySeconds(core))
     wallMs += sign * performance.now()
   }
-  const job = { ...options, port: target.port, path: scenario.path, ratePerSecond: scenario.ratePerSecond, core: cores.load }
+  const { connections, warmUpS, durationS } = options
+  const { path, ratePerSecond } = scenario
+  const job: LoadJob = { port: target.port, path, ratePerSecond, connections, warmUpS, durationS, core: cores.load }
   const result = await load.run(job, { open: () => read(-1), close: () => read(1) })
   const alive = target.child === null || !target.child.hasExited()
   return {

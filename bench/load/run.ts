@@ -33,6 +33,9 @@ export interface RunOptions {
 /** Milliseconds after which a started process is taken to be idle. */
 const SETTLE_MS = 1000
 
+/** strace slows a proxy about tenfold: at the full rate of an open loop it would be saturated, and batch what it otherwise does one by one. */
+const TRACE_SLOWDOWN = 10
+
 export interface ScenarioResult {
   /** Tool by tool, targets in the order given. */
   readonly rows: readonly Row[]
@@ -78,7 +81,8 @@ async function traceAll(run: RunOptions, targets: readonly Target[]): Promise<Ma
   const load = run.loads.at(-1)
   for (const { id, port, child } of targets) {
     if (child === null || load === undefined) continue
-    const { path, ratePerSecond } = run.scenario
+    const { path } = run.scenario
+    const ratePerSecond = run.scenario.ratePerSecond / TRACE_SLOWDOWN
     const { connections, warmUpS, durationS } = run.options
     const job = { port, path, ratePerSecond, connections, warmUpS, durationS, core: run.cores.load }
     try {
