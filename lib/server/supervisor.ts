@@ -4,6 +4,7 @@ import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource } from '../cluster/dns-source.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
+import { KINDS } from '../pool/limiter.ts'
 import { ResourceLoader } from '../resources/load.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -25,8 +26,8 @@ export interface SupervisorOptions {
   readonly workerUrl?: URL
 }
 
-/** Bytes of the cells that all workers share (cluster/shared-limits.ts). */
-const SHARED_BYTES = 1 << 18
+/** Clusters for which the cells that all workers share (cluster/shared-limits.ts) have room; some of the memory is never touched. */
+const SHARED_CLUSTERS = 8192
 /** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
@@ -89,7 +90,7 @@ export class Supervisor {
     this.#watch = new ConfigWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
     this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
-    this.#shared = new SharedArrayBuffer(SHARED_BYTES)
+    this.#shared = new SharedArrayBuffer(sharedBytes(bootstrap.concurrency))
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
     this.#reservations = new Set()
@@ -252,6 +253,11 @@ export class Supervisor {
     this.#state = state
     this.metrics.setState(state)
   }
+}
+
+/** A row holds two hashes, the count of all workers and the part of each. */
+function sharedBytes(workers: number): number {
+  return SHARED_CLUSTERS * (2 + KINDS * (1 + workers)) * Int32Array.BYTES_PER_ELEMENT
 }
 
 /** Lines of the report; a proxy with ten thousand connections needs no ten thousand lines. */
