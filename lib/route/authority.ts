@@ -16,10 +16,14 @@ export function portColon(authority: string): number {
   return bracket > colon ? -1 : colon
 }
 
-/** Host without port in lower case: what virtual hosts are looked up by. The same string when it is that already. */
+/** The host without its port, as written: `DomainIndex` sees to its case. */
 export function hostOf(authority: string): string {
   const colon = portColon(authority)
-  const host = colon < 0 ? authority : authority.substring(0, colon)
+  return colon < 0 ? authority : authority.substring(0, colon)
+}
+
+/** In lower case; the same string when it is that already. */
+export function lowerCase(host: string): string {
   for (let i = 0; i < host.length; i++) {
     const c = host.charCodeAt(i)
     if (c >= 0x41 && c <= 0x5a) return host.toLowerCase()

@@ -1,6 +1,8 @@
 // Hot lane in `find`: runs for each request. Virtual host look-up as Envoy does it (RouteConfiguration.virtual_hosts.domains):
 // exact name, then the longest `*.suffix`, then the longest `prefix.*`, then `*`.
 
+import { lowerCase } from './authority.ts'
+
 export const BY_EXACT = 0
 export const BY_SUFFIX = 1
 export const BY_PREFIX = 2
@@ -43,9 +45,13 @@ export class DomainIndex<T> {
     this.#star = star
   }
 
-  /** `host` in lower case without port. */
-  find(host: string): DomainMatch<T> | null {
-    const exact = this.#exact.get(host)
+  /** `written` is a host without port, in any case. */
+  find(written: string): DomainMatch<T> | null {
+    // Keys are in lower case: a hit needs no look at the case of what was written.
+    const asWritten = this.#exact.get(written)
+    if (asWritten !== undefined) return asWritten
+    const host = lowerCase(written)
+    const exact = host === written ? undefined : this.#exact.get(host)
     if (exact !== undefined) return exact
     // A star stands for at least one character: neither `foo.com` nor `.foo.com` is `*.foo.com`.
     const suffixLengths = this.#suffixLengths

@@ -1,6 +1,6 @@
 // Hot lane in `candidates`: runs for each request to a virtual host with many routes. It narrows the routes down to those
 // whose path condition can hold; their whole predicates are still evaluated, in their order, by who asks.
-import type { CompiledPath } from './conditions.ts'
+import { beginsWith, type CompiledPath } from './conditions.ts'
 
 /** Fewer routes than this are faster tried one by one (bench/micro/route/match.ts). */
 const MIN_ROUTES = 12
@@ -54,7 +54,7 @@ export class PathIndex {
       else high = middle
     }
     let at = low - 1
-    while (at >= 0 && !path.startsWith(prefixes[at] as string)) at = this.#parents[at] as number
+    while (at >= 0 && !beginsWith(path, prefixes[at] as string)) at = this.#parents[at] as number
     return at
   }
 

@@ -19,6 +19,11 @@ const DOT = 0x2e
 const SEMICOLON = 0x3b
 
 const CLASS: Uint8Array = classTable()
+/**
+ * Finds what may have to change: anything but the characters that are always copied, or a segment that begins with a dot.
+ * Twice as fast as a loop over the table on long paths, and no worse on short ones (bench/micro/route/path.ts).
+ */
+const BUSY = /[^!$&-;=@-[\]_a-z~]|\/\./
 const HEX = '0123456789ABCDEF'
 
 function classTable(): Uint8Array {
@@ -38,15 +43,7 @@ function classTable(): Uint8Array {
  * path_normalization_failed). The same string comes back when there is nothing to do. Normalising twice changes nothing.
  */
 export function normalizePath(path: string): string | null {
-  let previous = SLASH
-  for (let i = 0; i < path.length; i++) {
-    const c = path.charCodeAt(i)
-    // Nothing above Latin-1 comes from the wire.
-    const kind = c > 255 ? REFUSED : (CLASS[c] as number)
-    // A dot matters only where a segment begins.
-    if ((kind & ~UNRESERVED) !== PASS && (c !== DOT || previous === SLASH)) return rewrite(path)
-    previous = c
-  }
+  if (BUSY.test(path)) return rewrite(path)
   return path === '' ? '/' : path
 }
 

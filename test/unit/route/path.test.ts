@@ -84,6 +84,17 @@ t.test('normal form', async (t) => {
   for (const [path, expected] of rows) t.equal(normalizePath(path), expected, JSON.stringify(path))
 })
 
+t.test('every character of Latin-1: copied, escaped, or with a meaning of its own', async (t) => {
+  const copied = new Set("!$&'()*+,-./:;=@[]_~")
+  for (let c = 1; c < 256; c++) {
+    const ch = String.fromCharCode(c)
+    const escaped = `%${c.toString(16).toUpperCase().padStart(2, '0')}`
+    const plain = copied.has(ch) || /[A-Za-z0-9]/.test(ch)
+    const expected = ch === '\\' ? '/a/b' : plain || ch === '%' ? `/a${ch}b` : `/a${escaped}b`
+    t.equal(normalizePath(`/a${ch}b`), expected, escaped)
+  }
+})
+
 t.test(
   'differs from Envoy: an escaped dot with parameters is a dot segment too, or normalising twice would go further',
   async (t) => {

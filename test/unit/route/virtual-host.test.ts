@@ -1,5 +1,5 @@
 import t from 'tap'
-import { hostOf, portOf } from '../../../lib/route/authority.ts'
+import { hostOf, lowerCase, portOf } from '../../../lib/route/authority.ts'
 import { BY_EXACT, BY_PREFIX, BY_STAR, BY_SUFFIX } from '../../../lib/route/domain-index.ts'
 import { table, virtualHost, world } from './world.ts'
 
@@ -21,7 +21,7 @@ t.test('host and port of an authority', async (t) => {
     ['user@a', 'user@a', -1],
   ]
   for (const [authority, host, port] of rows) {
-    t.equal(hostOf(authority), host, authority)
+    t.equal(lowerCase(hostOf(authority)), host, authority)
     t.equal(portOf(authority), port, authority)
   }
 })
