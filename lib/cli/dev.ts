@@ -98,7 +98,7 @@ ${bold('Try')}
 
 ${bold('Look')}
   metrics   ${admin}/stats/prometheus
-  explain   ${heddle} explain <x-request-id of an answer above>${changed} --config ${shownPath(proxy.bootstrap.file)}
+  explain   ${heddle} explain <x-request-id of a request>${changed}
             ${heddle} explain --config ${shownPath(proxy.bootstrap.file)} http://reviews/ -H 'x-canary: true'
 
 Ctrl-C ends all of it.

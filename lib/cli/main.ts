@@ -73,5 +73,9 @@ ${codes.join('\n')}
 }
 
 function processIo(): CommandIo {
+  // `heddle check | head`: who reads has read enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
   return { stdout: process.stdout, stderr: process.stderr, env: process.env }
 }

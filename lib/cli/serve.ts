@@ -1,4 +1,5 @@
 // A proxy from its start to its end, with signals and exit codes; `run` and `dev` are two ways to call it.
+import { canSharePorts } from '../listener/bind.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
 import { Supervisor } from '../server/supervisor.ts'
@@ -14,7 +15,7 @@ export async function serve(bootstrap: BootstrapConfig, onReady: (proxy: Supervi
   const onBug = (error: unknown) => logger.error('a bug on the main thread; traffic goes on', { error })
   process.on('uncaughtException', onBug)
   process.on('unhandledRejection', onBug)
-  const proxy = new Supervisor(bootstrap, { version: heddleVersion(), logger })
+  const proxy = new Supervisor(await withWorkersThatCanShare(bootstrap, logger), { version: heddleVersion(), logger })
   const stopListening = onSignals({
     terminate: (signal) => void proxy.shutdown(signal),
     abort: (signal) => {
@@ -37,4 +38,13 @@ export async function serve(bootstrap: BootstrapConfig, onReady: (proxy: Supervi
   process.off('uncaughtException', onBug)
   process.off('unhandledRejection', onBug)
   return EXIT_OK
+}
+
+/** Without SO_REUSEPORT only one worker can listen on a port. */
+async function withWorkersThatCanShare(bootstrap: BootstrapConfig, logger: Logger): Promise<BootstrapConfig> {
+  if (bootstrap.concurrency === 1 || (await canSharePorts())) return bootstrap
+  logger.warning(
+    'one worker instead of the concurrency asked for: ports can be shared on Linux with Node.js 22.12 or with koffi only',
+  )
+  return { ...bootstrap, concurrency: 1 }
 }

@@ -17,7 +17,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
       proxy.metrics.collect()
       return proxy.registry.expose()
     },
-    snapshot: () => (proxy.store.appliedVersion === 0 ? null : proxy.store.snapshot),
+    snapshot: () => proxy.snapshot(),
     statuses: () => proxy.store.statuses,
     workerViews: async () => (await proxy.pool.ask({ type: 'inspect' })) as WorkerView[],
     listeners: () =>

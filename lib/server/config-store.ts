@@ -72,7 +72,7 @@ export class ConfigStore {
     }
     this.#problems = [result.fatal, ...result.problems.map(problemLine).filter((line) => line !== result.fatal)]
     this.#log.error(`the new configuration (${why}) is refused; the last good one stays in force`)
-    this.#logAll(this.#problems)
+    this.#logAll(this.#problems, 'error')
     this.#logged = ''
     return false
   }
@@ -83,16 +83,17 @@ export class ConfigStore {
       ...result.problems.map(problemLine),
       ...result.statuses.filter((s) => s.state === 'refused').map(statusLine),
     ]
-    const lines = [...this.#problems, ...result.statuses.filter((s) => s.state === 'partly').map(statusLine)]
-    const text = lines.join('\n')
+    const partly = result.statuses.filter((s) => s.state === 'partly').map(statusLine)
+    const text = [...this.#problems, '', ...partly].join('\n')
     if (text === this.#logged) return
     this.#logged = text
-    this.#logAll(lines)
+    this.#logAll(this.#problems, 'error')
+    this.#logAll(partly, 'warning')
   }
 
-  #logAll(lines: readonly string[]): void {
-    for (const line of lines.slice(0, MAX_LOGGED)) this.#log.warning(line)
-    if (lines.length > MAX_LOGGED) this.#log.warning(`and ${lines.length - MAX_LOGGED} more; heddle check lists them all`)
+  #logAll(lines: readonly string[], level: 'error' | 'warning'): void {
+    for (const line of lines.slice(0, MAX_LOGGED)) this.#log[level](line)
+    if (lines.length > MAX_LOGGED) this.#log[level](`and ${lines.length - MAX_LOGGED} more; heddle check lists them all`)
   }
 }
 

@@ -7,6 +7,7 @@ import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
 import { ResourceLoader } from '../resources/load.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
@@ -142,6 +143,11 @@ export class Supervisor {
     return this.#reloading
   }
 
+  /** The configuration in force, with the addresses that names have now; null until all workers serve. */
+  snapshot(): Snapshot | null {
+    return this.store.appliedVersion === 0 ? null : this.#dns.inject(this.store.snapshot)
+  }
+
   setLogLevel(level: BootstrapConfig['logLevel']): void {
     this.logger.level = level
     this.pool.broadcast({ type: 'log-level', level })
@@ -208,17 +214,21 @@ export class Supervisor {
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
     this.pool.broadcast({ type: 'snapshot', snapshot: this.#dns.inject(snapshot) })
-    if (!(await this.pool.applied(snapshot.version, APPLY_LIMIT_MS))) {
-      this.logger.warning(`a worker has not put configuration ${snapshot.version} in force within ${APPLY_LIMIT_MS} ms`)
+    const { version } = snapshot
+    if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
+      // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.
+      this.logger.warning(`a worker has not put configuration ${version} in force within ${APPLY_LIMIT_MS} ms`)
+      void this.pool.applied(version, 0).then(() => this.#noteApplied(version))
       return
     }
-    this.#noteApplied(snapshot.version)
+    this.#noteApplied(version)
     const but = this.store.lastGood ? ', but for what is refused: of that the last good version serves' : ''
-    this.logger.info(`configuration ${snapshot.version} is in force (${why})${but}`)
+    this.logger.info(`configuration ${version} is in force (${why})${but}`)
   }
 
   /** All workers have it. What was refused counts as a failed reload, although the rest of it succeeded. */
   #noteApplied(version: number): void {
+    if (version < this.store.appliedVersion) return
     this.store.appliedVersion = version
     this.metrics.configApplied(version, this.store.refused, Date.now())
     if (this.store.lastGood) this.metrics.configRefused()

@@ -52,7 +52,7 @@ t.test('what is good of a reload takes effect, what is refused keeps its last go
   t.ok(store.snapshot.version > first)
   t.same([store.lastGood, store.refused, store.problems.length], [true, 1, 1])
   t.match(store.problems[0], new RegExp(`^${mesh}/a\\.yaml:5:3: ServiceEntry default/a is refused: .*hots`))
-  t.match(log, [/warning .*a\.yaml:5:3.*hots/])
+  t.match(log, [/error .*a\.yaml:5:3.*hots/])
 
   t.equal(store.reload('SIGHUP'), true)
   t.equal(log.length, 1, 'the same faults are not told again')
