@@ -17,6 +17,8 @@ export interface Listener {
   /** TCP only: where connections go, drawn by weight. Empty: connections are closed with NC. */
   readonly tcpClusters: readonly WeightedCluster[]
   /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
+  /** CONNECT opens a tunnel to the service that its authority names; otherwise it is answered 404. */
+  readonly allowConnect: boolean
   readonly originalDst: string
   readonly origin: Origin
 }

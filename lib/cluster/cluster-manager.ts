@@ -1,0 +1,114 @@
+// The live clusters of one worker, by name and by id. Clear lane: it runs when configuration changes and once a second.
+import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+import { BUILT_IN } from '../state/origin.ts'
+import { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { RequestMetrics, SeriesCache } from '../telemetry/request-metrics.ts'
+import type { MetricsSlab } from '../telemetry/slab.ts'
+import type { Io } from '../transport/io.ts'
+import type { BalancedCluster } from './lb/balanced-cluster.ts'
+import { type ClusterContext, LiveCluster, type LiveHost } from './live-cluster.ts'
+import type { SharedLimits } from './shared-limits.ts'
+
+export class ClusterManager implements ClusterContext {
+  readonly io: Io
+  readonly values: Float64Array
+  readonly limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number }
+  private readonly slab: MetricsSlab
+  private readonly shared: SharedLimits
+  private readonly metrics: RequestMetrics
+  private readonly byName: Map<string, LiveCluster>
+  /** By `BalancedCluster.id`. Ids of clusters that are gone stay empty. */
+  private readonly byId: (LiveCluster | null)[]
+  private hostIds: number
+
+  constructor(
+    io: Io,
+    slab: MetricsSlab,
+    shared: SharedLimits,
+    metrics: RequestMetrics,
+    limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number },
+  ) {
+    this.io = io
+    this.values = slab.values
+    this.limits = limits
+    this.slab = slab
+    this.shared = shared
+    this.metrics = metrics
+    this.byName = new Map()
+    this.byId = []
+    this.hostIds = 0
+  }
+
+  nextHostId(): number {
+    return this.hostIds++
+  }
+
+  seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache {
+    return this.metrics.seriesFor(cluster.name.startsWith('inbound|') ? 'destination' : 'source', cluster, endpoint)
+  }
+
+  /** Makes the clusters be those of the snapshot, and returns them for `compileTables`. */
+  update(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
+    const wanted = new Map<string, BalancedCluster>()
+    for (const config of snapshot.clusters) {
+      const known = this.byName.get(config.name)
+      if (known !== undefined) known.update(config)
+      const live = known ?? this.add(config)
+      wanted.set(config.name, live.balanced)
+    }
+    for (const [name, live] of this.byName) {
+      if (wanted.has(name)) continue
+      // Requests in flight hold it; it is only not found any more.
+      live.drain()
+      this.byName.delete(name)
+      this.byId[live.balanced.id] = live
+    }
+    return wanted
+  }
+
+  updateEndpoints(name: string, endpoints: readonly Endpoint[]): void {
+    this.byName.get(name)?.updateEndpoints(endpoints)
+  }
+
+  private add(config: Cluster): LiveCluster {
+    const id = this.byId.length
+    const live = new LiveCluster(id, config, this, this.shared.limiterFor(config.name), new ClusterStats(this.slab, config.name))
+    this.byName.set(config.name, live)
+    this.byId.push(live)
+    return live
+  }
+
+  /** The live side of what a decision points to. */
+  liveOf(cluster: BalancedCluster): LiveCluster {
+    return this.byId[cluster.id] as LiveCluster
+  }
+
+  /** The host for the address that a client dialled, in PassthroughCluster; null when there is no such cluster. */
+  originalHost(address: string): LiveHost | null {
+    const colon = address.lastIndexOf(':')
+    const cluster = this.byName.get('PassthroughCluster')
+    if (cluster === undefined || colon < 0) return null
+    return cluster.hostAt({
+      address: address.slice(0, colon).replace(/^\[|\]$/g, ''),
+      port: Number(address.slice(colon + 1)),
+      weight: 1,
+      locality: { region: '', zone: '', subzone: '' },
+      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
+      origin: BUILT_IN,
+    })
+  }
+
+  all(): Iterable<LiveCluster> {
+    return this.byName.values()
+  }
+
+  /** About once a second. */
+  sweep(): void {
+    for (const live of this.byName.values()) live.sweep()
+  }
+
+  drain(): void {
+    for (const live of this.byName.values()) live.drain()
+  }
+}

@@ -1,0 +1,376 @@
+// Hot lane: one request from its first byte to its log line. It is the codec's events, the facts of the decision, the record of the access log
+// and the context of header templates, so that nothing is copied between them.
+//
+// States: OPEN → (RESPONDING) → DONE. OPEN: nothing sent. RESPONDING: response headers have left, no other answer is possible. DONE: logged;
+// every later event is ignored.
+import { hostname } from 'node:os'
+import { decide } from '../../decide/decide.ts'
+import * as D from '../../decide/decision.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import * as H from '../../http/known-headers.ts'
+import { END_BY_CHUNKS, END_BY_CLOSE, END_BY_LENGTH, END_NONE } from '../../http/h1/server-codec.ts'
+import type { Tables } from '../../route/compile.ts'
+import type { EditContext } from '../../route/header-template.ts'
+import type { RequestView } from '../../route/request-view.ts'
+import { ReplayBody } from '../../upstream/replay-body.ts'
+import type { AccessRecord } from '../../telemetry/access-record.ts'
+import * as F from '../../telemetry/response-flags.ts'
+import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
+import type { ServerSession } from '../network/server-session.ts'
+import { runFilters } from './chain.ts'
+import { intake } from './intake.ts'
+import { sendLocalReply } from './local-reply.ts'
+import * as R from './reasons.ts'
+import { Router } from './router.ts'
+
+const OPEN = 0
+const RESPONDING = 1
+const DONE = 2
+
+const HOSTNAME = hostname()
+
+export class HttpStream implements RequestView, EditContext, AccessRecord {
+  readonly manager: HttpConnectionManager
+  readonly session: ServerSession
+  readonly headers: HeaderMap
+  readonly tables: Tables
+  readonly decision: D.Decision
+  readonly method: string
+  /** As received. */
+  readonly target: string
+  readonly minor: number
+  /** Text of the head; what `explain` reads the request from once the header map is somebody else's. */
+  readonly head: string
+  readonly outbound: boolean
+  path: string
+  query: string | null
+  scheme: string
+  authority: string
+  absoluteScheme: string
+  /** Protocol of an Upgrade that the client asked for; empty for none. */
+  upgrade: string
+  clientKeepsAlive: boolean
+  requestEnded: boolean
+  router: Router | null
+  /** Body that came while a filter held the request. */
+  held: ReplayBody | null
+  heldTrailers: string
+  state: number
+  /** The position in the filter chain that a filter which stopped it goes on from. */
+  filterIndex: number
+  readonly startMs: number
+  readonly startTimeMs: number
+  endMs: number
+  /** The path as routed; what the log shows when a rewrite changed it. */
+  originalPath: string
+  responseCode: number
+  responseFlags: number
+  responseCodeDetails: string
+  connectionTerminationDetails: string
+  upstreamTransportFailureReason: string
+  bytesReceived: number
+  bytesSent: number
+  requestWireBytes: number
+  responseWireBytes: number
+  upstreamServiceTimeMs: number
+  upstreamHost: string
+  upstreamCluster: string
+  upstreamLocalAddress: string
+  attempts: number
+  grpcStatus: number
+  responseHeaders: HeaderMap | null
+  private sendMode: number
+  private closesAfter: boolean
+  private logged: boolean
+
+  constructor(manager: HttpConnectionManager, session: ServerSession) {
+    const { codec } = session
+    const { clock } = manager.io
+    this.manager = manager
+    this.session = session
+    this.headers = codec.headers
+    this.tables = manager.tables
+    this.decision = new D.Decision()
+    this.method = codec.method
+    this.target = codec.target
+    this.minor = codec.minor
+    this.head = codec.headers.block
+    this.outbound = manager.outbound
+    this.path = ''
+    this.query = null
+    this.scheme = 'http'
+    this.authority = ''
+    this.absoluteScheme = ''
+    this.upgrade = ''
+    this.clientKeepsAlive = false
+    this.requestEnded = false
+    this.router = null
+    this.held = null
+    this.heldTrailers = ''
+    this.state = OPEN
+    this.filterIndex = 0
+    this.startMs = clock.monotonicMs
+    this.startTimeMs = clock.wallMs
+    this.endMs = 0
+    this.originalPath = ''
+    this.responseCode = 0
+    this.responseFlags = 0
+    this.responseCodeDetails = ''
+    this.connectionTerminationDetails = ''
+    this.upstreamTransportFailureReason = ''
+    this.bytesReceived = 0
+    this.bytesSent = 0
+    this.requestWireBytes = codec.headBytes
+    this.responseWireBytes = 0
+    this.upstreamServiceTimeMs = -1
+    this.upstreamHost = ''
+    this.upstreamCluster = ''
+    this.upstreamLocalAddress = ''
+    this.attempts = 0
+    this.grpcStatus = -2
+    this.responseHeaders = null
+    this.sendMode = END_NONE
+    this.closesAfter = false
+    this.logged = false
+  }
+
+  // ---- towards the chain ----------------------------------------------------------------------------------------------
+
+  /** The head is complete. */
+  begin(): void {
+    const { manager, headers } = this
+    const refused = intake(this, headers)
+    this.originalPath = this.query === null ? this.path : `${this.path}?${this.query}`
+    if (refused !== null) {
+      this.reply(refused)
+      return
+    }
+    if (headers.firstKnown(H.H_CONTENT_TYPE) >= 0 && this.isGrpc()) this.grpcStatus = -1
+    const facts = manager.factsFor(this)
+    decide(this.tables, facts, this.decision, manager.steps)
+    runFilters(this, 0)
+  }
+
+  /** All filters have let it pass: execute the decision. */
+  route(): void {
+    const { decision } = this
+    if (this.upgrade !== '' && decision.verdict === D.FORWARD && this.upgrade.toLowerCase() !== 'websocket') {
+      this.noteCluster()
+      this.reply(R.UPGRADE_REFUSED)
+      return
+    }
+    if (this.method === 'CONNECT' && (!this.manager.allowConnect || decision.verdict !== D.FORWARD)) {
+      this.reply(R.CONNECT_REFUSED)
+      return
+    }
+    switch (decision.verdict) {
+      case D.FORWARD:
+        this.router = new Router(this)
+        this.router.start()
+        return
+      case D.REDIRECT:
+      case D.DIRECT_RESPONSE:
+        this.manager.answerFromRoute(this)
+        return
+      case D.NO_CLUSTER:
+        this.manager.values[this.manager.stats.noCluster]!++
+        this.reply(this.manager.clusterNotFound(this))
+        return
+      case D.NO_HEALTHY_UPSTREAM:
+        this.noteCluster()
+        // Envoy counts the attempt that found no host.
+        this.attempts = 1
+        this.reply(R.NO_HEALTHY)
+        return
+      default:
+        this.manager.values[this.manager.stats.noRoute]!++
+        this.reply(R.ROUTE_NOT_FOUND)
+    }
+  }
+
+  noteCluster(): void {
+    const { cluster } = this.decision
+    if (cluster !== null) this.upstreamCluster = cluster.name
+  }
+
+  isGrpc(): boolean {
+    const type = this.headers.known(H.H_CONTENT_TYPE, 'content-type')
+    return type !== null && (type === 'application/grpc' || type.startsWith('application/grpc+'))
+  }
+
+  /** Answers by ourselves, or cuts what has begun. Harmless when the request is done. */
+  reply(reason: R.Reason, flags = 0): void {
+    if (this.state === DONE) return
+    this.responseFlags |= reason.flags | flags
+    this.manager.worker.requestRefused(reason.code)
+    if (this.router !== null) this.router.stop()
+    if (this.state === RESPONDING) {
+      this.responseCodeDetails = reason.details
+      this.cut(reason.code)
+      return
+    }
+    this.responseCodeDetails = reason.details
+    sendLocalReply(this, reason.status, reason.body, reason.closes)
+  }
+
+  // ---- events of the codec, by the session -----------------------------------------------------------------------------
+
+  onRequestBody(bytes: Buffer, start: number, end: number): void {
+    this.bytesReceived += end - start
+    this.requestWireBytes += end - start
+    if (this.router !== null && this.state !== DONE) this.router.onRequestBody(bytes, start, end)
+    else if (this.state === OPEN) {
+      // A filter holds the request: its body waits with it.
+      this.held ??= new ReplayBody()
+      this.held.append(bytes, start, end)
+      if (this.held.bytes > this.manager.limits.bufferBytes) this.session.pause()
+    }
+  }
+
+  onRequestEnd(trailers: string): void {
+    this.requestEnded = true
+    if (this.state === DONE) return
+    if (this.router !== null) this.router.onRequestEnd(trailers)
+    else this.heldTrailers = trailers
+  }
+
+  /** The body's framing is broken. */
+  onRequestBroken(reason: R.Reason): void {
+    this.clientKeepsAlive = false
+    if (this.state === RESPONDING) {
+      this.responseFlags |= reason.flags
+      if (this.router !== null) this.router.stop()
+      this.cut(reason.code)
+    } else this.reply(reason)
+  }
+
+  /** The client is gone; nobody reads an answer. */
+  onDownstreamGone(): void {
+    if (this.state === DONE) return
+    this.responseFlags |= F.DC
+    this.responseCodeDetails = 'downstream_remote_disconnect'
+    if (this.router !== null) this.router.stop()
+    this.finish()
+  }
+
+  onDownstreamWritable(): void {
+    if (this.router !== null) this.router.onDownstreamWritable()
+  }
+
+  // ---- the response ----------------------------------------------------------------------------------------------------
+
+  get responding(): boolean {
+    return this.state !== OPEN
+  }
+
+  get done(): boolean {
+    return this.state === DONE
+  }
+
+  /**
+   * Sends response headers. `bodyLength` is -1 when it is not known beforehand; then the map must not have a content-length.
+   * `withBody` false: HEAD, 204, 304 or nothing to send.
+   */
+  startResponse(status: number, headers: HeaderMap, bodyLength: number, withBody: boolean): void {
+    const { session } = this
+    this.state = RESPONDING
+    this.responseCode = status
+    let fields = headers.serialise()
+    this.sendMode = !withBody ? END_NONE : bodyLength >= 0 ? END_BY_LENGTH : this.minor === 1 ? END_BY_CHUNKS : END_BY_CLOSE
+    if (this.sendMode === END_BY_CLOSE || !this.clientKeepsAlive || session.lastRequest) {
+      this.closesAfter = true
+      fields += 'connection: close\r\n'
+    } else if (this.minor === 0) fields += 'connection: keep-alive\r\n'
+    this.responseWireBytes += fields.length + 17
+    session.codec.sendHeaders(status, fields, this.sendMode)
+  }
+
+  /** False when the client reads too slowly. */
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    this.bytesSent += end - start
+    this.responseWireBytes += end - start
+    return this.session.codec.sendBody(bytes, start, end)
+  }
+
+  /** `trailers` are field lines or empty. HTTP/1.0 and bodies by length have no place for them. */
+  endResponse(trailers: string): void {
+    if (this.state === DONE) return
+    this.session.codec.sendEnd(trailers)
+    // An answer before the end of its request: the rest of the request is not worth reading.
+    if (!this.requestEnded) this.closesAfter = true
+    this.finish()
+  }
+
+  /** The response cannot be completed: the client learns it by the end of the connection. */
+  cut(reason: string): void {
+    if (this.state === DONE) return
+    this.manager.worker.connectionCut(reason)
+    this.session.cutAfterFlush(reason)
+    this.finish()
+  }
+
+  /** Logs and counts, once; then the session goes on with the next request or closes. */
+  private finish(): void {
+    if (this.logged) return
+    this.logged = true
+    this.state = DONE
+    this.endMs = this.manager.io.clock.monotonicMs
+    this.manager.record(this)
+    this.session.streamDone(this.closesAfter)
+  }
+
+  /** A tunnel has been closed on both sides, or cut. */
+  finishTunnel(): void {
+    this.closesAfter = true
+    this.finish()
+  }
+
+  // ---- AccessRecord and EditContext --------------------------------------------------------------------------------------
+
+  get durationMs(): number {
+    return Math.round((this.endMs === 0 ? this.manager.io.clock.monotonicMs : this.endMs) - this.startMs)
+  }
+
+  get protocol(): string {
+    return this.minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
+  }
+
+  get pathWithQuery(): string {
+    return this.originalPath
+  }
+
+  get requestHeaders(): HeaderMap {
+    return this.headers
+  }
+
+  get hostname(): string {
+    return HOSTNAME
+  }
+
+  get routeName(): string {
+    const { route } = this.decision
+    return route === null ? '' : route.config.name
+  }
+
+  get virtualHostName(): string {
+    const { virtualHost } = this.decision
+    return virtualHost === null ? '' : virtualHost.config.name
+  }
+
+  get downstreamLocalAddress(): string {
+    return this.session.connection.localAddress
+  }
+
+  get downstreamRemoteAddress(): string {
+    return this.session.connection.peerAddress
+  }
+
+  get requestedServerName(): string {
+    return ''
+  }
+
+  requestHeader(name: 'x-forwarded-for' | 'user-agent' | 'x-request-id'): string | null {
+    const id = name === 'user-agent' ? H.H_USER_AGENT : name === 'x-request-id' ? H.H_X_REQUEST_ID : H.H_X_FORWARDED_FOR
+    return this.headers.known(id, name)
+  }
+}

@@ -1,0 +1,160 @@
+// Hot lane: what happens to a request before it is routed: who is asked for (Host), what belongs to the connection only, what an untrusted
+// client may not say (traffic.md §6.14), and the path in its one true form.
+import { randomUUID } from 'node:crypto'
+import type { HeaderMap } from '../../http/header-map.ts'
+import * as H from '../../http/known-headers.ts'
+import { normalizePath } from '../../route/path.ts'
+import * as R from './reasons.ts'
+import type { HttpStream } from './http-stream.ts'
+
+/** Field names that a Connection header may not take away (Envoy: sanitizeConnectionHeader). */
+const PROTECTED_PREFIX = 'x-forwarded-'
+const MAX_NOMINATED = 10
+
+/** Prepares the request of `stream` for routing. Null, or why it is refused. */
+export function intake(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  return (
+    readConnection(stream, headers) ?? readTarget(stream, headers) ?? readHost(stream, headers) ?? readExpect(stream, headers) ?? sanitise(stream, headers)
+  )
+}
+
+function readConnection(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  const first = headers.firstKnown(H.H_CONNECTION)
+  if (first < 0) {
+    stream.clientKeepsAlive = stream.minor === 1
+    if (headers.firstKnown(H.H_UPGRADE) >= 0) headers.removeKnown(H.H_UPGRADE)
+    return null
+  }
+  let value = headers.valueAt(first)
+  for (let i = headers.nextKnown(H.H_CONNECTION, first); i >= 0; i = headers.nextKnown(H.H_CONNECTION, i)) value += `,${headers.valueAt(i)}`
+  headers.removeKnown(H.H_CONNECTION)
+  // What clients nearly always say.
+  if (value === 'keep-alive' || value === 'Keep-Alive') {
+    stream.clientKeepsAlive = true
+    headers.removeKnown(H.H_UPGRADE)
+    return null
+  }
+  return readConnectionOptions(stream, headers, value)
+}
+
+function readConnectionOptions(stream: HttpStream, headers: HeaderMap, value: string): R.Reason | null {
+  let close = false
+  let keep = false
+  let upgrade = false
+  let nominated = 0
+  for (const word of value.split(',')) {
+    const option = word.trim().toLowerCase()
+    if (option === '') continue
+    if (option === 'close') close = true
+    else if (option === 'keep-alive') keep = true
+    else if (option === 'upgrade') upgrade = true
+    else {
+      if (++nominated >= MAX_NOMINATED || option.startsWith(':') || option.startsWith(PROTECTED_PREFIX)) return R.CONNECTION_HEADER_REJECTED
+      if (option === 'host') headers.removeKnown(H.H_HOST)
+      else if (option !== 'te') headers.remove(option)
+    }
+  }
+  stream.clientKeepsAlive = !close && (stream.minor === 1 || keep)
+  const protocol = upgrade ? headers.known(H.H_UPGRADE, 'upgrade') : null
+  headers.removeKnown(H.H_UPGRADE)
+  // h2c is an offer, not a demand: the request is served as it is. Any other protocol is looked at once the route is known.
+  if (protocol !== null && protocol.toLowerCase() !== 'h2c') stream.upgrade = protocol
+  return null
+}
+
+function readTarget(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  let target = stream.target
+  if (stream.method === 'CONNECT') {
+    stream.authority = target
+    stream.path = '/'
+    return null
+  }
+  if (target.charCodeAt(0) !== 0x2f) {
+    if (target === '*') {
+      stream.path = '*'
+      return stream.method === 'OPTIONS' ? R.ASTERISK_TARGET : R.MALFORMED
+    }
+    const form = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(target)
+    if (form === null || form[2] === '') return R.MALFORMED
+    // RFC 9112 §3.2.2: the authority of an absolute form replaces Host.
+    stream.absoluteScheme = (form[1] as string).toLowerCase()
+    headers.removeKnown(H.H_HOST)
+    headers.append('host', form[2] as string)
+    target = (form[3] as string).startsWith('/') ? (form[3] as string) : `/${form[3]}`
+  }
+  return splitTarget(stream, target)
+}
+
+function splitTarget(stream: HttpStream, target: string): R.Reason | null {
+  const hash = target.indexOf('#')
+  const end = hash < 0 ? target.length : hash
+  const mark = target.indexOf('?')
+  const pathEnd = mark < 0 || mark > end ? end : mark
+  stream.query = pathEnd === mark ? target.substring(mark + 1, end) : null
+  stream.path = target.substring(0, pathEnd)
+  const normal = normalizePath(stream.path)
+  if (normal === null) return R.PATH_NOT_NORMAL
+  stream.path = normal
+  return null
+}
+
+function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  if (stream.method === 'CONNECT') return null
+  const i = headers.firstKnown(H.H_HOST)
+  if (i < 0) {
+    const added = headers.get('host')
+    if (added !== null) {
+      stream.authority = added
+      return null
+    }
+    // HTTP/1.0 clients need not name a host.
+    if (stream.minor === 0) return null
+    return R.MISSING_HOST
+  }
+  if (headers.nextKnown(H.H_HOST, i) >= 0) return R.TWO_HOSTS
+  stream.authority = headers.valueAt(i)
+  return null
+}
+
+function readExpect(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  const i = headers.firstKnown(H.H_EXPECT)
+  if (i < 0) return null
+  if (headers.valueAt(i).toLowerCase() !== '100-continue') return R.EXPECTATION_FAILED
+  // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
+  if (stream.minor === 0) headers.removeKnown(H.H_EXPECT)
+  return null
+}
+
+function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  headers.removeKnown(H.H_KEEP_ALIVE)
+  headers.removeKnown(H.H_PROXY_CONNECTION)
+  headers.removeKnown(H.H_TRANSFER_ENCODING)
+  headers.removeKnown(H.H_HTTP2_SETTINGS)
+  headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
+  headers.removeKnown(H.H_X_ENVOY_INTERNAL)
+  headers.removeKnown(H.H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS)
+  headers.removeKnown(H.H_X_ENVOY_STRIPPED)
+  if (stream.outbound) headers.removeKnown(H.H_X_ENVOY_ATTEMPT_COUNT)
+  const te = headers.firstKnown(H.H_TE)
+  if (te >= 0) keepTrailersOnly(headers, te)
+  const referer = headers.firstKnown(H.H_REFERER)
+  if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
+  const proto = headers.known(H.H_X_FORWARDED_PROTO, 'x-forwarded-proto')
+  if (proto === null) {
+    const scheme = stream.absoluteScheme === '' ? 'http' : stream.absoluteScheme
+    stream.scheme = scheme
+    headers.append('x-forwarded-proto', scheme)
+  } else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'
+  if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', randomUUID())
+  return null
+}
+
+/** RFC 9110 §10.1.4: of TE only `trailers` means anything to the next hop. */
+function keepTrailersOnly(headers: HeaderMap, first: number): void {
+  let trailers = false
+  for (let i = first; i >= 0; i = headers.nextKnown(H.H_TE, i)) {
+    if (/(^|,)\s*trailers\s*(,|;|$)/i.test(headers.valueAt(i))) trailers = true
+  }
+  headers.removeKnown(H.H_TE)
+  if (trailers) headers.append('te', 'trailers')
+}

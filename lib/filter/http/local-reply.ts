@@ -1,0 +1,80 @@
+// Hot lane: the one place where heddle's own answers are made, for HTTP and gRPC alike.
+import { HeaderMap } from '../../http/header-map.ts'
+import { applyEdits } from '../../route/header-edits.ts'
+import type { HttpStream } from './http-stream.ts'
+
+/** traffic.md §7.5; everything else is UNKNOWN. */
+const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
+
+/** Answers with a status and a short text. Edits of the route and its destination apply, as to any response. */
+export function sendLocalReply(stream: HttpStream, status: number, body: string, closes: boolean): void {
+  if (stream.isGrpc() && status !== 200) {
+    if (closes) stream.clientKeepsAlive = false
+    sendGrpcReply(stream, GRPC_BY_HTTP[status] ?? 2, body)
+    return
+  }
+  const headers = new HeaderMap()
+  if (body !== '') {
+    headers.append('content-length', String(body.length))
+    headers.append('content-type', 'text/plain')
+  }
+  if ((stream.responseFlags & OVERFLOW_FLAG) !== 0) headers.append('x-envoy-overloaded', 'true')
+  send(stream, status, headers, body, closes)
+}
+
+/** UO of telemetry/response-flags.ts. */
+const OVERFLOW_FLAG = 1 << 7
+
+/** Trailers-only: 200, grpc-status and grpc-message, no body. */
+export function sendGrpcReply(stream: HttpStream, grpcStatus: number, message: string): void {
+  const headers = new HeaderMap()
+  headers.append('content-type', 'application/grpc')
+  headers.append('grpc-status', String(grpcStatus))
+  if (message !== '') headers.append('grpc-message', percentEncode(message))
+  stream.grpcStatus = grpcStatus
+  send(stream, 200, headers, '', false)
+}
+
+/** A redirect or direct response: the route's own answer. `location` is empty for none. */
+export function sendRouteReply(stream: HttpStream, status: number, location: string, body: string): void {
+  const headers = new HeaderMap()
+  if (location !== '') headers.append('location', location)
+  if (body !== '') {
+    headers.append('content-length', String(body.length))
+    headers.append('content-type', 'text/plain')
+  }
+  send(stream, status, headers, body, false)
+}
+
+function send(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
+  const { manager, decision } = stream
+  stream.responseCode = status
+  stream.responseHeaders = headers
+  const { weighted, route } = decision
+  if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
+  if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
+  headers.append('date', manager.io.clock.httpDate())
+  headers.append('server', manager.serverName)
+  const bodyless = status === 204 || status === 304 || status < 200
+  if (body === '' && !bodyless) headers.append('content-length', '0')
+  if (bodyless) headers.remove('content-length')
+  // The unread rest of a request cannot be told from the next one without reading it all.
+  if (closes || !stream.requestEnded) {
+    if (stream.session.codec.hasBody || closes) stream.clientKeepsAlive = false
+  }
+  const withBody = body !== '' && !bodyless && stream.method !== 'HEAD'
+  stream.startResponse(status, headers, body.length, withBody)
+  if (withBody) {
+    stream.bytesSent += body.length
+    stream.responseWireBytes += body.length
+    stream.session.connection.writeText(body)
+  }
+  // A request without a body has ended with its head, whether the codec has said so yet or not.
+  if (!stream.session.codec.hasBody) stream.requestEnded = true
+  stream.endResponse('')
+}
+
+/** grpc-message: bytes outside printable ASCII and `%` are percent-encoded (gRPC over HTTP/2). */
+function percentEncode(text: string): string {
+  return text.replace(/[^\x20-\x24\x26-\x7e]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`)
+}

@@ -1,0 +1,112 @@
+// Every answer that heddle makes by itself, with the stable code by which logs, metrics and documents name it (traffic.md §7.2, §7.3).
+import * as F from '../../telemetry/response-flags.ts'
+
+export interface Reason {
+  /** Stable; scripts and alerts may rely on it. */
+  readonly code: string
+  readonly status: number
+  /** Bits of telemetry/response-flags.ts. */
+  readonly flags: number
+  /** RESPONSE_CODE_DETAILS. */
+  readonly details: string
+  readonly body: string
+  /** The connection cannot be used after it. */
+  readonly closes: boolean
+}
+
+function reason(code: string, status: number, flags: number, details: string, body: string, closes: boolean): Reason {
+  return { code, status, flags, details, body, closes }
+}
+
+export const MALFORMED = reason('malformed_request', 400, F.DPE, 'http1.codec_error', 'Bad Request', true)
+export const UNKNOWN_VERSION = reason('unsupported_version', 505, F.DPE, 'http1.codec_error', 'HTTP Version Not Supported', true)
+export const LENGTH_AND_CHUNKED = reason(
+  'length_and_chunked',
+  400,
+  F.DPE,
+  'http1.content_length_and_chunked_not_allowed',
+  'Bad Request',
+  true,
+)
+export const BAD_TRANSFER_ENCODING = reason(
+  'unknown_transfer_encoding',
+  501,
+  F.DPE,
+  'http1.invalid_transfer_encoding',
+  'Not Implemented',
+  true,
+)
+export const HEADERS_TOO_LARGE = reason(
+  'headers_too_large',
+  431,
+  F.DPE,
+  'http1.headers_too_large',
+  'Request Header Fields Too Large',
+  true,
+)
+export const TOO_MANY_HEADERS = reason(
+  'too_many_headers',
+  431,
+  F.DPE,
+  'http1.too_many_headers',
+  'Request Header Fields Too Large',
+  true,
+)
+export const CONNECTION_HEADER_REJECTED = reason(
+  'connection_header_rejected',
+  400,
+  F.DPE,
+  'http1.connection_header_rejected',
+  'Bad Request',
+  true,
+)
+export const MISSING_HOST = reason('missing_host', 400, 0, 'missing_host_header', '', true)
+export const TWO_HOSTS = reason('several_hosts', 400, F.DPE, 'http1.codec_error', 'Bad Request', true)
+export const ASTERISK_TARGET = reason('asterisk_target', 404, 0, 'absolute_path_rejected', '', false)
+export const PATH_NOT_NORMAL = reason('path_normalization_failed', 400, 0, 'path_normalization_failed', '', false)
+export const EXPECTATION_FAILED = reason('unknown_expectation', 417, 0, 'unknown_expectation', '', false)
+export const HEADER_TIMEOUT = reason('request_header_timeout', 408, 0, 'request_header_timeout', 'request header timeout', true)
+export const STREAM_IDLE = reason('stream_idle_timeout', 408, F.SI, 'stream_idle_timeout', 'stream timeout', true)
+export const UPGRADE_REFUSED = reason('upgrade_refused', 403, 0, 'upgrade_failed', '', true)
+export const CONNECT_REFUSED = reason('connect_refused', 404, F.NR, 'route_not_found', '', true)
+export const ROUTE_NOT_FOUND = reason('route_not_found', 404, F.NR, 'route_not_found', '', false)
+export const CLUSTER_NOT_FOUND = reason('cluster_not_found', 503, F.NC, 'cluster_not_found', '', false)
+export const NO_HEALTHY = reason('no_healthy_upstream', 503, F.UH, 'no_healthy_upstream', 'no healthy upstream', false)
+export const RESPONSE_TIMEOUT = reason('response_timeout', 504, F.UT, 'response_timeout', 'upstream request timeout', false)
+export const PER_TRY_TIMEOUT = reason(
+  'per_try_timeout',
+  504,
+  F.UT,
+  'upstream_per_try_timeout',
+  'upstream request timeout',
+  false,
+)
+export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
+export const INTERNAL_ERROR = reason('internal_error', 500, 0, 'internal_error', 'Internal Server Error', true)
+
+/** Reasons with a fixed text, for the table in the documents and the test that compares the two. */
+export const REASONS: readonly Reason[] = [
+  MALFORMED,
+  UNKNOWN_VERSION,
+  LENGTH_AND_CHUNKED,
+  BAD_TRANSFER_ENCODING,
+  HEADERS_TOO_LARGE,
+  TOO_MANY_HEADERS,
+  CONNECTION_HEADER_REJECTED,
+  MISSING_HOST,
+  TWO_HOSTS,
+  ASTERISK_TARGET,
+  PATH_NOT_NORMAL,
+  EXPECTATION_FAILED,
+  HEADER_TIMEOUT,
+  STREAM_IDLE,
+  UPGRADE_REFUSED,
+  CONNECT_REFUSED,
+  ROUTE_NOT_FOUND,
+  CLUSTER_NOT_FOUND,
+  NO_HEALTHY,
+  RESPONSE_TIMEOUT,
+  PER_TRY_TIMEOUT,
+  FAULT_ABORT,
+  INTERNAL_ERROR,
+]

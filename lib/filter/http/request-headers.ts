@@ -1,0 +1,46 @@
+// Hot lane: the header section of a request as its upstream gets it: edits, then host rewrite, then path rewrite (traffic.md §6.1).
+import type { HeaderMap } from '../../http/header-map.ts'
+import * as H from '../../http/known-headers.ts'
+import { applyEdits } from '../../route/header-edits.ts'
+import { rewriteTarget } from '../../route/rewrite.ts'
+import type { CompiledRoute } from '../../route/compiled-route.ts'
+import type { ForwardAction } from '../../state/route.ts'
+import type { HttpStream } from './http-stream.ts'
+
+/** Methods whose requests have no body unless they say so; for the others an absent body is said with `content-length: 0` (Envoy). */
+function mayOmitLength(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'DELETE' || method === 'CONNECT' || method === 'TRACE'
+}
+
+/** Edits the stream's headers in place, once, before the first attempt. Returns the target to send. */
+export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action: ForwardAction): string {
+  const { headers, decision } = stream
+  const { weighted } = decision
+  if (weighted !== null && weighted.requestEdits !== null) applyEdits(weighted.requestEdits, headers, stream)
+  if (route.requestEdits !== null) applyEdits(route.requestEdits, headers, stream)
+  // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (traffic.md §1.10).
+  if (weighted !== null && weighted.hostRewrite !== '') replaceHost(stream, headers, weighted.hostRewrite)
+  if (action.hostRewrite !== '') {
+    const before = stream.authority
+    replaceHost(stream, headers, action.hostRewrite)
+    headers.set('x-envoy-original-host', before)
+  }
+  let target = stream.originalPath
+  if (route.pathRewrite !== null) {
+    target = rewriteTarget(route, stream.path, stream.query)
+    if (target !== stream.originalPath) headers.set('x-envoy-original-path', stream.originalPath)
+  }
+  if (stream.upgrade !== '') {
+    headers.append('connection', 'upgrade')
+    headers.append('upgrade', stream.upgrade)
+  }
+  if (!stream.session.codec.hasBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0 && !mayOmitLength(stream.method)) {
+    headers.append('content-length', '0')
+  }
+  return target
+}
+
+function replaceHost(stream: HttpStream, headers: HeaderMap, host: string): void {
+  headers.set('host', host)
+  stream.authority = host
+}

@@ -1,0 +1,39 @@
+// The answers for attempts that brought no response, made from the reset's reason (traffic.md §7.2).
+import * as X from '../../pool/exchange.ts'
+import * as F from '../../telemetry/response-flags.ts'
+import type { Reason } from './reasons.ts'
+
+const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR]
+const CODES: readonly string[] = [
+  '',
+  'connect_failure',
+  'connect_timeout',
+  'connection_termination',
+  'overflow',
+  'upstream_protocol_error',
+  'local_reset',
+]
+
+/** Flag of a reset, also when the response had begun. */
+export function resetFlag(reset: number): number {
+  return FLAGS[reset] as number
+}
+
+/** `upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}`. */
+export function resetDetails(reset: number, detail: string, started: boolean): string {
+  const words = (X.RESET_WORDS[reset] as string).replaceAll(' ', '_')
+  const transport = reset === X.RESET_CONNECT_FAILURE && detail !== '' ? `|${detail.replaceAll(' ', '_')}` : ''
+  return `upstream_reset_${started ? 'after' : 'before'}_response_started{${words}${transport}}`
+}
+
+export function resetReply(reset: number, detail: string, retried: boolean): Reason {
+  const lead = retried ? 'retried and the latest reset reason' : 'reset reason'
+  return {
+    code: CODES[reset] as string,
+    status: reset === X.RESET_PROTOCOL_ERROR ? 502 : 503,
+    flags: resetFlag(reset),
+    details: resetDetails(reset, detail, false),
+    body: `upstream connect error or disconnect/reset before headers. ${lead}: ${X.RESET_WORDS[reset]}`,
+    closes: false,
+  }
+}

@@ -1,0 +1,39 @@
+// Hot lane: what a router settles before its first attempt, and the words its attempts leave in the steps.
+import * as H from '../../http/known-headers.ts'
+import * as S from '../../decide/steps.ts'
+import type { ForwardAction } from '../../state/route.ts'
+import type { HttpStream } from './http-stream.ts'
+
+/** traffic.md §6.5: route timeout, lowered by grpc-timeout for gRPC; a per-try timeout that is not below it does not count. 0: none. */
+export function timeoutsOf(stream: HttpStream, action: ForwardAction): { overallMs: number; perTryMs: number } {
+  const grpc = stream.grpcStatus === -2 ? 0 : grpcTimeout(stream)
+  const overallMs = grpc === 0 ? action.timeoutMs : action.timeoutMs === 0 ? grpc : Math.min(grpc, action.timeoutMs)
+  const perTryMs = action.retry === null ? 0 : action.retry.perTryTimeoutMs
+  return { overallMs, perTryMs: overallMs !== 0 && perTryMs >= overallMs ? 0 : perTryMs }
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { H: 3600000, M: 60000, S: 1000, m: 1, u: 0.001, n: 0.000001 }
+
+/** gRPC over HTTP/2, "Timeout": at most eight digits and a unit. 0: absent, malformed or infinite. */
+function grpcTimeout(stream: HttpStream): number {
+  const i = stream.headers.firstKnown(H.H_GRPC_TIMEOUT)
+  if (i < 0) return 0
+  const found = /^(\d{1,8})([HMSmun])$/.exec(stream.headers.valueAt(i))
+  return found === null ? 0 : Math.ceil(Number(found[1]) * (UNITS_MS[found[2] as string] as number))
+}
+
+const OUTCOMES: readonly number[] = [
+  0,
+  S.OUTCOME_CONNECT_FAILED,
+  S.OUTCOME_CONNECT_TIMEOUT,
+  S.OUTCOME_CLOSED,
+  S.OUTCOME_OVERFLOW,
+  S.OUTCOME_PROTOCOL_ERROR,
+  S.OUTCOME_CANCELLED,
+]
+
+/** The step's outcome for a reset of pool/exchange.ts. */
+export function outcomeOf(reset: number): number {
+  return OUTCOMES[reset] ?? S.OUTCOME_RESET
+}
+

@@ -1,0 +1,429 @@
+// Hot lane: the last filter: carries one request to its cluster, attempt by attempt, and the response back. Made only for requests that are
+// forwarded.
+//
+// The overall timeout runs from the end of the request, the per-try timeout from the moment when an attempt has a connection and the request
+// is complete; both are armed only when configured (traffic.md §6.5).
+import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
+import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
+import type { Host } from '../../cluster/lb/host.ts'
+import { pickAgain } from '../../decide/decide.ts'
+import * as S from '../../decide/steps.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import * as H from '../../http/known-headers.ts'
+import { RESET_LOCAL, RESET_OVERFLOW } from '../../pool/exchange.ts'
+import type { CompiledRoute } from '../../route/compiled-route.ts'
+import type { ForwardAction } from '../../state/route.ts'
+import * as F from '../../telemetry/response-flags.ts'
+import { ReplayBody } from '../../upstream/replay-body.ts'
+import { repeatsReset, repeatsResponse } from '../../upstream/retry-policy.ts'
+import { EXHAUSTED, RETRY, RetryState } from '../../upstream/retry-state.ts'
+import { Shadow } from '../../upstream/shadow.ts'
+import { type AttemptOwner, UpstreamRequest } from '../../upstream/upstream-request.ts'
+import type { HttpStream } from './http-stream.ts'
+import * as R from './reasons.ts'
+import { finaliseRequest } from './request-headers.ts'
+import { resetDetails, resetFlag, resetReply } from './reset-reason.ts'
+import { finaliseResponse } from './response-headers.ts'
+import { outcomeOf, timeoutsOf } from './router-terms.ts'
+import { Tunnel } from './tunnel.ts'
+
+// Kinds of deadlines.
+const OVERALL = 1
+const PER_TRY = 2
+const BACKOFF = 3
+
+export class Router implements AttemptOwner, DeadlineOwner {
+  private readonly stream: HttpStream
+  private readonly route: CompiledRoute
+  private readonly action: ForwardAction
+  private readonly cluster: LiveCluster
+  private readonly method: string
+  private readonly hasBody: boolean
+  private readonly chunked: boolean
+  private target: string
+  /** Header lines that every attempt sends; each adds its own count. */
+  private fields: string
+  private timeoutMs: number
+  private perTryMs: number
+  private attempt: UpstreamRequest | null
+  private retry: RetryState | null
+  /** What has come of the body and may be needed again, or for the first time; null when it never will. */
+  private body: ReplayBody | null
+  private shadows: Shadow[] | null
+  private tried: Host[] | null
+  private overall: Deadline | null
+  private perTry: Deadline | null
+  private backoff: Deadline | null
+  private tunnel: Tunnel | null
+  private requestEnded: boolean
+  private trailers: string
+  private stopped: boolean
+
+  constructor(stream: HttpStream) {
+    const { manager, decision, session } = stream
+    const route = decision.route as CompiledRoute
+    this.stream = stream
+    this.route = route
+    this.action = route.action as ForwardAction
+    this.cluster = manager.clusters.liveOf(decision.cluster as NonNullable<typeof decision.cluster>)
+    this.method = stream.method
+    this.hasBody = session.codec.hasBody
+    this.chunked = session.codec.bodyLength < 0
+    this.target = ''
+    this.fields = ''
+    this.timeoutMs = 0
+    this.perTryMs = 0
+    this.attempt = null
+    this.retry = null
+    this.body = stream.held
+    this.shadows = null
+    this.tried = null
+    this.overall = null
+    this.perTry = null
+    this.backoff = null
+    this.tunnel = null
+    this.requestEnded = stream.requestEnded || !this.hasBody
+    this.trailers = stream.heldTrailers
+    this.stopped = false
+  }
+
+  start(): void {
+    const { stream, action } = this
+    const { manager } = stream
+    stream.noteCluster()
+    if (stream.held !== null) {
+      stream.held = null
+      stream.session.unpause()
+    }
+    this.target = finaliseRequest(stream, this.route, action)
+    const terms = timeoutsOf(stream, action)
+    this.timeoutMs = terms.overallMs
+    this.perTryMs = terms.perTryMs
+    if (action.retry !== null && action.retry.attempts > 0 && stream.upgrade === '' && this.method !== 'CONNECT') {
+      this.retry = new RetryState(action.retry, this.cluster.limiter, manager.rng)
+    }
+    this.fields = stream.headers.serialise()
+    const expected = this.perTryMs !== 0 ? this.perTryMs : this.timeoutMs
+    if (expected !== 0) this.fields += `x-envoy-expected-rq-timeout-ms: ${expected}\r\n`
+    if (action.mirrors.length > 0) this.mirror()
+    if (this.requestEnded) this.requestComplete()
+    this.begin(stream.decision.host as LiveHost)
+  }
+
+  private mirror(): void {
+    const { stream } = this
+    if (this.method === 'CONNECT' || stream.upgrade !== '') return
+    for (const mirror of this.route.mirrors) {
+      if (mirror.cluster === null || !stream.manager.rng.percent(mirror.config.percent)) continue
+      const host = mirror.cluster.picker.pick(stream.manager.pickContext(null))
+      if (host === null) continue
+      const live = stream.manager.clusters.liveOf(mirror.cluster)
+      const fields = stream.manager.shadowFields(stream)
+      const shadow = new Shadow(stream.manager.io, live, host as LiveHost, this.method, this.target, fields, this.chunked, this.timeoutMs)
+      shadow.start(this.hasBody, stream.manager.limits.bufferBytes)
+      this.shadows ??= []
+      this.shadows.push(shadow)
+    }
+  }
+
+  // ---- the request -----------------------------------------------------------------------------------------------------
+
+  private begin(host: LiveHost): void {
+    const { stream } = this
+    stream.attempts++
+    stream.upstreamHost = host.address
+    const attempt = new UpstreamRequest(this, this.cluster, host, this.method, stream.attempts)
+    this.attempt = attempt
+    attempt.start()
+  }
+
+  onAttemptReady(attempt: UpstreamRequest): void {
+    const { stream } = this
+    stream.upstreamLocalAddress = attempt.localAddress
+    const fields = stream.outbound ? `${this.fields}x-envoy-attempt-count: ${attempt.number}\r\n` : this.fields
+    if (!this.hasBody) {
+      attempt.sendHeaders(this.target, fields, false, true)
+    } else {
+      attempt.sendHeaders(this.target, fields, this.chunked, false)
+      const { body } = this
+      if (body !== null) {
+        for (const chunk of body.chunks) attempt.sendBody(chunk, 0, chunk.length)
+        if (this.retry === null) this.body = null
+      }
+      if (this.requestEnded) attempt.sendEnd(this.trailers)
+      const c = attempt.connection
+      if (c === null || c.connection.writable) stream.session.unpause()
+      else stream.session.pause()
+    }
+    if (this.requestEnded) this.armPerTry()
+  }
+
+  onRequestBody(bytes: Buffer, start: number, end: number): void {
+    if (this.shadows !== null) for (const shadow of this.shadows) shadow.body(bytes, start, end)
+    const { attempt, stream } = this
+    const limit = stream.manager.limits.bufferBytes
+    const ready = attempt !== null && attempt.connection !== null
+    if (!ready || this.retry !== null) {
+      this.body ??= new ReplayBody()
+      this.body.append(bytes, start, end)
+      if (limit !== 0 && this.body.bytes > limit) this.bodyTooLarge(ready)
+    }
+    if (attempt !== null && ready && !attempt.sendBody(bytes, start, end)) stream.session.pause()
+  }
+
+  /** More than may be kept: no further attempt is possible; without a connection yet, the client has to wait. */
+  private bodyTooLarge(ready: boolean): void {
+    if (ready) {
+      this.retry?.settle()
+      this.retry = null
+      this.body = null
+    } else this.stream.session.pause()
+  }
+
+  onRequestEnd(trailers: string): void {
+    this.requestEnded = true
+    this.trailers = trailers
+    if (this.shadows !== null) for (const shadow of this.shadows) shadow.end(trailers)
+    const { attempt } = this
+    if (attempt !== null && attempt.connection !== null && this.hasBody) attempt.sendEnd(trailers)
+    this.requestComplete()
+    if (attempt !== null && attempt.connection !== null) this.armPerTry()
+  }
+
+  private requestComplete(): void {
+    if (this.timeoutMs === 0 || this.stream.upgrade !== '' || this.overall !== null) return
+    this.overall = new Deadline(this, OVERALL)
+    this.stream.manager.io.timers.arm(this.overall, this.timeoutMs)
+  }
+
+  private armPerTry(): void {
+    if (this.perTryMs === 0 || this.stream.responding) return
+    this.perTry ??= new Deadline(this, PER_TRY)
+    this.stream.manager.io.timers.arm(this.perTry, this.perTryMs)
+  }
+
+  /** The upstream takes bytes again. */
+  onAttemptWritable(attempt: UpstreamRequest): void {
+    if (this.tunnel !== null) this.tunnel.onUpstreamWritable()
+    else if (attempt === this.attempt) this.stream.session.unpause()
+  }
+
+  onDownstreamWritable(): void {
+    if (this.tunnel !== null) this.tunnel.onDownstreamWritable()
+    else if (this.attempt !== null) this.attempt.resume()
+  }
+
+  // ---- the response ----------------------------------------------------------------------------------------------------
+
+  onAttemptInformational(_attempt: UpstreamRequest, status: number, headers: HeaderMap): void {
+    if (!this.stream.responding) this.stream.session.codec.sendInformational(status, headers.serialise())
+  }
+
+  onAttemptResponse(attempt: UpstreamRequest): void {
+    const { stream } = this
+    const c = attempt.connection
+    if (c === null) return
+    const { codec } = c
+    const { manager } = stream
+    const { headers } = codec
+    manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, codec.status)
+    this.countResponse(codec.status)
+    this.cancelPerTry()
+    const grpcStatus = stream.grpcStatus === -2 ? -1 : readGrpcStatus(headers)
+    if (grpcStatus >= 0) stream.grpcStatus = grpcStatus
+    if (this.retry !== null && this.mayRepeat(codec.status, headers, grpcStatus)) {
+      attempt.cancel()
+      this.scheduleRetry(attempt)
+      return
+    }
+    this.retry?.settle()
+    this.retry = null
+    this.body = null
+    const now = manager.io.clock.monotonicMs
+    stream.upstreamServiceTimeMs = Math.max(0, Math.floor(now - (attempt.requestEndedMs === 0 ? stream.startMs : attempt.requestEndedMs)))
+    stream.responseCodeDetails = 'via_upstream'
+    finaliseResponse(stream, codec, stream.upstreamServiceTimeMs)
+    if (codec.status === 101) {
+      this.openTunnel(attempt, headers)
+      return
+    }
+    // A response to HEAD says how its body would have been framed.
+    if (!codec.hasBody && codec.encoded && this.method === 'HEAD' && stream.minor === 1) headers.append('transfer-encoding', 'chunked')
+    stream.startResponse(codec.status, headers, codec.bodyLength, codec.hasBody)
+  }
+
+  private openTunnel(attempt: UpstreamRequest, headers: HeaderMap): void {
+    const { stream } = this
+    const c = attempt.connection
+    if (c === null || stream.upgrade === '') {
+      // Nobody asked for it (RFC 9110 §15.2.2).
+      c?.protocolError()
+      return
+    }
+    this.cancelTimers()
+    headers.set('connection', 'upgrade')
+    this.tunnel = new Tunnel(stream, attempt, c)
+    this.tunnel.open(headers)
+  }
+
+  /** Whether the policy repeats this response and an attempt is left; notes why not. */
+  private mayRepeat(status: number, headers: HeaderMap, grpcStatus: number): boolean {
+    const retry = this.retry as RetryState
+    const limited = headers.firstKnown(H.H_X_ENVOY_RATELIMITED) >= 0
+    if (!repeatsResponse(retry.policy, retry.bits, status, limited, grpcStatus)) return false
+    return this.claim(retry)
+  }
+
+  private claim(retry: RetryState): boolean {
+    const answer = retry.claim()
+    const { stats } = this.cluster
+    const { values } = this.stream.manager
+    if (answer === RETRY) {
+      values[stats.rqRetry]!++
+      return true
+    }
+    if (answer === EXHAUSTED) {
+      this.stream.responseFlags |= F.URX
+      values[stats.rqRetryLimitExceeded]!++
+    } else {
+      this.stream.responseFlags |= F.UO
+      values[stats.rqRetryOverflow]!++
+    }
+    return false
+  }
+
+  private scheduleRetry(attempt: UpstreamRequest): void {
+    const retry = this.retry as RetryState
+    this.attempt = null
+    this.tried ??= []
+    this.tried.push(attempt.host)
+    this.backoff ??= new Deadline(this, BACKOFF)
+    this.stream.manager.io.timers.arm(this.backoff, retry.backoffMs())
+  }
+
+  private retryNow(): void {
+    const { stream } = this
+    const { manager } = stream
+    if (!pickAgain(stream.decision, manager.pickContext(this.tried), manager.steps)) {
+      this.cancelTimers()
+      stream.reply(R.NO_HEALTHY)
+      return
+    }
+    this.begin(stream.decision.host as LiveHost)
+  }
+
+  onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void {
+    if (!this.stream.sendBody(bytes, start, end)) attempt.pause()
+  }
+
+  onAttemptEnd(_attempt: UpstreamRequest, trailers: string): void {
+    this.attempt = null
+    this.stopped = true
+    this.cancelTimers()
+    this.stream.endResponse(trailers)
+  }
+
+  onAttemptReset(attempt: UpstreamRequest, reason: number, detail: string): void {
+    const { stream } = this
+    this.attempt = null
+    this.cancelPerTry()
+    if (this.stopped) return
+    if (detail !== '') stream.upstreamTransportFailureReason = detail
+    stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, outcomeOf(reason))
+    if (reason !== RESET_OVERFLOW) stream.manager.values[this.cluster.stats.rqRxReset]!++
+    if (this.tunnel !== null) {
+      this.tunnel.onUpstreamReset()
+      return
+    }
+    if (stream.responding) {
+      this.stop()
+      stream.responseFlags |= resetFlag(reason)
+      stream.responseCodeDetails = resetDetails(reason, detail, true)
+      stream.cut('upstream_reset')
+      return
+    }
+    if (this.retry !== null && repeatsReset(this.retry.bits, reason, attempt.written) && this.claim(this.retry)) {
+      this.scheduleRetry(attempt)
+      return
+    }
+    this.countResponse(503)
+    stream.reply(resetReply(reason, detail, stream.attempts > 1))
+  }
+
+  onAttemptTunnelData(_attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void {
+    if (this.tunnel !== null) this.tunnel.onUpstreamData(bytes, start, end)
+  }
+
+  onAttemptTunnelEnd(): void {
+    if (this.tunnel !== null) this.tunnel.onUpstreamEnd()
+  }
+
+  /** The tunnel of an accepted Upgrade; null before. */
+  get openedTunnel(): Tunnel | null {
+    return this.tunnel
+  }
+
+  // ---- ends --------------------------------------------------------------------------------------------------------------
+
+  onDeadline(kind: number): void {
+    if (this.stopped) return
+    if (kind === BACKOFF) {
+      this.retryNow()
+      return
+    }
+    const { attempt, stream } = this
+    const { values } = stream.manager
+    if (kind === OVERALL) {
+      values[this.cluster.stats.rqTimeout]!++
+      if (attempt !== null) stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_TIMEOUT)
+      stream.reply(R.RESPONSE_TIMEOUT)
+      return
+    }
+    if (attempt === null) return
+    values[this.cluster.stats.rqPerTryTimeout]!++
+    stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_PER_TRY_TIMEOUT)
+    attempt.cancel()
+    if (this.retry !== null && repeatsReset(this.retry.bits, RESET_LOCAL, attempt.written) && this.claim(this.retry)) this.scheduleRetry(attempt)
+    else stream.reply(R.PER_TRY_TIMEOUT)
+  }
+
+  /** Ends what is running. The stream has answered, or nobody waits for an answer any more. */
+  stop(): void {
+    if (this.stopped) return
+    this.stopped = true
+    this.cancelTimers()
+    this.retry?.settle()
+    const { attempt } = this
+    this.attempt = null
+    if (attempt !== null) {
+      this.stream.manager.values[this.cluster.stats.rqTxReset]!++
+      attempt.cancel()
+    }
+    if (this.shadows !== null && !this.requestEnded) for (const shadow of this.shadows) shadow.stop()
+  }
+
+  private cancelPerTry(): void {
+    if (this.perTry !== null) this.stream.manager.io.timers.cancel(this.perTry)
+  }
+
+  private cancelTimers(): void {
+    const { timers } = this.stream.manager.io
+    if (this.overall !== null) timers.cancel(this.overall)
+    if (this.backoff !== null) timers.cancel(this.backoff)
+    this.cancelPerTry()
+  }
+
+  private countResponse(status: number): void {
+    const { stats } = this.cluster
+    const { values } = this.stream.manager
+    values[stats.rqCompleted]!++
+    if (status >= 100 && status < 600) values[stats.rqXx + Math.floor(status / 100) - 1]!++
+  }
+}
+
+function readGrpcStatus(headers: HeaderMap): number {
+  const i = headers.firstKnown(H.H_GRPC_STATUS)
+  if (i < 0) return -1
+  const status = Number(headers.valueAt(i))
+  return Number.isInteger(status) && status >= 0 ? status : -1
+}

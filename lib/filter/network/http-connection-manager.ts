@@ -1,0 +1,224 @@
+// Hot lane: what all connections and requests of one HTTP listener share in one worker, and what is done once for each of them.
+import type net from 'node:net'
+import type { Rng } from '../../base/rng.ts'
+import type { ClusterManager } from '../../cluster/cluster-manager.ts'
+import type { Host } from '../../cluster/lb/host.ts'
+import type { PickContext } from '../../cluster/lb/picker.ts'
+import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { Facts } from '../../decide/decide.ts'
+import type { StepRing } from '../../decide/steps.ts'
+import type { Tables } from '../../route/compile.ts'
+import type { RequestView } from '../../route/request-view.ts'
+import { locationOf } from '../../route/redirect.ts'
+import type { Limits } from '../../state/bootstrap-config.ts'
+import type { Listener } from '../../state/listener.ts'
+import type { ForwardAction } from '../../state/route.ts'
+import type { AccessLog } from '../../telemetry/access-log.ts'
+import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats.ts'
+import type { Logger } from '../../telemetry/logger.ts'
+import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metrics.ts'
+import type { MetricsSlab } from '../../telemetry/slab.ts'
+import type { Io } from '../../transport/io.ts'
+import { sendRouteReply } from '../http/local-reply.ts'
+import type { HttpStream } from '../http/http-stream.ts'
+import type { RecentRequests } from '../http/recent-requests.ts'
+import * as R from '../http/reasons.ts'
+import { shadowFieldsOf } from '../http/shadow-headers.ts'
+import { refusalText } from './codec-refusal.ts'
+import { ServerSession } from './server-session.ts'
+
+/** What a worker gives to each of its listeners. */
+export interface WorkerParts {
+  readonly io: Io
+  readonly slab: MetricsSlab
+  readonly worker: WorkerStats
+  readonly metrics: RequestMetrics
+  readonly accessLog: AccessLog | null
+  readonly clusters: ClusterManager
+  readonly steps: StepRing
+  readonly recent: RecentRequests
+  readonly rng: Rng
+  readonly logger: Logger
+  readonly limits: Limits
+  readonly hostSuffix: string
+  readonly servesHalfClosed: boolean
+}
+
+/** Facts of a decision, filled anew for each request: a decision is made before the next one is asked for. */
+class ReusedFacts implements Facts {
+  request: RequestView
+  routeTable: string
+  draw: number
+  pick: PickContext
+
+  constructor(request: RequestView, pick: PickContext) {
+    this.request = request
+    this.routeTable = ''
+    this.draw = 0
+    this.pick = pick
+  }
+}
+
+export class HttpConnectionManager {
+  readonly parts: WorkerParts
+  readonly listener: Listener
+  readonly io: Io
+  readonly values: Float64Array
+  readonly stats: ListenerStats
+  readonly worker: WorkerStats
+  readonly clusters: ClusterManager
+  readonly steps: StepRing
+  readonly rng: Rng
+  readonly limits: Limits
+  readonly outbound: boolean
+  readonly allowConnect: boolean
+  readonly servesHalfClosed: boolean
+  readonly serverName: string
+  readonly sessions: Set<ServerSession>
+  /** Replaced by `useTables`; a request keeps those that it began with. */
+  tables: Tables
+  draining: boolean
+  private readonly port: number
+  private readonly pick: { draw: number; draw2: number; tried: readonly Host[] | null; originalHost: LiveHost | null }
+  private facts: ReusedFacts | null
+  private seriesWithoutCluster: SeriesCache
+
+  constructor(parts: WorkerParts, listener: Listener, port: number, tables: Tables) {
+    this.parts = parts
+    this.listener = listener
+    this.io = parts.io
+    this.values = parts.slab.values
+    this.stats = new ListenerStats(parts.slab, listener.name)
+    this.worker = parts.worker
+    this.clusters = parts.clusters
+    this.steps = parts.steps
+    this.rng = parts.rng
+    this.limits = parts.limits
+    this.outbound = listener.direction === 'outbound'
+    this.allowConnect = listener.allowConnect
+    this.servesHalfClosed = parts.servesHalfClosed
+    this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
+    this.sessions = new Set()
+    this.tables = tables
+    this.draining = false
+    this.port = port
+    this.pick = { draw: 0, draw2: 0, tried: null, originalHost: null }
+    this.facts = null
+    this.seriesWithoutCluster = parts.metrics.seriesFor(this.outbound ? 'source' : 'destination', null, null)
+    this.useTables(tables)
+  }
+
+  useTables(tables: Tables): void {
+    this.tables = tables
+    this.pick.originalHost = this.listener.originalDst === '' ? null : this.clusters.originalHost(this.listener.originalDst)
+  }
+
+  /** A connection of this listener. The caller is inside the boundary. */
+  accept(socket: net.Socket): void {
+    this.values[this.stats.cxTotal]!++
+    this.values[this.stats.cxActive]!++
+    this.sessions.add(new ServerSession(this, socket))
+  }
+
+  sessionClosed(session: ServerSession): void {
+    if (!this.sessions.delete(session)) return
+    const { values, stats } = this
+    values[stats.cxActive]!--
+    values[stats.cxDestroy]!++
+    values[stats.cxRxBytes]! += session.connection.bytesRead
+    values[stats.cxTxBytes]! += session.connection.bytesWritten
+  }
+
+  // ---- once for each request -------------------------------------------------------------------------------------------
+
+  factsFor(stream: HttpStream): Facts {
+    const pick = this.pickContext(null)
+    this.facts ??= new ReusedFacts(stream, pick)
+    const { facts } = this
+    facts.request = stream
+    facts.routeTable = this.listener.routeTable
+    facts.draw = this.rng.uint32()
+    return facts
+  }
+
+  pickContext(tried: readonly Host[] | null): PickContext {
+    const { pick } = this
+    pick.draw = this.rng.uint32()
+    pick.draw2 = this.rng.uint32()
+    pick.tried = tried
+    return pick
+  }
+
+  clusterNotFound(stream: HttpStream): R.Reason {
+    const action = stream.decision.route?.action as ForwardAction
+    return action.clusterNotFoundStatus === 503 ? R.CLUSTER_NOT_FOUND : { ...R.CLUSTER_NOT_FOUND, status: action.clusterNotFoundStatus }
+  }
+
+  /** Redirects and direct responses. */
+  answerFromRoute(stream: HttpStream): void {
+    const { route } = stream.decision
+    if (route === null) return
+    const { action } = route
+    stream.responseCodeDetails = 'direct_response'
+    if (action.kind === 'redirect') {
+      const port = stream.decision.table === null || stream.decision.table.port === 0 ? this.port : stream.decision.table.port
+      sendRouteReply(stream, action.code, locationOf(action, stream, route.matchedLength(stream.path), port), '')
+    } else if (action.kind === 'direct') sendRouteReply(stream, action.status, '', action.body)
+  }
+
+  shadowFields(stream: HttpStream): string {
+    return shadowFieldsOf(stream, this.parts.hostSuffix)
+  }
+
+  /** A request is done: log it, count it, keep it for those who ask. */
+  record(stream: HttpStream): void {
+    const { parts, values, stats } = this
+    values[stats.rqCompleted]!++
+    const code = stream.responseCode
+    if (code >= 100 && code < 600) values[stats.rqXx + Math.floor(code / 100) - 1]!++
+    parts.recent.add(stream)
+    if (parts.accessLog !== null) parts.accessLog.log(stream)
+    parts.metrics.record(this.seriesOf(stream), stream, stream.requestWireBytes, stream.responseWireBytes, stream.grpcStatus)
+  }
+
+  private seriesOf(stream: HttpStream): SeriesCache {
+    const { cluster, host } = stream.decision
+    if (cluster === null) return this.seriesWithoutCluster
+    return host === null ? this.clusters.liveOf(cluster).seriesWithoutHost : (host as LiveHost).series
+  }
+
+  noteRefusal(session: ServerSession, code: number): void {
+    const { logger } = this.parts
+    if (!logger.enabled('debug') || !logger.every(`refused ${code}`, 1000, this.io.clock.monotonicMs)) return
+    logger.debug(`refused a request: ${refusalText(code)}`, { listener: this.listener.name, peer: session.connection.peerAddress })
+  }
+
+  // ---- now and then ----------------------------------------------------------------------------------------------------
+
+  /** About once a second: connections that have been idle too long go. */
+  sweep(): void {
+    const limit = this.limits.connectionIdleTimeoutMs
+    const streamLimit = this.limits.streamIdleTimeoutMs
+    const now = this.io.clock.monotonicMs
+    for (const session of this.sessions) {
+      if (session.stream === null) {
+        if (limit !== 0 && session.codec.idle && now - session.idleSinceMs >= limit) {
+          this.values[this.stats.cxIdleTimeout]!++
+          session.closeAfterFlush()
+        }
+      } else if (streamLimit !== 0 && now - session.connection.lastActiveMs >= streamLimit) {
+        this.values[this.stats.rqIdleTimeout]!++
+        session.stream.reply(session.stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
+      }
+    }
+  }
+
+  /** No new requests on connections that are idle; the others are told with their next answer. */
+  drain(): void {
+    this.draining = true
+    for (const session of this.sessions) {
+      this.values[this.stats.cxDrainClose]!++
+      if (session.stream === null && session.codec.idle) session.closeAfterFlush()
+    }
+  }
+}

@@ -1,0 +1,221 @@
+// Hot lane: one downstream HTTP/1 connection: its codec, the request that it carries at the moment, and its end.
+import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import { ServerCodec, type ServerEvents } from '../../http/h1/server-codec.ts'
+import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import { HttpStream } from '../http/http-stream.ts'
+import * as R from '../http/reasons.ts'
+import type { Tunnel } from '../http/tunnel.ts'
+import { refusalOf } from './codec-refusal.ts'
+import type { HttpConnectionManager } from './http-connection-manager.ts'
+import type net from 'node:net'
+
+// Kinds of deadlines.
+const HEADERS = 1
+const LINGER = 2
+
+/** After our last byte the client may still be sending: its bytes are read and dropped this long, so that a reset does not destroy the answer. */
+const LINGER_MS = 1000
+
+export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner {
+  readonly manager: HttpConnectionManager
+  readonly connection: Connection
+  readonly codec: ServerCodec
+  /** The request in progress; null between two. */
+  stream: HttpStream | null
+  requests: number
+  idleSinceMs: number
+  private tunnel: Tunnel | null
+  private paused: boolean
+  private closing: boolean
+  private headDeadline: Deadline | null
+  private lingerDeadline: Deadline | null
+
+  constructor(manager: HttpConnectionManager, socket: net.Socket) {
+    this.manager = manager
+    this.connection = new Connection(manager.io, socket, this)
+    this.codec = new ServerCodec(this.connection, this, manager.limits)
+    this.stream = null
+    this.requests = 0
+    this.idleSinceMs = manager.io.clock.monotonicMs
+    this.tunnel = null
+    this.paused = false
+    this.closing = false
+    this.headDeadline = null
+    this.lingerDeadline = null
+  }
+
+  /** The answer in progress must say that it is the last one. */
+  get lastRequest(): boolean {
+    const max = this.manager.limits.maxRequestsPerConnection
+    return this.manager.draining || (max !== 0 && this.requests >= max) || this.connection.peerEnded
+  }
+
+  /** For the drain report and the admin page: `idle`, `tunnel`, or the request. */
+  get activity(): string {
+    if (this.tunnel !== null) return 'tunnel'
+    const { stream } = this
+    return stream === null ? 'idle' : `${stream.method} ${stream.path} of ${stream.authority}`
+  }
+
+  // ---- ConnectionOwner -------------------------------------------------------------------------------------------------
+
+  onData(bytes: Buffer, length: number): void {
+    if (!this.closing) this.codec.execute(bytes, length)
+  }
+
+  onEnd(): void {
+    if (this.tunnel !== null) {
+      this.tunnel.onDownstreamEnd()
+      return
+    }
+    const { stream } = this
+    // A client that has said all it wants may half-close and wait for the answer; one that stops in the middle has given up.
+    if (stream !== null && !this.closing && stream.requestEnded && this.manager.servesHalfClosed) return
+    if (stream !== null) stream.onDownstreamGone()
+    this.connection.end()
+    if (stream !== null || !this.codec.idle) this.connection.destroy('')
+  }
+
+  onWritable(): void {
+    if (this.stream !== null) this.stream.onDownstreamWritable()
+  }
+
+  onClose(_reason: string): void {
+    this.cancel(this.headDeadline)
+    this.cancel(this.lingerDeadline)
+    this.codec.close()
+    this.closing = true
+    if (this.tunnel !== null) this.tunnel.onDownstreamClosed()
+    else if (this.stream !== null) this.stream.onDownstreamGone()
+    this.manager.sessionClosed(this)
+  }
+
+  // ---- ServerEvents ----------------------------------------------------------------------------------------------------
+
+  onHeadBegun(): void {
+    const { headerTimeoutMs } = this.manager.limits
+    if (headerTimeoutMs === 0 || (this.headDeadline !== null && this.headDeadline.slot >= 0)) return
+    this.headDeadline ??= new Deadline(this, HEADERS)
+    this.manager.io.timers.arm(this.headDeadline, headerTimeoutMs)
+  }
+
+  onRequest(): void {
+    this.cancel(this.headDeadline)
+    this.requests++
+    const { manager } = this
+    manager.values[manager.stats.rqTotal]!++
+    manager.values[manager.stats.rqActive]!++
+    const stream = new HttpStream(manager, this)
+    this.stream = stream
+    stream.begin()
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    if (this.stream !== null) this.stream.onRequestBody(bytes, start, end)
+  }
+
+  onRequestEnd(trailers: HeaderMap | null): void {
+    if (this.stream !== null) this.stream.onRequestEnd(trailers === null ? '' : trailers.serialise())
+  }
+
+  onRequestError(code: number): void {
+    const { manager, stream } = this
+    const reason = refusalOf(code)
+    manager.values[manager.stats.cxProtocolError]!++
+    manager.noteRefusal(this, code)
+    if (stream !== null) {
+      stream.onRequestBroken(reason)
+      return
+    }
+    this.cancel(this.headDeadline)
+    this.refuse(reason)
+  }
+
+  onTunnelData(bytes: Buffer, start: number, end: number): void {
+    if (this.tunnel !== null) this.tunnel.onDownstreamData(bytes, start, end)
+  }
+
+  // ---- from the stream -------------------------------------------------------------------------------------------------
+
+  becomeTunnel(tunnel: Tunnel): void {
+    this.tunnel = tunnel
+    this.unpause()
+    this.codec.becomeTunnel()
+    // The client may have closed its side before the answer came.
+    if (this.connection.peerEnded) tunnel.onDownstreamEnd()
+  }
+
+  /** Reads nothing more until `unpause`; called again it does nothing. */
+  pause(): void {
+    if (this.paused) return
+    this.paused = true
+    this.connection.readDisable()
+  }
+
+  unpause(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.connection.readEnable()
+  }
+
+  /** The answer is complete. */
+  streamDone(closes: boolean): void {
+    const { manager } = this
+    manager.values[manager.stats.rqActive]!--
+    this.stream = null
+    this.unpause()
+    this.idleSinceMs = manager.io.clock.monotonicMs
+    if (this.closing || this.connection.closed) return
+    if (closes || this.connection.peerEnded) this.closeAfterFlush()
+    else {
+      this.codec.nextRequest()
+      if (manager.draining && this.stream === null && this.codec.idle) this.closeAfterFlush()
+    }
+  }
+
+  /** Sends what is queued, then FIN; what the client still sends is dropped for a moment. */
+  closeAfterFlush(): void {
+    if (this.closing) return
+    this.closing = true
+    this.codec.close()
+    this.connection.end()
+    if (this.connection.peerEnded) return
+    this.lingerDeadline = new Deadline(this, LINGER)
+    this.manager.io.timers.arm(this.lingerDeadline, LINGER_MS)
+  }
+
+  /** The answer cannot be completed. What was queued leaves, then the connection goes without an orderly end of the message. */
+  cutAfterFlush(reason: string): void {
+    this.closing = true
+    this.codec.close()
+    this.connection.flush()
+    this.connection.destroy(reason)
+  }
+
+  onDeadline(kind: number): void {
+    if (kind === LINGER) {
+      this.connection.destroy('')
+      return
+    }
+    const { manager } = this
+    manager.values[manager.stats.rqHeaderTimeout]!++
+    this.codec.close()
+    this.refuse(R.HEADER_TIMEOUT)
+  }
+
+  /** Answers what never became a request. */
+  private refuse(reason: R.Reason): void {
+    const { manager } = this
+    this.requests++
+    manager.values[manager.stats.rqTotal]!++
+    manager.values[manager.stats.rqActive]!++
+    const broken = new HttpStream(manager, this)
+    this.stream = broken
+    broken.reply(reason)
+  }
+
+  private cancel(d: Deadline | null): void {
+    if (d !== null) this.manager.io.timers.cancel(d)
+  }
+}

@@ -1,0 +1,393 @@
+// Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (traffic.md §6.12).
+import type net from 'node:net'
+import type { ClusterManager } from '../../cluster/cluster-manager.ts'
+import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
+import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../../pool/exchange.ts'
+import { TcpConnector, type TcpConnectOwner } from '../../pool/tcp-connector.ts'
+import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
+import type { Listener } from '../../state/listener.ts'
+import type { AccessRecord } from '../../telemetry/access-record.ts'
+import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
+import type { SeriesCache } from '../../telemetry/request-metrics.ts'
+import * as F from '../../telemetry/response-flags.ts'
+import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import type { WorkerParts } from './http-connection-manager.ts'
+
+/** istio_tcp_* byte counters of a long session move this often. */
+const REPORT_MS = 5000
+
+/** All connections of one TCP listener in one worker. */
+export class TcpProxy {
+  readonly parts: WorkerParts
+  readonly listener: Listener
+  readonly values: Float64Array
+  readonly stats: TcpListenerStats
+  readonly sessions: Set<TcpSession>
+  draining: boolean
+  private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
+  private readonly seriesWithoutCluster: SeriesCache
+
+  constructor(parts: WorkerParts, listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>) {
+    this.parts = parts
+    this.listener = listener
+    this.values = parts.slab.values
+    this.stats = new TcpListenerStats(parts.slab, listener.name)
+    this.sessions = new Set()
+    this.draining = false
+    this.destinations = []
+    this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
+    this.useClusters(listener, clusters)
+  }
+
+  get clusters(): ClusterManager {
+    return this.parts.clusters
+  }
+
+  /** `listener` as the newest snapshot has it; sessions that are open stay where they are. */
+  useClusters(listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>): void {
+    let end = 0
+    this.destinations = listener.tcpClusters.map((w) => {
+      end += listener.tcpClusters.length === 1 ? 1 : w.weight
+      return { cluster: clusters.get(w.cluster) ?? null, end }
+    })
+  }
+
+  accept(socket: net.Socket): void {
+    this.values[this.stats.cxTotal]!++
+    this.values[this.stats.cxActive]!++
+    const session = new TcpSession(this, socket)
+    this.sessions.add(session)
+    session.begin(this.draw())
+  }
+
+  /** One draw for each connection. */
+  private draw(): BalancedCluster | null {
+    const list = this.destinations
+    const last = list.at(-1)
+    if (last === undefined || last.end === 0) return null
+    const value = this.parts.rng.uint32() % last.end
+    for (const destination of list) if (destination.end > value) return destination.cluster
+    return null
+  }
+
+  seriesOf(host: LiveHost | null): SeriesCache {
+    return host === null ? this.seriesWithoutCluster : host.series
+  }
+
+  sweep(): void {
+    for (const session of this.sessions) session.sweep()
+  }
+
+  drain(): void {
+    this.draining = true
+  }
+}
+
+/** One connection and its other half. States: connecting (reads paused) → open → over. */
+export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecord {
+  readonly proxy: TcpProxy
+  readonly connection: Connection
+  readonly startMs: number
+  readonly startTimeMs: number
+  durationMs: number
+  responseFlags: number
+  connectionTerminationDetails: string
+  upstreamTransportFailureReason: string
+  upstreamHost: string
+  upstreamCluster: string
+  upstreamLocalAddress: string
+  attempts: number
+  private upstream: UpstreamSide | null
+  private connector: TcpConnector | null
+  private cluster: LiveCluster | null
+  private host: LiveHost | null
+  private over: boolean
+  private reportedMs: number
+  private reportedIn: number
+  private reportedOut: number
+
+  constructor(proxy: TcpProxy, socket: net.Socket) {
+    const { io } = proxy.parts
+    this.proxy = proxy
+    this.connection = new Connection(io, socket, this)
+    this.startMs = io.clock.monotonicMs
+    this.startTimeMs = io.clock.wallMs
+    this.durationMs = 0
+    this.responseFlags = 0
+    this.connectionTerminationDetails = ''
+    this.upstreamTransportFailureReason = ''
+    this.upstreamHost = ''
+    this.upstreamCluster = ''
+    this.upstreamLocalAddress = ''
+    this.attempts = 0
+    this.upstream = null
+    this.connector = null
+    this.cluster = null
+    this.host = null
+    this.over = false
+    this.reportedMs = this.startMs
+    this.reportedIn = 0
+    this.reportedOut = 0
+  }
+
+  begin(cluster: BalancedCluster | null): void {
+    const { proxy } = this
+    if (cluster === null) {
+      proxy.values[proxy.stats.cxNoRoute]!++
+      this.fail(F.NC, 'cluster_not_found')
+      return
+    }
+    this.cluster = proxy.clusters.liveOf(cluster)
+    this.upstreamCluster = cluster.name
+    const { rng } = proxy.parts
+    const originalHost = proxy.listener.originalDst === '' ? null : proxy.clusters.originalHost(proxy.listener.originalDst)
+    const host = cluster.picker.pick({ draw: rng.uint32(), draw2: rng.uint32(), tried: null, originalHost }) as LiveHost | null
+    if (host === null) {
+      this.fail(F.UH, 'no_healthy_upstream')
+      return
+    }
+    this.host = host
+    this.upstreamHost = host.address
+    this.attempts = 1
+    // Nothing is read until there is somebody to write to.
+    this.connection.readDisable()
+    this.connector = new TcpConnector(host.pool, this)
+    this.connector.start()
+  }
+
+  onTcpConnected(socket: net.Socket): void {
+    const upstream = new UpstreamSide(this, socket, this.proxy.parts.io)
+    this.upstream = upstream
+    this.upstreamLocalAddress = upstream.connection.localAddress
+    if (this.host !== null) this.host.active++
+    this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), 0)
+    this.connection.readEnable()
+  }
+
+  onTcpFailed(reason: number, detail: string): void {
+    this.connector = null
+    this.upstreamTransportFailureReason = detail
+    if (reason === RESET_OVERFLOW) this.fail(F.UO, 'overflow')
+    else this.fail(F.UF, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
+  }
+
+  private fail(flag: number, reason: string): void {
+    this.responseFlags |= flag
+    this.connectionTerminationDetails = reason
+    this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), this.responseFlags)
+    this.proxy.parts.worker.connectionCut(reason)
+    this.connection.destroy(reason)
+  }
+
+  // ---- downstream side -------------------------------------------------------------------------------------------------
+
+  onData(bytes: Buffer, length: number): void {
+    const { upstream } = this
+    if (upstream === null) return
+    upstream.connection.writeBytes(bytes, 0, length)
+    if (!upstream.connection.writable) upstream.pauseSource(this.connection)
+  }
+
+  onEnd(): void {
+    // Passed on; each side closes by itself when both of its directions have ended and all is sent.
+    if (this.upstream === null) this.connection.destroy('')
+    else this.upstream.connection.end()
+  }
+
+  onWritable(): void {
+    if (this.upstream !== null) this.upstream.resume()
+  }
+
+  onClose(reason: string): void {
+    if (reason !== '' && this.responseFlags === 0 && this.connectionTerminationDetails === '') this.connectionTerminationDetails = reason
+    this.finish(reason === '')
+  }
+
+  // ---- upstream side ---------------------------------------------------------------------------------------------------
+
+  onUpstreamData(bytes: Buffer, length: number): void {
+    this.connection.writeBytes(bytes, 0, length)
+    if (!this.connection.writable && this.upstream !== null) this.upstream.pause()
+  }
+
+  onUpstreamEnd(): void {
+    this.connection.end()
+  }
+
+  onUpstreamClosed(reason: string): void {
+    const { upstream, connection } = this
+    if (upstream !== null) this.connector?.release(upstream.connection.bytesRead, upstream.connection.bytesWritten)
+    this.connector = null
+    if (this.over) return
+    if (reason !== '') this.close('upstream_reset')
+    else connection.end()
+  }
+
+  // ---- ends --------------------------------------------------------------------------------------------------------------
+
+  /** Closes both sides. `reason` is empty for an orderly end. */
+  close(reason: string): void {
+    if (this.over) return
+    if (reason !== '') {
+      this.connectionTerminationDetails = reason
+      this.proxy.parts.worker.connectionCut(reason)
+    }
+    this.connection.flush()
+    this.connection.destroy(reason)
+  }
+
+  private finish(orderly: boolean): void {
+    if (this.over) return
+    this.over = true
+    const { proxy, connection } = this
+    const { io, metrics, accessLog } = proxy.parts
+    this.durationMs = Math.round(io.clock.monotonicMs - this.startMs)
+    proxy.sessions.delete(this)
+    proxy.values[proxy.stats.cxActive]!--
+    proxy.values[proxy.stats.cxRxBytes]! += connection.bytesRead
+    proxy.values[proxy.stats.cxTxBytes]! += connection.bytesWritten
+    metrics.tcpClosed(proxy.seriesOf(this.host), this.responseFlags, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
+    if (this.upstream !== null) {
+      if (this.host !== null) this.host.active--
+      // After an orderly end what the client sent last may still be on its way.
+      if (orderly && this.upstream.connection.peerEnded) this.upstream.connection.end()
+      else this.upstream.connection.destroy('')
+    } else this.connector?.cancel()
+    if (accessLog !== null) accessLog.log(this)
+  }
+
+  /** About once a second: idle sessions end, long ones report. */
+  sweep(): void {
+    const now = this.proxy.parts.io.clock.monotonicMs
+    const { upstream, connection, cluster } = this
+    if (upstream === null || cluster === null) return
+    const limits = cluster.balanced.config.limits
+    const active = Math.max(connection.lastActiveMs, upstream.connection.lastActiveMs)
+    if (limits.tcpIdleTimeoutMs !== 0 && now - active >= limits.tcpIdleTimeoutMs) {
+      this.proxy.values[this.proxy.stats.idleTimeout]!++
+      this.close('idle_timeout')
+      return
+    }
+    if (limits.maxConnectionDurationMs !== 0 && now - this.startMs >= limits.maxConnectionDurationMs) {
+      this.responseFlags |= F.DT
+      this.close('max_connection_duration')
+      return
+    }
+    if (now - this.reportedMs < REPORT_MS) return
+    this.reportedMs = now
+    const { metrics } = this.proxy.parts
+    metrics.tcpBytes(this.proxy.seriesOf(this.host), connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
+    this.reportedIn = connection.bytesRead
+    this.reportedOut = connection.bytesWritten
+  }
+
+  // ---- AccessRecord ------------------------------------------------------------------------------------------------------
+
+  get method(): string {
+    return ''
+  }
+
+  get originalPath(): string {
+    return ''
+  }
+
+  get authority(): string {
+    return ''
+  }
+
+  get protocol(): string {
+    return ''
+  }
+
+  get responseCode(): number {
+    return 0
+  }
+
+  get responseCodeDetails(): string {
+    return ''
+  }
+
+  get bytesReceived(): number {
+    return this.connection.bytesRead
+  }
+
+  get bytesSent(): number {
+    return this.connection.bytesWritten
+  }
+
+  get upstreamServiceTimeMs(): number {
+    return -1
+  }
+
+  get downstreamLocalAddress(): string {
+    return this.connection.localAddress
+  }
+
+  get downstreamRemoteAddress(): string {
+    return this.connection.peerAddress
+  }
+
+  get requestedServerName(): string {
+    return ''
+  }
+
+  get routeName(): string {
+    return ''
+  }
+
+  requestHeader(): string | null {
+    return null
+  }
+}
+
+/** The half towards the endpoint. */
+class UpstreamSide implements ConnectionOwner {
+  readonly connection: Connection
+  private readonly session: TcpSession
+  private paused: boolean
+  private source: Connection | null
+
+  constructor(session: TcpSession, socket: net.Socket, io: WorkerParts['io']) {
+    this.session = session
+    this.connection = new Connection(io, socket, this)
+    this.paused = false
+    this.source = null
+  }
+
+  /** This side takes no more: the client is not read until it does. */
+  pauseSource(source: Connection): void {
+    if (this.source !== null) return
+    this.source = source
+    source.readDisable()
+  }
+
+  pause(): void {
+    if (this.paused) return
+    this.paused = true
+    this.connection.readDisable()
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.connection.readEnable()
+  }
+
+  onData(bytes: Buffer, length: number): void {
+    this.session.onUpstreamData(bytes, length)
+  }
+
+  onEnd(): void {
+    this.session.onUpstreamEnd()
+  }
+
+  onWritable(): void {
+    const { source } = this
+    this.source = null
+    if (source !== null) source.readEnable()
+  }
+
+  onClose(reason: string): void {
+    this.session.onUpstreamClosed(reason)
+  }
+}

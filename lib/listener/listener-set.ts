@@ -1,0 +1,95 @@
+// The listeners of one worker: bound once, they accept until the worker drains. Configuration changes what they do with a connection, never
+// their sockets.
+import net from 'node:net'
+import { HttpConnectionManager, type WorkerParts } from '../filter/network/http-connection-manager.ts'
+import { TcpProxy } from '../filter/network/tcp-proxy.ts'
+import type { Tables } from '../route/compile.ts'
+import type { Listener } from '../state/listener.ts'
+import { listen } from './bind.ts'
+
+/** What accepts a listener's connections: its one filter chain. */
+type FilterChain = HttpConnectionManager | TcpProxy
+
+interface Bound {
+  readonly listener: Listener
+  readonly server: net.Server
+  readonly chain: FilterChain
+}
+
+export class ListenerSet {
+  private readonly parts: WorkerParts
+  private readonly bound: Bound[]
+  private readonly maxConnections: number
+
+  /** `maxConnections`: of this worker; 0: no limit. */
+  constructor(parts: WorkerParts, maxConnections: number) {
+    this.parts = parts
+    this.bound = []
+    this.maxConnections = maxConnections
+  }
+
+  /** Binds all. Rejects with an errno in `code` and the listener's name in the message. */
+  async open(listeners: readonly Listener[], ports: Readonly<Record<string, number>>, tables: Tables): Promise<void> {
+    for (const listener of listeners) {
+      const port = ports[listener.name] ?? listener.port
+      const chain =
+        listener.protocol === 'http'
+          ? new HttpConnectionManager(this.parts, listener, port, tables)
+          : new TcpProxy(this.parts, listener, tables.clusters)
+      const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.accept(chain, socket))
+      this.bound.push({ listener, server, chain })
+      await listen(server, listener.address, port)
+      // An accept error (EMFILE) is the process's trouble, not this listener's end.
+      server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
+    }
+  }
+
+  private accept(chain: FilterChain, socket: net.Socket): void {
+    if (this.maxConnections !== 0 && this.connections >= this.maxConnections) {
+      this.parts.worker.connectionCut('max_connections')
+      socket.destroy()
+      return
+    }
+    const { io } = this.parts
+    io.enter()
+    try {
+      chain.accept(socket)
+    } catch (error) {
+      io.report(error, 'accept', null)
+      socket.destroy()
+    } finally {
+      io.leave()
+    }
+  }
+
+  get connections(): number {
+    let n = 0
+    for (const { chain } of this.bound) n += chain.sessions.size
+    return n
+  }
+
+  get chains(): readonly { readonly listener: Listener; readonly chain: FilterChain }[] {
+    return this.bound
+  }
+
+  /** New configuration. A listener that the snapshot does not have any more keeps what it has. */
+  use(tables: Tables): void {
+    for (const { listener, chain } of this.bound) {
+      const fresh = tables.snapshot.listeners.find((l) => l.name === listener.name) ?? listener
+      if (chain instanceof HttpConnectionManager) chain.useTables(tables)
+      else chain.useClusters(fresh, tables.clusters)
+    }
+  }
+
+  sweep(): void {
+    for (const { chain } of this.bound) chain.sweep()
+  }
+
+  /** Stops accepting, and asks connections to end. */
+  drain(): void {
+    for (const { server, chain } of this.bound) {
+      server.close()
+      chain.drain()
+    }
+  }
+}

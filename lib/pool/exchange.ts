@@ -1,0 +1,44 @@
+// The two faces that a pool knows of a request: one that waits for a connection, one that uses it.
+import type { ClientEvents } from '../http/h1/client-codec.ts'
+import type { UpstreamConnection } from './upstream-connection.ts'
+
+// Why an attempt has no response, or no whole one. Envoy: StreamResetReason and PoolFailureReason (traffic.md §7.2).
+export const RESET_NONE = 0
+/** The connection could not be made: refused, unreachable. */
+export const RESET_CONNECT_FAILURE = 1
+export const RESET_CONNECT_TIMEOUT = 2
+/** An established connection ended. */
+export const RESET_TERMINATION = 3
+/** A limit of connectionPool. */
+export const RESET_OVERFLOW = 4
+/** What the upstream sent is not HTTP. */
+export const RESET_PROTOCOL_ERROR = 5
+/** We gave up: a timeout, a client that left. */
+export const RESET_LOCAL = 6
+
+/** Words of reset reasons as they stand in response bodies; details use `_` for the blanks. */
+export const RESET_WORDS: readonly string[] = [
+  '',
+  'remote connection failure',
+  'connection timeout',
+  'connection termination',
+  'overflow',
+  'protocol error',
+  'local reset',
+]
+
+export interface PoolWaiter {
+  /** A connection is this request's own until it releases it. */
+  onPoolReady(connection: UpstreamConnection): void
+  /** `detail` is the transport's reason, empty when there is none. */
+  onPoolFailure(reason: number, detail: string): void
+}
+
+export interface Exchange extends ClientEvents {
+  /** The connection ended before the response did. Nothing follows. */
+  onUpstreamReset(reason: number, detail: string): void
+  /** Tunnels only: the upstream will send nothing more. */
+  onUpstreamEnd(): void
+  /** The upstream takes bytes again. */
+  onUpstreamWritable(): void
+}

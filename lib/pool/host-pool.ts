@@ -1,0 +1,308 @@
+// Hot lane: the HTTP/1 connections to one endpoint of one cluster: idle ones, lent ones, and the requests that wait for one.
+import net from 'node:net'
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { Io } from '../transport/io.ts'
+import { type PoolWaiter, RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
+import { CONNECTIONS, type Limiter, PENDING, REQUESTS } from './limiter.ts'
+import { UpstreamConnection } from './upstream-connection.ts'
+
+/** What configuration says of a cluster's connections. Replaced, never edited; connections that are there stay. */
+export interface PoolSettings {
+  readonly connectTimeoutMs: number
+  /** 0: never. */
+  readonly idleTimeoutMs: number
+  /** 0: no limit. */
+  readonly maxRequestsPerConnection: number
+  /** 0: no limit. */
+  readonly maxConnectionDurationMs: number
+  /** 0: no SO_KEEPALIVE. */
+  readonly tcpKeepaliveSeconds: number
+  readonly maxHeaders: number
+  readonly maxHeaderBytes: number
+}
+
+/** A peer that says `timeout=5` closes after about 5 s: we stop using the connection this much earlier. */
+const PEER_IDLE_MARGIN_MS = 1000
+
+export class HostPool {
+  readonly io: Io
+  readonly address: string
+  readonly port: number
+  readonly limiter: Limiter
+  readonly stats: ClusterStats
+  readonly values: Float64Array
+  settings: PoolSettings
+  /** Open connections, idle and lent. */
+  connections: number
+  requestsTotal: number
+  connectFailures: number
+  private readonly idle: UpstreamConnection[]
+  private waiting: PoolWaiter[]
+  private readonly connecting: Set<ConnectAttempt>
+  private draining: boolean
+
+  constructor(
+    io: Io,
+    address: string,
+    port: number,
+    settings: PoolSettings,
+    limiter: Limiter,
+    stats: ClusterStats,
+    values: Float64Array,
+  ) {
+    this.io = io
+    this.address = address
+    this.port = port
+    this.settings = settings
+    this.limiter = limiter
+    this.stats = stats
+    this.values = values
+    this.connections = 0
+    this.requestsTotal = 0
+    this.connectFailures = 0
+    this.idle = []
+    this.waiting = []
+    this.connecting = new Set()
+    this.draining = false
+  }
+
+  get idleConnections(): number {
+    return this.idle.length
+  }
+
+  /** Lends a connection to `waiter`, at once or when one is there. Exactly one of its two methods is called, perhaps before this returns. */
+  acquire(waiter: PoolWaiter): void {
+    const c = this.usable()
+    if (c !== null) {
+      this.lend(c, waiter)
+      return
+    }
+    if (!this.limiter.take(PENDING)) {
+      this.values[this.stats.rqPendingOverflow]!++
+      waiter.onPoolFailure(RESET_OVERFLOW, '')
+      return
+    }
+    this.values[this.stats.rqPendingTotal]!++
+    this.values[this.stats.rqPendingActive]!++
+    this.waiting.push(waiter)
+    if (this.connecting.size < this.waiting.length) this.connect()
+  }
+
+  /** A waiter that does not want any more. */
+  cancel(waiter: PoolWaiter): void {
+    const i = this.waiting.indexOf(waiter)
+    if (i < 0) return
+    this.waiting.splice(i, 1)
+    this.leftQueue()
+  }
+
+  private leftQueue(): void {
+    this.limiter.give(PENDING)
+    this.values[this.stats.rqPendingActive]!--
+  }
+
+  /** The connection used last: the others may age and go. */
+  private usable(): UpstreamConnection | null {
+    for (;;) {
+      const c = this.idle.pop()
+      if (c === undefined) return null
+      if (!c.doomed && !c.connection.closed && !c.connection.peerEnded) return c
+    }
+  }
+
+  private lend(c: UpstreamConnection, waiter: PoolWaiter): void {
+    if (!this.limiter.take(REQUESTS)) {
+      this.idle.push(c)
+      this.values[this.stats.rqPendingOverflow]!++
+      waiter.onPoolFailure(RESET_OVERFLOW, '')
+      return
+    }
+    this.requestsTotal++
+    this.values[this.stats.rqTotal]!++
+    this.values[this.stats.rqActive]!++
+    waiter.onPoolReady(c)
+  }
+
+  /** By the request that had a connection, once, whatever became of it. */
+  requestDone(): void {
+    this.limiter.give(REQUESTS)
+    this.values[this.stats.rqActive]!--
+  }
+
+  private connect(): void {
+    if (!this.limiter.take(CONNECTIONS)) {
+      this.values[this.stats.cxOverflow]!++
+      // A host without any connection gets one, or its requests would wait for ever.
+      if (this.connections + this.connecting.size > 0) return
+      this.limiter.takeAnyway(CONNECTIONS)
+    }
+    this.connecting.add(new ConnectAttempt(this))
+  }
+
+  /** From ConnectAttempt. */
+  connected(attempt: ConnectAttempt, socket: net.Socket): void {
+    this.connecting.delete(attempt)
+    this.connections++
+    this.values[this.stats.cxTotal]!++
+    this.values[this.stats.cxActive]!++
+    const c = new UpstreamConnection(this.io, socket, this, this.settings)
+    this.offer(c)
+  }
+
+  /** From ConnectAttempt. All that wait hear of it: whether to try again is theirs to decide (as Envoy does). */
+  connectFailed(attempt: ConnectAttempt, reason: number, detail: string): void {
+    this.connecting.delete(attempt)
+    this.limiter.give(CONNECTIONS)
+    this.connectFailures++
+    this.values[this.stats.cxConnectFail]!++
+    if (reason === RESET_CONNECT_TIMEOUT) this.values[this.stats.cxConnectTimeout]!++
+    const waiting = this.waiting
+    this.waiting = []
+    for (let i = 0; i < waiting.length; i++) {
+      this.leftQueue()
+      this.values[this.stats.rqPendingFailureEject]!++
+      ;(waiting[i] as PoolWaiter).onPoolFailure(reason, detail)
+    }
+  }
+
+  /** A free connection goes to who has waited longest, else to the idle ones. */
+  private offer(c: UpstreamConnection): void {
+    while (this.waiting.length > 0) {
+      const waiter = this.waiting.shift() as PoolWaiter
+      this.leftQueue()
+      const before = c.requests
+      this.lend(c, waiter)
+      if (c.exchange !== null || c.requests !== before || c.doomed) return
+      // The limit refused this one, and `lend` has put the connection back.
+      this.idle.pop()
+    }
+    if (this.draining) {
+      c.doomed = true
+      c.connection.destroy('draining')
+      return
+    }
+    c.idleSinceMs = this.io.clock.monotonicMs
+    this.idle.push(c)
+  }
+
+  /** From UpstreamConnection: its request is complete and it may carry another. */
+  returned(c: UpstreamConnection): void {
+    const max = this.settings.maxRequestsPerConnection
+    const age = this.settings.maxConnectionDurationMs
+    const spent = max !== 0 && c.requests >= max
+    if (spent) this.values[this.stats.cxMaxRequests]!++
+    if (spent || (age !== 0 && this.io.clock.monotonicMs - c.createdMs >= age)) {
+      c.doomed = true
+      c.connection.destroy('spent')
+      return
+    }
+    this.offer(c)
+  }
+
+  /** From UpstreamConnection, when it is closed or given up; called again it does nothing. */
+  lost(c: UpstreamConnection): void {
+    if (!c.counted) return
+    c.counted = false
+    this.connections--
+    this.limiter.give(CONNECTIONS)
+    this.values[this.stats.cxActive]!--
+    this.values[this.stats.cxDestroy]!++
+    this.values[this.stats.cxRxBytes]! += c.connection.bytesRead
+    this.values[this.stats.cxTxBytes]! += c.connection.bytesWritten
+    const i = this.idle.indexOf(c)
+    if (i >= 0) this.idle.splice(i, 1)
+    if (this.waiting.length > this.connecting.size) this.connect()
+  }
+
+  /** Called about once a second: closes what has been idle too long. */
+  sweep(): void {
+    const now = this.io.clock.monotonicMs
+    for (let i = this.idle.length - 1; i >= 0; i--) {
+      const c = this.idle[i] as UpstreamConnection
+      const own = this.settings.idleTimeoutMs
+      const peer = c.peerIdleMs === 0 ? 0 : Math.max(c.peerIdleMs - PEER_IDLE_MARGIN_MS, c.peerIdleMs / 2)
+      const limit = own === 0 ? peer : peer === 0 ? own : Math.min(own, peer)
+      if (limit === 0 || now - c.idleSinceMs < limit) continue
+      this.idle.splice(i, 1)
+      this.values[this.stats.cxIdleTimeout]!++
+      c.doomed = true
+      c.connection.destroy('idle_timeout')
+    }
+  }
+
+  /** The endpoint left the configuration, or the process ends: idle connections close now, lent ones when their request is done. */
+  drain(): void {
+    this.draining = true
+    for (const c of this.idle.splice(0)) {
+      c.doomed = true
+      c.connection.destroy('draining')
+    }
+  }
+
+  /** The endpoint is back before its pool was gone. */
+  undrain(): void {
+    this.draining = false
+  }
+}
+
+/** A connection that is being made. */
+class ConnectAttempt implements DeadlineOwner {
+  private readonly pool: HostPool
+  private readonly socket: net.Socket
+  private readonly deadline: Deadline
+  private done: boolean
+
+  constructor(pool: HostPool) {
+    const { settings } = pool
+    this.pool = pool
+    this.done = false
+    this.deadline = new Deadline(this, 0)
+    this.socket = net.connect({
+      host: pool.address,
+      port: pool.port,
+      noDelay: true,
+      allowHalfOpen: true,
+      keepAlive: settings.tcpKeepaliveSeconds > 0,
+      keepAliveInitialDelay: settings.tcpKeepaliveSeconds * 1000,
+    })
+    this.socket.on('connect', () => this.finish('connect', ''))
+    this.socket.on('error', (e: NodeJS.ErrnoException) => this.finish('error', e.code ?? e.message))
+    if (settings.connectTimeoutMs > 0) pool.io.timers.arm(this.deadline, settings.connectTimeoutMs)
+  }
+
+  private finish(event: 'connect' | 'error', code: string): void {
+    const { pool } = this
+    if (this.done) return
+    this.done = true
+    pool.io.run(event, () => {
+      pool.io.timers.cancel(this.deadline)
+      if (event === 'connect') {
+        pool.connected(this, this.socket)
+      } else pool.connectFailed(this, RESET_CONNECT_FAILURE, connectErrorText(code))
+    })
+  }
+
+  onDeadline(): void {
+    if (this.done) return
+    this.done = true
+    this.socket.destroy()
+    this.pool.connectFailed(this, RESET_CONNECT_TIMEOUT, '')
+  }
+}
+
+const ERRNO_TEXTS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'Connection refused',
+  EHOSTUNREACH: 'No route to host',
+  ENETUNREACH: 'Network is unreachable',
+  ETIMEDOUT: 'Connection timed out',
+  ECONNRESET: 'Connection reset by peer',
+  EADDRNOTAVAIL: 'Cannot assign requested address',
+  EMFILE: 'Too many open files',
+  EACCES: 'Permission denied',
+}
+
+/** As Envoy words a failed connect (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`). */
+export function connectErrorText(code: string): string {
+  return `delayed connect error: ${ERRNO_TEXTS[code] ?? code}`
+}

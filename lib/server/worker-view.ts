@@ -1,0 +1,23 @@
+// One worker's part of `/clusters` and of the counts on the admin page.
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { ListenerSet } from '../listener/listener-set.ts'
+import type { WorkerView } from './messages.ts'
+
+export function viewOf(parts: WorkerParts, listeners: ListenerSet): WorkerView {
+  let activeRequests = 0
+  const clusters = [...parts.clusters.all()].map((live) => ({
+    name: live.balanced.name,
+    hosts: live.hosts.map((host) => {
+      activeRequests += host.active
+      return {
+        address: host.address,
+        activeRequests: host.active,
+        connections: host.pool.connections,
+        idleConnections: host.pool.idleConnections,
+        requestsTotal: host.pool.requestsTotal,
+        connectFailures: host.pool.connectFailures,
+      }
+    }),
+  }))
+  return { clusters, downstreamConnections: listeners.connections, activeRequests }
+}

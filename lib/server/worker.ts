@@ -1,0 +1,153 @@
+// A worker thread: the data path of a proxy, assembled. What it knows it was given as messages; what it counts is in shared memory.
+import { parentPort, workerData } from 'node:worker_threads'
+import { Rng } from '../base/rng.ts'
+import { ClusterManager } from '../cluster/cluster-manager.ts'
+import { SharedLimits } from '../cluster/shared-limits.ts'
+import { StepRing } from '../decide/steps.ts'
+import { RecentRequests } from '../filter/http/recent-requests.ts'
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import { ListenerSet } from '../listener/listener-set.ts'
+import { compileTables, type Tables } from '../route/compile.ts'
+import { AccessLog } from '../telemetry/access-log.ts'
+import { WorkerStats } from '../telemetry/data-path-stats.ts'
+import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
+import { Logger } from '../telemetry/logger.ts'
+import { RequestMetrics } from '../telemetry/request-metrics.ts'
+import { MetricsSlab } from '../telemetry/slab.ts'
+import { Io } from '../transport/io.ts'
+import { drainWorker } from './drain.ts'
+import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
+import { viewOf } from './worker-view.ts'
+
+/** How often access log buffers are looked at. */
+const LOG_TICK_MS = 200
+const SWEEP_MS = 1000
+
+class Worker {
+  readonly init: WorkerInit
+  readonly parts: WorkerParts
+  readonly listeners: ListenerSet
+  tables: Tables
+  private readonly logger: Logger
+
+  constructor(init: WorkerInit) {
+    const { bootstrap } = init
+    this.init = init
+    this.logger = new Logger({ level: bootstrap.logLevel, fields: { worker: init.index } })
+    const slab = new MetricsSlab(init.metrics, (family, labels, slot) => post({ type: 'series', family, labels, slot }), bootstrap.limits.maxSeries)
+    const stats = new WorkerStats(slab)
+    const io = new Io((error, where, connection) => {
+      stats.boundaryError()
+      const peer = connection === null ? '' : connection.peerAddress
+      this.logger.error(`an exception in a ${where} callback cost one connection`, { peer, error })
+    })
+    const metrics = new RequestMetrics(slab, bootstrap.workload)
+    const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
+    shared.releaseOwn()
+    const clusters = new ClusterManager(io, slab, shared, metrics, bootstrap.limits)
+    this.parts = {
+      io,
+      slab,
+      worker: stats,
+      metrics,
+      accessLog: openAccessLog(init, slab, this.logger),
+      clusters,
+      steps: new StepRing(),
+      recent: new RecentRequests(),
+      rng: new Rng((Date.now() ^ (init.index * 0x9e3779b9)) | 0),
+      logger: this.logger,
+      limits: bootstrap.limits,
+      hostSuffix: bootstrap.mirror.hostSuffix,
+      servesHalfClosed: bootstrap.http1.halfClose === 'serve',
+    }
+    this.tables = compileTables(init.snapshot, clusters.update(init.snapshot))
+    const perWorker = Math.ceil(bootstrap.limits.maxConnections / bootstrap.concurrency)
+    this.listeners = new ListenerSet(this.parts, perWorker)
+  }
+
+  async start(): Promise<void> {
+    await this.listeners.open(this.init.snapshot.listeners, this.init.ports, this.tables)
+    setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
+    setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
+    post({ type: 'ready' })
+  }
+
+  private sweep(): void {
+    this.parts.clusters.sweep()
+    this.listeners.sweep()
+  }
+
+  onMessage(message: ToWorker): void {
+    switch (message.type) {
+      case 'snapshot':
+        // Swapped between two events: a request finishes on the tables that it began with.
+        this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot))
+        this.listeners.use(this.tables)
+        post({ type: 'applied', version: message.snapshot.version })
+        return
+      case 'endpoints':
+        this.parts.clusters.updateEndpoints(message.cluster, message.endpoints)
+        return
+      case 'drain':
+        void drainWorker(this.parts, this.listeners, message.deadlineMs).then((cut) => post({ type: 'drained', cut }))
+        return
+      case 'explain':
+        void explainRecent(this.parts, message.id).then((value) => post({ type: 'reply', call: message.call, value }))
+        return
+      case 'inspect':
+        post({ type: 'reply', call: message.call, value: viewOf(this.parts, this.listeners) })
+        return
+      case 'log-level':
+        this.logger.level = message.level
+        return
+      case 'reopen-logs':
+        this.parts.accessLog?.reopen()
+        return
+      default: {
+        const unknown: never = message
+        throw new Error(`unknown message ${JSON.stringify(unknown)}`)
+      }
+    }
+  }
+}
+
+/** The sentences are made by modules that a worker loads only when somebody asks. */
+async function explainRecent(parts: WorkerParts, id: string): Promise<unknown> {
+  const stream = parts.recent.find(id)
+  if (stream === null) return null
+  const { explainStream } = await import('./explain-stream.ts')
+  return explainStream(stream, id, parts.steps)
+}
+
+function openAccessLog(init: WorkerInit, slab: MetricsSlab, logger: Logger): AccessLog | null {
+  const { path, format } = init.bootstrap.accessLog
+  if (path === null) return null
+  return new AccessLog({
+    path,
+    format,
+    values: slab.values,
+    linesSlot: slab.allot(ACCESS_LOG_LINES, ''),
+    droppedSlot: slab.allot(ACCESS_LOG_DROPPED, ''),
+    onError: (error) => {
+      if (logger.every('access log', 10_000, performance.now())) logger.error(`cannot write the access log ${path}`, { error })
+    },
+  })
+}
+
+function post(message: FromWorker): void {
+  parentPort?.postMessage(message)
+}
+
+async function main(): Promise<void> {
+  try {
+    const worker = new Worker(workerData as WorkerInit)
+    parentPort?.on('message', (message: ToWorker) => worker.parts.io.run('message', () => worker.onMessage(message)))
+    await worker.start()
+  } catch (error) {
+    post({ type: 'failed', message: (error as Error).message })
+    process.exitCode = 1
+    parentPort?.close()
+  }
+}
+
+await main()

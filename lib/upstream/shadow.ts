@@ -1,0 +1,138 @@
+// Hot lane: a mirrored copy of a request: sent, its response read and thrown away. It never delays or fails the request that it copies; what
+// it cannot keep up with is dropped (traffic.md §1.14).
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { Io } from '../transport/io.ts'
+import { ReplayBody } from './replay-body.ts'
+import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
+
+export class Shadow implements AttemptOwner, DeadlineOwner {
+  private readonly io: Io
+  private readonly attempt: UpstreamRequest
+  private readonly target: string
+  private readonly fields: string
+  private readonly chunked: boolean
+  private readonly timeoutMs: number
+  private hasBody: boolean
+  private limit: number
+  private waiting: ReplayBody | null
+  private ended: boolean
+  private trailers: string
+  private deadline: Deadline | null
+  private over: boolean
+
+  constructor(
+    io: Io,
+    cluster: LiveCluster,
+    host: LiveHost,
+    method: string,
+    target: string,
+    fields: string,
+    chunked: boolean,
+    timeoutMs: number,
+  ) {
+    this.io = io
+    this.attempt = new UpstreamRequest(this, cluster, host, method, 1)
+    this.target = target
+    this.fields = fields
+    this.chunked = chunked
+    this.timeoutMs = timeoutMs
+    this.hasBody = false
+    this.limit = 0
+    this.waiting = null
+    this.ended = false
+    this.trailers = ''
+    this.deadline = null
+    this.over = false
+  }
+
+  /** `limit`: body bytes that may wait for a slow copy before it is given up; 0: no limit. */
+  start(hasBody: boolean, limit: number): void {
+    this.hasBody = hasBody
+    this.limit = limit
+    this.ended = !hasBody
+    if (this.ended) this.arm()
+    this.attempt.start()
+  }
+
+  private arm(): void {
+    if (this.timeoutMs === 0 || this.over) return
+    this.deadline = new Deadline(this, 0)
+    this.io.timers.arm(this.deadline, this.timeoutMs)
+  }
+
+  body(bytes: Buffer, start: number, end: number): void {
+    if (this.over) return
+    const c = this.attempt.connection
+    if (c !== null && this.waiting === null) {
+      // Not writable: the copy's upstream is slower than the original's. What follows waits, up to the limit.
+      if (!this.attempt.sendBody(bytes, start, end)) this.waiting = new ReplayBody()
+      return
+    }
+    this.waiting ??= new ReplayBody()
+    this.waiting.append(bytes, start, end)
+    if (this.limit !== 0 && this.waiting.bytes > this.limit) this.stop()
+  }
+
+  end(trailers: string): void {
+    if (this.over || this.ended) return
+    this.ended = true
+    this.trailers = trailers
+    this.arm()
+    if (this.attempt.connection !== null && this.waiting === null) this.attempt.sendEnd(trailers)
+  }
+
+  onAttemptReady(attempt: UpstreamRequest): void {
+    attempt.sendHeaders(this.target, this.fields, this.chunked, !this.hasBody)
+    if (this.hasBody) this.flush()
+  }
+
+  onAttemptWritable(): void {
+    this.flush()
+  }
+
+  private flush(): void {
+    const { waiting } = this
+    this.waiting = null
+    if (waiting !== null) for (const chunk of waiting.chunks) this.attempt.sendBody(chunk, 0, chunk.length)
+    if (this.ended && !this.attempt.requestEnded) this.attempt.sendEnd(this.trailers)
+  }
+
+  stop(): void {
+    if (this.over) return
+    this.finish()
+    this.attempt.cancel()
+  }
+
+  onDeadline(): void {
+    this.stop()
+  }
+
+  private finish(): void {
+    this.over = true
+    this.waiting = null
+    if (this.deadline !== null) this.io.timers.cancel(this.deadline)
+  }
+
+  onAttemptInformational(): void {}
+
+  onAttemptResponse(): void {}
+
+  onAttemptBody(): void {}
+
+  onAttemptEnd(): void {
+    this.finish()
+  }
+
+  onAttemptReset(): void {
+    this.finish()
+  }
+
+  onAttemptTunnelData(): void {
+    this.stop()
+  }
+
+  onAttemptTunnelEnd(): void {
+    this.stop()
+  }
+}

@@ -1,0 +1,201 @@
+// Hot lane: one attempt: a connection borrowed from the endpoint's pool, the request on it, its response.
+import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { HeaderMap } from '../http/header-map.ts'
+import { type Exchange, type PoolWaiter, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from '../pool/exchange.ts'
+import type { UpstreamConnection } from '../pool/upstream-connection.ts'
+import { stripHopByHop } from './hop-by-hop.ts'
+
+/** Who makes attempts: the router, or a mirrored copy. */
+export interface AttemptOwner {
+  /** The connection is there: send the request. */
+  onAttemptReady(attempt: UpstreamRequest): void
+  onAttemptInformational(attempt: UpstreamRequest, status: number, headers: HeaderMap): void
+  /** Response headers: `attempt.codec`. */
+  onAttemptResponse(attempt: UpstreamRequest): void
+  onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void
+  /** The response is complete; `trailers` are field lines or empty. The connection has been given back. */
+  onAttemptEnd(attempt: UpstreamRequest, trailers: string): void
+  /** No response, or not a whole one: RESET_… of pool/exchange.ts. */
+  onAttemptReset(attempt: UpstreamRequest, reason: number, detail: string): void
+  onAttemptWritable(attempt: UpstreamRequest): void
+  onAttemptTunnelData(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void
+  onAttemptTunnelEnd(attempt: UpstreamRequest): void
+}
+
+export class UpstreamRequest implements Exchange, PoolWaiter {
+  readonly cluster: LiveCluster
+  readonly host: LiveHost
+  readonly method: string
+  /** Number of the attempt, from 1. */
+  readonly number: number
+  /** Null until `onAttemptReady`, and again when the attempt is over. */
+  connection: UpstreamConnection | null
+  /** Bytes of the request may have reached the upstream. */
+  written: boolean
+  requestEnded: boolean
+  responseStarted: boolean
+  /** Monotonic ms of the end of the request; 0 before. */
+  requestEndedMs: number
+  localAddress: string
+  private readonly owner: AttemptOwner
+  private over: boolean
+  private counted: boolean
+  private paused: boolean
+
+  constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number) {
+    this.owner = owner
+    this.cluster = cluster
+    this.host = host
+    this.method = method
+    this.number = number
+    this.connection = null
+    this.written = false
+    this.requestEnded = false
+    this.responseStarted = false
+    this.requestEndedMs = 0
+    this.localAddress = ''
+    this.over = false
+    this.counted = false
+    this.paused = false
+  }
+
+  start(): void {
+    this.host.pool.acquire(this)
+  }
+
+  onPoolReady(connection: UpstreamConnection): void {
+    this.counted = true
+    this.host.active++
+    this.connection = connection
+    this.localAddress = connection.connection.localAddress
+    connection.assign(this, this.method)
+    this.owner.onAttemptReady(this)
+  }
+
+  onPoolFailure(reason: number, detail: string): void {
+    if (this.over) return
+    this.over = true
+    this.owner.onAttemptReset(this, reason, detail)
+  }
+
+  /** Head of the request. `ended`: no body follows. */
+  sendHeaders(target: string, fields: string, chunked: boolean, ended: boolean): void {
+    const c = this.connection
+    if (c === null) return
+    this.written = true
+    c.codec.sendHeaders(this.method, target, fields, chunked)
+    if (ended) this.endRequest()
+  }
+
+  /** False when the upstream takes no more for now. */
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    const c = this.connection
+    return c === null || c.codec.sendBody(bytes, start, end)
+  }
+
+  sendEnd(trailers: string): void {
+    const c = this.connection
+    if (c === null) return
+    c.codec.sendEnd(trailers)
+    this.endRequest()
+  }
+
+  private endRequest(): void {
+    this.requestEnded = true
+    this.requestEndedMs = this.host.pool.io.clock.monotonicMs
+  }
+
+  onInformational(status: number, headers: HeaderMap): void {
+    stripHopByHop(headers)
+    this.owner.onAttemptInformational(this, status, headers)
+  }
+
+  onResponse(): void {
+    const c = this.connection
+    if (c === null) return
+    this.responseStarted = true
+    c.closing = stripHopByHop(c.codec.headers)
+    this.owner.onAttemptResponse(this)
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    if (!this.over) this.owner.onAttemptBody(this, bytes, start, end)
+  }
+
+  onResponseEnd(trailers: HeaderMap | null): void {
+    if (this.over) return
+    this.over = true
+    const text = trailers === null ? '' : trailers.serialise()
+    // An answer before the end of the request leaves the connection in the middle of a message: it cannot be used again.
+    this.leave(this.requestEnded && !this.upstreamCloses())
+    this.owner.onAttemptEnd(this, text)
+  }
+
+  private upstreamCloses(): boolean {
+    const c = this.connection
+    return c === null || c.closing
+  }
+
+  onResponseError(_code: number): void {
+    const c = this.connection
+    if (c !== null) c.protocolError()
+  }
+
+  onUpstreamReset(reason: number, detail: string): void {
+    if (this.over) return
+    this.over = true
+    this.settle()
+    this.connection = null
+    // Envoy's codec calls a body cut short a protocol error (traffic.md §7.2).
+    this.owner.onAttemptReset(this, this.responseStarted && reason === RESET_TERMINATION ? RESET_PROTOCOL_ERROR : reason, detail)
+  }
+
+  onUpstreamWritable(): void {
+    this.owner.onAttemptWritable(this)
+  }
+
+  onTunnelData(bytes: Buffer, start: number, end: number): void {
+    if (!this.over) this.owner.onAttemptTunnelData(this, bytes, start, end)
+  }
+
+  onUpstreamEnd(): void {
+    if (!this.over) this.owner.onAttemptTunnelEnd(this)
+  }
+
+  /** Stops reading the response, once, until `resume`. */
+  pause(): void {
+    const c = this.connection
+    if (c === null || this.paused) return
+    this.paused = true
+    c.connection.readDisable()
+  }
+
+  resume(): void {
+    const c = this.connection
+    if (c === null || !this.paused) return
+    this.paused = false
+    c.connection.readEnable()
+  }
+
+  /** Gives up, whatever state it is in. The owner hears nothing more. */
+  cancel(): void {
+    if (this.over) return
+    this.over = true
+    if (this.counted) this.leave(false)
+    else this.host.pool.cancel(this)
+  }
+
+  private leave(reusable: boolean): void {
+    const c = this.connection
+    this.settle()
+    this.connection = null
+    if (c !== null) c.release(reusable)
+  }
+
+  private settle(): void {
+    if (!this.counted) return
+    this.counted = false
+    this.host.active--
+    this.host.pool.requestDone()
+  }
+}
