@@ -30,8 +30,9 @@ export function readObjects(document: Document): ObjectOutcome[] {
 export function identityOf(value: unknown): ObjectIdentity {
   const object = isMap(value) ? value : {}
   const meta = isMap(object['metadata']) ? object['metadata'] : {}
-  const namespace = typeof meta['namespace'] === 'string' ? meta['namespace'] : 'default'
   const name = typeof meta['name'] === 'string' ? meta['name'] : ''
+  // What has no name is no object of any namespace.
+  const namespace = typeof meta['namespace'] === 'string' ? meta['namespace'] : name === '' ? '' : 'default'
   return { kind: typeof object['kind'] === 'string' ? object['kind'] : '', namespace, name }
 }
 
@@ -83,7 +84,11 @@ function readKnown(
   const findings: Finding[] = []
   const cleaned = withoutNulls(value, '', [], findings)
   const parsed = v.safeParse(definition.schema, cleaned)
-  if (!parsed.success) for (const issue of parsed.issues) findings.push(toFinding(issue))
+  if (!parsed.success) {
+    // A misspelt field is told before the one that is missing because of it.
+    const [missing, others] = [parsed.issues.filter(isMissing), parsed.issues.filter((issue) => !isMissing(issue))]
+    for (const issue of [...others, ...missing]) findings.push(toFinding(issue))
+  }
   if (findings.length > 0) return { path, state: 'refused', identity, findings }
   const object = parsed.output as Record<string, unknown>
   const meta = object['metadata'] as Metadata
@@ -119,11 +124,17 @@ function checkMetadata(meta: Metadata, report: (path: Path, message: string) => 
 function toFinding(issue: v.BaseIssue<unknown>): Finding {
   const items = issue.path ?? []
   const path = items.map((item) => (typeof item.key === 'number' ? item.key : String(item.key)))
-  const last = items.at(-1)
-  const unknownField = last !== undefined && 'origin' in last && last.origin === 'key' && issue.expected === 'never'
   // A missing field has no place of its own: the map that lacks it is shown.
-  const missing = issue.received === 'undefined' && !unknownField
-  return { path: missing ? path.slice(0, -1) : path, onKey: unknownField, message: issue.message }
+  return { path: isMissing(issue) ? path.slice(0, -1) : path, onKey: isUnknownField(issue), message: issue.message }
+}
+
+function isUnknownField(issue: v.BaseIssue<unknown>): boolean {
+  const last = issue.path?.at(-1)
+  return last !== undefined && 'origin' in last && last.origin === 'key' && issue.expected === 'never'
+}
+
+function isMissing(issue: v.BaseIssue<unknown>): boolean {
+  return issue.received === 'undefined' && !isUnknownField(issue)
 }
 
 /** Maps whose null values ask for presence: `headers: {x-debug: }` (traffic.md §1.4). */

@@ -1,11 +1,12 @@
 // Destinations that no cluster answers for: the route stays and its requests get 503 (traffic.md §1.6, §1.19).
-import { didYouMean } from '../../base/nearest.ts'
+import { nearest } from '../../base/nearest.ts'
 import type { Cluster } from '../../state/cluster.ts'
 import type { Path } from '../finding.ts'
 import type { DestinationSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
 import { resolveHost } from './host-names.ts'
 import type { Registry } from './registry.ts'
+import { isForClient } from './route-match.ts'
 import type { Placement } from './route-tables.ts'
 import type { VirtualServiceObject } from './rules.ts'
 import type { World } from './world.ts'
@@ -23,9 +24,13 @@ export function noteMissingDestinations(
     // Port 80 takes every host in passing; where the service has other ports, those are what the rules are meant for.
     if (services.length === 0 && serviceful.has(rules.object)) continue
     for (const rule of rules.http) {
+      if (rule.matches.length > 0 && !rule.matches.some((m) => isForClient(m.spec, world.client, port))) continue
       for (const { destination, path } of destinationsOf(rule.spec, rule.actionPath)) {
         const problem = destinationProblem(world, registry, names, destination, rule.actionObject, port)
-        if (problem !== null) world.verdicts.partly(rule.actionObject, path, problem)
+        const result = path.some((part) => part === 'mirror' || part === 'mirrors')
+          ? 'nothing is mirrored there'
+          : 'requests for it get 503'
+        if (problem !== null) world.verdicts.partly(rule.actionObject, path, `${problem}; ${result}`)
       }
     }
   }
@@ -57,12 +62,35 @@ export function destinationProblem(
   const subset = destination.subset ?? ''
   if (clusters.has(clusterName(port, subset, host))) return null
   const service = registry.get(host)
-  if (service === undefined)
-    return `the host \`${host}\` is no known service${didYouMean(host, registry.keys())}; requests get 503`
+  if (service === undefined) return `the host \`${host}\` is no known service${nearService(host, registry)}`
   if (!service.ports.some((p) => p.number === port)) {
     const ports = service.ports.map((p) => p.number).join(', ')
     const implied = destination.port === undefined ? ` (the port of the request, since the destination names none)` : ''
-    return `\`${host}\` has no port ${port}${implied}; it has ${ports}; requests get 503`
+    return `\`${host}\` has no port ${port}${implied}; it has ${ports}`
   }
-  return `no DestinationRule in force for \`${host}\` has a subset \`${subset}\`; requests get 503`
+  return `no DestinationRule in force for \`${host}\` has a subset \`${subset}\``
+}
+
+/** Only the first label is compared: the rest of a full name is the same for all and would make everything near. */
+function nearService(host: string, registry: Registry): string {
+  const dot = host.indexOf('.')
+  const rest = host.slice(dot)
+  const known = [...registry.keys()].filter((h) => h.endsWith(rest)).map((h) => h.slice(0, -rest.length))
+  const found = dot < 0 ? null : nearest(host.slice(0, dot), known)
+  return found === null ? '' : `; did you mean \`${found}${rest}\`?`
+}
+
+/** Notes matches whose port is none on which the VirtualService has its hosts. */
+export function noteWrongPorts(world: World, placements: readonly Placement[]): void {
+  const ports = new Map<Placement['rules'], number[]>()
+  for (const { rules, port } of placements) ports.set(rules, [...(ports.get(rules) ?? []), port])
+  for (const [rules, known] of ports) {
+    for (const rule of rules.http) {
+      for (const { spec, path } of rule.matches) {
+        if ((spec.port ?? 0) === 0 || known.includes(spec.port!)) continue
+        const where = `its hosts are served on port ${known.join(', ')} only`
+        world.verdicts.partly(rules.object, path, `the match never fits: it asks for port ${spec.port}, and ${where}`)
+      }
+    }
+  }
 }

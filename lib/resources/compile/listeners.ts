@@ -75,7 +75,7 @@ function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
 
 function head(config: ListenerConfig) {
   const { name, direction, protocol, address, port, origin } = config
-  return { name, direction, protocol, address, port, origin }
+  return { name, direction, protocol, address, port, allowConnect: config.allowConnect, origin }
 }
 
 function tableName(config: ListenerConfig): string {

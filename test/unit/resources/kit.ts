@@ -52,6 +52,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       outboundTrafficPolicy: view.outboundTrafficPolicy ?? 'ALLOW_ANY',
       dnsRefreshMs: 60_000,
     },
+    http1: { halfClose: 'serve' },
     mirror: { hostSuffix: '' },
     file: 'heddle.yaml',
   }
@@ -66,6 +67,7 @@ const LISTENER: ListenerConfig = {
   destination: '',
   forwardTo: '',
   destinationPort: 0,
+  allowConnect: false,
   origin: { kind: 'bootstrap', namespace: '', name: 'heddle', file: 'heddle.yaml', line: 1, column: 1 },
 }
 
