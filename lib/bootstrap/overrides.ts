@@ -31,8 +31,8 @@ export const BOOTSTRAP_FLAGS: readonly BootstrapFlag[] = [
 /** Values of flags by name; several for a flag that may be repeated. */
 export type FlagValues = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** Variables that are not fields. */
-const OTHER_VARIABLES = ['HEDDLE_CONFIG']
+/** Variables that are not fields: the default of --config, and the switch of transport/stream-internals.ts. */
+const OTHER_VARIABLES = ['HEDDLE_CONFIG', 'HEDDLE_PUBLIC_STREAMS']
 
 export interface Overridden {
   /** `environment HEDDLE_ADMIN_PORT` or `flag --admin-port` that set this path or an enclosing one; null: the file. */

@@ -12,12 +12,14 @@ export class DemoUpstream {
   readonly #server: Server
   readonly #timers: Set<NodeJS.Timeout>
   #flaky: number
+  #seen: number
 
   constructor(name: string, version: string) {
     this.name = name
     this.version = version
     this.#timers = new Set()
     this.#flaky = 0
+    this.#seen = 0
     this.#server = createServer((request, response) => this.#onRequest(request, response))
   }
 
@@ -42,6 +44,12 @@ export class DemoUpstream {
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     request.resume()
     const path = request.url ?? '/'
+    // The only way to see that a mirror gets anything.
+    if (path === '/seen') {
+      response.end(`${this.name} ${this.version} has seen ${this.#seen} requests\n`)
+      return
+    }
+    this.#seen++
     if (path.startsWith('/slow')) this.#later(SLOW_MS, response, () => this.#answer(200, request, response))
     else if (path.startsWith('/flaky')) this.#answer(++this.#flaky % FLAKY_EVERY === 0 ? 200 : 503, request, response)
     else this.#answer(200, request, response)

@@ -83,6 +83,7 @@ function welcome(proxy: Supervisor, upstreams: readonly RunningUpstream[], io: C
   const services = upstreams.map(
     ({ server, endpoint }) => `  ${`${server.name} ${server.version}`.padEnd(20)}${endpoint.address}:${endpoint.port}`,
   )
+  const mirror = upstreams.find(({ server }) => server.name.endsWith('-mirror'))?.endpoint
   const heddle = shownPath(join(packageRoot(), 'bin/heddle'))
   const changed = proxy.adminPort === 15000 ? '' : ` --admin-port ${proxy.adminPort}`
   return `
@@ -98,6 +99,7 @@ ${bold('Try')}
 
 ${bold('Look')}
   metrics   ${admin}/stats/prometheus
+  mirror    http://${mirror?.address}:${mirror?.port}/seen
   explain   ${heddle} explain <x-request-id of a request>${changed}
             ${heddle} explain --config ${shownPath(proxy.bootstrap.file)} http://reviews/ -H 'x-canary: true'
 

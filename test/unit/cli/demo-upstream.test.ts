@@ -15,6 +15,7 @@ t.test('says which version it is and what it was sent', async (t) => {
   const flaky: number[] = []
   for (let i = 0; i < 6; i++) flaky.push((await httpRequest(port, '/flaky')).status)
   t.same(flaky, [503, 503, 200, 503, 503, 200])
+  t.equal((await httpRequest(port, '/seen')).body, 'reviews v2 has seen 7 requests\n')
 })
 
 t.test('closing it does not wait for /slow', async (t) => {
