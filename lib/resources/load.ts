@@ -2,7 +2,7 @@
 // text is not.
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
-import { compile } from './compile/compile.ts'
+import { type Compiled, compile } from './compile/compile.ts'
 import type { Verdicts } from './compile/verdicts.ts'
 import type { Document } from './document.ts'
 import { DocumentReader, type PlacedDocument, type UnreadableFile } from './documents.ts'
@@ -69,8 +69,10 @@ export class ResourceLoader {
     const round = new Round(this.lastGood, new Set(unreadable.map((u) => u.file)))
     for (const placed of documents) this.take(placed, round)
     round.keepWhatCannotBeRead()
-    const objects = [...round.good.values()]
-    const { snapshot, verdicts } = compile(this.bootstrap, objects, this.version + 1)
+    const compiled = this.compile([...round.good.values()])
+    if (compiled instanceof Error)
+      return this.fatal(`cannot be compiled, which is a bug of heddle: ${compiled.stack ?? compiled.message}`, problems)
+    const { snapshot, verdicts } = compiled
     this.version++
     this.lastSnapshot = snapshot
     this.lastGood = round.remembered()
@@ -91,9 +93,19 @@ export class ResourceLoader {
     for (const outcome of outcomes) round.add({ source: new ObjectSource(file, linesBefore, document, outcome.path), outcome })
   }
 
+  /** The compiler is not expected to throw; if it does, what is in force must go on serving. */
+  private compile(objects: readonly ResourceObject[]): Compiled | Error {
+    try {
+      return compile(this.bootstrap, objects, this.version + 1)
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error))
+    }
+  }
+
   private fatal(message: string, problems: readonly ResourceProblem[]): LoadResult {
     const snapshot = this.lastSnapshot ?? compile(this.bootstrap, [], 0).snapshot
-    return { snapshot, statuses: [], problems, fatal: message }
+    const told = problems.length > 0 ? problems : [{ file: this.bootstrap.file, line: 0, column: 0, message }]
+    return { snapshot, statuses: [], problems: told, fatal: message }
   }
 }
 

@@ -61,6 +61,8 @@ function outbound(
   const wanted = subset?.spec.labels ?? {}
   const backends = port.backends.filter((b) => hasLabels(b.labels, wanted))
   const dns = port.resolution.startsWith('DNS')
+  // istiod makes headless services ORIGINAL_DST too, since the client of a sidecar dials one of the pods. A client of an
+  // explicit listener dials the listener, so there they are balanced like any other.
   const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH'
   const protocol = clusterProtocol(port.protocol)
   return {

@@ -114,10 +114,11 @@ function join(group: readonly Rule[]): EffectiveRule {
 }
 
 function noteUnused(world: World, registry: Registry, rules: ReadonlyMap<string, EffectiveRule>): void {
-  const used = new Set([...rules.values()].flatMap((r) => r.objects))
+  const used = new Map([...rules.values()].flatMap((r) => r.objects.map((object) => [object, r] as const)))
   for (const rule of world.objects('DestinationRule')) {
-    if (used.has(rule)) {
-      noteLostParts(world, rule, rules)
+    const joined = used.get(rule)
+    if (joined !== undefined) {
+      noteLostParts(world, rule, joined)
       continue
     }
     const host = resolveHost(rule.spec.host, rule.namespace, world.domain)
@@ -153,9 +154,8 @@ function findCovered(registry: Registry, host: string): RegistryService | undefi
 }
 
 /** Of a rule that was joined to an older one: the subsets and the policy that the older one has already. */
-function noteLostParts(world: World, rule: Rule, rules: ReadonlyMap<string, EffectiveRule>): void {
-  const joined = [...rules.values()].find((r) => r.objects.includes(rule))
-  if (joined === undefined || joined.objects[0] === rule) return
+function noteLostParts(world: World, rule: Rule, joined: EffectiveRule): void {
+  if (joined.objects[0] === rule) return
   for (const [i, subset] of (rule.spec.subsets ?? []).entries()) {
     const kept = joined.subsets.find((s) => s.spec.name === subset.name)
     if (kept !== undefined && kept.object !== rule) {

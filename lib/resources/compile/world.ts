@@ -31,16 +31,16 @@ export class World {
       if (list === undefined) this.byKind.set(object.kind, [object])
       else list.push(object)
     }
+    for (const list of this.byKind.values()) list.sort(olderFirst)
   }
 
   /** Oldest first, then by name and namespace, as istiod orders them. */
   objects<K extends Kind>(kind: K): readonly ResourceObject<K>[] {
-    const list = (this.byKind.get(kind) ?? []) as ResourceObject[] as ResourceObject<K>[]
-    return list.toSorted(olderFirst)
+    return (this.byKind.get(kind) ?? []) as ResourceObject[] as ResourceObject<K>[]
   }
 }
 
-export function olderFirst(a: ResourceObject, b: ResourceObject): number {
+function olderFirst(a: ResourceObject, b: ResourceObject): number {
   if (a.createdMs !== b.createdMs) return a.createdMs < b.createdMs ? -1 : 1
   const x = `${a.name}.${a.namespace}`
   const y = `${b.name}.${b.namespace}`
