@@ -49,6 +49,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   absoluteScheme: string
   /** Protocol of an Upgrade that the client asked for; empty for none. */
   upgrade: string
+  /** The word `upgrade` as the client spelt it in Connection. */
+  upgradeOption: string
   clientKeepsAlive: boolean
   requestEnded: boolean
   router: Router | null
@@ -102,6 +104,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.authority = ''
     this.absoluteScheme = ''
     this.upgrade = ''
+    this.upgradeOption = 'upgrade'
     this.clientKeepsAlive = false
     this.requestEnded = false
     this.router = null
@@ -148,6 +151,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     if (headers.firstKnown(H.H_CONTENT_TYPE) >= 0 && this.isGrpc()) this.grpcStatus = -1
     const facts = manager.factsFor(this)
     decide(this.tables, facts, this.decision, manager.steps)
+    this.noteCluster()
     runFilters(this, 0)
   }
 
@@ -155,7 +159,6 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   route(): void {
     const { decision } = this
     if (this.upgrade !== '' && decision.verdict === D.FORWARD && this.upgrade.toLowerCase() !== 'websocket') {
-      this.noteCluster()
       this.reply(R.UPGRADE_REFUSED)
       return
     }
@@ -177,7 +180,6 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
         this.reply(this.manager.clusterNotFound(this))
         return
       case D.NO_HEALTHY_UPSTREAM:
-        this.noteCluster()
         // Envoy counts the attempt that found no host.
         this.attempts = 1
         this.reply(R.NO_HEALTHY)
@@ -188,7 +190,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     }
   }
 
-  noteCluster(): void {
+  private noteCluster(): void {
     const { cluster } = this.decision
     if (cluster !== null) this.upstreamCluster = cluster.name
   }

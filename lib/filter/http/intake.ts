@@ -14,7 +14,7 @@ const MAX_NOMINATED = 10
 /** Prepares the request of `stream` for routing. Null, or why it is refused. */
 export function intake(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   return (
-    readConnection(stream, headers) ?? readTarget(stream, headers) ?? readHost(stream, headers) ?? readExpect(stream, headers) ?? sanitise(stream, headers)
+    readConnection(stream, headers) ?? readHost(stream, headers) ?? readTarget(stream, headers) ?? readExpect(stream, headers) ?? sanitise(stream, headers)
   )
 }
 
@@ -47,7 +47,10 @@ function readConnectionOptions(stream: HttpStream, headers: HeaderMap, value: st
     if (option === '') continue
     if (option === 'close') close = true
     else if (option === 'keep-alive') keep = true
-    else if (option === 'upgrade') upgrade = true
+    else if (option === 'upgrade') {
+      upgrade = true
+      stream.upgradeOption = word.trim()
+    }
     else {
       if (++nominated >= MAX_NOMINATED || option.startsWith(':') || option.startsWith(PROTECTED_PREFIX)) return R.CONNECTION_HEADER_REJECTED
       if (option === 'host') headers.removeKnown(H.H_HOST)
@@ -80,6 +83,7 @@ function readTarget(stream: HttpStream, headers: HeaderMap): R.Reason | null {
     stream.absoluteScheme = (form[1] as string).toLowerCase()
     headers.removeKnown(H.H_HOST)
     headers.append('host', form[2] as string)
+    stream.authority = form[2] as string
     target = (form[3] as string).startsWith('/') ? (form[3] as string) : `/${form[3]}`
   }
   return splitTarget(stream, target)
@@ -102,14 +106,13 @@ function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (stream.method === 'CONNECT') return null
   const i = headers.firstKnown(H.H_HOST)
   if (i < 0) {
-    const added = headers.get('host')
-    if (added !== null) {
-      stream.authority = added
-      return null
-    }
-    // HTTP/1.0 clients need not name a host.
-    if (stream.minor === 0) return null
-    return R.MISSING_HOST
+    const first = stream.target.charCodeAt(0)
+    // An absolute form names its host itself.
+    if (first !== 0x2f && first !== 0x2a) return null
+    if (stream.minor === 1) return R.MISSING_HOST
+    // HTTP/1.0 clients need not name a host; to an HTTP/1.1 upstream it is said that there is none (RFC 9112 §3.2).
+    headers.append('host', '')
+    return null
   }
   if (headers.nextKnown(H.H_HOST, i) >= 0) return R.TWO_HOSTS
   stream.authority = headers.valueAt(i)

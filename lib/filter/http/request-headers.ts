@@ -31,7 +31,7 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
     if (target !== stream.originalPath) headers.set('x-envoy-original-path', stream.originalPath)
   }
   if (stream.upgrade !== '') {
-    headers.append('connection', 'upgrade')
+    headers.append('connection', stream.upgradeOption)
     headers.append('upgrade', stream.upgrade)
   }
   if (!stream.session.codec.hasBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0 && !mayOmitLength(stream.method)) {

@@ -90,7 +90,6 @@ export class Router implements AttemptOwner, DeadlineOwner {
   start(): void {
     const { stream, action } = this
     const { manager } = stream
-    stream.noteCluster()
     if (stream.held !== null) {
       stream.held = null
       stream.session.unpause()
@@ -248,7 +247,9 @@ export class Router implements AttemptOwner, DeadlineOwner {
       return
     }
     // A response to HEAD says how its body would have been framed.
-    if (!codec.hasBody && codec.encoded && this.method === 'HEAD' && stream.minor === 1) headers.append('transfer-encoding', 'chunked')
+    if (this.method === 'HEAD' && stream.minor === 1 && codec.mayHaveBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) {
+      headers.append('transfer-encoding', 'chunked')
+    }
     stream.startResponse(codec.status, headers, codec.bodyLength, codec.hasBody)
   }
 

@@ -61,6 +61,11 @@ export class Tunnel {
 
   onDownstreamEnd(): void {
     this.downstreamEnded = true
+    // Who ends first is who is logged (Envoy logs DC for an upgraded stream that the client ends).
+    if (!this.upstreamEnded) {
+      this.stream.responseFlags |= F.DC
+      this.stream.responseCodeDetails = 'downstream_remote_disconnect'
+    }
     if (this.upstreamEnded) this.close('')
     else this.upstream.connection.end()
   }

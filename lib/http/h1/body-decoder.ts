@@ -59,7 +59,7 @@ export class BodyDecoder {
 
   begin(framing: number, length: number): void {
     this.framing = framing
-    this.remaining = length
+    this.remaining = framing === BY_LENGTH ? length : 0
     this.state = SIZE
     this.digits = 0
     this.extensionBytes = 0

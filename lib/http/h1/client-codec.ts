@@ -2,7 +2,6 @@
 import { latin1Slice } from '../../base/latin1.ts'
 import type { Connection } from '../../transport/connection.ts'
 import { HeaderMap } from '../header-map.ts'
-import { H_TRANSFER_ENCODING } from '../known-headers.ts'
 import { BodyDecoder, type BodySink, CHUNKED, NEED_MORE, NO_BODY, UNTIL_CLOSE } from './body-decoder.ts'
 import { Framing } from './framing.ts'
 import { INCOMPLETE, parseResponseHead, StartLine } from './parse-head.ts'
@@ -36,8 +35,6 @@ export class ClientCodec {
   hasBody: boolean
   /** -1: not known beforehand. */
   bodyLength: number
-  /** The response has a transfer-encoding; also true for one to HEAD, which has no body. */
-  encoded: boolean
   /** The connection may carry another request after this one. */
   keepAlive: boolean
   /** Bytes of the response head. */
@@ -61,7 +58,6 @@ export class ClientCodec {
     this.minor = 1
     this.hasBody = false
     this.bodyLength = 0
-    this.encoded = false
     this.keepAlive = true
     this.headBytes = 0
     this.events = events
@@ -171,7 +167,6 @@ export class ClientCodec {
     }
     const framing = this.framing.ofResponse(headers, line.minor, status, this.toHead)
     if (framing < 0) return this.broken(framing)
-    this.encoded = headers.firstKnown(H_TRANSFER_ENCODING) >= 0
     const tunnel = status === 101 || (this.toConnect && status >= 200 && status < 300)
     this.keepAlive = line.minor === 1 && framing !== UNTIL_CLOSE && !tunnel
     this.hasBody = framing !== NO_BODY && !tunnel
@@ -203,6 +198,11 @@ export class ClientCodec {
       return true
     }
     return false
+  }
+
+  /** A status whose response has a body unless the request was a HEAD. */
+  get mayHaveBody(): boolean {
+    return this.status >= 200 && this.status !== 204 && this.status !== 304
   }
 
   /** Nothing more is read. */
