@@ -6,6 +6,7 @@ import type { Finding, Path } from './finding.ts'
 import { type Kind, type KindDefinition, type KindSpecs, lookUpKind } from './kinds.ts'
 import type { ObjectFacts, ObjectIdentity } from './resource-object.ts'
 import type { Metadata } from './schema/metadata.ts'
+import { isDnsLabel } from './validate/names.ts'
 import { validateSpec } from './validate/validate-spec.ts'
 
 /** What became of one object. `path` leads to it from the root of its document. */
@@ -96,7 +97,7 @@ function readKnown(
   const report = (at: Path, message: string, onKey = false): void => {
     findings.push({ path: [...definition.specPath, ...at], onKey, message })
   }
-  checkMetadata(meta, (at, message) => findings.push({ path: ['metadata', ...at], onKey: false, message }))
+  checkMetadata(meta, definition.kind, (at, message) => findings.push({ path: ['metadata', ...at], onKey: false, message }))
   validateSpec(definition.kind, spec, report)
   if (findings.length > 0) return { path, state: 'refused', identity, findings }
   const facts: ObjectFacts = {
@@ -112,9 +113,15 @@ function readKnown(
   return { path, state: 'valid', facts }
 }
 
-function checkMetadata(meta: Metadata, report: (path: Path, message: string) => void): void {
+function checkMetadata(meta: Metadata, kind: Kind, report: (path: Path, message: string) => void): void {
   if (meta.name === '') report(['name'], 'the name is empty')
-  if (meta.namespace === '') report(['namespace'], 'the namespace is empty; leave the field out for `default`')
+  // The name of a Service becomes a label of its host name (RFC 1123), and so does every namespace.
+  else if (kind === 'Service' && !isDnsLabel(meta.name))
+    report(['name'], `expected letters, digits and \`-\`, found \`${meta.name}\``)
+  const namespace = meta.namespace
+  if (namespace === '') report(['namespace'], 'the namespace is empty; leave the field out for `default`')
+  else if (namespace !== undefined && !isDnsLabel(namespace))
+    report(['namespace'], `expected letters, digits and \`-\`, found \`${namespace}\``)
   const created = meta.creationTimestamp
   if (created !== undefined && Number.isNaN(Date.parse(created))) {
     report(['creationTimestamp'], `expected a time such as 2024-01-31T12:00:00Z, found "${created}"`)

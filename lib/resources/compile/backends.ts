@@ -21,6 +21,14 @@ export interface Backend {
 
 type Labels = Readonly<Record<string, string>>
 
+const UNKNOWN: EndpointWorkload = {
+  workload: '',
+  namespace: '',
+  app: '',
+  version: '',
+  canonicalService: '',
+  canonicalRevision: '',
+}
 const NOWHERE: Locality = { region: '', zone: '', subzone: '' }
 
 /** Slices, pods and workload entries, indexed once for a compilation. */
@@ -71,7 +79,7 @@ export function serviceBackends(workloads: Workloads, service: ResourceObject<'S
         weight: 1,
         locality: NOWHERE,
         labels: {},
-        workload: workloadOf('', '', {}),
+        workload: UNKNOWN,
         origin,
       },
     ]
@@ -120,7 +128,7 @@ export function entryBackends(
   if (spec.workloadSelector !== undefined) return selectedBackends(workloads, object, port, target)
   const endpoints = spec.endpoints ?? []
   if (endpoints.length === 0 && (spec.resolution ?? 'NONE').startsWith('DNS')) {
-    const workload = workloadOf('', '', {})
+    const workload = UNKNOWN
     return [
       { address: hostname, port: target, weight: 1, locality: NOWHERE, labels: {}, workload, origin: object.origin(['hosts']) },
     ]
@@ -242,6 +250,8 @@ function podWorkload(pod: ResourceObject<'Pod'>): string {
 /** telemetry.md §2.2. Without a name and labels nothing is known. */
 function workloadOf(name: string, namespace: string, labels: Labels): EndpointWorkload {
   const app = labels['app'] ?? ''
+  // Somebody outside of the mesh: nothing is known, not even a namespace.
+  if (name === '' && Object.keys(labels).length === 0) return UNKNOWN
   const version = labels['version'] ?? ''
   const canonical = labels['service.istio.io/canonical-name'] ?? labels['app.kubernetes.io/name'] ?? (app === '' ? name : app)
   const revision =

@@ -60,7 +60,8 @@ function outbound(
   const name = subset?.spec.name ?? ''
   const wanted = subset?.spec.labels ?? {}
   const backends = port.backends.filter((b) => hasLabels(b.labels, wanted))
-  const dns = port.resolution.startsWith('DNS')
+  // Also where an endpoint of a Service is a name (EndpointSlice addressType FQDN).
+  const dns = port.resolution.startsWith('DNS') || backends.some(isName)
   // istiod makes headless services ORIGINAL_DST too, since the client of a sidecar dials one of the pods. A client of an
   // explicit listener dials the listener, so there they are balanced like any other.
   const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH'

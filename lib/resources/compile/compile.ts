@@ -4,7 +4,7 @@ import type { Snapshot } from '../../state/snapshot.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { Workloads } from './backends.ts'
 import { buildClusters } from './clusters.ts'
-import { noteMissingDestinations, noteWrongPorts } from './destination-check.ts'
+import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { assignRules } from './destination-rules.ts'
 import { buildListeners } from './listeners.ts'
 import { isHttp } from './protocol.ts'
@@ -37,6 +37,11 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const clusters = [...buildClusters(registry, rules), ...listeners.clusters]
   noteLosses(world, tables, virtualServices)
   noteMissingDestinations(world, registry, clusters, tables.placements)
+  noteMissingTcpDestinations(
+    world,
+    registry,
+    virtualServices.map((v) => v.object),
+  )
   noteWrongPorts(world, tables.placements)
   for (const rule of world.objects('DestinationRule')) noteNotCarriedOut(world, rule)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)

@@ -94,3 +94,21 @@ export function noteWrongPorts(world: World, placements: readonly Placement[]): 
     }
   }
 }
+
+/** Notes tcp destinations that are no known service: their connections are closed. */
+export function noteMissingTcpDestinations(world: World, registry: Registry, objects: readonly VirtualServiceObject[]): void {
+  for (const object of objects) {
+    for (const [i, rule] of (object.spec.tcp ?? []).entries()) {
+      for (const [j, { destination }] of (rule.route ?? []).entries()) {
+        const host = resolveHost(destination.host, object.namespace, world.domain)
+        if (registry.has(host)) continue
+        const path = ['tcp', i, 'route', j, 'destination']
+        world.verdicts.partly(
+          object,
+          path,
+          `the host \`${host}\` is no known service${nearService(host, registry)}; its connections are closed`,
+        )
+      }
+    }
+  }
+}

@@ -1,9 +1,11 @@
 // Service: what the API server would have refused and the compiler relies on.
-import type { Report } from '../finding.ts'
+import type { Path, Report } from '../finding.ts'
 import type { ServiceSpec } from '../schema/service.ts'
-import { checkPort, hostProblem } from './names.ts'
+import { checkPort, hostProblem, isAddress } from './names.ts'
 
 export function validateService(spec: ServiceSpec, report: Report): void {
+  checkAddress(spec.clusterIP, ['clusterIP'], report)
+  for (const [i, address] of (spec.clusterIPs ?? []).entries()) checkAddress(address, ['clusterIPs', i], report)
   const ports = spec.ports ?? []
   const names = new Set<string>()
   const numbers = new Set<string>()
@@ -20,4 +22,9 @@ export function validateService(spec: ServiceSpec, report: Report): void {
   if (spec.type !== 'ExternalName') return
   const problem = hostProblem(spec.externalName ?? '', false)
   if (problem !== null) report(['externalName'], problem)
+}
+
+function checkAddress(address: string | undefined, path: Path, report: Report): void {
+  if (address === undefined || address === '' || address === 'None' || isAddress(address)) return
+  report(path, `expected an IP address, or None for a headless Service, found "${address}"`)
 }

@@ -283,6 +283,12 @@ t.test('states of VirtualServices', async (t) => {
       'partly',
       /SNI/,
     ],
+    [
+      'unknown tcp destination',
+      vs('x', '{hosts: [a], tcp: [{route: [{destination: {host: aa}}]}]}'),
+      'partly',
+      /spec\.tcp\[0\]\.route\[0\]\.destination: .*did you mean `a\.default\.svc\.cluster\.local`\?; its connections are closed/,
+    ],
     ['delegate of nobody', vs('x', '{http: [{redirect: {uri: /}}]}'), 'waiting', /delegates to it/],
     [
       'other client',

@@ -81,6 +81,9 @@ const KINDS: readonly Case[] = [
 ]
 
 const SEMANTICS: readonly Case[] = [
+  ['apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIP: nobody}\n', 4, 19, /expected an IP address, or None/],
+  ['apiVersion: v1\nkind: Service\nmetadata: {name: x.y}\nspec: {}\n', 3, 18, /metadata\.name: expected letters, digits and `-`/],
+  ['apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: "*"}\nspec: {}\n', 3, 32, /metadata\.namespace: expected/],
   [`${DR}  trafficPolicy:\n    connectionPool: {tcp: {maxConnections: -1}}\n`, 7, 44, /expected 0 or more, found -1/],
   [`${DR}  trafficPolicy: {tls: {mode: MUTUAL, privateKey: /k}}\n`, 6, 24, /mode MUTUAL needs a `clientCertificate`/],
   [`${DR}  exportTo: ["~"]\n`, 6, 14, /only for ServiceEntry/],
