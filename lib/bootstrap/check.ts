@@ -14,6 +14,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   health: '{ port: 15021 }',
   accessLog: '{ format: json }',
   drain: '{ deadline: 5s }',
+  http1: '{ halfClose: serve }',
   limits: '{ maxHeaders: 100 }',
   mesh: '{ domain: cluster.local }',
   mirror: '{ hostSuffix: "-shadow" }',
@@ -76,6 +77,7 @@ function checkTarget(listener: Mapping, index: number, report: Report): void {
     }
     misplaced('destination', 'outbound')
     misplaced('destinationPort', 'outbound')
+    misplaced('connect', 'outbound')
   } else if (direction === 'outbound') {
     if (protocol === 'tcp' && listener['destination'] === undefined) {
       report(
@@ -85,6 +87,7 @@ function checkTarget(listener: Mapping, index: number, report: Report): void {
       )
     }
     if (protocol === 'tcp') misplaced('destinationPort', 'outbound http')
+    if (protocol === 'tcp') misplaced('connect', 'outbound http')
     misplaced('forwardTo', 'inbound')
   }
 }

@@ -137,7 +137,14 @@ function toConfig(
     resources: d.resources,
     listeners: d.listeners.map((l, index): ListenerConfig => {
       const origin = { kind: 'bootstrap', namespace, name: l.name, ...where(['listeners', index]) }
-      return { ...l, destination: l.destination ?? '', forwardTo: l.forwardTo ?? '', origin }
+      const { connect, ...rest } = l
+      return {
+        ...rest,
+        allowConnect: connect === 'tunnel',
+        destination: l.destination ?? '',
+        forwardTo: l.forwardTo ?? '',
+        origin,
+      }
     }),
     drain: { deadlineMs: d.drain.deadline },
     limits: {
@@ -147,6 +154,7 @@ function toConfig(
       streamIdleTimeoutMs: streamIdleTimeout,
     },
     mesh: { ...mesh, dnsRefreshMs: dnsRefresh },
+    http1: d.http1,
     mirror: d.mirror,
     file,
   }

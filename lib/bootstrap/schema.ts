@@ -13,6 +13,7 @@ const listener = v.strictObject({
   destination: v.optional(hostAndPort('`host:port` of a service', '"db.default.svc.cluster.local:5432"', false)),
   forwardTo: v.optional(hostAndPort('`address:port` of the application', '"127.0.0.1:9000"', true)),
   destinationPort: v.optional(port(), 0),
+  connect: v.optional(choice('refuse', 'tunnel'), 'refuse'),
 })
 
 export const bootstrapSchema = v.strictObject({
@@ -60,6 +61,9 @@ export const bootstrapSchema = v.strictObject({
     domain: v.optional(text('a DNS domain', 'cluster.local', /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/), 'cluster.local'),
     outboundTrafficPolicy: v.optional(choice('ALLOW_ANY', 'REGISTRY_ONLY'), 'ALLOW_ANY'),
     dnsRefresh: v.optional(duration(1000, '60s'), '60s'),
+  }),
+  http1: v.strictObject({
+    halfClose: v.optional(choice('serve', 'abort'), 'serve'),
   }),
   mirror: v.strictObject({
     hostSuffix: v.optional(text('a suffix of a host name, or an empty text', '-shadow', /^[-.A-Za-z0-9]*$/), '-shadow'),

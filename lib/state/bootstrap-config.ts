@@ -32,6 +32,8 @@ export interface ListenerConfig {
   readonly forwardTo: string
   /** http outbound: take every request as one captured on this port; 0: the authority's port decides. */
   readonly destinationPort: number
+  /** http outbound: CONNECT opens a tunnel to the service that its authority names; otherwise it is answered 404. */
+  readonly allowConnect: boolean
   readonly origin: Origin
 }
 
@@ -84,6 +86,8 @@ export interface BootstrapConfig {
   readonly drain: { readonly deadlineMs: number }
   readonly limits: Limits
   readonly mesh: MeshSettings
+  /** A client that ends its side after a complete request: `serve` still answers it, `abort` takes it for gone, as Envoy does. */
+  readonly http1: { readonly halfClose: 'serve' | 'abort' }
   /** Suffix of the Host of a mirrored copy; `-shadow` by default, empty is what current Istio does. */
   readonly mirror: { readonly hostSuffix: string }
   /** Path of heddle.yaml, for messages. */

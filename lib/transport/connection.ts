@@ -206,11 +206,11 @@ export class Connection {
 
   /** Counted: reading goes on when each disable has met its enable. */
   readDisable(): void {
-    if (this.readPauses++ === 0 && !this.closed) this.socket.pause()
+    if (this.readPauses++ === 0 && !this.closed) setReading(this.socket, false)
   }
 
   readEnable(): void {
-    if (--this.readPauses === 0 && !this.closed) this.socket.resume()
+    if (--this.readPauses === 0 && !this.closed) setReading(this.socket, true)
   }
 
   get readDisabled(): boolean {
@@ -219,7 +219,7 @@ export class Connection {
 
   /** Forgets pauses of an owner that is gone. */
   resetReadPauses(): void {
-    if (this.readPauses > 0 && !this.closed) this.socket.resume()
+    if (this.readPauses > 0 && !this.closed) setReading(this.socket, true)
     this.readPauses = 0
   }
 
@@ -291,7 +291,24 @@ function startReading(io: Io, socket: net.Socket): void {
     slots[INTERNALS.bufferCallback] = onSocketRead
     handle.useUserBuffer(io.readView)
   } else socket.on('data', onSocketData)
-  socket.resume()
+  setReading(socket, true)
+}
+
+/**
+ * Starts or stops reads. With the handle it happens now; `socket.resume` would do it in a later turn, and do so even when `pause` was called
+ * meanwhile.
+ */
+function setReading(socket: net.Socket, on: boolean): void {
+  const handle = INTERNALS === null ? null : handleOf(socket)
+  if (handle === null) {
+    if (on) socket.resume()
+    else socket.pause()
+    return
+  }
+  if (handle.reading === on) return
+  handle.reading = on
+  if (on) handle.readStart()
+  else handle.readStop()
 }
 
 /** Called by Node's stream layer with the socket as `this`. */

@@ -6,6 +6,10 @@ import net from 'node:net'
 
 /** The native stream handle of a socket. */
 export interface StreamHandle {
+  /** Kept by net.Socket: whether reads have been started. */
+  reading: boolean
+  readStart(): number
+  readStop(): number
   useUserBuffer(buffer: Uint8Array): void
   /** 0 or a negative errno. Tries to write at once; `req` is kept only when the kernel did not take all. */
   writeLatin1String(req: object, text: string): number

@@ -183,7 +183,8 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
 
   onData(bytes: Buffer, length: number): void {
     const { upstream } = this
-    if (upstream === null) return
+    // Reads are paused until there is an upstream.
+    if (upstream === null) throw new Error('bytes before the upstream is connected')
     upstream.connection.writeBytes(bytes, 0, length)
     if (!upstream.connection.writable) upstream.pauseSource(this.connection)
   }

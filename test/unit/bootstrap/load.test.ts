@@ -29,6 +29,7 @@ const DEFAULTS: BootstrapConfig = {
     maxSeries: 10000,
   },
   mesh: { rootNamespace: 'istio-system', domain: 'cluster.local', outboundTrafficPolicy: 'ALLOW_ANY', dnsRefreshMs: 60000 },
+  http1: { halfClose: 'serve' },
   mirror: { hostSuffix: '-shadow' },
   file: '',
 }
@@ -69,7 +70,14 @@ limits:
   const result = loadBootstrap(file)
   t.ok(result.ok)
   if (!result.ok) return
-  const listener = { protocol: 'http', address: '127.0.0.1', destination: '', forwardTo: '', destinationPort: 0 }
+  const listener = {
+    protocol: 'http',
+    address: '127.0.0.1',
+    destination: '',
+    forwardTo: '',
+    destinationPort: 0,
+    allowConnect: false,
+  }
   const origin = (name: string, line: number) => ({ kind: 'bootstrap', namespace: 'shop', name, file, line, column: 5 })
   t.same(result.config, {
     ...DEFAULTS,
@@ -265,8 +273,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `mirror`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `mirror`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`',
       ],
     ],
     ['not a mapping', '- 1', ['1:1: expected a mapping with fields such as `role`, `resources` and `listeners`']],
@@ -334,6 +342,7 @@ t.test('the environment overrides the file, a flag overrides both', async (t) =>
       (c) => c.listeners.map((l) => [l.name, l.port]),
       [['x', 5]],
     ],
+    ['CONNECT', { HEDDLE_LISTENERS_OUT_1_CONNECT: 'tunnel' }, {}, (c) => c.listeners[0]?.allowConnect, true],
     ['log level', {}, { 'log-level': 'debug' }, (c) => c.logLevel, 'debug'],
   ]
   for (const [title, env, flags, pick, expected] of cases) t.same(pick(loaded(file, env, flags)), expected, title)

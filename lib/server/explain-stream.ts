@@ -1,0 +1,44 @@
+// A request that has happened, explained: its steps from the ring, read against the tables that it was decided on. Loaded when somebody asks.
+import { explain } from '../decide/explain.ts'
+import type { Explanation } from '../decide/explanation.ts'
+import type { StepRing } from '../decide/steps.ts'
+import type { HttpStream } from '../filter/http/http-stream.ts'
+import { HeaderMap } from '../http/header-map.ts'
+import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
+import type { RequestView } from '../route/request-view.ts'
+import { flagsText } from '../telemetry/response-flags.ts'
+
+/** Null when newer requests have overwritten the steps. */
+export function explainStream(stream: HttpStream, id: string, steps: StepRing): Explanation | null {
+  const taken = stream.decision.steps < 0 ? new Int32Array(0) : steps.read(stream.decision.steps)
+  if (taken === null) return null
+  return explain({
+    id,
+    request: viewOf(stream),
+    steps: taken,
+    tables: stream.tables,
+    answer: {
+      status: stream.responseCode,
+      flags: flagsText(stream.responseFlags),
+      details: stream.responseCodeDetails,
+    },
+  })
+}
+
+/** The request as it was routed: its headers are read again from the head, since the map they were in serves another request now. */
+function viewOf(stream: HttpStream): RequestView {
+  const text = `${stream.head}\r\n`
+  const bytes = Buffer.alloc(text.length + 1)
+  bytes.write(text, 'latin1')
+  const headers = new HeaderMap()
+  parseRequestHead(bytes, 0, text.length, new StartLine(), headers, 1e9, 1e9)
+  headers.block = stream.head
+  return {
+    method: stream.method,
+    path: stream.path,
+    query: stream.query,
+    scheme: stream.scheme,
+    authority: headers.get('host') ?? stream.authority,
+    headers,
+  }
+}
