@@ -16,6 +16,8 @@ t.before(async () => {
   proxy = await startProxy(t, { resources: yaml(service({ host: 'web', endpoints: [upstream] })) })
 })
 
+t.beforeEach(() => upstream.startAfresh())
+
 const connect = (t: Teardown) => RawClient.connect(t, proxy.port())
 
 t.test('spelling, order and repetition of headers are kept in both directions', async (t) => {
@@ -156,13 +158,15 @@ t.test('HEAD, 204 and 304 have no body, whatever their headers say', async (t) =
   t.equal((await client.response()).body.toString(), 'next')
 })
 
-t.test('Expect: 100-continue is answered before the body is sent', async (t) => {
+t.test('Expect: 100-continue: the upstream says when to go on', async (t) => {
   const client = await connect(t)
   client.expectMethod('POST')
   await client.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n')
+  const exchange = await upstream.next()
+  t.equal(header(exchange.request, 'expect'), '100-continue')
+  await exchange.write('HTTP/1.1 100 Continue\r\n\r\n')
   await client.untilReceived('100 Continue')
   await client.write('body')
-  const exchange = await upstream.next()
   t.equal((await exchange.body()).toString(), 'body')
   await exchange.answer()
   const response = await client.response()
@@ -170,6 +174,14 @@ t.test('Expect: 100-continue is answered before the body is sent', async (t) => 
     response.informational.map((i) => i.status),
     [100],
   )
+})
+
+t.test('Expect: 100-continue: an upstream that declines is heard at once', async (t) => {
+  const client = await connect(t)
+  client.expectMethod('POST')
+  await client.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n')
+  await (await upstream.next()).answerEarly({ status: 417, close: true })
+  t.equal((await client.response()).status, 417)
 })
 
 t.test('an answer before the end of the request is delivered', async (t) => {
@@ -246,9 +258,10 @@ t.test('an idle connection that the upstream closed costs no request', async (t)
   await first.answer()
   await client.response()
   first.connection.end()
+  await first.connection.closed()
   await client.send({ host: 'web', target: '/again' })
   const second = await upstream.next()
-  t.not(second.connection, first.connection)
+  t.ok(second.connection !== first.connection, 'another connection')
   await second.answer({ body: 'fine' })
   t.equal((await client.response()).body.toString(), 'fine')
 })

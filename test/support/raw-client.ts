@@ -4,6 +4,7 @@ import { within } from './eventually.ts'
 import type { HeaderPair, ResponseMessage } from './h1-reader.ts'
 import { ResponseReader } from './h1-reader.ts'
 import type { Teardown } from './teardown.ts'
+import type { Ending } from './wire.ts'
 import { Wire } from './wire.ts'
 
 export interface ConnectOptions {
@@ -59,10 +60,10 @@ export class RawClient extends Wire {
       this.reader.push(d)
       this.tell()
     })
-    socket.on('end', () => {
-      this.reader.end()
-      this.tell()
-    })
+  }
+
+  protected override onEnding(how: Ending): void {
+    if (how === 'end') this.reader.end()
   }
 
   static async connect(t: Teardown, to: ConnectOptions | number): Promise<RawClient> {

@@ -118,6 +118,13 @@ export class Upstream {
     return this.connections[index] as UpstreamConnection
   }
 
+  /** Forgets what nobody took with `next`, and cuts what is not answered: for tests that share an upstream. */
+  startAfresh(): void {
+    this.taken = this.exchanges.length
+    this.takenConnections = this.connections.length
+    for (const e of this.exchanges) if (!e.answered) e.connection.destroy()
+  }
+
   /** Connections that are open. */
   get openConnections(): number {
     return this.connections.filter((c) => !c.socket.destroyed).length
@@ -174,14 +181,17 @@ export class UpstreamConnection extends Wire {
   parseError: Error | null
   readonly exchanges: Exchange[]
   private readonly reader: RequestReader
+  private inTunnel: boolean
 
   constructor(socket: net.Socket, onRequest: ((exchange: Exchange) => void) | null) {
     super(socket)
     this.tunnelled = Buffer.alloc(0)
     this.parseError = null
     this.exchanges = []
+    this.inTunnel = false
     this.reader = new RequestReader({
       onHead: (request) => {
+        this.inTunnel = request.framing === 'tunnel'
         const exchange = new Exchange(this, request)
         this.exchanges.push(exchange)
         onRequest?.(exchange)
@@ -200,11 +210,12 @@ export class UpstreamConnection extends Wire {
     })
     socket.on('end', () => {
       // A proxy that closes an idle connection is answered in kind.
-      if (this.exchanges.every((e) => e.answered)) socket.end()
+      if (!this.inTunnel && this.exchanges.every((e) => e.answered)) socket.end()
     })
   }
 
   switchToTunnel(): void {
+    this.inTunnel = true
     this.reader.switchToTunnel()
   }
 

@@ -147,8 +147,13 @@ export class Wire {
     return JSON.stringify(this.text.slice(-400))
   }
 
+  /** Called once, before those who wait are told. */
+  protected onEnding(_how: Ending): void {}
+
   private ended(how: Ending): void {
-    this.ending ??= how
+    if (this.ending !== null) return
+    this.ending = how
+    this.onEnding(how)
     this.tell()
   }
 

@@ -53,7 +53,7 @@ export function comparable(o: Outcome): Comparable {
     body: o.body,
     headers: headers(o.headers),
     upstream: (o.upstream ?? []).map(seen).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
-    log: o.log === null ? null : { logged: o.log.logged, authority: o.log.authority, protocol: o.log.protocol },
+    log: o.log === null ? null : { logged: o.log.logged, authority: o.log.authority ?? '', protocol: o.log.protocol },
   }
 }
 

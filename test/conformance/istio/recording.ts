@@ -133,14 +133,16 @@ export function readRecording(peers: string, name: string): Recording {
         return `${loopback(address, names)}:${port_value}`
       }),
     )
-  const endpoints = new Set([...assignments.flatMap(hostsOf), PASSTHROUGH])
-  const yamls = readdirSync(dir).filter((f) => f.endsWith('.yaml'))
+  const yamls = readdirSync(dir)
+    .filter((f) => f.endsWith('.yaml'))
+    .map((f) => [f, readFileSync(path.join(dir, f), 'utf8')] as const)
+  const endpoints = new Set([...assignments.flatMap(hostsOf), ...yamls.flatMap(([, text]) => podsIn(text)), PASSTHROUGH])
   return {
     name,
     requests: jsonLines<RecordedRequest>(path.join(dir, 'requests.jsonl')),
     expected: new Map(jsonLines<Outcome>(path.join(dir, 'expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
-    resources: Object.fromEntries(yamls.map((f) => [f, withoutDns(readFileSync(path.join(dir, f), 'utf8'), names)])),
+    resources: Object.fromEntries(yamls.map(([f, text]) => [f, withoutDns(text, names)])),
     endpoints: [...endpoints],
     manyEndpoints: new Set(assignments.filter((a) => hostsOf(a).length > 1).map((a) => a.cluster_name)),
     ports: xds.listeners.flatMap((l) => /^0\.0\.0\.0_(\d+)$/.exec(l.name)?.[1] ?? []).map(Number),
@@ -164,6 +166,21 @@ function loopback(address: string, names: Map<string, string>): string {
 interface ServiceEntry {
   readonly kind?: string
   readonly spec?: { readonly resolution?: string; readonly hosts?: readonly string[]; readonly endpoints?: readonly unknown[] }
+}
+
+interface EndpointSlice {
+  readonly kind?: string
+  readonly endpoints?: readonly { readonly addresses?: readonly string[] }[]
+  readonly ports?: readonly { readonly port?: number }[]
+}
+
+/** Where the pods of EndpointSlices listen; those of headless services are in no recorded cluster. */
+function podsIn(text: string): string[] {
+  return parseAllDocuments(text).flatMap((d) => {
+    const { kind, endpoints = [], ports = [] } = (d.toJS() ?? {}) as EndpointSlice
+    if (kind !== 'EndpointSlice') return []
+    return endpoints.flatMap((e) => (e.addresses ?? []).flatMap((a) => ports.map((p) => `${a}:${p.port}`)))
+  })
 }
 
 /** Gives ServiceEntries that would be looked up the address that their name stands for. */

@@ -43,7 +43,14 @@ export class Stubs {
 
   private listen(at: string): Promise<void> {
     const parser = http.createServer(
-      { insecureHTTPParser: true, maxHeaderSize: 1 << 20, keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 },
+      {
+        insecureHTTPParser: true,
+        requireHostHeader: false,
+        maxHeaderSize: 1 << 20,
+        keepAliveTimeout: 0,
+        requestTimeout: 0,
+        headersTimeout: 0,
+      },
       (req, res) => this.serve(at, req, res),
     )
     parser.on('checkContinue', (req, res: ServerResponse) => {
