@@ -85,12 +85,6 @@ export const DIFFERS: readonly Difference[] = [
     also: (found) => found.upstream?.[0]?.trailers?.['x-t'] === '1' && found.upstream[0].body === 'abc',
   },
   {
-    cases: /^cases\/limits-and-paths: client gives up$/,
-    reason: 'a client that closes its half still gets its answer; only a reset or a failed write means that it has gone',
-    instead: { flags: '-', details: 'via_upstream' },
-    ignore: ['log'],
-  },
-  {
     cases: /: (scheme h2 https|hd two cookies h2|h2 empty authority|two values v3 h2|over HTTP\/2)$/,
     reason:
       'HTTP/2 is not carried yet; its preface is answered as what it is to an HTTP/1 server, a version that it does not speak',

@@ -13,8 +13,8 @@ const DEFAULT_PORT = 9080
 export interface Subject {
   /** Where it listens for what a sidecar would have captured on this port. */
   portFor(destinationPort: number): number
-  /** The access log line with these values, with Istio's JSON keys. */
-  logged(wanted: AccessLine, budgetMs: number): Promise<AccessLine>
+  /** Lines of the access log so far, with Istio's JSON keys. */
+  accessLog(): readonly AccessLine[]
   stop(): Promise<unknown>
 }
 
@@ -25,10 +25,13 @@ export interface Result {
   readonly ignore: readonly string[]
 }
 
+/** An answer, and how many before it came to the same port of a client: the system gives ports again. */
+type Numbered = Answer & { readonly nth: number }
+
 interface Asked {
   readonly request: RecordedRequest
   readonly wanted: Outcome | Counts
-  readonly answers: readonly Answer[]
+  readonly answers: readonly Numbered[]
   readonly upstream: readonly SeenRequest[]
   /** Which of the proxies, as requests may ask for a fresh one. */
   readonly proxy: Subject
@@ -40,6 +43,7 @@ export class Replay {
   private readonly recording: Recording
   private readonly stubs: Stubs
   private readonly start: (recording: Recording) => Promise<Subject>
+  private readonly clients: Map<Subject, Map<string, number>>
   private proxy: Subject | null
 
   constructor(t: Teardown, recording: Recording, stubs: Stubs, start: (recording: Recording) => Promise<Subject>) {
@@ -47,6 +51,7 @@ export class Replay {
     this.recording = recording
     this.stubs = stubs
     this.start = start
+    this.clients = new Map()
     this.proxy = null
   }
 
@@ -77,12 +82,12 @@ export class Replay {
     const before = this.stubs.seen.length
     const times = request.repeat ?? 1
     const width = Math.min(times, request.concurrency ?? 8)
-    const answers: Answer[] = []
+    const answers: Numbered[] = []
     while (answers.length < times) {
       const batch = Array.from({ length: Math.min(width, times - answers.length) }, () =>
         ask(this.t, proxy.portFor(port), request),
       )
-      answers.push(...(await Promise.all(batch)))
+      answers.push(...(await Promise.all(batch)).map((a) => ({ ...a, nth: this.number(proxy, a.client) })))
     }
     // Copies and attempts may still be on their way; what comes although it was not recorded comes within a moment.
     const due = 'upstream' in wanted ? wanted.upstream?.length : undefined
@@ -94,19 +99,28 @@ export class Replay {
     return { request, wanted, answers, upstream: this.stubs.seen.slice(before), proxy }
   }
 
+  private number(proxy: Subject, client: string): number {
+    const of = this.clients.get(proxy) ?? new Map<string, number>()
+    this.clients.set(proxy, of)
+    const nth = of.get(client) ?? 0
+    of.set(client, nth + 1)
+    return nth
+  }
+
   private async result({ request, wanted, answers, upstream, proxy }: Asked): Promise<Result> {
     const lines = await Promise.all(answers.map((a) => lineOf(proxy, a)))
     const found =
       request.repeat === undefined
-        ? outcome(request.name, answers[0] as Answer, lines[0] ?? null, upstream)
+        ? outcome(request.name, answers[0] as Numbered, lines[0] ?? null, upstream)
         : counts(request.name, answers, lines)
     const chance = 'cluster' in wanted && this.recording.manyEndpoints.has(wanted.cluster ?? '') ? ['upstreamHost'] : []
     return { name: request.name, wanted, found, ignore: [...(request.ignore ?? []), ...chance] }
   }
 }
 
-function lineOf(proxy: Subject, answer: Answer): Promise<AccessLine | null> {
-  return proxy.logged({ downstream_remote_address: answer.client }, 3000).catch(() => null)
+async function lineOf(proxy: Subject, { client, nth }: Numbered): Promise<AccessLine | null> {
+  const find = () => proxy.accessLog().filter((l) => l['downstream_remote_address'] === client)[nth]
+  return (await eventually(`line ${nth} of ${client}`, find, 3000).catch(() => null)) ?? null
 }
 
 function outcome(name: string, answer: Answer, line: AccessLine | null, upstream: readonly SeenRequest[]): Outcome {
