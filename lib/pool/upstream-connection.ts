@@ -63,7 +63,8 @@ export class UpstreamConnection implements ConnectionOwner {
     }
     this.codec.close()
     this.doomed = true
-    this.connection.destroy('released')
+    // A tunnel that has ended both ways closes by itself, once what it was given last has left.
+    if (!this.tunnel || !this.connection.ended || !this.connection.peerEnded) this.connection.destroy('released')
     this.pool.lost(this)
   }
 
@@ -76,8 +77,11 @@ export class UpstreamConnection implements ConnectionOwner {
 
   onData(bytes: Buffer, length: number): void {
     // Bytes that nobody asked for: whoever sends them is not trusted with another request (response-queue poisoning).
-    if (this.exchange === null) this.connection.destroy('unsolicited')
-    else this.codec.execute(bytes, length)
+    if (this.exchange === null) {
+      // It closes in a later turn; until then the pool must not lend it.
+      this.doomed = true
+      this.connection.destroy('unsolicited')
+    } else this.codec.execute(bytes, length)
   }
 
   onEnd(): void {

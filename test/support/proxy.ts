@@ -26,6 +26,7 @@ export interface ListenerSpec {
   readonly destination?: string
   readonly forwardTo?: string
   readonly destinationPort?: number
+  readonly connect?: 'refuse' | 'tunnel'
 }
 
 export interface ProxyOptions {

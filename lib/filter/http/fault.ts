@@ -4,7 +4,7 @@ import type { Fault } from '../../state/route.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import { CONTINUE, runFilters, STOP } from './chain.ts'
 import type { HttpStream } from './http-stream.ts'
-import { sendLocalReply, sendGrpcReply } from './local-reply.ts'
+import { sendGrpcReply, sendLocalReply } from './local-reply.ts'
 import { FAULT_ABORT } from './reasons.ts'
 
 /** Held requests, so that one that is cut meanwhile is not continued. */

@@ -6,18 +6,19 @@
 import { hostname } from 'node:os'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
+import { END_BY_CHUNKS, END_BY_CLOSE, END_BY_LENGTH, END_NONE } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
-import { END_BY_CHUNKS, END_BY_CLOSE, END_BY_LENGTH, END_NONE } from '../../http/h1/server-codec.ts'
 import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-template.ts'
 import type { RequestView } from '../../route/request-view.ts'
-import { ReplayBody } from '../../upstream/replay-body.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
+import { ReplayBody } from '../../upstream/replay-body.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import type { ServerSession } from '../network/server-session.ts'
 import { runFilters } from './chain.ts'
+import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
 import { intake } from './intake.ts'
 import { sendLocalReply } from './local-reply.ts'
 import * as R from './reasons.ts'
@@ -28,6 +29,17 @@ const RESPONDING = 1
 const DONE = 2
 
 const HOSTNAME = hostname()
+
+/** What carries a request that is forwarded: the router, or the tunnel of a CONNECT. */
+export interface Carrier {
+  start(): void
+  onRequestBody(bytes: Buffer, start: number, end: number): void
+  onRequestEnd(trailers: string): void
+  /** The client takes bytes again. */
+  onDownstreamWritable(): void
+  /** Ends what is running: the stream has answered, or nobody waits for an answer any more. */
+  stop(): void
+}
 
 export class HttpStream implements RequestView, EditContext, AccessRecord {
   readonly manager: HttpConnectionManager
@@ -53,7 +65,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   upgradeOption: string
   clientKeepsAlive: boolean
   requestEnded: boolean
-  router: Router | null
+  router: Carrier | null
   /** Body that came while a filter held the request. */
   held: ReplayBody | null
   heldTrailers: string
@@ -162,13 +174,15 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
       this.reply(R.UPGRADE_REFUSED)
       return
     }
-    if (this.method === 'CONNECT' && (!this.manager.allowConnect || decision.verdict !== D.FORWARD)) {
-      this.reply(R.CONNECT_REFUSED)
+    const connect = this.method === 'CONNECT'
+    const refused = connect ? connectRefusal(this) : null
+    if (refused !== null) {
+      this.reply(refused)
       return
     }
     switch (decision.verdict) {
       case D.FORWARD:
-        this.router = new Router(this)
+        this.router = connect ? new ConnectTunnel(this) : new Router(this)
         this.router.start()
         return
       case D.REDIRECT:
@@ -212,7 +226,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
       return
     }
     this.responseCodeDetails = reason.details
-    sendLocalReply(this, reason.status, reason.body, reason.closes)
+    // Behind a CONNECT that is turned down may stand bytes meant for its tunnel: they must not be read as a request.
+    sendLocalReply(this, reason.status, reason.body, reason.closes || this.method === 'CONNECT')
   }
 
   // ---- events of the codec, by the session -----------------------------------------------------------------------------

@@ -1,11 +1,10 @@
 // Hot lane: what happens to a request before it is routed: who is asked for (Host), what belongs to the connection only, what an untrusted
 // client may not say (traffic.md §6.14), and the path in its one true form.
-import { randomUUID } from 'node:crypto'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import { normalizePath } from '../../route/path.ts'
-import * as R from './reasons.ts'
 import type { HttpStream } from './http-stream.ts'
+import * as R from './reasons.ts'
 
 /** Field names that a Connection header may not take away (Envoy: sanitizeConnectionHeader). */
 const PROTECTED_PREFIX = 'x-forwarded-'
@@ -14,7 +13,11 @@ const MAX_NOMINATED = 10
 /** Prepares the request of `stream` for routing. Null, or why it is refused. */
 export function intake(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   return (
-    readConnection(stream, headers) ?? readHost(stream, headers) ?? readTarget(stream, headers) ?? readExpect(stream, headers) ?? sanitise(stream, headers)
+    readConnection(stream, headers) ??
+    readHost(stream, headers) ??
+    readTarget(stream, headers) ??
+    readExpect(stream, headers) ??
+    sanitise(stream, headers)
   )
 }
 
@@ -26,7 +29,8 @@ function readConnection(stream: HttpStream, headers: HeaderMap): R.Reason | null
     return null
   }
   let value = headers.valueAt(first)
-  for (let i = headers.nextKnown(H.H_CONNECTION, first); i >= 0; i = headers.nextKnown(H.H_CONNECTION, i)) value += `,${headers.valueAt(i)}`
+  for (let i = headers.nextKnown(H.H_CONNECTION, first); i >= 0; i = headers.nextKnown(H.H_CONNECTION, i))
+    value += `,${headers.valueAt(i)}`
   headers.removeKnown(H.H_CONNECTION)
   // What clients nearly always say.
   if (value === 'keep-alive' || value === 'Keep-Alive') {
@@ -50,15 +54,16 @@ function readConnectionOptions(stream: HttpStream, headers: HeaderMap, value: st
     else if (option === 'upgrade') {
       upgrade = true
       stream.upgradeOption = word.trim()
-    }
-    else {
-      if (++nominated >= MAX_NOMINATED || option.startsWith(':') || option.startsWith(PROTECTED_PREFIX)) return R.CONNECTION_HEADER_REJECTED
+    } else {
+      if (++nominated >= MAX_NOMINATED || option.startsWith(':') || option.startsWith(PROTECTED_PREFIX))
+        return R.CONNECTION_HEADER_REJECTED
       if (option === 'host') headers.removeKnown(H.H_HOST)
       else if (option !== 'te') headers.remove(option)
     }
   }
   stream.clientKeepsAlive = !close && (stream.minor === 1 || keep)
-  const protocol = upgrade ? headers.known(H.H_UPGRADE, 'upgrade') : null
+  // RFC 9110 §7.8: an HTTP/1.0 client's Upgrade is ignored.
+  const protocol = upgrade && stream.minor === 1 ? headers.known(H.H_UPGRADE, 'upgrade') : null
   headers.removeKnown(H.H_UPGRADE)
   // h2c is an offer, not a demand: the request is served as it is. Any other protocol is looked at once the route is known.
   if (protocol !== null && protocol.toLowerCase() !== 'h2c') stream.upgrade = protocol
@@ -122,7 +127,7 @@ function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
 function readExpect(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   const i = headers.firstKnown(H.H_EXPECT)
   if (i < 0) return null
-  if (headers.valueAt(i).toLowerCase() !== '100-continue') return R.EXPECTATION_FAILED
+  if (headers.valueAt(i).toLowerCase() !== '100-continue' || headers.nextKnown(H.H_EXPECT, i) >= 0) return R.EXPECTATION_FAILED
   // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
   if (stream.minor === 0) headers.removeKnown(H.H_EXPECT)
   return null
@@ -148,7 +153,7 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
     stream.scheme = scheme
     headers.append('x-forwarded-proto', scheme)
   } else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'
-  if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', randomUUID())
+  if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
   return null
 }
 

@@ -73,14 +73,7 @@ export const ROUTE_NOT_FOUND = reason('route_not_found', 404, F.NR, 'route_not_f
 export const CLUSTER_NOT_FOUND = reason('cluster_not_found', 503, F.NC, 'cluster_not_found', '', false)
 export const NO_HEALTHY = reason('no_healthy_upstream', 503, F.UH, 'no_healthy_upstream', 'no healthy upstream', false)
 export const RESPONSE_TIMEOUT = reason('response_timeout', 504, F.UT, 'response_timeout', 'upstream request timeout', false)
-export const PER_TRY_TIMEOUT = reason(
-  'per_try_timeout',
-  504,
-  F.UT,
-  'upstream_per_try_timeout',
-  'upstream request timeout',
-  false,
-)
+export const PER_TRY_TIMEOUT = reason('per_try_timeout', 504, F.UT, 'upstream_per_try_timeout', 'upstream request timeout', false)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
 export const INTERNAL_ERROR = reason('internal_error', 500, 0, 'internal_error', 'Internal Server Error', true)
 

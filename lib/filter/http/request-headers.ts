@@ -1,9 +1,9 @@
 // Hot lane: the header section of a request as its upstream gets it: edits, then host rewrite, then path rewrite (traffic.md §6.1).
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import type { CompiledRoute } from '../../route/compiled-route.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import { rewriteTarget } from '../../route/rewrite.ts'
-import type { CompiledRoute } from '../../route/compiled-route.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 

@@ -1,6 +1,7 @@
 // Hot lane: what a router settles before its first attempt, and the words its attempts leave in the steps.
-import * as H from '../../http/known-headers.ts'
+
 import * as S from '../../decide/steps.ts'
+import * as H from '../../http/known-headers.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 
@@ -36,4 +37,3 @@ const OUTCOMES: readonly number[] = [
 export function outcomeOf(reset: number): number {
   return OUTCOMES[reset] ?? S.OUTCOME_RESET
 }
-

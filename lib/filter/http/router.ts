@@ -4,8 +4,8 @@
 // The overall timeout runs from the end of the request, the per-try timeout from the moment when an attempt has a connection and the request
 // is complete; both are armed only when configured (traffic.md §6.5).
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
-import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import type { Host } from '../../cluster/lb/host.ts'
+import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import { pickAgain } from '../../decide/decide.ts'
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
@@ -19,7 +19,7 @@ import { repeatsReset, repeatsResponse } from '../../upstream/retry-policy.ts'
 import { EXHAUSTED, RETRY, RetryState } from '../../upstream/retry-state.ts'
 import { Shadow } from '../../upstream/shadow.ts'
 import { type AttemptOwner, UpstreamRequest } from '../../upstream/upstream-request.ts'
-import type { HttpStream } from './http-stream.ts'
+import type { Carrier, HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
 import { finaliseRequest } from './request-headers.ts'
 import { resetDetails, resetFlag, resetReply } from './reset-reason.ts'
@@ -32,7 +32,7 @@ const OVERALL = 1
 const PER_TRY = 2
 const BACKOFF = 3
 
-export class Router implements AttemptOwner, DeadlineOwner {
+export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private readonly stream: HttpStream
   private readonly route: CompiledRoute
   private readonly action: ForwardAction
@@ -118,7 +118,16 @@ export class Router implements AttemptOwner, DeadlineOwner {
       if (host === null) continue
       const live = stream.manager.clusters.liveOf(mirror.cluster)
       const fields = stream.manager.shadowFields(stream)
-      const shadow = new Shadow(stream.manager.io, live, host as LiveHost, this.method, this.target, fields, this.chunked, this.timeoutMs)
+      const shadow = new Shadow(
+        stream.manager.io,
+        live,
+        host as LiveHost,
+        this.method,
+        this.target,
+        fields,
+        this.chunked,
+        this.timeoutMs,
+      )
       shadow.start(this.hasBody, stream.manager.limits.bufferBytes)
       this.shadows ??= []
       this.shadows.push(shadow)
@@ -239,7 +248,10 @@ export class Router implements AttemptOwner, DeadlineOwner {
     this.retry = null
     this.body = null
     const now = manager.io.clock.monotonicMs
-    stream.upstreamServiceTimeMs = Math.max(0, Math.floor(now - (attempt.requestEndedMs === 0 ? stream.startMs : attempt.requestEndedMs)))
+    stream.upstreamServiceTimeMs = Math.max(
+      0,
+      Math.floor(now - (attempt.requestEndedMs === 0 ? stream.startMs : attempt.requestEndedMs)),
+    )
     stream.responseCodeDetails = 'via_upstream'
     finaliseResponse(stream, codec, stream.upstreamServiceTimeMs)
     if (codec.status === 101) {
@@ -263,8 +275,9 @@ export class Router implements AttemptOwner, DeadlineOwner {
     }
     this.cancelTimers()
     headers.set('connection', 'upgrade')
-    this.tunnel = new Tunnel(stream, attempt, c)
-    this.tunnel.open(headers)
+    c.tunnel = true
+    this.tunnel = new Tunnel(stream, attempt, c.connection)
+    this.tunnel.open(101, headers)
   }
 
   /** Whether the policy repeats this response and an attempt is left; notes why not. */
@@ -384,7 +397,8 @@ export class Router implements AttemptOwner, DeadlineOwner {
     values[this.cluster.stats.rqPerTryTimeout]!++
     stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_PER_TRY_TIMEOUT)
     attempt.cancel()
-    if (this.retry !== null && repeatsReset(this.retry.bits, RESET_LOCAL, attempt.written) && this.claim(this.retry)) this.scheduleRetry(attempt)
+    if (this.retry !== null && repeatsReset(this.retry.bits, RESET_LOCAL, attempt.written) && this.claim(this.retry))
+      this.scheduleRetry(attempt)
     else stream.reply(R.PER_TRY_TIMEOUT)
   }
 

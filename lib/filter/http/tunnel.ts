@@ -1,36 +1,44 @@
-// Hot lane: after a 101 there is no HTTP any more: bytes both ways, each direction ends by itself (RFC 9110 §7.8).
-import type { HeaderMap } from '../../http/header-map.ts'
-import type { UpstreamConnection } from '../../pool/upstream-connection.ts'
-import * as F from '../../telemetry/response-flags.ts'
-import type { UpstreamRequest } from '../../upstream/upstream-request.ts'
+// Hot lane: after a 101, or the 200 of a CONNECT, there is no HTTP any more: bytes both ways, each direction ends by itself (RFC 9110 §7.8,
+// §9.3.6).
+
 import { END_NONE } from '../../http/h1/server-codec.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import * as F from '../../telemetry/response-flags.ts'
+import type { Connection } from '../../transport/connection.ts'
 import type { HttpStream } from './http-stream.ts'
+
+/** Who holds the upstream's connection: an attempt whose request was an Upgrade, or a CONNECT. */
+export interface TunnelHolder {
+  pause(): void
+  resume(): void
+  /** Gives the connection up. One that has ended both ways still sends what is queued. */
+  cancel(): void
+}
 
 export class Tunnel {
   private readonly stream: HttpStream
-  private readonly attempt: UpstreamRequest
-  private readonly upstream: UpstreamConnection
+  private readonly holder: TunnelHolder
+  private readonly upstream: Connection
   private downstreamEnded: boolean
   private upstreamEnded: boolean
   private over: boolean
 
-  constructor(stream: HttpStream, attempt: UpstreamRequest, upstream: UpstreamConnection) {
+  constructor(stream: HttpStream, holder: TunnelHolder, upstream: Connection) {
     this.stream = stream
-    this.attempt = attempt
+    this.holder = holder
     this.upstream = upstream
     this.downstreamEnded = false
     this.upstreamEnded = false
     this.over = false
   }
 
-  /** Passes the 101 on; from here on the session brings its bytes to `onDownstreamData`. */
-  open(headers: HeaderMap): void {
+  /** Says `status` to the client; from here on the session brings its bytes to `onDownstreamData`. */
+  open(status: number, headers: HeaderMap): void {
     const { stream } = this
-    this.upstream.tunnel = true
     const fields = headers.serialise()
     stream.state = 1
     stream.responseWireBytes += fields.length
-    stream.session.codec.sendHeaders(101, fields, END_NONE)
+    stream.session.codec.sendHeaders(status, fields, END_NONE)
     stream.manager.values[stream.manager.stats.cxUpgradesActive]!++
     stream.session.becomeTunnel(this)
   }
@@ -38,9 +46,8 @@ export class Tunnel {
   onDownstreamData(bytes: Buffer, start: number, end: number): void {
     if (this.over) return
     this.stream.bytesReceived += end - start
-    const c = this.upstream.connection
-    c.writeBytes(bytes, start, end)
-    if (!c.writable) this.stream.session.pause()
+    this.upstream.writeBytes(bytes, start, end)
+    if (!this.upstream.writable) this.stream.session.pause()
   }
 
   onUpstreamData(bytes: Buffer, start: number, end: number): void {
@@ -48,7 +55,7 @@ export class Tunnel {
     this.stream.bytesSent += end - start
     const c = this.stream.session.connection
     c.writeBytes(bytes, start, end)
-    if (!c.writable) this.attempt.pause()
+    if (!c.writable) this.holder.pause()
   }
 
   onUpstreamWritable(): void {
@@ -56,7 +63,7 @@ export class Tunnel {
   }
 
   onDownstreamWritable(): void {
-    this.attempt.resume()
+    this.holder.resume()
   }
 
   onDownstreamEnd(): void {
@@ -66,8 +73,8 @@ export class Tunnel {
       this.stream.responseFlags |= F.DC
       this.stream.responseCodeDetails = 'downstream_remote_disconnect'
     }
+    this.upstream.end()
     if (this.upstreamEnded) this.close('')
-    else this.upstream.connection.end()
   }
 
   onUpstreamEnd(): void {
@@ -98,7 +105,7 @@ export class Tunnel {
     this.over = true
     const { stream } = this
     stream.manager.values[stream.manager.stats.cxUpgradesActive]!--
-    this.attempt.cancel()
+    this.holder.cancel()
     if (reason !== '') stream.manager.worker.connectionCut(reason)
     stream.finishTunnel()
   }

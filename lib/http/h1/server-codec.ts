@@ -37,6 +37,8 @@ export const END_BY_CLOSE = 3
 
 /** Pipelined bytes that may wait before reading stops. */
 const MAX_PIPELINED_BYTES = 64 * 1024
+/** Answers to pipelined requests that may gather in one event before they are written. */
+const MAX_QUEUED_TEXT = 64 * 1024
 
 export class ServerCodec {
   readonly headers: HeaderMap
@@ -62,6 +64,9 @@ export class ServerCodec {
   private heldLength: number
   private readPaused: boolean
   private sendMode: number
+  private emptyLineSkipped: boolean
+  /** A request waits until the client has read its answers. */
+  stalled: boolean
 
   constructor(connection: Connection, events: ServerEvents, limits: { maxHeaders: number; maxHeaderBytes: number }) {
     this.headers = new HeaderMap()
@@ -84,6 +89,8 @@ export class ServerCodec {
     this.heldLength = 0
     this.readPaused = false
     this.sendMode = END_NONE
+    this.emptyLineSkipped = false
+    this.stalled = false
   }
 
   /** Between two requests: nothing read of the next one. */
@@ -114,6 +121,10 @@ export class ServerCodec {
     const length = this.heldLength
     const from = this.parse(this.held, 0, length)
     this.executing = false
+    if (this.state === CLOSED) {
+      this.heldLength = 0
+      return
+    }
     this.held.copyWithin(0, from, this.heldLength)
     this.heldLength -= from
     if (this.heldLength === 0 && this.held.length > 4096) this.held = EMPTY
@@ -125,10 +136,20 @@ export class ServerCodec {
     while (p < end) {
       switch (this.state) {
         case HEAD: {
-          // RFC 9112 §2.2: one empty line before a request line is skipped.
-          if (this.line.resumeAt === 0 && bytes[p] === 13 && p + 1 < end && bytes[p + 1] === 10) {
-            p += 2
-            if (p === end) return p
+          if (this.line.resumeAt === 0) {
+            if (bytes[p] === 13 && !this.emptyLineSkipped) {
+              // RFC 9112 §2.2: one empty line before a request line is skipped, however it arrives.
+              if (p + 1 === end) {
+                this.events.onHeadBegun()
+                return p
+              }
+              if (bytes[p + 1] === 10) {
+                this.emptyLineSkipped = true
+                p += 2
+                break
+              }
+            }
+            if (this.mustWait(end - p)) return p
           }
           bytes[end] = 0
           const at = parseRequestHead(bytes, p, end, this.line, this.headers, this.maxHeaders, this.maxHeaderBytes)
@@ -153,10 +174,7 @@ export class ServerCodec {
           break
         }
         case WAIT:
-          if (end - p > MAX_PIPELINED_BYTES && !this.readPaused) {
-            this.readPaused = true
-            this.connection.readDisable()
-          }
+          this.limitHeld(end - p)
           return p
         case TUNNEL:
           this.events.onTunnelData(bytes, p, end)
@@ -166,6 +184,22 @@ export class ServerCodec {
       }
     }
     return p
+  }
+
+  /** What a client does not read must not pile up here: the next request waits until the answers before it have left. */
+  private mustWait(bytes: number): boolean {
+    const c = this.connection
+    if (c.queuedText > MAX_QUEUED_TEXT) c.flush()
+    if (c.writable) return false
+    this.stalled = true
+    this.limitHeld(bytes)
+    return true
+  }
+
+  private limitHeld(bytes: number): void {
+    if (bytes <= MAX_PIPELINED_BYTES || this.readPaused) return
+    this.readPaused = true
+    this.connection.readDisable()
   }
 
   private refuse(code: number, end: number): number {
@@ -206,8 +240,26 @@ export class ServerCodec {
   nextRequest(): void {
     if (this.state === CLOSED || this.state === TUNNEL) return
     this.line.resumeAt = 0
+    this.emptyLineSkipped = false
     this.headers.clear()
+    // A head that is refused before it is complete must not be answered, or logged, with what the last one said.
+    this.method = ''
+    this.target = ''
+    this.minor = 1
+    this.hasBody = false
+    this.headBytes = 0
     this.state = HEAD
+    this.goOn()
+  }
+
+  /** The client has taken what was queued for it. */
+  resume(): void {
+    if (!this.stalled) return
+    this.stalled = false
+    if (this.state === HEAD) this.goOn()
+  }
+
+  private goOn(): void {
     if (this.readPaused) {
       this.readPaused = false
       this.connection.readEnable()
@@ -219,12 +271,17 @@ export class ServerCodec {
   /** An Upgrade or CONNECT was accepted: what follows is not HTTP. */
   becomeTunnel(): void {
     this.state = TUNNEL
+    if (this.readPaused) {
+      this.readPaused = false
+      this.connection.readEnable()
+    }
     if (!this.executing && this.heldLength > 0) this.executeHeld()
   }
 
   /** Nothing more is read. */
   close(): void {
     this.state = CLOSED
+    this.stalled = false
     this.heldLength = 0
   }
 
@@ -248,7 +305,9 @@ export class ServerCodec {
   sendHeaders(status: number, fields: string, end: number): void {
     this.sendMode = end
     const line = status === 200 ? 'HTTP/1.1 200 OK\r\n' : `HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n`
-    this.connection.writeText(end === END_BY_CHUNKS ? `${line}${fields}transfer-encoding: chunked\r\n\r\n` : `${line}${fields}\r\n`)
+    this.connection.writeText(
+      end === END_BY_CHUNKS ? `${line}${fields}transfer-encoding: chunked\r\n\r\n` : `${line}${fields}\r\n`,
+    )
   }
 
   /** False when the client reads too slowly: pause the source until the connection is writable. */
