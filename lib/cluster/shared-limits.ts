@@ -20,7 +20,7 @@ export class SharedLimits {
     this.rows = Math.floor(this.cells.length / this.row)
   }
 
-  /** A predecessor with this index died: what it had reserved is given back. Called before the first reservation. */
+  /** The worker died: what it had reserved is given back. Called on the main thread, between its end and the start of its replacement. */
   releaseOwn(): void {
     for (let r = 0; r < this.rows; r++) {
       const base = r * this.row

@@ -3,6 +3,7 @@ import { AdminServer } from '../admin/admin-server.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource } from '../cluster/dns-source.ts'
+import { SharedLimits } from '../cluster/shared-limits.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
 import { ResourceLoader } from '../resources/load.ts'
@@ -201,6 +202,8 @@ export class Supervisor {
 
   #onCrash(index: number): void {
     this.registry.removeWorker(index)
+    // At once, not when the replacement starts: after several crashes that is seconds later.
+    new SharedLimits(this.#shared, index, this.bootstrap.concurrency).releaseOwn()
     this.metrics.workerRestarted()
   }
 

@@ -1,0 +1,64 @@
+// The proxy's main thread inside of the test process, for what cannot be done to it from outside.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { BroadcastChannel } from 'node:worker_threads'
+import { parseBootstrap } from '../../lib/bootstrap/load.ts'
+import { Supervisor } from '../../lib/server/supervisor.ts'
+import { Logger } from '../../lib/telemetry/logger.ts'
+import { Metrics } from './metrics.ts'
+import type { Teardown } from './teardown.ts'
+
+export interface InProcess {
+  readonly supervisor: Supervisor
+  /** Of the listener `out`. */
+  readonly port: number
+  /** Lines of the log. */
+  readonly log: readonly string[]
+  metrics(): Metrics
+  /** The worker with this index dies of an exception. */
+  crash(index: number): void
+}
+
+/** One outbound HTTP listener, two workers. `resources`: YAML. */
+export async function startInProcess(t: Teardown, resources: string): Promise<InProcess> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-test-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  mkdirSync(path.join(folder, 'mesh'))
+  writeFileSync(path.join(folder, 'mesh/mesh.yaml'), resources)
+  const bootstrap = parseBootstrap(
+    JSON.stringify({
+      concurrency: 2,
+      admin: { port: 0 },
+      health: { port: 0 },
+      accessLog: { path: null },
+      resources: [path.join(folder, 'mesh')],
+      listeners: [{ name: 'out', direction: 'outbound', port: 0 }],
+      drain: { deadline: '0s' },
+    }),
+    path.join(folder, 'heddle.yaml'),
+  )
+  if (!bootstrap.ok) throw new Error(bootstrap.errors.map((e) => e.message).join('\n'))
+  const log: string[] = []
+  const supervisor = new Supervisor(bootstrap.config, {
+    version: 'test',
+    logger: new Logger({ level: 'info', write: (line) => log.push(line) }),
+    workerUrl: new URL('./crashable-worker.js', import.meta.url),
+  })
+  const channel = new BroadcastChannel('heddle-test-crash')
+  t.teardown(async () => {
+    channel.close()
+    await supervisor.shutdown('the test is over')
+  })
+  await supervisor.start()
+  return {
+    supervisor,
+    port: supervisor.boundPorts()[0]!.port,
+    log,
+    metrics: () => {
+      supervisor.metrics.collect()
+      return new Metrics(supervisor.registry.expose())
+    },
+    crash: (index) => channel.postMessage(index),
+  }
+}
