@@ -5,6 +5,9 @@ import type { HeaderEdit } from '../state/route.ts'
 import { type EditContext, evaluate, type HeaderTemplate, parseTemplate } from './header-template.ts'
 import type { EditableHeaders } from './request-view.ts'
 
+/** How long a message is, is said by the codec alone: an edit could only make the next hop read a body as a message. */
+const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
+
 /** One compiled set or add. */
 interface Value {
   readonly add: boolean
@@ -34,6 +37,7 @@ export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null
   const values: Value[] = []
   for (const edit of edits) {
     const name = edit.name.toLowerCase()
+    if (FRAMING.has(name)) continue
     if (edit.op === 'remove') {
       removes.push(name)
       continue

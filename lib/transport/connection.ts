@@ -2,7 +2,7 @@
 // an exception in one costs that connection and nothing else.
 import type net from 'node:net'
 import { BLOCK_BYTES } from '../base/block-pool.ts'
-import { latin1Slice, latin1Write } from '../base/latin1.ts'
+import { latin1Write } from '../base/latin1.ts'
 import { handleOf, INTERNALS, type Internals, type StreamHandle } from './stream-internals.ts'
 import type { Io } from './io.ts'
 
@@ -17,9 +17,6 @@ export interface ConnectionOwner {
   /** Once, last. `reason` is empty for an orderly end, else what went wrong: an errno name or a word of ours. */
   onClose(reason: string): void
 }
-
-/** Body bytes up to this are joined with the text around them; more go through a block. */
-const JOIN_BYTES = 4096
 
 interface OwnedSocket extends net.Socket {
   heddle: Connection | null
@@ -45,7 +42,9 @@ export class Connection {
   closeReason: string
   /** Monotonic ms of the last byte either way; idle sweeps read it. */
   lastActiveMs: number
-  private text: string
+  /** Output of this event; null when there is none. */
+  private out: Buffer | null
+  private outLength: number
   private dirty: boolean
   private readPauses: number
   private pendingWrites: number
@@ -64,7 +63,8 @@ export class Connection {
     this.ended = false
     this.closeReason = ''
     this.lastActiveMs = io.clock.monotonicMs
-    this.text = ''
+    this.out = null
+    this.outLength = 0
     this.dirty = false
     this.readPauses = 0
     this.pendingWrites = 0
@@ -80,84 +80,84 @@ export class Connection {
     return !this.blocked
   }
 
+  /** Length of the text that waits for the end of this event. */
+  get queuedText(): number {
+    return this.text.length
+  }
+
   /** Queues text (latin1) for the end of this event. */
   writeText(text: string): void {
-    this.text += text
+    const out = this.room(text.length)
+    if (out !== null) this.outLength += latin1Write(out, text, this.outLength)
+    else this.writeLongText(text)
+  }
+
+  /** Queues a copy of a view of bytes that the caller will reuse. */
+  writeBytes(bytes: Buffer, start: number, end: number): void {
+    let at = start
+    while (at < end && !this.closed) {
+      const n = Math.min(end - at, BLOCK_BYTES)
+      const out = this.room(n) as Buffer
+      bytes.copy(out, this.outLength, at, at + n)
+      this.outLength += n
+      at += n
+    }
+  }
+
+  /** The block that output collects in, with room for `n` more bytes; null when no block has that much. */
+  private room(n: number): Buffer | null {
+    if (n > BLOCK_BYTES) return null
+    if (this.out !== null) {
+      if (this.outLength + n <= BLOCK_BYTES) return this.out
+      this.flush()
+    }
     if (!this.dirty) {
       this.dirty = true
       this.io.markDirty(this)
     }
+    this.outLength = 0
+    this.out = this.io.blocks.acquire()
+    return this.out
   }
 
-  /** Writes a view of bytes that the caller will reuse: they have been copied or have left when this returns. */
-  writeBytes(bytes: Buffer, start: number, end: number): void {
-    if (end - start <= JOIN_BYTES) {
-      this.writeText(latin1Slice(bytes, start, end))
-      return
-    }
-    let at = start
-    while (at < end && !this.closed) {
-      if (this.text.length > 16384) this.flush()
-      const block = this.io.blocks.acquire()
-      const head = latin1Write(block, this.text, 0)
-      this.text = ''
-      const n = Math.min(end - at, BLOCK_BYTES - head)
-      bytes.copy(block, head, at, at + n)
-      at += n
-      this.send(block, head + n)
-    }
+  private writeLongText(text: string): void {
+    for (let at = 0; at < text.length; at += BLOCK_BYTES) this.writeText(text.slice(at, at + BLOCK_BYTES))
   }
 
-  /** Sends what is queued. Called at the end of the event; harmless when nothing is. */
+  /** Sends what is queued: one write. Called at the end of the event; harmless when nothing is. */
   flush(): void {
     this.dirty = false
-    if (this.text.length === 0 || this.closed) return
-    const text = this.text
-    this.text = ''
-    this.bytesWritten += text.length
-    this.lastActiveMs = this.io.clock.monotonicMs
-    if (INTERNALS === null) {
-      this.socket.write(text, 'latin1')
-      if (this.socket.writableLength > 0) this.awaitDrain(null)
+    const block = this.out
+    if (block === null) return
+    this.out = null
+    const handle = INTERNALS === null ? null : handleOf(this.socket)
+    if (this.closed || this.ended || (INTERNALS !== null && handle === null)) {
+      this.io.blocks.release(block)
       return
     }
-    const handle = handleOf(this.socket)
-    if (handle === null || this.ended) return
-    const wrap = takeWrap(INTERNALS)
-    const error = handle.writeLatin1String(wrap, text)
-    this.afterWrite(INTERNALS, handle, wrap, error, null)
-  }
-
-  private send(block: Buffer, length: number): void {
-    this.bytesWritten += length
+    this.bytesWritten += this.outLength
     this.lastActiveMs = this.io.clock.monotonicMs
-    const view = block.subarray(0, length)
-    if (INTERNALS === null) {
+    const view = new Uint8Array(block.buffer, block.byteOffset, this.outLength)
+    if (INTERNALS === null || handle === null) {
       this.socket.write(view)
       if (this.socket.writableLength > 0) this.awaitDrain(block)
       else this.io.blocks.release(block)
       return
     }
-    const handle = handleOf(this.socket)
-    if (handle === null || this.ended) {
-      this.io.blocks.release(block)
-      return
-    }
     const wrap = takeWrap(INTERNALS)
-    const error = handle.writeBuffer(wrap, view)
-    this.afterWrite(INTERNALS, handle, wrap, error, block)
+    this.afterWrite(INTERNALS, handle, wrap, handle.writeBuffer(wrap, view), block)
   }
 
-  private afterWrite(internals: Internals, handle: StreamHandle, wrap: object, error: number, block: Buffer | null): void {
+  private afterWrite(internals: Internals, handle: StreamHandle, wrap: object, error: number, block: Buffer): void {
     if (error !== 0) {
       returnWrap(wrap)
-      if (block !== null) this.io.blocks.release(block)
+      this.io.blocks.release(block)
       this.fail(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)
       return
     }
     if (internals.state[internals.lastWriteWasAsync] === 0) {
       returnWrap(wrap)
-      if (block !== null) this.io.blocks.release(block)
+      this.io.blocks.release(block)
       return
     }
     // The kernel's buffer is full: the request object and the memory belong to libuv until oncomplete.
@@ -171,14 +171,14 @@ export class Connection {
   }
 
   /** The public API's way to learn that what it queued has left. */
-  private awaitDrain(block: Buffer | null): void {
+  private awaitDrain(block: Buffer): void {
     this.pendingWrites++
     this.blocked = true
     this.socket.write('', () => {
       const io = this.io
       io.enter()
       try {
-        if (block !== null) io.blocks.release(block)
+        io.blocks.release(block)
         this.written(0)
       } catch (error) {
         io.report(error, 'drain', this)
@@ -235,7 +235,8 @@ export class Connection {
   destroy(reason: string): void {
     if (this.closed) return
     if (this.closeReason === '') this.closeReason = reason
-    this.text = ''
+    if (this.out !== null) this.io.blocks.release(this.out)
+    this.out = null
     this.ended = true
     this.socket.destroy()
   }
@@ -250,7 +251,7 @@ interface PendingWrite {
   handle: StreamHandle
   oncomplete: (this: PendingWrite, status: number) => void
   connection: Connection
-  block: Buffer | null
+  block: Buffer
 }
 
 // A write that the kernel takes at once never touches its request object, so one object serves until a write stays.
@@ -272,7 +273,7 @@ function onWriteComplete(this: PendingWrite, status: number): void {
   const io = c.io
   io.enter()
   try {
-    if (this.block !== null) io.blocks.release(this.block)
+    io.blocks.release(this.block)
     c.written(status)
   } catch (error) {
     io.report(error, 'write', c)

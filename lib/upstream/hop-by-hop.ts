@@ -11,7 +11,9 @@ export function stripHopByHop(headers: HeaderMap): boolean {
     for (const word of value.split(',')) {
       const option = word.trim().toLowerCase()
       if (option === 'close') closes = true
-      else if (option !== '' && option !== 'keep-alive' && option !== 'upgrade') headers.remove(option)
+      // A length that is taken away would leave its body to be read as the next message.
+      else if (option !== '' && option !== 'keep-alive' && option !== 'upgrade' && option !== 'content-length')
+        headers.remove(option)
     }
   }
   headers.removeKnown(H.H_CONNECTION)

@@ -1,6 +1,7 @@
 // Hot lane: one attempt: a connection borrowed from the endpoint's pool, the request on it, its response.
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import { forwardedTrailers } from '../http/trailers.ts'
 import { type Exchange, type PoolWaiter, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from '../pool/exchange.ts'
 import type { UpstreamConnection } from '../pool/upstream-connection.ts'
 import { stripHopByHop } from './hop-by-hop.ts'
@@ -125,7 +126,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   onResponseEnd(trailers: HeaderMap | null): void {
     if (this.over) return
     this.over = true
-    const text = trailers === null ? '' : trailers.serialise()
+    const text = trailers === null ? '' : forwardedTrailers(trailers)
     // An answer before the end of the request leaves the connection in the middle of a message: it cannot be used again.
     this.leave(this.requestEnded && !this.upstreamCloses())
     this.owner.onAttemptEnd(this, text)

@@ -55,8 +55,9 @@ function readConnectionOptions(stream: HttpStream, headers: HeaderMap, value: st
       upgrade = true
       stream.upgradeOption = word.trim()
     } else {
-      if (++nominated >= MAX_NOMINATED || option.startsWith(':') || option.startsWith(PROTECTED_PREFIX))
-        return R.CONNECTION_HEADER_REJECTED
+      // Without its length a body would be read as the next request by who comes after us.
+      const rejected = option.startsWith(':') || option.startsWith(PROTECTED_PREFIX) || option === 'content-length'
+      if (++nominated >= MAX_NOMINATED || rejected) return R.CONNECTION_HEADER_REJECTED
       if (option === 'host') headers.removeKnown(H.H_HOST)
       else if (option !== 'te') headers.remove(option)
     }

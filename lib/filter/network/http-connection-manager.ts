@@ -1,5 +1,6 @@
 // Hot lane: what all connections and requests of one HTTP listener share in one worker, and what is done once for each of them.
 import type net from 'node:net'
+import type { RequestIds } from '../../base/request-id.ts'
 import type { Rng } from '../../base/rng.ts'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { Host } from '../../cluster/lb/host.ts'
@@ -38,6 +39,7 @@ export interface WorkerParts {
   readonly steps: StepRing
   readonly recent: RecentRequests
   readonly rng: Rng
+  readonly requestIds: RequestIds
   readonly logger: Logger
   readonly limits: Limits
   readonly hostSuffix: string
@@ -69,6 +71,7 @@ export class HttpConnectionManager {
   readonly clusters: ClusterManager
   readonly steps: StepRing
   readonly rng: Rng
+  readonly requestIds: RequestIds
   readonly limits: Limits
   readonly outbound: boolean
   readonly allowConnect: boolean
@@ -93,6 +96,7 @@ export class HttpConnectionManager {
     this.clusters = parts.clusters
     this.steps = parts.steps
     this.rng = parts.rng
+    this.requestIds = parts.requestIds
     this.limits = parts.limits
     this.outbound = listener.direction === 'outbound'
     this.allowConnect = listener.allowConnect
@@ -202,7 +206,7 @@ export class HttpConnectionManager {
     const now = this.io.clock.monotonicMs
     for (const session of this.sessions) {
       if (session.stream === null) {
-        if (limit !== 0 && session.codec.idle && now - session.idleSinceMs >= limit) {
+        if (limit !== 0 && (session.codec.idle || session.codec.stalled) && now - session.idleSinceMs >= limit) {
           this.values[this.stats.cxIdleTimeout]!++
           session.closeAfterFlush()
         }

@@ -2,6 +2,7 @@
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { ServerCodec, type ServerEvents } from '../../http/h1/server-codec.ts'
+import { forwardedTrailers } from '../../http/trailers.ts'
 import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
 import { HttpStream } from '../http/http-stream.ts'
 import * as R from '../http/reasons.ts'
@@ -70,6 +71,8 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
       return
     }
     const { stream } = this
+    // Requests that wait until earlier answers are read; the next answer will say that it is the last.
+    if (this.codec.stalled && !this.closing && this.manager.servesHalfClosed) return
     // A client that has said all it wants may half-close and wait for the answer; one that stops in the middle has given up.
     if (stream !== null && !this.closing && stream.requestEnded && this.manager.servesHalfClosed) return
     if (stream !== null) stream.onDownstreamGone()
@@ -79,6 +82,7 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
 
   onWritable(): void {
     if (this.stream !== null) this.stream.onDownstreamWritable()
+    else if (!this.closing) this.codec.resume()
   }
 
   onClose(_reason: string): void {
@@ -116,7 +120,7 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
   }
 
   onRequestEnd(trailers: HeaderMap | null): void {
-    if (this.stream !== null) this.stream.onRequestEnd(trailers === null ? '' : trailers.serialise())
+    if (this.stream !== null) this.stream.onRequestEnd(trailers === null ? '' : forwardedTrailers(trailers))
   }
 
   onRequestError(code: number): void {

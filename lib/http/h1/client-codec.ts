@@ -88,7 +88,9 @@ export class ClientCodec {
   /** `fields` ends with CRLF when it is not empty and has neither framing nor hop-by-hop fields of its own, but content-length. */
   sendHeaders(method: string, target: string, fields: string, chunked: boolean): void {
     this.sendChunked = chunked
-    this.connection.writeText(`${method} ${target} HTTP/1.1\r\n${fields}${chunked ? 'transfer-encoding: chunked\r\n\r\n' : '\r\n'}`)
+    this.connection.writeText(
+      `${method} ${target} HTTP/1.1\r\n${fields}${chunked ? 'transfer-encoding: chunked\r\n\r\n' : '\r\n'}`,
+    )
   }
 
   /** False when the upstream reads too slowly. */
@@ -130,7 +132,7 @@ export class ClientCodec {
           this.headBytes = at - p
           this.headers.block = latin1Slice(b, p, at)
           p = at
-          this.headRead()
+          this.headRead(p < end)
           break
         }
         case BODY: {
@@ -153,12 +155,15 @@ export class ClientCodec {
     }
   }
 
-  private headRead(): void {
+  /** `more`: bytes follow the head in what has been read. */
+  private headRead(more: boolean): void {
     const { line, headers } = this
     const status = line.status
     this.status = status
     this.minor = line.minor
     if (status < 200 && status !== 101) {
+      const bodyless = this.framing.ofResponse(headers, line.minor, status, this.toHead)
+      if (bodyless < 0) return this.broken(bodyless)
       this.events.onInformational(status, headers)
       if (this.state !== HEAD) return
       line.resumeAt = 0
@@ -175,7 +180,7 @@ export class ClientCodec {
     this.body.trailers.clear()
     this.state = tunnel ? TUNNEL : BODY
     this.events.onResponse()
-    if (this.state === BODY && !this.hasBody) this.ended(false)
+    if (this.state === BODY && !this.hasBody) this.ended(more)
   }
 
   private ended(more: boolean): void {

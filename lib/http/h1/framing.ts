@@ -42,7 +42,11 @@ export class Framing {
     const coding = map.firstKnown(H_TRANSFER_ENCODING)
     const length = map.firstKnown(H_CONTENT_LENGTH)
     if (coding >= 0 && length >= 0) return LENGTH_AND_CODING
-    if (toHead || status < 200 || status === 204 || status === 304) return NO_BODY
+    if (status < 200 || status === 204) return this.ofBodyless(map, coding, length)
+    if (toHead || status === 304) {
+      // What they announce belongs to another response and is passed on; it must be readable in one way all the same.
+      return length >= 0 && oneLength(map, length) < 0 ? BAD_LENGTH : NO_BODY
+    }
     if (coding >= 0) {
       if (minor === 0) return CODING_IN_1_0
       return isChunkedAlone(map, coding) ? CHUNKED : UNKNOWN_CODING
@@ -52,6 +56,17 @@ export class Framing {
     if (n < 0) return BAD_LENGTH
     this.length = n
     return n === 0 ? NO_BODY : BY_LENGTH
+  }
+
+  /** 1xx and 204 have neither a body nor fields that announce one (RFC 9110 §8.6, RFC 9112 §6.1); a zero does no harm and is taken out. */
+  private ofBodyless(map: HeaderMap, coding: number, length: number): number {
+    if (coding >= 0) return BODY_NOT_ALLOWED
+    if (length >= 0) {
+      const n = oneLength(map, length)
+      if (n !== 0) return n < 0 ? BAD_LENGTH : BODY_NOT_ALLOWED
+      map.removeKnown(H_CONTENT_LENGTH)
+    }
+    return NO_BODY
   }
 }
 

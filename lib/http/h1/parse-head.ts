@@ -23,7 +23,8 @@ export const BAD_STATUS = -13
 export const HEAD_ERRORS: Readonly<Record<number, string>> = {
   [BAD_START_LINE]: 'the start line is not `METHOD SP target SP HTTP/1.x CRLF`',
   [BAD_METHOD]: 'the method is not one that is registered (methods are case-sensitive)',
-  [BAD_TARGET]: 'the request target holds a blank, a control character or a byte outside ASCII, or has a form that its method does not allow',
+  [BAD_TARGET]:
+    'the request target holds a blank, a control character or a byte outside ASCII, or has a form that its method does not allow',
   [BAD_VERSION]: 'the version is neither HTTP/1.1 nor HTTP/1.0',
   [UNSUPPORTED_VERSION]: 'the major version is not 1',
   [BAD_FIELD_NAME]: 'a field name is empty or not a token, or blanks stand before the colon',
@@ -196,8 +197,9 @@ function parseStatusLine(b: Uint8Array, start: number, end: number, line: StartL
   if (status < 100) return BAD_STATUS
   p += 4
   if (p >= end) return INCOMPLETE
-  // The blank before an empty reason is often left out (RFC 9112 §4 asks for it); nothing can be misread without it.
+  // The blank before an empty reason is often left out (RFC 9112 §4 asks for it); nothing can be misread without it. A fourth digit could.
   if (b[p] === SP) p++
+  else if (b[p] !== CR && b[p] !== LF) return BAD_STATUS
   const reason = p
   while (FIELD_BYTE[b[p] as number] === 1) p++
   if (p >= end) return INCOMPLETE
@@ -251,7 +253,14 @@ export function parseFields(
     const next = p + 2
     if (map.count >= maxFields) return TOO_MANY_FIELDS
     if (next - start > maxBytes) return TOO_LARGE
-    map.push(lineStart - start, nameEnd - start, valueStart - start, valueEnd - start, next - start, idOfBytes(b, lineStart, nameEnd, hash))
+    map.push(
+      lineStart - start,
+      nameEnd - start,
+      valueStart - start,
+      valueEnd - start,
+      next - start,
+      idOfBytes(b, lineStart, nameEnd, hash),
+    )
     line.resumeAt = next - start
   }
 }
