@@ -28,6 +28,8 @@ export class HeaderMap {
   private readonly addedNames: string[]
   private readonly addedLower: string[]
   private readonly addedValues: string[]
+  /** Fields added; what the arrays hold beyond it is stale. Truncating an array costs more than a number. */
+  private added: number
 
   constructor() {
     this.block = ''
@@ -42,19 +44,14 @@ export class HeaderMap {
     this.addedNames = []
     this.addedLower = []
     this.addedValues = []
+    this.added = 0
   }
 
   clear(): void {
     this.block = ''
     this.count = 0
     this.first.fill(-1)
-    if (this.addedNames.length > 0) this.clearAdded()
-  }
-
-  private clearAdded(): void {
-    this.addedNames.length = 0
-    this.addedLower.length = 0
-    this.addedValues.length = 0
+    this.added = 0
   }
 
   /** For the parser: appends a field by its offsets. */
@@ -98,12 +95,13 @@ export class HeaderMap {
   known(id: number, name: string): string | null {
     const i = this.firstKnown(id)
     if (i >= 0) return this.valueAt(i)
-    return this.addedLower.length === 0 ? null : this.addedValue(name)
+    const added = this.indexOfAdded(name, 0)
+    return added < 0 ? null : (this.addedValues[added] as string)
   }
 
-  private addedValue(name: string): string | null {
-    const i = this.addedLower.indexOf(name)
-    return i < 0 ? null : (this.addedValues[i] as string)
+  private indexOfAdded(name: string, from: number): number {
+    for (let i = from; i < this.added; i++) if (this.addedLower[i] === name) return i
+    return -1
   }
 
   get(name: string): string | null {
@@ -113,7 +111,7 @@ export class HeaderMap {
 
   /** Fields parsed and added, removed ones included; `isRemoved` tells. */
   get size(): number {
-    return this.count + this.addedNames.length
+    return this.count + this.added
   }
 
   isRemoved(i: number): boolean {
@@ -132,8 +130,8 @@ export class HeaderMap {
         if ((this.nameEnd[i] as number) - start === length && this.ids[i] !== REMOVED && this.nameIs(start, name)) return i
       }
     }
-    for (let i = Math.max(0, from - this.count); i < this.addedLower.length; i++) if (this.addedLower[i] === name) return this.count + i
-    return -1
+    const added = this.indexOfAdded(name, Math.max(0, from - this.count))
+    return added < 0 ? -1 : this.count + added
   }
 
   private nameIs(start: number, name: string): boolean {
@@ -151,6 +149,7 @@ export class HeaderMap {
       this.addedNames.splice(i - this.count, 1)
       this.addedLower.splice(i - this.count, 1)
       this.addedValues.splice(i - this.count, 1)
+      this.added--
     }
   }
 
@@ -172,16 +171,19 @@ export class HeaderMap {
   }
 
   add(name: string, value: string): void {
-    this.addedNames.push(name)
-    this.addedLower.push(name.toLowerCase())
-    this.addedValues.push(value)
+    this.put(name, name.toLowerCase(), value)
   }
 
   /** Adds a field whose name is lower case already and known not to be there. */
   append(lowerCaseName: string, value: string): void {
-    this.addedNames.push(lowerCaseName)
-    this.addedLower.push(lowerCaseName)
-    this.addedValues.push(value)
+    this.put(lowerCaseName, lowerCaseName, value)
+  }
+
+  private put(name: string, lower: string, value: string): void {
+    const i = this.added++
+    this.addedNames[i] = name
+    this.addedLower[i] = lower
+    this.addedValues[i] = value
   }
 
   /**
@@ -213,7 +215,7 @@ export class HeaderMap {
       } else if (this.ids[i] !== REMOVED) out += `${this.nameAt(i)}: ${this.valueAt(i)}\r\n`
     }
     if (runStart >= 0) out += this.block.substring(runStart, runEnd)
-    for (let i = 0; i < this.addedNames.length; i++) out += `${this.addedNames[i]}: ${this.addedValues[i]}\r\n`
+    for (let i = 0; i < this.added; i++) out += `${this.addedNames[i]}: ${this.addedValues[i]}\r\n`
     return out
   }
 }

@@ -1,5 +1,6 @@
 // A worker thread: the data path of a proxy, assembled. What it knows it was given as messages; what it counts is in shared memory.
 import { parentPort, workerData } from 'node:worker_threads'
+import { RequestIds } from '../base/request-id.ts'
 import { Rng } from '../base/rng.ts'
 import { ClusterManager } from '../cluster/cluster-manager.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
@@ -43,7 +44,6 @@ class Worker {
     })
     const metrics = new RequestMetrics(slab, bootstrap.workload)
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
-    shared.releaseOwn()
     const clusters = new ClusterManager(io, slab, shared, metrics, bootstrap.limits)
     this.parts = {
       io,
@@ -54,6 +54,7 @@ class Worker {
       clusters,
       steps: new StepRing(),
       recent: new RecentRequests(),
+      requestIds: new RequestIds(),
       rng: new Rng((Date.now() ^ (init.index * 0x9e3779b9)) | 0),
       logger: this.logger,
       limits: bootstrap.limits,

@@ -1,10 +1,11 @@
-// Access log lines, collected as text and written asynchronously from two fixed buffers. A log that cannot be written fast enough
+// Access log lines, collected in one fixed buffer while two others are being written asynchronously. A log that cannot be written fast enough
 // loses lines, which are counted; it never makes a request wait. Of this file only `log` is on the hot lane.
 //
 // A buffer is free → filled (a whole number of lines) → written, one write at a time, so that lines keep their order → free. A
 // write that would block (EAGAIN) or was cut short goes on at the next tick. When both buffers are taken, lines collect in
-// `pending` up to the size of a buffer; beyond that they are dropped.
+// the third up to its size; beyond that they are dropped.
 import * as fs from 'node:fs'
+import { latin1Write } from '../base/latin1.ts'
 import { type AccessFormat, jsonLine, textLine } from './access-format.ts'
 import type { AccessRecord } from './access-record.ts'
 
@@ -50,7 +51,6 @@ interface Batch {
   readonly bytes: Buffer
   length: number
   done: number
-  lines: number
 }
 
 export class AccessLog {
@@ -73,8 +73,8 @@ export class AccessLog {
   #blocked: boolean
   /** `reopen` was called while a write was with the kernel. */
   #reopenWanted: boolean
-  #pending: string
-  #pendingLines: number
+  /** Where lines collect; given to the kernel as a whole. */
+  #filling: Batch
   #closed: boolean
   #onIdle: (() => void) | null
 
@@ -96,8 +96,7 @@ export class AccessLog {
     this.#writing = false
     this.#blocked = false
     this.#reopenWanted = false
-    this.#pending = ''
-    this.#pendingLines = 0
+    this.#filling = newBatch()
     this.#closed = false
     this.#onIdle = null
   }
@@ -105,15 +104,12 @@ export class AccessLog {
   /** At the end of a request or TCP session. The record is read now and not kept. */
   log(rec: AccessRecord): void {
     const line = this.#format(rec)
-    const length = this.#pending.length + line.length
-    if (length > BUFFER_BYTES) {
+    if (this.#filling.length + line.length > BUFFER_BYTES) {
       this.#lineBeyondBuffer(line)
       return
     }
-    this.#values[this.#linesSlot]! += 1
-    this.#pending += line
-    this.#pendingLines += 1
-    if (length >= FLUSH_BYTES) this.flush()
+    this.#append(line)
+    if (this.#filling.length >= FLUSH_BYTES) this.flush()
   }
 
   /** Call it every 100 to 200 ms: writes what waits, and tries again what would have blocked. */
@@ -124,14 +120,12 @@ export class AccessLog {
 
   /** Hands what waits to a free buffer, if there is one, and starts writing. Does not wait. */
   flush(): void {
-    const batch = this.#pendingLines === 0 ? undefined : this.#free.pop()
-    if (batch !== undefined) {
-      batch.length = batch.bytes.write(this.#pending, 0, 'latin1')
-      batch.done = 0
-      batch.lines = this.#pendingLines
-      this.#pending = ''
-      this.#pendingLines = 0
-      this.#full.push(batch)
+    const next = this.#filling.length === 0 ? undefined : this.#free.pop()
+    if (next !== undefined) {
+      this.#full.push(this.#filling)
+      next.length = 0
+      next.done = 0
+      this.#filling = next
     }
     if (!this.#writing && !this.#blocked) this.#writeNext()
   }
@@ -167,10 +161,9 @@ export class AccessLog {
     }
     this.#closed = true
     for (const batch of this.#full) this.#drop(linesFrom(batch))
-    this.#drop(this.#pendingLines)
+    this.#drop(linesFrom(this.#filling))
     this.#full.length = 0
-    this.#pending = ''
-    this.#pendingLines = 0
+    this.#filling.length = 0
     // While a write is with the kernel its descriptor must not be given to somebody else: then #written closes it.
     if (!this.#writing) this.#closeFile()
   }
@@ -193,13 +186,15 @@ export class AccessLog {
 
   #lineBeyondBuffer(line: string): void {
     this.flush()
-    if (this.#pending.length + line.length > BUFFER_BYTES) {
-      this.#drop(1)
-      return
-    }
+    if (this.#filling.length + line.length > BUFFER_BYTES) this.#drop(1)
+    else this.#append(line)
+  }
+
+  /** Into the buffer at once: text that waited would be moved about by every garbage collection until it leaves. */
+  #append(line: string): void {
+    const { bytes, length } = this.#filling
     this.#values[this.#linesSlot]! += 1
-    this.#pending += line
-    this.#pendingLines += 1
+    this.#filling.length = length + latin1Write(bytes, line, length)
   }
 
   #drop(lines: number): void {
@@ -234,14 +229,14 @@ export class AccessLog {
     if (batch.done === batch.length) this.#free.push(this.#full.shift() as Batch)
     if (this.#reopenWanted) this.reopen()
     if (!this.#blocked) this.#writeNext()
-    if (this.#pending.length >= FLUSH_BYTES) this.flush()
+    if (this.#filling.length >= FLUSH_BYTES) this.flush()
     if (!this.#writing && this.#onIdle !== null) this.#onIdle()
   }
 }
 
 function newBatch(): Batch {
   // Not from the pool: it lives as long as the worker.
-  return { bytes: Buffer.allocUnsafeSlow(BUFFER_BYTES), length: 0, done: 0, lines: 0 }
+  return { bytes: Buffer.allocUnsafeSlow(BUFFER_BYTES), length: 0, done: 0 }
 }
 
 /** Where to end a write: everything, or whole lines up to `max` bytes, or one line that is longer. */

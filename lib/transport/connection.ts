@@ -80,11 +80,6 @@ export class Connection {
     return !this.blocked
   }
 
-  /** Length of the text that waits for the end of this event. */
-  get queuedText(): number {
-    return this.text.length
-  }
-
   /** Queues text (latin1) for the end of this event. */
   writeText(text: string): void {
     const out = this.room(text.length)

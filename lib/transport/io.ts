@@ -20,6 +20,7 @@ export class Io {
   readonly report: BoundaryReport
   /** Connections with output that waits for the end of the event. */
   private readonly dirty: Connection[]
+  private dirtyCount: number
   private depth: number
 
   constructor(report: BoundaryReport) {
@@ -29,13 +30,14 @@ export class Io {
     this.readView = this.readBuffer.subarray(0, READ_BYTES)
     this.report = report
     this.dirty = []
+    this.dirtyCount = 0
     this.depth = 0
     this.timers = new TimerWheel(this.clock, (run) => this.run('timer', run))
   }
 
   /** Called by a connection that has got something to write; written when the event ends. */
   markDirty(c: Connection): void {
-    this.dirty.push(c)
+    this.dirty[this.dirtyCount++] = c
   }
 
   /** Every socket event begins here. */
@@ -49,7 +51,7 @@ export class Io {
     if (--this.depth > 0) return
     // A flush can make more output (an error closes the other side): the list is walked until it is empty.
     const list = this.dirty
-    for (let i = 0; i < list.length; i++) {
+    for (let i = 0; i < this.dirtyCount; i++) {
       const c = list[i] as Connection
       try {
         c.flush()
@@ -58,7 +60,7 @@ export class Io {
         c.destroy('internal_error')
       }
     }
-    if (list.length > 0) list.length = 0
+    this.dirtyCount = 0
   }
 
   /** For what does not begin in a socket: timers, messages. An exception is reported and ends there. */

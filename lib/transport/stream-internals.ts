@@ -11,8 +11,7 @@ export interface StreamHandle {
   readStart(): number
   readStop(): number
   useUserBuffer(buffer: Uint8Array): void
-  /** 0 or a negative errno. Tries to write at once; `req` is kept only when the kernel did not take all. */
-  writeLatin1String(req: object, text: string): number
+  /** 0 or a negative errno. Tries to write at once; `req` and the bytes are kept only when the kernel did not take all. */
   writeBuffer(req: object, bytes: Uint8Array): number
 }
 

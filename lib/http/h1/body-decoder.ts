@@ -1,7 +1,7 @@
 // Hot lane: finds the end of a message body and hands on views of what has arrived; never copies. RFC 9112 §6 and §7.
 import { latin1Slice } from '../../base/latin1.ts'
-import { INCOMPLETE, isTokenByte, parseFields, StartLine } from './parse-head.ts'
 import type { HeaderMap } from '../header-map.ts'
+import { INCOMPLETE, isTokenByte, parseFields, StartLine } from './parse-head.ts'
 
 export interface BodySink {
   /** A view of body bytes; valid until the call returns. */

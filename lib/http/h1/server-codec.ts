@@ -37,8 +37,6 @@ export const END_BY_CLOSE = 3
 
 /** Pipelined bytes that may wait before reading stops. */
 const MAX_PIPELINED_BYTES = 64 * 1024
-/** Answers to pipelined requests that may gather in one event before they are written. */
-const MAX_QUEUED_TEXT = 64 * 1024
 
 export class ServerCodec {
   readonly headers: HeaderMap
@@ -188,9 +186,7 @@ export class ServerCodec {
 
   /** What a client does not read must not pile up here: the next request waits until the answers before it have left. */
   private mustWait(bytes: number): boolean {
-    const c = this.connection
-    if (c.queuedText > MAX_QUEUED_TEXT) c.flush()
-    if (c.writable) return false
+    if (this.connection.writable) return false
     this.stalled = true
     this.limitHeld(bytes)
     return true
