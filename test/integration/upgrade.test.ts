@@ -158,8 +158,8 @@ t.test('tunnels are counted while they are open', async (t) => {
   await exchange.switchProtocols('websocket')
   await client.responseHead()
   t.equal((await active()) - before, 1)
-  client.destroy()
-  await exchange.connection.closed()
+  client.end()
+  exchange.end()
   await eventually('the gauge to fall', async () => (await active()) === before)
 })
 
