@@ -2,7 +2,7 @@
 // numbers with anybody: who comes first enters the name, the others find it.
 //
 // Layout of a row: two hashes of the name, KINDS cells of all workers, then KINDS cells for each worker: its own part of the count.
-import { KINDS, Limiter } from '../pool/limiter.ts'
+import { CONNECTIONS, KINDS, Limiter } from '../pool/limiter.ts'
 
 const KEYS = 2
 
@@ -32,6 +32,14 @@ export class SharedLimits {
         this.cells[own] = 0
       }
     }
+  }
+
+  /** Downstream connections of the process, which have the row of a name that no cluster has; null: no limit. */
+  downstream(max: number): Limiter | null {
+    if (max === 0) return null
+    const limiter = this.limiterFor('')
+    limiter.setMax(CONNECTIONS, max)
+    return limiter
   }
 
   /** When the table is full (thousands of clusters), the cluster is counted in this worker alone. */

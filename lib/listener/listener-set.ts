@@ -3,6 +3,7 @@
 import net from 'node:net'
 import { HttpConnectionManager, type WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { TcpProxy } from '../filter/network/tcp-proxy.ts'
+import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
 import { listen } from './bind.ts'
@@ -19,13 +20,15 @@ interface Bound {
 export class ListenerSet {
   private readonly parts: WorkerParts
   private readonly bound: Bound[]
-  private readonly maxConnections: number
+  /** Places for downstream connections, of all workers together; null: no limit. */
+  private readonly places: Limiter | null
+  private readonly givePlace: () => void
 
-  /** `maxConnections`: of this worker; 0: no limit. */
-  constructor(parts: WorkerParts, maxConnections: number) {
+  constructor(parts: WorkerParts, places: Limiter | null) {
     this.parts = parts
     this.bound = []
-    this.maxConnections = maxConnections
+    this.places = places
+    this.givePlace = () => places?.give(CONNECTIONS)
   }
 
   /** Binds all. Rejects with an errno in `code` and the listener's name in the message. */
@@ -36,7 +39,9 @@ export class ListenerSet {
         listener.protocol === 'http'
           ? new HttpConnectionManager(this.parts, listener, port, tables)
           : new TcpProxy(this.parts, listener, tables.clusters)
-      const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.accept(chain, socket))
+      const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+        this.accept(chain, socket),
+      )
       this.bound.push({ listener, server, chain })
       await listen(server, listener.address, port)
       // An accept error (EMFILE) is the process's trouble, not this listener's end.
@@ -45,10 +50,13 @@ export class ListenerSet {
   }
 
   private accept(chain: FilterChain, socket: net.Socket): void {
-    if (this.maxConnections !== 0 && this.connections >= this.maxConnections) {
-      this.parts.worker.connectionCut('max_connections')
-      socket.destroy()
-      return
+    if (this.places !== null) {
+      if (!this.places.take(CONNECTIONS)) {
+        this.parts.worker.connectionCut('max_connections')
+        socket.destroy()
+        return
+      }
+      socket.once('close', this.givePlace)
     }
     const { io } = this.parts
     io.enter()

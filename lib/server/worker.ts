@@ -62,8 +62,7 @@ class Worker {
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
     }
     this.tables = compileTables(init.snapshot, clusters.update(init.snapshot))
-    const perWorker = Math.ceil(bootstrap.limits.maxConnections / bootstrap.concurrency)
-    this.listeners = new ListenerSet(this.parts, perWorker)
+    this.listeners = new ListenerSet(this.parts, shared.downstream(bootstrap.limits.maxConnections))
   }
 
   async start(): Promise<void> {

@@ -1,9 +1,10 @@
 // How a proxy ends: in-flight requests finish, new ones go elsewhere, what is cut is reported.
+import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, yaml } from '../support/mesh.ts'
-import { startProxy } from '../support/proxy.ts'
+import { httpRequest, startProxy } from '../support/proxy.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
@@ -39,15 +40,59 @@ t.test('SIGTERM lets a request finish, says Connection: close, refuses new conne
   t.same(await proxy.exited, { code: 0, signal: null })
 })
 
-t.test('what is not done at the deadline is cut, and the log says what and why', async (t) => {
-  const { upstream, proxy } = await start(t, '100ms')
+t.test('an answer that has begun is sent to its end, and then its connection closes', async (t) => {
+  const { upstream, proxy } = await start(t, '30s')
   const client = await RawClient.connect(t, proxy.port())
-  await client.send({ host: 'web', target: '/never' })
-  await upstream.next()
+  await client.send({ host: 'web', method: 'POST', headers: { 'content-length': '10' } })
+  const exchange = await upstream.next()
+  await exchange.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegun\r\n')
+  const response = await client.responseHead()
   proxy.signal('SIGTERM')
-  await client.closed()
-  await proxy.exited
-  t.match(proxy.stderr, /GET \/never/)
+  await proxy.said(/draining/)
+  await client.write('0123456789')
+  t.equal((await exchange.body()).toString(), '0123456789', 'the rest of the request is carried as well')
+  await exchange.write('5\r\nended\r\n0\r\n\r\n')
+  t.equal((await client.completed(response)).body.toString(), 'begunended')
+  t.equal(await client.closed(), 'end', 'an orderly end')
+  t.same(await proxy.exited, { code: 0, signal: null })
+})
+
+t.test('what is not done at the deadline is cut, and the log says what and why', async (t) => {
+  const upstream = await Upstream.start(t)
+  const raw = await Upstream.start(t, { raw: true })
+  const proxy = await startProxy(t, {
+    resources: yaml(
+      service({ host: 'web', endpoints: [upstream] }),
+      service({ host: 'db', port: 5432, protocol: 'TCP', endpoints: [raw] }),
+    ),
+    listeners: [{ name: 'out' }, { name: 'db', protocol: 'tcp', destination: 'db.default.svc.cluster.local:5432' }],
+    bootstrap: { drain: { deadline: '300ms' }, concurrency: 2 },
+  })
+  const request = await RawClient.connect(t, proxy.port('out'))
+  await request.send({ host: 'web', target: '/never' })
+  await upstream.next()
+  const tunnel = await RawClient.connect(t, proxy.port('out'))
+  await tunnel.send({ host: 'web', target: '/socket', headers: { connection: 'Upgrade', upgrade: 'websocket' } })
+  await (await upstream.next()).switchProtocols('websocket')
+  await tunnel.until('101', () => tunnel.text.includes('101'))
+  const session = await RawClient.connect(t, proxy.port('db'))
+  await session.write('select 1')
+  await (await raw.nextConnection()).untilReceived('select 1')
+  proxy.signal('SIGTERM')
+  await Promise.all([request.closed(), tunnel.closed(), session.closed()])
+  t.same(await proxy.exited, { code: 0, signal: null }, 'having to cut is no failure')
+  t.match(proxy.stderr, /3 connections were cut/)
+  const lines = proxy.stderr.split('\n').filter((line) => /cut: /.test(line))
+  t.equal(lines.length, 3)
+  for (const [what, client] of [
+    [/GET \/never of web/, request],
+    [/tunnel/, tunnel],
+    [/tcp session/, session],
+  ] as const) {
+    const line = lines.find((l) => what.test(l)) ?? ''
+    t.match(line, /drain_deadline/, `${what}: why`)
+    t.ok(line.includes(client.localAddress), `${what}: whose`)
+  }
 })
 
 t.test('a second SIGTERM ends it at once', async (t) => {
@@ -56,8 +101,64 @@ t.test('a second SIGTERM ends it at once', async (t) => {
   await client.send({ host: 'web' })
   await upstream.next()
   proxy.signal('SIGTERM')
-  await proxy.said(/drain/i)
+  await proxy.said(/draining/)
   proxy.signal('SIGTERM')
-  await proxy.exited
-  t.equal(proxy.isRunning, false)
+  t.same(await proxy.exited, { code: 5, signal: null })
 })
+
+t.test('nothing listens any more after the end, and nobody is left', async (t) => {
+  const { proxy } = await start(t, '1s')
+  const children = descendants(proxy.pid)
+  const health = Number(/health on 127\.0\.0\.1:(\d+)/.exec(proxy.stderr)?.[1])
+  t.ok(health > 0)
+  t.same(await proxy.stop(), { code: 0, signal: null })
+  for (const port of [proxy.port(), proxy.adminPort, health]) {
+    await t.rejects(RawClient.connect(t, port), /ECONNREFUSED/, 'the port is free')
+  }
+  t.same(children, [], 'it never had child processes')
+})
+
+t.test('/quitquitquit ends it as SIGTERM does, but only by POST', async (t) => {
+  const { upstream, proxy } = await start(t, '30s')
+  const client = await RawClient.connect(t, proxy.port())
+  await client.send({ host: 'web' })
+  const exchange = await upstream.next()
+  t.equal((await proxy.admin('/quitquitquit')).status, 405)
+  t.equal((await proxy.admin('/ready')).status, 200)
+  t.equal((await proxy.admin('/quitquitquit', 'POST')).status, 200)
+  await proxy.said(/draining/)
+  await exchange.answer({ body: 'in time' })
+  t.equal((await client.response()).body.toString(), 'in time')
+  t.same(await proxy.exited, { code: 0, signal: null })
+})
+
+t.test('/drain_listeners stops accepting, finishes what is in flight, and the process stays', async (t) => {
+  const { upstream, proxy } = await start(t, '30s')
+  const client = await RawClient.connect(t, proxy.port())
+  const idle = await RawClient.connect(t, proxy.port())
+  await client.send({ host: 'web' })
+  const exchange = await upstream.next()
+  const health = Number(/health on 127\.0\.0\.1:(\d+)/.exec(proxy.stderr)?.[1])
+  t.equal((await httpRequest(health, '/healthz/ready')).status, 200)
+  t.equal((await proxy.admin('/drain_listeners')).status, 405)
+  t.equal((await proxy.admin('/drain_listeners', 'POST')).status, 200)
+  await idle.closed()
+  await t.rejects(RawClient.connect(t, proxy.port()), /ECONNREFUSED/)
+  const ready = await proxy.admin('/ready')
+  t.same([ready.status, ready.body], [503, 'DRAINING\n'])
+  t.equal((await httpRequest(health, '/healthz/ready')).status, 503)
+  t.equal((await proxy.metrics()).value('envoy_server_state'), 1)
+  await exchange.answer({ body: 'in time' })
+  const response = await client.response()
+  t.same([response.body.toString(), header(response, 'connection')?.toLowerCase()], ['in time', 'close'])
+  await proxy.said(/nothing was cut/)
+  t.ok(proxy.isRunning)
+  t.same(await proxy.stop(), { code: 0, signal: null })
+})
+
+/** Pids of child processes, and of theirs. */
+function descendants(pid: number): number[] {
+  const tasks = readdirSync(`/proc/${pid}/task`)
+  const own = tasks.flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' '))
+  return own.filter((p) => p !== '').flatMap((p) => [Number(p), ...descendants(Number(p))])
+}
