@@ -31,7 +31,13 @@ const IPPROTO_IPV6 = 41
 const IPV6_V6ONLY = 26
 const BACKLOG = 4096
 
-const ERRNO: Readonly<Record<number, string>> = { 13: 'EACCES', 98: 'EADDRINUSE', 99: 'EADDRNOTAVAIL', 22: 'EINVAL', 24: 'EMFILE' }
+const ERRNO: Readonly<Record<number, string>> = {
+  13: 'EACCES',
+  98: 'EADDRINUSE',
+  99: 'EADDRNOTAVAIL',
+  22: 'EINVAL',
+  24: 'EMFILE',
+}
 
 let libc: Libc | null | undefined
 
@@ -76,8 +82,9 @@ export async function canSharePorts(): Promise<boolean> {
 export async function reserve(address: string, port: number): Promise<Reservation> {
   const c = await loadLibc()
   if (c === null) return reserveByListening(address, port)
-  // An address in use by a socket without SO_REUSEPORT must be refused before any worker starts.
-  const fd = boundSocket(c, address, port)
+  // Whoever listens there must be noticed before any worker starts: also another heddle, with which SO_REUSEPORT would share the port.
+  if (port !== 0) c.close(boundSocket(c, address, port, false))
+  const fd = boundSocket(c, address, port, true)
   const name = Buffer.alloc(28)
   const length = Buffer.alloc(4)
   length.writeUInt32LE(name.length, 0)
@@ -119,7 +126,7 @@ export async function listen(server: net.Server, address: string, port: number):
       return
     }
     try {
-      const fd = boundSocket(c, address, port)
+      const fd = boundSocket(c, address, port, true)
       if (c.listen(fd, BACKLOG) !== 0) throw errnoError(c, fd, 'listen', address, port)
       server.listen({ fd }, done)
     } catch (error) {
@@ -128,13 +135,14 @@ export async function listen(server: net.Server, address: string, port: number):
   })
 }
 
-function boundSocket(c: Libc, address: string, port: number): number {
+/** `shared`: with SO_REUSEPORT. Without it a port on which somebody listens is EADDRINUSE. */
+function boundSocket(c: Libc, address: string, port: number, shared: boolean): number {
   const v6 = address.includes(':')
   const fd = c.socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
   if (fd < 0) throw errnoError(c, -1, 'socket', address, port)
   const one = Buffer.from([1, 0, 0, 0])
   c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one, 4)
-  c.setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, one, 4)
+  if (shared) c.setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, one, 4)
   if (v6) c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, one, 4)
   const sockaddr = v6 ? sockaddrV6(address, port) : sockaddrV4(address, port)
   if (c.bind(fd, sockaddr, sockaddr.length) !== 0) throw errnoError(c, fd, 'bind', address, port)

@@ -43,6 +43,8 @@ export interface ProxyOptions {
   readonly args?: readonly string[]
   /** Arguments of node itself. */
   readonly nodeArgs?: readonly string[]
+  /** Default: bin/heddle of this tree. */
+  readonly bin?: string
   /** 15000 */
   readonly readyBudgetMs?: number
 }
@@ -236,7 +238,14 @@ export async function startProxy(t: Teardown, options: ProxyOptions = {}): Promi
   const dir = mkdtempSync(path.join(os.tmpdir(), 'heddle-test-'))
   const adminPort = await freePort()
   writeConfig(dir, adminPort, options)
-  const args = [...(options.nodeArgs ?? []), BIN, 'run', '--config', path.join(dir, 'heddle.yaml'), ...(options.args ?? [])]
+  const args = [
+    ...(options.nodeArgs ?? []),
+    options.bin ?? BIN,
+    'run',
+    '--config',
+    path.join(dir, 'heddle.yaml'),
+    ...(options.args ?? []),
+  ]
   const child = spawn(process.execPath, args, {
     cwd: dir,
     stdio: ['ignore', 'pipe', 'pipe'],
