@@ -1,7 +1,7 @@
 // The live clusters of one worker, by name and by id. Clear lane: it runs when configuration changes and once a second.
 import type { Cluster, Endpoint } from '../state/cluster.ts'
-import type { Snapshot } from '../state/snapshot.ts'
 import { BUILT_IN } from '../state/origin.ts'
+import type { Snapshot } from '../state/snapshot.ts'
 import { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { RequestMetrics, SeriesCache } from '../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'

@@ -1,5 +1,5 @@
 // Where addresses of a name come from: the hosts file, then DNS with its TTL, then the system's resolver, which also knows
-// search domains and what nsswitch.conf names.
+// search domains and what nsswitch.conf names. With servers of our own (mesh.dnsServers) these have the word in place of the system.
 import { lookup, Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 
@@ -23,8 +23,10 @@ export interface DnsSystem {
   hostsFile(): Promise<string>
 }
 
-export function systemDns(): DnsSystem {
+/** `servers`: `address:port` each; empty: those of the system. Throws when one of them is no such thing. */
+export function systemDns(servers: readonly string[] = []): DnsSystem {
   const resolver = new Resolver({ timeout: 2000, tries: 2 })
+  if (servers.length > 0) resolver.setServers(servers)
   return {
     resolve4: (host) => resolver.resolve4(host, { ttl: true }),
     resolve6: (host) => resolver.resolve6(host, { ttl: true }),
@@ -33,21 +35,43 @@ export function systemDns(): DnsSystem {
   }
 }
 
-export function dnsSource(system: DnsSystem = systemDns()): DnsSource {
+/** `ownServers`: what they do not know is not asked of the system. */
+export function dnsSource(system: DnsSystem = systemDns(), ownServers = false): DnsSource {
   return {
     async resolve(host) {
-      const viaSystem = !host.includes('.') || namesHost(await system.hostsFile(), host)
-      const records = viaSystem ? [] : await records4Then6(system, host)
-      if (records.length === 0) return { addresses: oneFamily(await system.lookup(host)), ttlMs: null }
-      return { addresses: records.map((r) => r.address), ttlMs: Math.min(...records.map((r) => r.ttl)) * 1000 }
+      const inHostsFile = namesHost(await system.hostsFile(), host)
+      const viaSystem = inHostsFile || (!ownServers && !host.includes('.'))
+      const { records, error } = viaSystem ? NOTHING : await records4Then6(system, host)
+      if (records.length > 0) {
+        return { addresses: records.map((r) => r.address), ttlMs: Math.min(...records.map((r) => r.ttl)) * 1000 }
+      }
+      if (ownServers && !inHostsFile) throw error ?? Object.assign(new Error(`no address for ${host}`), { code: 'ENODATA' })
+      return { addresses: oneFamily(await system.lookup(host)), ttlMs: null }
     },
   }
 }
 
-/** As Envoy's V4_PREFERRED: IPv6 only when there is no IPv4. Empty on any failure: the system's resolver then has the word. */
-async function records4Then6(system: DnsSystem, host: string): Promise<{ address: string; ttl: number }[]> {
-  const v4 = await system.resolve4(host).catch(() => [])
-  return v4.length > 0 ? v4 : await system.resolve6(host).catch(() => [])
+interface Records {
+  readonly records: readonly { readonly address: string; readonly ttl: number }[]
+  /** Why there are none. */
+  readonly error: unknown
+}
+
+const NOTHING: Records = { records: [], error: null }
+
+/** As Envoy's V4_PREFERRED: IPv6 only when there is no IPv4. */
+async function records4Then6(system: DnsSystem, host: string): Promise<Records> {
+  const v4 = await recordsOf(system.resolve4(host))
+  if (v4.records.length > 0) return v4
+  const v6 = await recordsOf(system.resolve6(host))
+  return v6.records.length > 0 ? v6 : { records: [], error: v4.error ?? v6.error }
+}
+
+function recordsOf(answer: Promise<{ address: string; ttl: number }[]>): Promise<Records> {
+  return answer.then(
+    (records) => ({ records, error: null }),
+    (error: unknown) => ({ records: [], error }),
+  )
 }
 
 /** `localhost` is 127.0.0.1 and ::1, and few servers listen on both. */

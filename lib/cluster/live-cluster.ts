@@ -1,10 +1,11 @@
 // A cluster as one worker lives it: hosts with their pools, limits and counters. It outlives snapshots: what a snapshot no longer
 // names drains, what it names anew is the same object as before.
+
+import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
+import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
-import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
-import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import type { Io } from '../transport/io.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
 import { Host } from './lb/host.ts'

@@ -162,7 +162,7 @@ function sockaddrV4(address: string, port: number): Buffer {
   const b = Buffer.alloc(16)
   b.writeUInt16LE(AF_INET, 0)
   b.writeUInt16BE(port, 2)
-  address.split('.').forEach((part, i) => b.writeUInt8(Number(part), 4 + i))
+  for (const [i, part] of address.split('.').entries()) b.writeUInt8(Number(part), 4 + i)
   return b
 }
 
@@ -174,6 +174,6 @@ function sockaddrV6(address: string, port: number): Buffer {
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
   const zeros = tail === undefined ? [] : new Array<string>(8 - left.length - right.length).fill('0')
-  ;[...left, ...zeros, ...right].forEach((part, i) => b.writeUInt16BE(Number.parseInt(part, 16), 8 + 2 * i))
+  for (const [i, part] of [...left, ...zeros, ...right].entries()) b.writeUInt16BE(Number.parseInt(part, 16), 8 + 2 * i)
   return b
 }

@@ -107,8 +107,25 @@ export class HostPool {
     for (;;) {
       const c = this.idle.pop()
       if (c === undefined) return null
-      if (!c.doomed && !c.connection.closed && !c.connection.peerEnded) return c
+      if (c.doomed || c.connection.closed || c.connection.peerEnded) continue
+      // The sweep comes once a second only; by now the peer may have said goodbye.
+      if (!this.isStale(c)) return c
+      this.expire(c)
     }
+  }
+
+  /** Idle for longer than we or the peer want. */
+  private isStale(c: UpstreamConnection): boolean {
+    const own = this.settings.idleTimeoutMs
+    const peer = c.peerIdleMs === 0 ? 0 : Math.max(c.peerIdleMs - PEER_IDLE_MARGIN_MS, c.peerIdleMs / 2)
+    const limit = own === 0 ? peer : peer === 0 ? own : Math.min(own, peer)
+    return limit !== 0 && this.io.clock.monotonicMs - c.idleSinceMs >= limit
+  }
+
+  private expire(c: UpstreamConnection): void {
+    this.values[this.stats.cxIdleTimeout]!++
+    c.doomed = true
+    c.connection.destroy('idle_timeout')
   }
 
   private lend(c: UpstreamConnection, waiter: PoolWaiter): void {
@@ -217,17 +234,11 @@ export class HostPool {
 
   /** Called about once a second: closes what has been idle too long. */
   sweep(): void {
-    const now = this.io.clock.monotonicMs
     for (let i = this.idle.length - 1; i >= 0; i--) {
       const c = this.idle[i] as UpstreamConnection
-      const own = this.settings.idleTimeoutMs
-      const peer = c.peerIdleMs === 0 ? 0 : Math.max(c.peerIdleMs - PEER_IDLE_MARGIN_MS, c.peerIdleMs / 2)
-      const limit = own === 0 ? peer : peer === 0 ? own : Math.min(own, peer)
-      if (limit === 0 || now - c.idleSinceMs < limit) continue
+      if (!this.isStale(c)) continue
       this.idle.splice(i, 1)
-      this.values[this.stats.cxIdleTimeout]!++
-      c.doomed = true
-      c.connection.destroy('idle_timeout')
+      this.expire(c)
     }
   }
 

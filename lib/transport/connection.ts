@@ -3,8 +3,8 @@
 import type net from 'node:net'
 import { BLOCK_BYTES } from '../base/block-pool.ts'
 import { latin1Write } from '../base/latin1.ts'
-import { handleOf, INTERNALS, type Internals, type StreamHandle } from './stream-internals.ts'
 import type { Io } from './io.ts'
+import { handleOf, INTERNALS, type Internals, type StreamHandle } from './stream-internals.ts'
 
 /** Who a connection belongs to at the moment. A pool hands a connection from owner to owner. */
 export interface ConnectionOwner {

@@ -41,9 +41,16 @@ function find(): Internals | null {
     const buffer = symbols.find((s) => s.description === 'kBuffer')
     const bufferCallback = symbols.find((s) => s.description === 'kBufferCb')
     const { WriteWrap, streamBaseState, kLastWriteWasAsync } = binding
-    if (typeof WriteWrap !== 'function' || !(streamBaseState instanceof Int32Array) || typeof kLastWriteWasAsync !== 'number') return null
+    if (typeof WriteWrap !== 'function' || !(streamBaseState instanceof Int32Array) || typeof kLastWriteWasAsync !== 'number')
+      return null
     if (buffer === undefined || bufferCallback === undefined) return null
-    return { WriteWrap: WriteWrap as new () => object, state: streamBaseState, lastWriteWasAsync: kLastWriteWasAsync, buffer, bufferCallback }
+    return {
+      WriteWrap: WriteWrap as new () => object,
+      state: streamBaseState,
+      lastWriteWasAsync: kLastWriteWasAsync,
+      buffer,
+      bufferCallback,
+    }
   } catch {
     return null
   }

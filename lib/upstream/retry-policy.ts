@@ -1,7 +1,8 @@
 // Hot lane: which outcomes of an attempt a route's policy repeats (traffic.md §1.12, §6.3). Pure; whether there is another try left is
 // retry-state.ts.
-import type { RetryPolicy } from '../state/route.ts'
+
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../pool/exchange.ts'
+import type { RetryPolicy } from '../state/route.ts'
 
 const ON_5XX = 1
 const ON_GATEWAY_ERROR = 2

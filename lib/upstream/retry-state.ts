@@ -1,7 +1,7 @@
 // Hot lane: a request's right to further attempts. Made only for routes whose policy allows any.
 import type { Rng } from '../base/rng.ts'
-import type { RetryPolicy } from '../state/route.ts'
 import { type Limiter, RETRIES } from '../pool/limiter.ts'
+import type { RetryPolicy } from '../state/route.ts'
 import { retryBits } from './retry-policy.ts'
 
 // Answers of `claim`.

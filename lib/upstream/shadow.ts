@@ -1,9 +1,10 @@
 // Hot lane: a mirrored copy of a request: sent, its response read and thrown away. It never delays or fails the request that it copies; what
 // it cannot keep up with is dropped (traffic.md §1.14).
+
+import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import type { Io } from '../transport/io.ts'
-import { ReplayBody } from './replay-body.ts'
 import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
 
 export class Shadow implements AttemptOwner, DeadlineOwner {
@@ -15,7 +16,7 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   private readonly timeoutMs: number
   private hasBody: boolean
   private limit: number
-  private waiting: ReplayBody | null
+  private waiting: BodyBuffer | null
   private ended: boolean
   private trailers: string
   private deadline: Deadline | null
@@ -66,10 +67,10 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     const c = this.attempt.connection
     if (c !== null && this.waiting === null) {
       // Not writable: the copy's upstream is slower than the original's. What follows waits, up to the limit.
-      if (!this.attempt.sendBody(bytes, start, end)) this.waiting = new ReplayBody()
+      if (!this.attempt.sendBody(bytes, start, end)) this.waiting = new BodyBuffer()
       return
     }
-    this.waiting ??= new ReplayBody()
+    this.waiting ??= new BodyBuffer()
     this.waiting.append(bytes, start, end)
     if (this.limit !== 0 && this.waiting.bytes > this.limit) this.stop()
   }

@@ -4,6 +4,7 @@
 // States: OPEN → (RESPONDING) → DONE. OPEN: nothing sent. RESPONDING: response headers have left, no other answer is possible. DONE: logged;
 // every later event is ignored.
 import { hostname } from 'node:os'
+import { BodyBuffer } from '../../base/body-buffer.ts'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
 import { END_BY_CHUNKS, END_BY_CLOSE, END_BY_LENGTH, END_NONE } from '../../http/h1/server-codec.ts'
@@ -14,7 +15,6 @@ import type { EditContext } from '../../route/header-template.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
-import { ReplayBody } from '../../upstream/replay-body.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import type { ServerSession } from '../network/server-session.ts'
 import { runFilters } from './chain.ts'
@@ -67,7 +67,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   requestEnded: boolean
   router: Carrier | null
   /** Body that came while a filter held the request. */
-  held: ReplayBody | null
+  held: BodyBuffer | null
   heldTrailers: string
   state: number
   /** The position in the filter chain that a filter which stopped it goes on from. */
@@ -238,7 +238,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     if (this.router !== null && this.state !== DONE) this.router.onRequestBody(bytes, start, end)
     else if (this.state === OPEN) {
       // A filter holds the request: its body waits with it.
-      this.held ??= new ReplayBody()
+      this.held ??= new BodyBuffer()
       this.held.append(bytes, start, end)
       if (this.held.bytes > this.manager.limits.bufferBytes) this.session.pause()
     }

@@ -1,6 +1,7 @@
 // Hot lane: what a router settles before its first attempt, and the words its attempts leave in the steps.
 
 import * as S from '../../decide/steps.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
@@ -36,4 +37,12 @@ const OUTCOMES: readonly number[] = [
 /** The step's outcome for a reset of pool/exchange.ts. */
 export function outcomeOf(reset: number): number {
   return OUTCOMES[reset] ?? S.OUTCOME_RESET
+}
+
+/** grpc-status of response headers; -1 for none. */
+export function readGrpcStatus(headers: HeaderMap): number {
+  const i = headers.firstKnown(H.H_GRPC_STATUS)
+  if (i < 0) return -1
+  const status = Number(headers.valueAt(i))
+  return Number.isInteger(status) && status >= 0 ? status : -1
 }

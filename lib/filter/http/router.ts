@@ -3,6 +3,8 @@
 //
 // The overall timeout runs from the end of the request, the per-try timeout from the moment when an attempt has a connection and the request
 // is complete; both are armed only when configured (traffic.md §6.5).
+
+import { BodyBuffer } from '../../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
 import type { Host } from '../../cluster/lb/host.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
@@ -14,17 +16,17 @@ import { RESET_LOCAL, RESET_OVERFLOW } from '../../pool/exchange.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import * as F from '../../telemetry/response-flags.ts'
-import { ReplayBody } from '../../upstream/replay-body.ts'
+import { resetDetails, resetFlag, resetReply } from '../../upstream/reset-reply.ts'
 import { repeatsReset, repeatsResponse } from '../../upstream/retry-policy.ts'
 import { EXHAUSTED, RETRY, RetryState } from '../../upstream/retry-state.ts'
-import { Shadow } from '../../upstream/shadow.ts'
+import type { Shadow } from '../../upstream/shadow.ts'
 import { type AttemptOwner, UpstreamRequest } from '../../upstream/upstream-request.ts'
 import type { Carrier, HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
 import { finaliseRequest } from './request-headers.ts'
-import { resetDetails, resetFlag, resetReply } from './reset-reason.ts'
 import { finaliseResponse } from './response-headers.ts'
-import { outcomeOf, timeoutsOf } from './router-terms.ts'
+import { startMirrors } from './router-mirrors.ts'
+import { outcomeOf, readGrpcStatus, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
 
 // Kinds of deadlines.
@@ -48,7 +50,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private attempt: UpstreamRequest | null
   private retry: RetryState | null
   /** What has come of the body and may be needed again, or for the first time; null when it never will. */
-  private body: ReplayBody | null
+  private body: BodyBuffer | null
   private shadows: Shadow[] | null
   private tried: Host[] | null
   private overall: Deadline | null
@@ -104,34 +106,9 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.fields = stream.headers.serialise()
     const expected = this.perTryMs !== 0 ? this.perTryMs : this.timeoutMs
     if (expected !== 0) this.fields += `x-envoy-expected-rq-timeout-ms: ${expected}\r\n`
-    if (action.mirrors.length > 0) this.mirror()
+    if (action.mirrors.length > 0) this.shadows = startMirrors(stream, this.route, this.target, this.timeoutMs)
     if (this.requestEnded) this.requestComplete()
     this.begin(stream.decision.host as LiveHost)
-  }
-
-  private mirror(): void {
-    const { stream } = this
-    if (this.method === 'CONNECT' || stream.upgrade !== '') return
-    for (const mirror of this.route.mirrors) {
-      if (mirror.cluster === null || !stream.manager.rng.percent(mirror.config.percent)) continue
-      const host = mirror.cluster.picker.pick(stream.manager.pickContext(null))
-      if (host === null) continue
-      const live = stream.manager.clusters.liveOf(mirror.cluster)
-      const fields = stream.manager.shadowFields(stream)
-      const shadow = new Shadow(
-        stream.manager.io,
-        live,
-        host as LiveHost,
-        this.method,
-        this.target,
-        fields,
-        this.chunked,
-        this.timeoutMs,
-      )
-      shadow.start(this.hasBody, stream.manager.limits.bufferBytes)
-      this.shadows ??= []
-      this.shadows.push(shadow)
-    }
   }
 
   // ---- the request -----------------------------------------------------------------------------------------------------
@@ -172,7 +149,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const limit = stream.manager.limits.bufferBytes
     const ready = attempt !== null && attempt.connection !== null
     if (!ready || this.retry !== null) {
-      this.body ??= new ReplayBody()
+      this.body ??= new BodyBuffer()
       this.body.append(bytes, start, end)
       if (limit !== 0 && this.body.bytes > limit) this.bodyTooLarge(ready)
     }
@@ -434,11 +411,4 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     values[stats.rqCompleted]!++
     if (status >= 100 && status < 600) values[stats.rqXx + Math.floor(status / 100) - 1]!++
   }
-}
-
-function readGrpcStatus(headers: HeaderMap): number {
-  const i = headers.firstKnown(H.H_GRPC_STATUS)
-  if (i < 0) return -1
-  const status = Number(headers.valueAt(i))
-  return Number.isInteger(status) && status >= 0 ? status : -1
 }

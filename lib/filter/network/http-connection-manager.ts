@@ -9,8 +9,8 @@ import type { LiveHost } from '../../cluster/live-cluster.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
 import type { Tables } from '../../route/compile.ts'
-import type { RequestView } from '../../route/request-view.ts'
 import { locationOf } from '../../route/redirect.ts'
+import type { RequestView } from '../../route/request-view.ts'
 import type { Limits } from '../../state/bootstrap-config.ts'
 import type { Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
@@ -20,11 +20,10 @@ import type { Logger } from '../../telemetry/logger.ts'
 import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../../telemetry/slab.ts'
 import type { Io } from '../../transport/io.ts'
-import { sendRouteReply } from '../http/local-reply.ts'
 import type { HttpStream } from '../http/http-stream.ts'
-import type { RecentRequests } from '../http/recent-requests.ts'
+import { sendRouteReply } from '../http/local-reply.ts'
 import * as R from '../http/reasons.ts'
-import { shadowFieldsOf } from '../http/shadow-headers.ts'
+import type { RecentRequests } from '../http/recent-requests.ts'
 import { refusalText } from './codec-refusal.ts'
 import { ServerSession } from './server-session.ts'
 
@@ -77,6 +76,7 @@ export class HttpConnectionManager {
   readonly allowConnect: boolean
   readonly servesHalfClosed: boolean
   readonly serverName: string
+  readonly hostSuffix: string
   readonly sessions: Set<ServerSession>
   /** Replaced by `useTables`; a request keeps those that it began with. */
   tables: Tables
@@ -102,6 +102,7 @@ export class HttpConnectionManager {
     this.allowConnect = listener.allowConnect
     this.servesHalfClosed = parts.servesHalfClosed
     this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
+    this.hostSuffix = parts.hostSuffix
     this.sessions = new Set()
     this.tables = tables
     this.draining = false
@@ -155,7 +156,9 @@ export class HttpConnectionManager {
 
   clusterNotFound(stream: HttpStream): R.Reason {
     const action = stream.decision.route?.action as ForwardAction
-    return action.clusterNotFoundStatus === 503 ? R.CLUSTER_NOT_FOUND : { ...R.CLUSTER_NOT_FOUND, status: action.clusterNotFoundStatus }
+    return action.clusterNotFoundStatus === 503
+      ? R.CLUSTER_NOT_FOUND
+      : { ...R.CLUSTER_NOT_FOUND, status: action.clusterNotFoundStatus }
   }
 
   /** Redirects and direct responses. */
@@ -168,10 +171,6 @@ export class HttpConnectionManager {
       const port = stream.decision.table === null || stream.decision.table.port === 0 ? this.port : stream.decision.table.port
       sendRouteReply(stream, action.code, locationOf(action, stream, route.matchedLength(stream.path), port), '')
     } else if (action.kind === 'direct') sendRouteReply(stream, action.status, '', action.body)
-  }
-
-  shadowFields(stream: HttpStream): string {
-    return shadowFieldsOf(stream, this.parts.hostSuffix)
   }
 
   /** A request is done: log it, count it, keep it for those who ask. */
@@ -194,7 +193,10 @@ export class HttpConnectionManager {
   noteRefusal(session: ServerSession, code: number): void {
     const { logger } = this.parts
     if (!logger.enabled('debug') || !logger.every(`refused ${code}`, 1000, this.io.clock.monotonicMs)) return
-    logger.debug(`refused a request: ${refusalText(code)}`, { listener: this.listener.name, peer: session.connection.peerAddress })
+    logger.debug(`refused a request: ${refusalText(code)}`, {
+      listener: this.listener.name,
+      peer: session.connection.peerAddress,
+    })
   }
 
   // ---- now and then ----------------------------------------------------------------------------------------------------

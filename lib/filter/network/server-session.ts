@@ -1,7 +1,9 @@
 // Hot lane: one downstream HTTP/1 connection: its codec, the request that it carries at the moment, and its end.
+
+import type net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
-import type { HeaderMap } from '../../http/header-map.ts'
 import { ServerCodec, type ServerEvents } from '../../http/h1/server-codec.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
 import { forwardedTrailers } from '../../http/trailers.ts'
 import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
 import { HttpStream } from '../http/http-stream.ts'
@@ -9,7 +11,6 @@ import * as R from '../http/reasons.ts'
 import type { Tunnel } from '../http/tunnel.ts'
 import { refusalOf } from './codec-refusal.ts'
 import type { HttpConnectionManager } from './http-connection-manager.ts'
-import type net from 'node:net'
 
 // Kinds of deadlines.
 const HEADERS = 1

@@ -1,10 +1,10 @@
 // Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (traffic.md §6.12).
 import type net from 'node:net'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
+import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../../pool/exchange.ts'
-import { TcpConnector, type TcpConnectOwner } from '../../pool/tcp-connector.ts'
-import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
+import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import type { Listener } from '../../state/listener.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
@@ -12,6 +12,7 @@ import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
+import { UpstreamSide } from './tcp-proxy-upstream.ts'
 
 /** istio_tcp_* byte counters of a long session move this often. */
 const REPORT_MS = 5000
@@ -200,7 +201,8 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   }
 
   onClose(reason: string): void {
-    if (reason !== '' && this.responseFlags === 0 && this.connectionTerminationDetails === '') this.connectionTerminationDetails = reason
+    if (reason !== '' && this.responseFlags === 0 && this.connectionTerminationDetails === '')
+      this.connectionTerminationDetails = reason
     this.finish(reason === '')
   }
 
@@ -247,7 +249,12 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     proxy.values[proxy.stats.cxActive]!--
     proxy.values[proxy.stats.cxRxBytes]! += connection.bytesRead
     proxy.values[proxy.stats.cxTxBytes]! += connection.bytesWritten
-    metrics.tcpClosed(proxy.seriesOf(this.host), this.responseFlags, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
+    metrics.tcpClosed(
+      proxy.seriesOf(this.host),
+      this.responseFlags,
+      connection.bytesRead - this.reportedIn,
+      connection.bytesWritten - this.reportedOut,
+    )
     if (this.upstream !== null) {
       if (this.host !== null) this.host.active--
       // After an orderly end what the client sent last may still be on its way.
@@ -277,7 +284,11 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     if (now - this.reportedMs < REPORT_MS) return
     this.reportedMs = now
     const { metrics } = this.proxy.parts
-    metrics.tcpBytes(this.proxy.seriesOf(this.host), connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
+    metrics.tcpBytes(
+      this.proxy.seriesOf(this.host),
+      connection.bytesRead - this.reportedIn,
+      connection.bytesWritten - this.reportedOut,
+    )
     this.reportedIn = connection.bytesRead
     this.reportedOut = connection.bytesWritten
   }
@@ -338,57 +349,5 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
 
   requestHeader(): string | null {
     return null
-  }
-}
-
-/** The half towards the endpoint. */
-class UpstreamSide implements ConnectionOwner {
-  readonly connection: Connection
-  private readonly session: TcpSession
-  private paused: boolean
-  private source: Connection | null
-
-  constructor(session: TcpSession, socket: net.Socket, io: WorkerParts['io']) {
-    this.session = session
-    this.connection = new Connection(io, socket, this)
-    this.paused = false
-    this.source = null
-  }
-
-  /** This side takes no more: the client is not read until it does. */
-  pauseSource(source: Connection): void {
-    if (this.source !== null) return
-    this.source = source
-    source.readDisable()
-  }
-
-  pause(): void {
-    if (this.paused) return
-    this.paused = true
-    this.connection.readDisable()
-  }
-
-  resume(): void {
-    if (!this.paused) return
-    this.paused = false
-    this.connection.readEnable()
-  }
-
-  onData(bytes: Buffer, length: number): void {
-    this.session.onUpstreamData(bytes, length)
-  }
-
-  onEnd(): void {
-    this.session.onUpstreamEnd()
-  }
-
-  onWritable(): void {
-    const { source } = this
-    this.source = null
-    if (source !== null) source.readEnable()
-  }
-
-  onClose(reason: string): void {
-    this.session.onUpstreamClosed(reason)
   }
 }

@@ -1,15 +1,12 @@
-// Hot lane: the request body as far as it has come, for an upstream that is not there yet and for attempts that may follow.
+// Hot lane: bytes that have come and cannot be passed on yet, or may be needed again.
 
-export class ReplayBody {
+export class BodyBuffer {
   readonly chunks: Buffer[]
   bytes: number
-  /** Trailer lines; empty for none. */
-  trailers: string
 
   constructor() {
     this.chunks = []
     this.bytes = 0
-    this.trailers = ''
   }
 
   /** Copies a view. */

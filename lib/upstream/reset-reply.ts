@@ -1,7 +1,16 @@
 // The answers for attempts that brought no response, made from the reset's reason (traffic.md §7.2).
-import * as X from '../../pool/exchange.ts'
-import * as F from '../../telemetry/response-flags.ts'
-import type { Reason } from './reasons.ts'
+import * as X from '../pool/exchange.ts'
+import * as F from '../telemetry/response-flags.ts'
+
+/** The shape of filter/http/reasons.ts, whose table is for reasons with a fixed text. */
+export interface ResetReply {
+  readonly code: string
+  readonly status: number
+  readonly flags: number
+  readonly details: string
+  readonly body: string
+  readonly closes: boolean
+}
 
 const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR]
 const CODES: readonly string[] = [
@@ -26,7 +35,7 @@ export function resetDetails(reset: number, detail: string, started: boolean): s
   return `upstream_reset_${started ? 'after' : 'before'}_response_started{${words}${transport}}`
 }
 
-export function resetReply(reset: number, detail: string, retried: boolean): Reason {
+export function resetReply(reset: number, detail: string, retried: boolean): ResetReply {
   const lead = retried ? 'retried and the latest reset reason' : 'reset reason'
   return {
     code: CODES[reset] as string,

@@ -1,0 +1,26 @@
+// Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (traffic.md §6.10).
+import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { CompiledRoute } from '../../route/compiled-route.ts'
+import { Shadow } from '../../upstream/shadow.ts'
+import type { HttpStream } from './http-stream.ts'
+import { shadowFieldsOf } from './shadow-headers.ts'
+
+/** The copies that are under way; null for none. Their headers are those of the request after all edits. */
+export function startMirrors(stream: HttpStream, route: CompiledRoute, target: string, timeoutMs: number): Shadow[] | null {
+  if (stream.method === 'CONNECT' || stream.upgrade !== '') return null
+  const { manager, session } = stream
+  const { hasBody, bodyLength } = session.codec
+  let shadows: Shadow[] | null = null
+  for (const { cluster, config } of route.mirrors) {
+    if (cluster === null || !manager.rng.percent(config.percent)) continue
+    const host = cluster.picker.pick(manager.pickContext(null)) as LiveHost | null
+    if (host === null) continue
+    const fields = shadowFieldsOf(stream, manager.hostSuffix)
+    const live = manager.clusters.liveOf(cluster)
+    const shadow = new Shadow(manager.io, live, host, stream.method, target, fields, bodyLength < 0, timeoutMs)
+    shadow.start(hasBody, manager.limits.bufferBytes)
+    shadows ??= []
+    shadows.push(shadow)
+  }
+  return shadows
+}
