@@ -5,7 +5,7 @@ import { parseByteSize } from '../base/byte-size.ts'
 import { parseDuration } from '../base/duration.ts'
 
 /** How the text of an environment variable or a flag becomes a value of this leaf. */
-export type TextForm = 'text' | 'number' | 'nullable-path' | 'paths' | 'pairs' | 'yaml'
+export type TextForm = 'text' | 'number' | 'nullable-path' | 'paths' | 'list' | 'pairs' | 'yaml'
 
 export interface LeafInfo {
   readonly form: TextForm
@@ -90,6 +90,13 @@ export function splitHostPort(value: string): { host: string; port: number } | n
 
 export const nullablePath = (example: string) =>
   leaf('nullable-path', 'a path or null', example, (x) => (x === null || (typeof x === 'string' && x !== '') ? x : undefined))
+
+/** A list of `address:port`. */
+export const servers = (example: string) =>
+  leaf('list', 'a list of `address:port`', example, (x) => {
+    const isServer = (e: unknown) => typeof e === 'string' && isIP(splitHostPort(e)?.host ?? '') !== 0
+    return Array.isArray(x) && x.every(isServer) ? (x as readonly string[]) : undefined
+  })
 
 export const paths = (example: string) =>
   leaf('paths', 'a list of paths', example, (x) =>

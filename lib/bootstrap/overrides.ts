@@ -100,6 +100,8 @@ function readValue(text: string, form: TextForm): unknown {
       return text === 'null' ? null : resolve(text)
     case 'paths':
       return split(text).map((path) => resolve(path))
+    case 'list':
+      return split(text)
     case 'pairs':
       return pairs(text)
     case 'yaml': {

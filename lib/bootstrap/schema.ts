@@ -1,6 +1,20 @@
 // What heddle.yaml may say, with every default. `config/reference.yaml` says the same with explanations; a test compares them.
 import * as v from 'valibot'
-import { address, bytes, choice, count, duration, hostAndPort, labels, nullablePath, paths, port, text, whole } from './leaf.ts'
+import {
+  address,
+  bytes,
+  choice,
+  count,
+  duration,
+  hostAndPort,
+  labels,
+  nullablePath,
+  paths,
+  port,
+  servers,
+  text,
+  whole,
+} from './leaf.ts'
 
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 
@@ -61,6 +75,7 @@ export const bootstrapSchema = v.strictObject({
     domain: v.optional(text('a DNS domain', 'cluster.local', /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/), 'cluster.local'),
     outboundTrafficPolicy: v.optional(choice('ALLOW_ANY', 'REGISTRY_ONLY'), 'ALLOW_ANY'),
     dnsRefresh: v.optional(duration(1000, '60s'), '60s'),
+    dnsServers: v.optional(servers('[ "10.96.0.10:53" ]'), []),
   }),
   http1: v.strictObject({
     halfClose: v.optional(choice('serve', 'abort'), 'serve'),

@@ -2,7 +2,7 @@
 import { AdminServer } from '../admin/admin-server.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
-import { dnsSource } from '../cluster/dns-source.ts'
+import { dnsSource, systemDns } from '../cluster/dns-source.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
@@ -84,7 +84,7 @@ export class Supervisor {
     })
     this.#finish = finish
     this.#dns = new DnsRefresher({
-      source: dnsSource(),
+      source: dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0),
       refreshMs: bootstrap.mesh.dnsRefreshMs,
       log: logger,
       onEndpoints: (cluster, endpoints) => this.pool.broadcast({ type: 'endpoints', cluster, endpoints }),

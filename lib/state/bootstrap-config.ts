@@ -68,6 +68,8 @@ export interface MeshSettings {
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
   /** Milliseconds between look-ups of a DNS name whose answer has no TTL. 60000. */
   readonly dnsRefreshMs: number
+  /** `address:port` of DNS servers to ask in place of the system's; empty: the system's. */
+  readonly dnsServers: readonly string[]
 }
 
 export interface BootstrapConfig {

@@ -242,4 +242,10 @@ t.test('hosts file, then DNS, then the system', async (t) => {
   for (const [title, host, system, expected] of cases)
     t.same(await dnsSource({ ...base, ...system }).resolve(host), expected, title)
   await t.rejects(dnsSource(base).resolve('a.example'))
+
+  const own = (system: Partial<DnsSystem>, host: string) => dnsSource({ ...base, ...system }, true).resolve(host)
+  t.same(await own({ resolve4: v4, lookup }, 'db'), { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 20_000 }, 'servers of our own')
+  t.same(await own({ lookup }, 'db.local'), { addresses: ['10.9.9.9'], ttlMs: null }, 'the hosts file comes before them')
+  await t.rejects(own({ lookup }, 'a.example'), { message: 'NXDOMAIN' }, 'what they do not know the system is not asked')
+  await t.rejects(own({ resolve4: async () => [], resolve6: async () => [], lookup }, 'a.example'), { code: 'ENODATA' })
 })

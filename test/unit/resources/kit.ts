@@ -51,6 +51,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       domain: 'cluster.local',
       outboundTrafficPolicy: view.outboundTrafficPolicy ?? 'ALLOW_ANY',
       dnsRefreshMs: 60_000,
+      dnsServers: [],
     },
     http1: { halfClose: 'serve' },
     mirror: { hostSuffix: '' },
