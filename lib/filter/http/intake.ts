@@ -84,7 +84,7 @@ function readTarget(stream: HttpStream, headers: HeaderMap): R.Reason | null {
       return stream.method === 'OPTIONS' ? R.ASTERISK_TARGET : R.MALFORMED
     }
     const form = /^(https?):\/\/([^/?#]*)(.*)$/i.exec(target)
-    if (form === null || form[2] === '') return R.MALFORMED
+    if (form === null || form[2] === '' || !isHost(form[2] as string)) return R.MALFORMED
     // RFC 9112 §3.2.2: the authority of an absolute form replaces Host.
     stream.absoluteScheme = (form[1] as string).toLowerCase()
     headers.removeKnown(H.H_HOST)
@@ -121,8 +121,22 @@ function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
     return null
   }
   if (headers.nextKnown(H.H_HOST, i) >= 0) return R.TWO_HOSTS
-  stream.authority = headers.valueAt(i)
-  return null
+  const host = headers.valueAt(i)
+  stream.authority = host
+  return isHost(host) ? null : R.MALFORMED
+}
+
+/**
+ * Bytes of `uri-host [ ":" port ]` (RFC 9110 §7.2). A comma may stand in a name by its grammar; nobody has such a name, and who joins two Host
+ * fields makes one.
+ */
+const HOST_BYTE = new Uint8Array(256)
+for (const c of "-._~!$&'()*+;=%[]:0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") HOST_BYTE[c.charCodeAt(0)] = 1
+
+/** An empty one is: it says that there is none. */
+function isHost(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (HOST_BYTE[text.charCodeAt(i)] !== 1) return false
+  return true
 }
 
 function readExpect(stream: HttpStream, headers: HeaderMap): R.Reason | null {
