@@ -69,9 +69,10 @@ function outbound(
   return {
     name: clusterName(port.number, name, service.hostname),
     type: dialled ? 'ORIGINAL_DST' : dns ? 'DNS' : 'STATIC',
-    dnsNames: dialled ? [] : backends.filter(isName).map((b) => ({ host: b.address, port: b.port, endpoint: endpointOf(b) })),
+    // Addresses as well as names: what is resolved replaces `endpoints` as a whole.
+    dnsNames: dialled || !dns ? [] : backends.map((b) => ({ host: b.address, port: b.port, endpoint: endpointOf(b) })),
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
-    endpoints: dialled ? [] : backends.filter((b) => !isName(b)).map(endpointOf),
+    endpoints: dialled || dns ? [] : backends.map(endpointOf),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
     limits: policy.limits,
     protocol: policy.upgradeToHttp2 && port.protocol === 'HTTP' ? 'http2' : protocol,

@@ -109,7 +109,8 @@ class TableBuilder {
       if (http !== undefined && !served.has(service.hostname)) table.add(defaultHost(service, http, this.world), null)
     }
     const virtualHosts = table.hosts.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-    return { name: String(port), port, virtualHosts: [...virtualHosts, catchAll(this.world)] }
+    const rest = catchAll(this.world)
+    return { name: String(port), port, virtualHosts: rest === null ? virtualHosts : [...virtualHosts, rest] }
   }
 
   losses(): ReadonlyMap<VirtualServiceObject, ReadonlyMap<string, VirtualServiceObject | null>> {
@@ -251,9 +252,14 @@ function defaultHost(service: RegistryService, port: RegistryPort, world: World)
   return { name: `${service.hostname}:${port.number}`, domains: domainsOf(service, world).domains, routes: [route], origin }
 }
 
-/** For hosts that nobody declared: pass them on, or answer 502. */
-function catchAll(world: World): VirtualHost {
-  const allow = world.bootstrap.mesh.outboundTrafficPolicy === 'ALLOW_ANY'
+/**
+ * For hosts that nobody declared: pass them on, or answer 502. Null where nothing can be passed on because no listener knows an original
+ * destination: such a host is not found. To dial what the authority names instead would make an open proxy of every explicit listener.
+ */
+function catchAll(world: World): VirtualHost | null {
+  const { mesh, listeners } = world.bootstrap
+  const allow = mesh.outboundTrafficPolicy === 'ALLOW_ANY'
+  if (allow && !listeners.some((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destination !== '')) return null
   const name = allow ? 'allow_any' : 'block_all'
   const action: RouteAction = allow ? forwardTo(PASSTHROUGH_CLUSTER, null) : { kind: 'direct', status: 502, body: '' }
   const route: Route = { name, origin: BUILT_IN, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }

@@ -87,7 +87,8 @@ t.test('endpoints of ServiceEntries', async (t) => {
   const dns = clusterOf(result, 'outbound|443||dns.test')
   t.same(
     [dns.type, dns.protocol, dns.dnsNames.map((n) => `${n.host}:${n.port}`), dns.endpoints.map((e) => e.address)],
-    ['DNS', 'tcp', ['one.test:443'], ['10.2.0.2']],
+    ['DNS', 'tcp', ['one.test:443', '10.2.0.2:443'], []],
+    'an address among names is an answer of its own',
   )
   const self = clusterOf(result, 'outbound|80||self.test')
   t.same([self.type, self.firstAddressOnly, self.dnsNames.map((n) => n.host)], ['DNS', true, ['self.test']])
@@ -314,6 +315,13 @@ t.test('a host of another service on the port takes the VirtualService along', a
     tableOf(result, 80).virtualHosts.map((h) => h.name),
     ['a.default.svc.cluster.local:80', 'free.test:80', 'allow_any'],
   )
+})
+
+t.test('hosts that nobody declared are passed on only where an original destination is known', async (t) => {
+  const hosts = (view: Parameters<typeof loadText>[2]) => tableOf(loadText(t, A, view), 80).virtualHosts.map((h) => h.name)
+  t.same(hosts({ listeners: [{ name: 'explicit' }] }), [])
+  t.same(hosts({ listeners: [{ name: 'captured', destination: '10.0.0.7:7777' }] }), ['allow_any'])
+  t.same(hosts({ listeners: [{ name: 'explicit' }], outboundTrafficPolicy: 'REGISTRY_ONLY' }), ['block_all'])
 })
 
 t.test('origins: the match or the rule, the fields that set terms', async (t) => {

@@ -33,7 +33,8 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     accessLog: { path: null, format: 'text' },
     logLevel: 'error',
     resources,
-    listeners: (view.listeners ?? []).map((l) => ({ ...LISTENER, ...l })),
+    // By default one that knows an original destination, as an intercepted port does: then unknown hosts are passed on.
+    listeners: (view.listeners ?? [{ destination: '192.0.2.1:80' }]).map((l) => ({ ...LISTENER, ...l })),
     drain: { deadlineMs: 1000 },
     limits: {
       maxHeaderBytes: 61_440,
