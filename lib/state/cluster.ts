@@ -54,7 +54,7 @@ export interface Cluster {
   readonly name: string
   /** Where the endpoints come from: as written, by name lookup, or the address that the client dialled. */
   readonly type: 'STATIC' | 'DNS' | 'ORIGINAL_DST'
-  /** DNS only: names to look up. Endpoints holds what they resolved to. */
+  /** DNS only: names to look up, and addresses among them. `endpoints` holds what all of them resolved to. */
   readonly dnsNames: readonly { readonly host: string; readonly port: number; readonly endpoint: Endpoint }[]
   /** LOGICAL_DNS (DNS_ROUND_ROBIN): only the first address is used. */
   readonly firstAddressOnly: boolean

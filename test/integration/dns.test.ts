@@ -54,6 +54,16 @@ t.test('a name is followed to its new address in all workers; connections of cli
   t.equal(await proxy.version(), version, 'and all that without a new configuration')
 })
 
+t.test('an address among names is an endpoint like the others', async (t) => {
+  const [here, there] = await twoAddresses(t)
+  const dns = await DnsServer.start(t, { 'web.example': { addresses: [here.host], ttl: 3600 } })
+  const endpoints = [{ address: `web.example:${here.port}` }, { address: there.address }]
+  const only = service({ host: 'only', resolution: 'DNS', endpoints: [{ address: there.address }] })
+  const proxy = await start(t, dns, yaml(service({ host: 'web', resolution: 'DNS', endpoints }), only))
+  t.same(await upstreams(t, proxy, 'web'), ['here', 'there'])
+  t.same(await upstreams(t, proxy, 'only'), ['there'])
+})
+
 t.test('a failure keeps the last addresses, says so once, and is over when the name resolves again', async (t) => {
   const [here, there] = await twoAddresses(t)
   const dns = await DnsServer.start(t, { 'web.example': { addresses: [here.host], ttl: 1 } })

@@ -80,8 +80,10 @@ export interface Recording {
   readonly requests: readonly RecordedRequest[]
   readonly expected: ReadonlyMap<string, Outcome | Counts>
   readonly workload: { readonly namespace: string; readonly labels: Readonly<Record<string, string>>; readonly address: string }
-  /** File name → text, ready for heddle. */
+  /** File name → text. */
   readonly resources: Readonly<Record<string, string>>
+  /** Names that are looked up, and the loopback address that stands for each. */
+  readonly names: ReadonlyMap<string, string>
   /** Addresses at which upstreams are to stand. */
   readonly endpoints: readonly string[]
   /** Clusters with more than one endpoint: which one is chosen is chance. */
@@ -142,7 +144,8 @@ export function readRecording(peers: string, name: string): Recording {
     requests: jsonLines<RecordedRequest>(path.join(dir, 'requests.jsonl')),
     expected: new Map(jsonLines<Outcome>(path.join(dir, 'expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
-    resources: Object.fromEntries(yamls.map(([f, text]) => [f, withoutDns(text, names)])),
+    resources: Object.fromEntries(yamls),
+    names,
     endpoints: [...endpoints],
     manyEndpoints: new Set(assignments.filter((a) => hostsOf(a).length > 1).map((a) => a.cluster_name)),
     ports: xds.listeners.flatMap((l) => /^0\.0\.0\.0_(\d+)$/.exec(l.name)?.[1] ?? []).map(Number),
@@ -163,11 +166,6 @@ function loopback(address: string, names: Map<string, string>): string {
   return names.get(address) as string
 }
 
-interface ServiceEntry {
-  readonly kind?: string
-  readonly spec?: { readonly resolution?: string; readonly hosts?: readonly string[]; readonly endpoints?: readonly unknown[] }
-}
-
 interface EndpointSlice {
   readonly kind?: string
   readonly endpoints?: readonly { readonly addresses?: readonly string[] }[]
@@ -181,19 +179,4 @@ function podsIn(text: string): string[] {
     if (kind !== 'EndpointSlice') return []
     return endpoints.flatMap((e) => (e.addresses ?? []).flatMap((a) => ports.map((p) => `${a}:${p.port}`)))
   })
-}
-
-/** Gives ServiceEntries that would be looked up the address that their name stands for. */
-function withoutDns(text: string, names: ReadonlyMap<string, string>): string {
-  if (names.size === 0) return text
-  return parseAllDocuments(text)
-    .map((d) => {
-      const { kind, spec } = (d.toJS() ?? {}) as ServiceEntry
-      const address = names.get(spec?.hosts?.[0] ?? '')
-      if (kind === 'ServiceEntry' && spec?.resolution === 'DNS' && spec.endpoints === undefined && address !== undefined) {
-        d.setIn(['spec', 'endpoints'], [{ address }])
-      }
-      return d.toString()
-    })
-    .join('---\n')
 }

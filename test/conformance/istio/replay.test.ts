@@ -1,6 +1,7 @@
 // Every recorded request gets from heddle what it got from Envoy, configured by istiod from the same YAML.
 import type { Test } from 'tap'
 import t from 'tap'
+import { DnsServer } from '../../support/dns-server.ts'
 import { startProxy } from '../../support/proxy.ts'
 import type { Teardown } from '../../support/teardown.ts'
 import { comparable, countDifferences, differences } from './compare.ts'
@@ -54,13 +55,16 @@ else {
   })
 }
 
-async function startHeddle(t: Teardown, { workload, resources, ports }: Recording): Promise<Subject> {
+async function startHeddle(t: Teardown, { workload, resources, names, ports }: Recording): Promise<Subject> {
+  const records = [...names].map(([name, address]) => [name, { addresses: [address], ttl: 3600 }] as const)
+  const dns = await DnsServer.start(t, Object.fromEntries(records))
   const proxy = await startProxy(t, {
     resources,
     listeners: ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: PASSTHROUGH })),
     bootstrap: {
       workload: { ...workload, serviceAccount: 'default' },
       mirror: { hostSuffix: '' },
+      mesh: { dnsServers: [dns.address] },
       http1: { halfClose: 'abort' },
     },
   })
