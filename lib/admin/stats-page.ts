@@ -1,5 +1,5 @@
 // `/stats`: the metrics as lines `name{labels}: value`, for people and grep.
-import { RE2JS } from 're2js'
+import { compileRegex } from '../base/regex.ts'
 
 export interface StatsQuery {
   /** Leave out what is 0. */
@@ -10,12 +10,8 @@ export interface StatsQuery {
 
 /** @returns null when the filter is no regular expression */
 export function statsText(metrics: string, query: StatsQuery): string | null {
-  let pattern: RE2JS
-  try {
-    pattern = RE2JS.compile(query.filter)
-  } catch {
-    return null
-  }
+  const compiled = query.filter === '' ? null : compileRegex(query.filter)
+  if (compiled?.ok === false) return null
   let text = ''
   for (const line of metrics.split('\n')) {
     const space = line.lastIndexOf(' ')
@@ -23,7 +19,7 @@ export function statsText(metrics: string, query: StatsQuery): string | null {
     const name = line.slice(0, space)
     const value = line.slice(space + 1)
     if (query.usedOnly && value === '0') continue
-    if (query.filter === '' || pattern.matcher(name).find()) text += `${name}: ${value}\n`
+    if (compiled === null || compiled.regex.found(name)) text += `${name}: ${value}\n`
   }
   return text
 }

@@ -1,6 +1,10 @@
 // Every pattern that came from configuration. RE2 by way of re2js: linear in the length of the text whatever the pattern
 // says, so that neither an operator's slip nor a client's input can stall a worker. No re2js type leaves this file.
-import { RE2JS } from 're2js'
+//
+// re2js is loaded with the first pattern: it takes 2 MB in every thread, and most configurations have no pattern at all. As
+// patterns are compiled synchronously it is required, not imported.
+import { createRequire } from 'node:module'
+import type { RE2JS } from 're2js'
 
 /** Istio's validator refuses longer patterns (pkg/config/validation, "max length allowed is 1024"). */
 export const MAX_REGEX_LENGTH = 1024
@@ -36,6 +40,11 @@ export class Regex {
     return this.#re.testExact(text)
   }
 
+  /** Whether the pattern matches anywhere in the text. */
+  found(text: string): boolean {
+    return this.#re.matcher(text).find()
+  }
+
   /** Groups of the pattern, without the whole match. */
   groupCount(): number {
     return this.#re.groupCount()
@@ -66,6 +75,13 @@ export class Regex {
   }
 }
 
+let library: typeof RE2JS | null = null
+
+function re2(): typeof RE2JS {
+  library ??= (createRequire(import.meta.url)('re2js') as typeof import('re2js')).RE2JS
+  return library
+}
+
 const cache = new Map<string, CompileRegexResult>()
 
 /** Compiles an RE2 pattern. The same source gives the same object. */
@@ -87,7 +103,7 @@ function compile(source: string): CompileRegexResult {
     return { ok: false, message: `regex is too large, max length allowed is ${MAX_REGEX_LENGTH}` }
   }
   try {
-    return { ok: true, regex: new Regex(source, RE2JS.compile(source)) }
+    return { ok: true, regex: new Regex(source, re2().compile(source)) }
   } catch (error) {
     return { ok: false, message: messageOf(error) }
   }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { checkRegexRewrite, compileRegex, compileTemplate, type Regex } from '../../../lib/base/regex.ts'
 
@@ -77,4 +78,16 @@ t.test('a rewrite is checked against its pattern', async (t) => {
   t.equal(checkRegexRewrite('/a', '/\\x'), "invalid rewrite: '\\' before 'x'")
   t.equal(checkRegexRewrite('/a', '/\\'), "rewrite ends with '\\'")
   t.equal(checkRegexRewrite('(', 'x'), 'missing closing ): `(`')
+})
+
+t.test('re2js takes 2 MB a thread and is loaded with the first pattern, not before', async (t) => {
+  const program = `
+    import { createRequire } from 'node:module'
+    import { compileRegex } from ${JSON.stringify(new URL('../../../lib/base/regex.js', import.meta.url).href)}
+    const { cache } = createRequire(${JSON.stringify(import.meta.url)})
+    const loaded = () => Object.keys(cache).some((file) => file.includes('re2js'))
+    const before = loaded()
+    compileRegex('a')
+    console.log(before, loaded())`
+  t.equal(execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' }), 'false true\n')
 })
