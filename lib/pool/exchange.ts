@@ -37,6 +37,8 @@ export interface PoolWaiter {
 export interface Exchange extends ClientEvents {
   /** The connection ended before the response did. Nothing follows. */
   onUpstreamReset(reason: number, detail: string): void
+  /** A connection that had been idle ended, and not one byte of the request has left. It is as if it had not been lent. */
+  onNothingWritten(detail: string): void
   /** Tunnels only: the upstream will send nothing more. */
   onUpstreamEnd(): void
   /** The upstream takes bytes again. */

@@ -26,6 +26,8 @@ export class UpstreamConnection implements ConnectionOwner {
   counted: boolean
   /** The upstream said `connection: close` in this response. */
   closing: boolean
+  /** `bytesWritten` when the exchange began: as long as it is that, nothing of the request has left. */
+  private bytesBefore: number
   /** It carries bytes for a tunnel: either direction may end before the other. */
   tunnel: boolean
 
@@ -41,6 +43,7 @@ export class UpstreamConnection implements ConnectionOwner {
     this.doomed = false
     this.counted = true
     this.closing = false
+    this.bytesBefore = 0
     this.tunnel = false
   }
 
@@ -49,6 +52,7 @@ export class UpstreamConnection implements ConnectionOwner {
     this.exchange = exchange
     this.requests++
     this.closing = false
+    this.bytesBefore = this.connection.bytesWritten
     this.codec.begin(exchange, method)
   }
 
@@ -57,7 +61,6 @@ export class UpstreamConnection implements ConnectionOwner {
     this.exchange = null
     if (reusable && this.codec.keepAlive && !this.doomed && !this.connection.closed && !this.connection.peerEnded) {
       this.connection.resetReadPauses()
-      this.readKeepAlive(this.codec.headers)
       this.pool.returned(this)
       return
     }
@@ -68,7 +71,8 @@ export class UpstreamConnection implements ConnectionOwner {
     this.pool.lost(this)
   }
 
-  private readKeepAlive(headers: HeaderMap): void {
+  /** What the response head says of the connection; to be asked before anybody edits its fields. */
+  noteKeepAlive(headers: HeaderMap): void {
     const i = headers.firstKnown(H_KEEP_ALIVE)
     if (i < 0) return
     const found = /(?:^|[,\s])timeout=(\d{1,6})/i.exec(headers.valueAt(i))
@@ -109,7 +113,10 @@ export class UpstreamConnection implements ConnectionOwner {
     this.doomed = true
     this.exchange = null
     this.pool.lost(this)
-    if (exchange !== null) exchange.onUpstreamReset(RESET_TERMINATION, reason)
+    if (exchange === null) return
+    // It was dead before it was lent, and only writing showed it.
+    if (this.requests > 1 && this.connection.bytesWritten === this.bytesBefore) exchange.onNothingWritten(reason)
+    else exchange.onUpstreamReset(RESET_TERMINATION, reason)
   }
 
   /** The response was not HTTP, or bytes came that nobody asked for. */

@@ -29,7 +29,7 @@ export class Connection {
   /** `ip:port`. */
   readonly peerAddress: string
   readonly localAddress: string
-  /** Total bytes of the connection. */
+  /** Total bytes of the connection, without a write that failed at once: nothing of it has left. */
   bytesRead: number
   bytesWritten: number
   /** The kernel did not take all: the source should pause until `onWritable`. */
@@ -145,6 +145,7 @@ export class Connection {
 
   private afterWrite(internals: Internals, handle: StreamHandle, wrap: object, error: number, block: Buffer): void {
     if (error !== 0) {
+      this.bytesWritten -= this.outLength
       returnWrap(wrap)
       this.io.blocks.release(block)
       this.fail(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)

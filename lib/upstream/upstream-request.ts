@@ -42,6 +42,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   private over: boolean
   private counted: boolean
   private paused: boolean
+  /** Bytes of the body have been handed to the connection. */
+  private bodyBegun: boolean
 
   constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number) {
     this.owner = owner
@@ -58,6 +60,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.over = false
     this.counted = false
     this.paused = false
+    this.bodyBegun = false
   }
 
   start(): void {
@@ -91,6 +94,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   /** False when the upstream takes no more for now. */
   sendBody(bytes: Buffer, start: number, end: number): boolean {
     const c = this.connection
+    this.bodyBegun = true
     return c === null || c.codec.sendBody(bytes, start, end)
   }
 
@@ -115,6 +119,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     const c = this.connection
     if (c === null) return
     this.responseStarted = true
+    c.noteKeepAlive(c.codec.headers)
     c.closing = stripHopByHop(c.codec.headers)
     this.owner.onAttemptResponse(this)
   }
@@ -149,6 +154,22 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.connection = null
     // Envoy's codec calls a body cut short a protocol error (traffic.md §7.2).
     this.owner.onAttemptReset(this, this.responseStarted && reason === RESET_TERMINATION ? RESET_PROTOCOL_ERROR : reason, detail)
+  }
+
+  onNothingWritten(detail: string): void {
+    if (this.over) return
+    this.written = false
+    // Body bytes that were handed on are gone with the connection: then it is for the retry policy to say.
+    if (this.bodyBegun) {
+      this.onUpstreamReset(RESET_TERMINATION, detail)
+      return
+    }
+    this.settle()
+    this.connection = null
+    this.requestEnded = false
+    this.requestEndedMs = 0
+    this.paused = false
+    this.start()
   }
 
   onUpstreamWritable(): void {
