@@ -5,6 +5,8 @@ import type { Clock } from './clock.ts'
 /** What a deadline calls. `kind` tells the owner which of its deadlines it was. */
 export interface DeadlineOwner {
   onDeadline(kind: number): void
+  /** After an exception in `onDeadline`: ends what the deadline was about, so that nothing waits for it for ever. */
+  abandon(): void
 }
 
 /** One armed or idle deadline; embedded in its owner and reused. Links are the wheel's. */
@@ -35,15 +37,17 @@ export class TimerWheel {
   private readonly clock: Clock
   private readonly slots: (Deadline | null)[]
   private readonly guard: (run: () => void) => void
+  private readonly report: (error: unknown) => void
   private cursor: number
   private armed: number
   private timer: NodeJS.Timeout | null
 
-  /** `guard` runs a turn inside the thread's boundary, so that an exception in one owner is not everybody's. */
-  constructor(clock: Clock, guard: (run: () => void) => void) {
+  /** `guard` runs a turn inside the thread's boundary; `report` is told of an exception in one owner, which the others do not notice. */
+  constructor(clock: Clock, guard: (run: () => void) => void, report: (error: unknown) => void) {
     this.clock = clock
     this.slots = new Array<Deadline | null>(SLOTS).fill(null)
     this.guard = guard
+    this.report = report
     this.cursor = 0
     this.armed = 0
     this.timer = null
@@ -90,6 +94,15 @@ export class TimerWheel {
     this.armed--
   }
 
+  private fire(d: Deadline): void {
+    try {
+      d.owner.onDeadline(d.kind)
+    } catch (error) {
+      this.report(error)
+      d.owner.abandon()
+    }
+  }
+
   /** Visits the slots that the clock has passed and fires what is due; later rounds stay where they are. */
   private readonly turn = (): void => {
     const now = this.clock.monotonicMs
@@ -104,7 +117,7 @@ export class TimerWheel {
         if (d.atMs <= now) {
           this.unlink(d)
           d.atMs = 0
-          d.owner.onDeadline(d.kind)
+          this.fire(d)
           // The owner may have changed this very list: begin it again.
           d = this.slots[this.cursor % SLOTS] as Deadline | null
         } else {

@@ -286,12 +286,17 @@ class ConnectAttempt implements DeadlineOwner {
     const { pool } = this
     if (this.done) return
     this.done = true
-    pool.io.run(event, () => {
+    const went = pool.io.run(event, () => {
       pool.io.timers.cancel(this.deadline)
       if (event === 'connect') {
         pool.connected(this, this.socket)
       } else pool.connectFailed(this, RESET_CONNECT_FAILURE, connectErrorText(code))
     })
+    if (!went) this.abandon()
+  }
+
+  abandon(): void {
+    this.socket.destroy()
   }
 
   onDeadline(): void {

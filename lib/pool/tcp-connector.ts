@@ -55,7 +55,7 @@ export class TcpConnector implements DeadlineOwner {
     const { pool, socket } = this
     if (this.done || socket === null) return
     this.done = true
-    pool.io.run('connect', () => {
+    const went = pool.io.run('connect', () => {
       pool.io.timers.cancel(this.deadline)
       if (connected) {
         pool.connections++
@@ -65,6 +65,11 @@ export class TcpConnector implements DeadlineOwner {
         this.owner.onTcpConnected(socket)
       } else this.fail(RESET_CONNECT_FAILURE, detail)
     })
+    if (!went) this.abandon()
+  }
+
+  abandon(): void {
+    this.socket?.destroy()
   }
 
   private fail(reason: number, detail: string): void {

@@ -6,7 +6,11 @@ import type { CutConnection } from './messages.ts'
 const LOOK_MS = 20
 
 /** Resolves when no connection is left, at the latest shortly after the deadline, with those that had to be cut. */
-export async function drainWorker(parts: WorkerParts, listeners: ListenerSet, deadlineMs: number): Promise<readonly CutConnection[]> {
+export async function drainWorker(
+  parts: WorkerParts,
+  listeners: ListenerSet,
+  deadlineMs: number,
+): Promise<readonly CutConnection[]> {
   parts.io.run('drain', () => listeners.drain())
   const until = performance.now() + deadlineMs
   while (listeners.connections > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
@@ -16,7 +20,8 @@ export async function drainWorker(parts: WorkerParts, listeners: ListenerSet, de
       for (const session of chain.sessions) {
         const what = chain instanceof HttpConnectionManager ? (session as { activity: string }).activity : 'tcp session'
         // A connection that has been answered and only waits for the client to close is not cut.
-        if (what !== 'idle') cut.push({ listener: listener.name, peer: session.connection.peerAddress, what, reason: 'drain_deadline' })
+        if (what !== 'idle')
+          cut.push({ listener: listener.name, peer: session.connection.peerAddress, what, reason: 'drain_deadline' })
         session.connection.destroy('drain_deadline')
         if (what !== 'idle') parts.worker.connectionCut('drain_deadline')
       }

@@ -35,7 +35,11 @@ class Worker {
     const { bootstrap } = init
     this.init = init
     this.logger = new Logger({ level: bootstrap.logLevel, fields: { worker: init.index } })
-    const slab = new MetricsSlab(init.metrics, (family, labels, slot) => post({ type: 'series', family, labels, slot }), bootstrap.limits.maxSeries)
+    const slab = new MetricsSlab(
+      init.metrics,
+      (family, labels, slot) => post({ type: 'series', family, labels, slot }),
+      bootstrap.limits.maxSeries,
+    )
     const stats = new WorkerStats(slab)
     const io = new Io((error, where, connection) => {
       stats.boundaryError()

@@ -1,5 +1,5 @@
-import type { WeightedCluster } from './route.ts'
 import type { Origin } from './origin.ts'
+import type { WeightedCluster } from './route.ts'
 
 /** A listener as the data path needs it; made from the bootstrap's explicit listeners. */
 export interface Listener {

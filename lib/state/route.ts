@@ -68,7 +68,7 @@ export interface Percent {
 
 export interface Fault {
   readonly delay: (Percent & { readonly fixedMs: number }) | null
-  readonly abort: (Percent & { readonly httpStatus: number; /** -1: not a gRPC abort */ readonly grpcStatus: number }) | null
+  readonly abort: (Percent & { readonly httpStatus: number /** -1: not a gRPC abort */; readonly grpcStatus: number }) | null
 }
 
 export interface Mirror extends Percent {

@@ -32,7 +32,11 @@ export class Io {
     this.dirty = []
     this.dirtyCount = 0
     this.depth = 0
-    this.timers = new TimerWheel(this.clock, (run) => this.run('timer', run))
+    this.timers = new TimerWheel(
+      this.clock,
+      (run) => this.run('timer', run),
+      (error) => this.report(error, 'timer', null),
+    )
   }
 
   /** Called by a connection that has got something to write; written when the event ends. */
@@ -63,13 +67,15 @@ export class Io {
     this.dirtyCount = 0
   }
 
-  /** For what does not begin in a socket: timers, messages. An exception is reported and ends there. */
-  run(where: string, body: () => void): void {
+  /** For what does not begin in a socket: timers, messages. An exception is reported and ends there; then false is returned. */
+  run(where: string, body: () => void): boolean {
     this.enter()
     try {
       body()
+      return true
     } catch (error) {
       this.report(error, where, null)
+      return false
     } finally {
       this.leave()
     }

@@ -109,6 +109,10 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     this.stop()
   }
 
+  abandon(): void {
+    this.over = true
+  }
+
   private finish(): void {
     this.over = true
     this.waiting = null

@@ -22,6 +22,10 @@ class Delay implements DeadlineOwner {
     if (stream.done) return
     if (abort(stream, this.fault) === CONTINUE) runFilters(stream, stream.filterIndex + 1)
   }
+
+  abandon(): void {
+    this.stream.session.abandon()
+  }
 }
 
 export function beginFault(stream: HttpStream): number {

@@ -379,6 +379,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     else stream.reply(R.PER_TRY_TIMEOUT)
   }
 
+  abandon(): void {
+    this.stream.session.abandon()
+  }
+
   /** Ends what is running. The stream has answered, or nobody waits for an answer any more. */
   stop(): void {
     if (this.stopped) return

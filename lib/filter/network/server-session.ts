@@ -209,6 +209,10 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
     this.refuse(R.HEADER_TIMEOUT)
   }
 
+  abandon(): void {
+    this.connection.destroy('internal_error')
+  }
+
   /** Answers what never became a request. */
   private refuse(reason: R.Reason): void {
     const { manager } = this

@@ -128,7 +128,10 @@ export class ClientCodec {
             this.held = Buffer.from(b.subarray(p, end))
             return
           }
-          if (at < 0) return this.broken(at)
+          if (at < 0) {
+            this.broken(at)
+            return
+          }
           this.headBytes = at - p
           this.headers.block = latin1Slice(b, p, at)
           p = at
@@ -138,7 +141,10 @@ export class ClientCodec {
         case BODY: {
           const at = this.body.execute(b, p, end, this.events)
           if (at === NEED_MORE) return
-          if (at < 0) return this.broken(at)
+          if (at < 0) {
+            this.broken(at)
+            return
+          }
           if (this.state !== BODY) return
           p = at
           this.ended(p < end)
@@ -163,7 +169,10 @@ export class ClientCodec {
     this.minor = line.minor
     if (status < 200 && status !== 101) {
       const bodyless = this.framing.ofResponse(headers, line.minor, status, this.toHead)
-      if (bodyless < 0) return this.broken(bodyless)
+      if (bodyless < 0) {
+        this.broken(bodyless)
+        return
+      }
       this.events.onInformational(status, headers)
       if (this.state !== HEAD) return
       line.resumeAt = 0
@@ -171,7 +180,10 @@ export class ClientCodec {
       return
     }
     const framing = this.framing.ofResponse(headers, line.minor, status, this.toHead)
-    if (framing < 0) return this.broken(framing)
+    if (framing < 0) {
+      this.broken(framing)
+      return
+    }
     const tunnel = status === 101 || (this.toConnect && status >= 200 && status < 300)
     this.keepAlive = line.minor === 1 && framing !== UNTIL_CLOSE && !tunnel
     this.hasBody = framing !== NO_BODY && !tunnel

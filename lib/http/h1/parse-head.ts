@@ -249,7 +249,7 @@ export function parseFields(
     if (p + 1 >= end) return INCOMPLETE
     if (b[p + 1] !== LF) return BARE_LINE_END
     let valueEnd = p
-    while (valueEnd > valueStart && ((c = b[valueEnd - 1] as number) === SP || c === HT)) valueEnd--
+    while (valueEnd > valueStart && (b[valueEnd - 1] === SP || b[valueEnd - 1] === HT)) valueEnd--
     const next = p + 2
     if (map.count >= maxFields) return TOO_MANY_FIELDS
     if (next - start > maxBytes) return TOO_LARGE

@@ -72,26 +72,12 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
   const { object } = rules
   for (const i of (object.spec.tls ?? []).keys())
     world.verdicts.partly(object, ['tls', i], 'routing by SNI is not carried out yet: the rule has no effect')
+  noteCors(world, object)
   for (const rule of rules.http) {
     const claims = rule.matches.find((m) => Object.keys(m.spec.headers ?? {}).some((name) => name.startsWith('@request.auth')))
     if (claims !== undefined)
       world.verdicts.partly(object, claims.path, 'conditions on JWT claims hold on gateways only: the match never fits')
-    if (rule.spec.corsPolicy !== undefined)
-      world.verdicts.partly(
-        rule.actionObject,
-        // Of a rule that delegates it is the root's where the delegate leaves it open: shown at the delegate's rule.
-        [...rule.actionPath, 'corsPolicy'],
-        'is not carried out yet: preflights and Origin headers go to the destination like any other request',
-        true,
-      )
-    if (rule.spec.corsPolicy !== undefined) {
-      const reason = 'CORS is not carried out yet: preflights are forwarded and responses get no Access-Control headers'
-      world.verdicts.partly(rule.actionObject, [...rule.actionPath, 'corsPolicy'], reason)
-    }
-    if (rule.spec.retries?.retryRemoteLocalities === true) {
-      const reason = 'is not carried out yet: localities are not told apart'
-      world.verdicts.partly(rule.actionObject, [...rule.actionPath, 'retries', 'retryRemoteLocalities'], reason)
-    }
+    if (rule.actionObject !== object) noteCors(world, rule.actionObject)
     const abort = rule.spec.fault?.abort
     if (abort !== undefined && abort.httpStatus === undefined && abort.grpcStatus === undefined) {
       world.verdicts.partly(
@@ -100,6 +86,14 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
         'the abort names no httpStatus and no grpcStatus: nothing is aborted',
       )
     }
+  }
+}
+
+function noteCors(world: World, object: VirtualServiceRules['object']): void {
+  for (const [i, { corsPolicy }] of (object.spec.http ?? []).entries()) {
+    if (corsPolicy === undefined) continue
+    const reason = 'is not carried out yet: preflights go to the destination, and no CORS headers are added'
+    world.verdicts.partly(object, ['http', i, 'corsPolicy'], reason, true)
   }
 }
 
