@@ -133,7 +133,7 @@ function noteBlocks(world: World, rule: ResourceObject<'DestinationRule'>, block
   if (http?.h2UpgradePolicy === 'UPGRADE')
     note(['connectionPool', 'http', 'h2UpgradePolicy'], `${LATER}: requests go out as HTTP/1.1`)
   if (http?.h2UpgradePolicy === 'UPGRADE')
-  if (http?.useClientProtocol === true) note(['connectionPool', 'http', 'useClientProtocol'], LATER)
+    if (http?.useClientProtocol === true) note(['connectionPool', 'http', 'useClientProtocol'], LATER)
   if (http?.maxConcurrentStreams !== undefined) note(['connectionPool', 'http', 'maxConcurrentStreams'], LATER)
   if (http?.http2KeepAlive !== undefined) note(['connectionPool', 'http', 'http2KeepAlive'], LATER)
 }
