@@ -176,6 +176,19 @@ t.test('what a DestinationRule asks for and is not carried out is told with its 
   )
 })
 
+t.test('CORS and HTTP/2 to upstreams are told too, each with its line', async (t) => {
+  const cors = '{hosts: [a], http: [{corsPolicy: {allowOrigins: [{exact: x}]}, route: [{destination: {host: a}}]}]}'
+  const h2 = '{host: a, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}}'
+  const grpc = service('g', '{ports: [{name: grpc-x, port: 1}, {name: http, port: 2}]}')
+  const result = loadText(t, A + istio('VirtualService', 'vs', cors) + istio('DestinationRule', 'dr', h2) + grpc)
+  t.match(statusOf(result, 'vs'), { state: 'partly', reason: /^line \d+: spec\.http\[0\]\.corsPolicy: is not carried out yet/ })
+  t.match(statusOf(result, 'dr'), { state: 'partly', reason: /http\.h2UpgradePolicy: is not carried out yet: .*HTTP\/1\.1$/ })
+  t.match(statusOf(result, 'g'), { state: 'partly', reason: /^line \d+: spec\.ports\[0\]: GRPC .*HTTP\/1\.1$/ })
+  t.match(statusOf(result, 'a'), { state: 'in-force' })
+  const quiet = '{host: a, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}}}'
+  t.match(statusOf(loadText(t, A + istio('DestinationRule', 'dr', quiet)), 'dr'), { state: 'in-force' })
+})
+
 t.test('which DestinationRule holds', async (t) => {
   const other = service('b', '{ports: [{name: http, port: 80}]}', 'prod')
   const rule = (name: string, namespace: string, host: string, rest = '') =>
