@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs'
 import type { ResourceState, ResourceStatus } from '../state/snapshot.ts'
 import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command, JSON_FLAG, UsageError } from './command.ts'
 import { EXIT_CONFIG, EXIT_FINDINGS, EXIT_OK } from './exit-codes.ts'
-import { configFile, loadOrReport, reportProblems, shownPath } from './load-config.ts'
+import { configFile, loadOrReport, namedConfigFile, reportProblems, shownPath } from './load-config.ts'
 import { type Paint, paintFor, type Style, table } from './terminal.ts'
 
 export const checkCommand: Command = {
@@ -10,14 +11,21 @@ export const checkCommand: Command = {
   usage: ['check DIR... [--config heddle.yaml] [--json]', 'check --config heddle.yaml'],
   description: `
 Loads resources as the proxy would and lists each object: in force, shadowed by another one, partly in force, refused, or waiting
-for something; with the reason and its place. Without DIR the resources of heddle.yaml. Without --config the workload of the
-defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
+for something; with the reason and its place. Without DIR the resources of heddle.yaml. With DIR and without --config the workload
+of the defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
 `,
-  flags: { config: CONFIG_FLAG, json: JSON_FLAG, ...bootstrapFlags(['namespace']) },
+  flags: {
+    config: { ...CONFIG_FLAG, help: `${CONFIG_FLAG.help} where no DIR is given` },
+    json: JSON_FLAG,
+    ...bootstrapFlags(['namespace']),
+  },
   async run(args, io) {
-    const file = configFile(args, io)
     const folders = args.positionals
+    const file = folders.length === 0 ? configFile(args, io) : namedConfigFile(args, io)
     if (folders.length === 0 && file === null) throw new UsageError('which resources? heddle check DIR')
+    const missing = folders.filter((folder) => !existsSync(folder))
+    for (const folder of missing) io.stderr.write(`heddle check: no such file or folder: ${folder}\n`)
+    if (missing.length > 0) return EXIT_CONFIG
     const flags = folders.length === 0 ? bootstrapFlagValues(args) : { ...bootstrapFlagValues(args), resources: folders }
     const bootstrap = loadOrReport(file, flags, io)
     if (bootstrap === null) return EXIT_CONFIG

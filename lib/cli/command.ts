@@ -44,7 +44,12 @@ export class UsageError extends Error {}
 
 export const HELP_FLAG: FlagSpec = { type: 'boolean', short: 'h', value: '', help: 'this text' }
 export const JSON_FLAG: FlagSpec = { type: 'boolean', value: '', help: 'for scripts: one JSON document on standard output' }
-export const CONFIG_FLAG: FlagSpec = { type: 'string', short: 'c', value: 'FILE', help: 'heddle.yaml; default: HEDDLE_CONFIG' }
+export const CONFIG_FLAG: FlagSpec = {
+  type: 'string',
+  short: 'c',
+  value: 'FILE',
+  help: 'heddle.yaml; default: HEDDLE_CONFIG, else heddle.yaml in this folder',
+}
 
 /** Flags that override a field of heddle.yaml. `only`: those of them that this command takes. */
 export function bootstrapFlags(only?: readonly string[]): Record<string, FlagSpec> {

@@ -9,13 +9,18 @@ import { type Arguments, type CommandIo, UsageError } from './command.ts'
 import { type Output, type Paint, paintFor } from './terminal.ts'
 
 /** `--config`, HEDDLE_CONFIG or null. */
-export function configFile(args: Arguments, io: CommandIo): string | null {
+export function namedConfigFile(args: Arguments, io: CommandIo): string | null {
   return args.text('config') ?? (io.env['HEDDLE_CONFIG'] || null)
 }
 
-/** As `configFile`, or heddle.yaml in the working directory; throws UsageError when there is none. */
+/** As `namedConfigFile`, or heddle.yaml in the working directory, or null. */
+export function configFile(args: Arguments, io: CommandIo): string | null {
+  return namedConfigFile(args, io) ?? (existsSync('heddle.yaml') ? 'heddle.yaml' : null)
+}
+
+/** As `configFile`; throws UsageError when there is none. */
 export function requiredConfigFile(args: Arguments, io: CommandIo): string {
-  const file = configFile(args, io) ?? (existsSync('heddle.yaml') ? 'heddle.yaml' : null)
+  const file = configFile(args, io)
   if (file === null)
     throw new UsageError('no configuration: give --config FILE, set HEDDLE_CONFIG or have heddle.yaml in this folder')
   return file

@@ -14,7 +14,7 @@ Signals: SIGTERM and SIGINT stop accepting, let requests finish up to drain.dead
 one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGUSR1 opens the access log anew after it was rotated.
 `,
   flags: {
-    config: { ...CONFIG_FLAG, help: 'heddle.yaml; default: HEDDLE_CONFIG, else heddle.yaml in this folder' },
+    config: CONFIG_FLAG,
     ...bootstrapFlags(),
   },
   async run(args, io) {

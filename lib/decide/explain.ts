@@ -180,7 +180,7 @@ class Story {
       case S.TABLE_BY_PORT:
         return `route table ${name}: the port of authority ${quoted(this.#authority())}`
       default:
-        return `route table ${name}: authority ${quoted(this.#authority())} names no port, and this is its host's`
+        return `route table ${name}: authority ${quoted(this.#authority())} names no port: its host's HTTP port, or 80 for an unknown host`
     }
   }
 

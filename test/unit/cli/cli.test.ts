@@ -194,7 +194,7 @@ t.test('check', async (t) => {
 
   const missing = await heddle(['check', 'nowhere'])
   t.equal(missing.code, 3)
-  t.match(missing.stderr, /no such file or folder/)
+  t.equal(missing.stderr, 'heddle check: no such file or folder: nowhere\n')
 })
 
 t.test('explain a request that has not happened', async (t) => {
@@ -229,6 +229,9 @@ t.test('explain a request that has not happened', async (t) => {
   const text = await heddle(['explain', '--config', 'heddle.yaml', 'http://reviews/', '-H', 'x-canary: no'])
   t.match(text.stdout, /headers\[x-canary\]: seen "no", wanted exact "true"/)
   t.match(text.stdout, /mesh\/reviews\.yaml:/)
+
+  const withoutFlag = await heddle(['explain', '--json', 'http://reviews/', '-H', 'x-canary: true'])
+  t.match(JSON.parse(withoutFlag.stdout), { cluster: V2 }, 'heddle.yaml in the working directory needs no flag')
 
   const unknown = await heddle(['explain', '--config', 'heddle.yaml', '--listener', 'in', 'http://reviews/'])
   t.equal(unknown.code, 3)

@@ -237,7 +237,7 @@ t.test('for people', async (t) => {
     'endpoint      10.0.0.1:8080',
     '',
     'why',
-    '  route table 80: authority "web" names no port, and this is its host\'s',
+    '  route table 80: authority "web" names no port: its host\'s HTTP port, or 80 for an unknown host',
     '  virtual host web:80: "web" is one of its names  [mesh.yaml:1:3]',
     '  route all fits  [mesh.yaml:4:3]',
     '  cluster web  [mesh.yaml:5:3]',
