@@ -179,7 +179,8 @@ export class HostPool {
     for (let i = 0; i < waiting.length; i++) {
       this.leftQueue()
       this.values[this.stats.rqPendingFailureEject]!++
-      ;(waiting[i] as PoolWaiter).onPoolFailure(reason, detail)
+      // A mistake in one of them is not the others'.
+      this.io.run('connect', () => (waiting[i] as PoolWaiter).onPoolFailure(reason, detail))
     }
   }
 
@@ -189,7 +190,8 @@ export class HostPool {
       const waiter = this.waiting.shift() as PoolWaiter
       this.leftQueue()
       const before = c.requests
-      this.lend(c, waiter)
+      // A mistake in it must not reach the request that gives the connection back.
+      if (!this.io.run('connect', () => this.lend(c, waiter))) c.connection.destroy('internal_error')
       if (c.exchange !== null || c.requests !== before || c.doomed) return
       // The limit refused this one, and `lend` has put the connection back.
       this.idle.pop()
