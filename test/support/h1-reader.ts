@@ -54,6 +54,8 @@ export interface ReaderEvents<M extends Message> {
 }
 
 const CRLF = Buffer.from('\r\n')
+/** Bytes that are no HTTP at all would be searched again and again. */
+const MAX_HEAD_BYTES = 1024 * 1024
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 
 /** Reads one direction of a connection. Subclasses know what a start line looks like. */
@@ -73,6 +75,7 @@ abstract class H1Reader<M extends Message> {
   }
 
   push(bytes: Buffer): void {
+    if (this.state === 'broken') return
     this.buffer = this.buffer.length === 0 ? bytes : Buffer.concat([this.buffer, bytes])
     try {
       while (this.step()) {
@@ -126,7 +129,10 @@ abstract class H1Reader<M extends Message> {
 
   private head(): boolean {
     const end = this.buffer.indexOf(END_OF_HEAD)
-    if (end < 0) return false
+    if (end < 0) {
+      if (this.buffer.length > MAX_HEAD_BYTES) throw new Error('no end of a head in sight')
+      return false
+    }
     const [startLine = '', ...lines] = this.buffer.subarray(0, end).toString('latin1').split('\r\n')
     this.buffer = this.buffer.subarray(end + 4)
     const message = this.begin(startLine, lines.map(parseHeaderLine))
