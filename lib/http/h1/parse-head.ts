@@ -1,7 +1,7 @@
 // Hot lane: one loop over the bytes of a message head, which checks every byte and notes offsets. RFC 9112 read strictly: what could
 // be understood in two ways is refused, whatever other proxies make of it (security.md §13.1).
 import type { HeaderMap } from '../header-map.ts'
-import { hashStep, idOfBytes } from '../known-headers.ts'
+import { idOfBytes } from '../known-headers.ts'
 
 // Outcomes of parseFields and parseRequestHead below zero. A non-negative outcome is the position behind the head.
 /** More bytes are needed. */
@@ -232,11 +232,7 @@ export function parseFields(
       return p + 2 - start > maxBytes ? TOO_LARGE : p + 2
     }
     if (c === SP || c === HT) return OBS_FOLD
-    let hash = 0
-    while (TOKEN[c] === 1) {
-      hash = hashStep(hash, c)
-      c = b[++p] as number
-    }
+    while (TOKEN[c] === 1) c = b[++p] as number
     if (p >= end) return end - start > maxBytes ? TOO_LARGE : INCOMPLETE
     if (c !== COLON || p === lineStart) return c === LF && p === lineStart ? BARE_LINE_END : BAD_FIELD_NAME
     const nameEnd = p
@@ -259,7 +255,7 @@ export function parseFields(
       valueStart - start,
       valueEnd - start,
       next - start,
-      idOfBytes(b, lineStart, nameEnd, hash),
+      idOfBytes(b, lineStart, nameEnd),
     )
     line.resumeAt = next - start
   }
