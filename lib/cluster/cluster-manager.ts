@@ -18,8 +18,10 @@ export class ClusterManager implements ClusterContext {
   private readonly shared: SharedLimits
   private readonly metrics: RequestMetrics
   private readonly byName: Map<string, LiveCluster>
-  /** By `BalancedCluster.id`. Ids of clusters that are gone stay empty. */
-  private readonly byId: (LiveCluster | null)[]
+  /** Left the configuration. Requests in flight may hold them, and what comes back is the same as before. */
+  private readonly retired: Map<string, LiveCluster>
+  /** By `BalancedCluster.id`, retired ones too. */
+  private readonly byId: LiveCluster[]
   private hostIds: number
 
   constructor(
@@ -36,6 +38,7 @@ export class ClusterManager implements ClusterContext {
     this.shared = shared
     this.metrics = metrics
     this.byName = new Map()
+    this.retired = new Map()
     this.byId = []
     this.hostIds = 0
   }
@@ -52,23 +55,30 @@ export class ClusterManager implements ClusterContext {
   update(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
     const wanted = new Map<string, BalancedCluster>()
     for (const config of snapshot.clusters) {
-      const known = this.byName.get(config.name)
-      if (known !== undefined) known.update(config)
+      const known = this.byName.get(config.name) ?? this.recall(config.name)
+      if (known !== null) known.update(config)
       const live = known ?? this.add(config)
       wanted.set(config.name, live.balanced)
     }
     for (const [name, live] of this.byName) {
       if (wanted.has(name)) continue
-      // Requests in flight hold it; it is only not found any more.
       live.drain()
       this.byName.delete(name)
-      this.byId[live.balanced.id] = live
+      this.retired.set(name, live)
     }
     return wanted
   }
 
   updateEndpoints(name: string, endpoints: readonly Endpoint[]): void {
     this.byName.get(name)?.updateEndpoints(endpoints)
+  }
+
+  private recall(name: string): LiveCluster | null {
+    const live = this.retired.get(name)
+    if (live === undefined) return null
+    this.retired.delete(name)
+    this.byName.set(name, live)
+    return live
   }
 
   private add(config: Cluster): LiveCluster {

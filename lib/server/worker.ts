@@ -87,6 +87,7 @@ class Worker {
         // Swapped between two events: a request finishes on the tables that it began with.
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot))
         this.listeners.use(this.tables)
+        this.parts.recent.configurationChanged(message.snapshot.version)
         post({ type: 'applied', version: message.snapshot.version })
         return
       case 'endpoints':

@@ -86,6 +86,11 @@ export class EchoUpstream {
     await closed
   }
 
+  /** Closes what is open; the port stays. */
+  dropConnections(): void {
+    for (const s of this.sockets) s.destroy()
+  }
+
   private async serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const parts: Buffer[] = []
     for await (const part of req) parts.push(part as Buffer)

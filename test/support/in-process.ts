@@ -1,4 +1,5 @@
 // The proxy's main thread inside of the test process, for what cannot be done to it from outside.
+import { EventEmitter, once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -6,7 +7,10 @@ import { BroadcastChannel } from 'node:worker_threads'
 import { parseBootstrap } from '../../lib/bootstrap/load.ts'
 import { Supervisor } from '../../lib/server/supervisor.ts'
 import { Logger } from '../../lib/telemetry/logger.ts'
+import { eventually, within } from './eventually.ts'
+import type { Holdings } from './holdings.ts'
 import { Metrics } from './metrics.ts'
+import type { ProbeQuestion } from './probed-worker.ts'
 import type { Teardown } from './teardown.ts'
 
 export interface InProcess {
@@ -16,8 +20,12 @@ export interface InProcess {
   /** Lines of the log. */
   readonly log: readonly string[]
   metrics(): Metrics
+  /** Replaces the file that `resources` became, and waits until it is in force. */
+  reload(resources: string): Promise<void>
   /** The worker with this index dies of an exception. */
   crash(index: number): void
+  /** What the worker with this index holds after a full collection. */
+  measure(index: number): Promise<Holdings>
 }
 
 /** One outbound HTTP listener, two workers. `resources`: YAML. */
@@ -25,7 +33,8 @@ export async function startInProcess(t: Teardown, resources: string): Promise<In
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-test-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   mkdirSync(path.join(folder, 'mesh'))
-  writeFileSync(path.join(folder, 'mesh/mesh.yaml'), resources)
+  const file = path.join(folder, 'mesh/mesh.yaml')
+  writeFileSync(file, resources)
   const bootstrap = parseBootstrap(
     JSON.stringify({
       concurrency: 2,
@@ -43,9 +52,11 @@ export async function startInProcess(t: Teardown, resources: string): Promise<In
   const supervisor = new Supervisor(bootstrap.config, {
     version: 'test',
     logger: new Logger({ level: 'info', write: (line) => log.push(line) }),
-    workerUrl: new URL('./crashable-worker.js', import.meta.url),
+    workerUrl: new URL('./probed-worker.js', import.meta.url),
   })
-  const channel = new BroadcastChannel('heddle-test-crash')
+  const channel = new BroadcastChannel('heddle-test-probe')
+  const answers = new EventEmitter()
+  channel.onmessage = (event) => answers.emit('holdings', (event as { data: unknown }).data)
   t.teardown(async () => {
     channel.close()
     await supervisor.shutdown('the test is over')
@@ -59,6 +70,16 @@ export async function startInProcess(t: Teardown, resources: string): Promise<In
       supervisor.metrics.collect()
       return new Metrics(supervisor.registry.expose())
     },
-    crash: (index) => channel.postMessage(index),
+    reload: async (text) => {
+      const before = supervisor.store.appliedVersion
+      writeFileSync(file, text)
+      await eventually('the configuration to be in force', () => supervisor.store.appliedVersion > before)
+    },
+    crash: (index) => channel.postMessage({ index, what: 'crash' } satisfies ProbeQuestion),
+    measure: async (index) => {
+      const answer = once(answers, 'holdings')
+      channel.postMessage({ index, what: 'measure' } satisfies ProbeQuestion)
+      return (await within('the worker to answer', answer))[0] as Holdings
+    },
   }
 }

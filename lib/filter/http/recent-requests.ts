@@ -4,6 +4,8 @@ import type { HttpStream } from './http-stream.ts'
 
 /** 1,024 requests are a tenth of a second at full load and minutes at a quiet one. */
 const CAPACITY = 1024
+/** So many configurations, the one in force among them, are kept for requests that are over; each may be megabytes. */
+const CONFIGURATIONS = 8
 
 export class RecentRequests {
   private readonly ring: (HttpStream | null)[]
@@ -23,6 +25,16 @@ export class RecentRequests {
     this.ring[at] = stream
     this.ids[at] = stream.requestHeader('x-request-id') ?? ''
     stream.router = null
+  }
+
+  /** A new configuration is in force: requests that were made on one long gone are forgotten, or they would hold it in memory. */
+  configurationChanged(version: number): void {
+    for (let at = 0; at < CAPACITY; at++) {
+      const stream = this.ring[at]
+      if (stream === null || stream === undefined || stream.tables.snapshot.version > version - CONFIGURATIONS) continue
+      this.ring[at] = null
+      this.ids[at] = ''
+    }
   }
 
   /** The newest request with this x-request-id. */

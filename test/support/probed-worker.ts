@@ -1,0 +1,28 @@
+// The real worker, with two abilities that only a test needs: it can be made to die, and it says what it holds. Both are asked for over
+// a channel of their own, so that the worker knows nothing of them.
+import { BroadcastChannel, workerData } from 'node:worker_threads'
+import '../../lib/server/worker.ts'
+import { holdings } from './holdings.ts'
+
+/** Name of the channel. */
+export const PROBE_CHANNEL = 'heddle-test-probe'
+
+export interface ProbeQuestion {
+  /** Which worker; it has the index of the one that it replaced. */
+  readonly index: number
+  /** `crash`: an exception that nobody catches, as a bug of ours outside of every boundary would be. */
+  readonly what: 'crash' | 'measure'
+}
+
+const { index } = workerData as { index: number }
+const channel = new BroadcastChannel(PROBE_CHANNEL)
+channel.onmessage = (event) => {
+  const question = (event as { data: Partial<ProbeQuestion> }).data
+  if (question.index !== index) return
+  if (question.what === 'measure') channel.postMessage(holdings(index))
+  if (question.what !== 'crash') return
+  setImmediate(() => {
+    throw new Error('the test makes this worker die')
+  })
+}
+channel.unref()
