@@ -38,7 +38,7 @@ t.test('names are found as bytes, in any case', async (t) => {
 t.test('what only looks like a name is none', async (t) => {
   for (const name of NAMES.split(' ')) {
     for (let i = 0; i < name.length; i++) {
-      // The hash folds by |0x20: a byte that differs in this bit alone has the same hash.
+      // Where a name is looked for is found by folding with |0x20: a byte that differs in this bit alone leads to the same place.
       const code = name.charCodeAt(i)
       const twin = String.fromCharCode(code ^ 0x20)
       if (twin.toLowerCase() === name[i]) continue
