@@ -25,14 +25,15 @@ export async function serve(bootstrap: BootstrapConfig, onReady: (proxy: Supervi
     reload: () => void proxy.reload('SIGHUP'),
     reopenLogs: () => proxy.reopenLogs(),
   })
+  let ready: boolean
   try {
-    await proxy.start()
+    ready = await proxy.start()
   } catch (error) {
     stopListening()
     logger.error((error as Error).message)
     return error instanceof StartError && error.kind === 'config' ? EXIT_CONFIG : EXIT_START
   }
-  await onReady(proxy)
+  if (ready) await onReady(proxy)
   await proxy.finished
   stopListening()
   process.off('uncaughtException', onBug)

@@ -59,6 +59,7 @@ export class Supervisor {
   #state: ServerState
   #reloading: Promise<void>
   #drained: Promise<readonly CutConnection[]> | null
+  #started: boolean
   #ending: boolean
 
   constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
@@ -99,6 +100,7 @@ export class Supervisor {
     this.#state = 'PRE_INITIALIZING'
     this.#reloading = Promise.resolve()
     this.#drained = null
+    this.#started = false
     this.#ending = false
   }
 
@@ -107,22 +109,35 @@ export class Supervisor {
     return this.#state === 'LIVE' && this.pool.serving === 0 ? 'INITIALIZING' : this.#state
   }
 
-  /** Resolves when all workers serve. Rejects with a StartError; nothing is left running then. */
-  async start(): Promise<void> {
+  /**
+   * Resolves with true when all workers serve, with false when `shutdown` was called before that. Rejects with a StartError. In both
+   * other cases nothing is left running.
+   */
+  async start(): Promise<boolean> {
     this.#setState('INITIALIZING')
     try {
       this.#watch.start()
       this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
       await this.#bind()
-      await this.#dns.settled(DNS_START_MS)
-      await this.pool.start()
+      if (!this.#ending) await this.#dns.settled(DNS_START_MS)
+      if (!this.#ending) await this.pool.start()
     } catch (error) {
       await this.#closeAll()
+      if (this.#ending) return this.#abandonStart()
       throw error instanceof StartError ? error : new StartError('bind', (error as Error).message, { cause: error })
     }
+    if (this.#ending) return this.#abandonStart()
     this.#noteApplied(this.store.snapshot.version)
-    if (!this.#ending) this.#setState('LIVE')
+    this.#started = true
+    this.#setState('LIVE')
+    return true
+  }
+
+  async #abandonStart(): Promise<false> {
+    await this.#closeAll()
+    this.#finish([])
+    return false
   }
 
   /** The port that each listener was given, in the order of heddle.yaml. */
@@ -169,9 +184,14 @@ export class Supervisor {
     if (this.#ending) return
     this.#ending = true
     this.logger.info(`${why}: shutting down`)
-    const cut = this.#state === 'LIVE' || this.#drained !== null ? await this.drain() : []
-    await this.#closeAll()
-    this.#finish(cut)
+    if (this.#started) {
+      const cut = await this.drain()
+      await this.#closeAll()
+      this.#finish(cut)
+      return
+    }
+    // `start` is under way: it notices, and ends what it began.
+    await this.pool.terminate()
   }
 
   async #bind(): Promise<void> {

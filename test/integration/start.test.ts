@@ -4,12 +4,14 @@ import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import t from 'tap'
+import type { Supervisor } from '../../lib/server/supervisor.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { freePort } from '../support/free-port.ts'
+import { prepareInProcess } from '../support/in-process.ts'
 import { service, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, ROOT, runHeddle, startProxy } from '../support/proxy.ts'
-import { askOnce } from '../support/raw-client.ts'
+import { askOnce, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 
 function folderFor(t: Teardown, files: Readonly<Record<string, string>>): string {
@@ -152,6 +154,26 @@ t.test('without koffi heddle runs all the same, with one worker where Node.js ca
   t.same(await proxy.stop(), { code: 0, signal: null })
   const listeners = [{ name: 'out', port: await takenPort(t) }]
   await t.rejects(startProxy(t, { ...withoutKoffi, listeners }), /the port is taken/, 'and it notices a port that is taken')
+})
+
+t.test('told to end while it starts, it does, and nothing is left', async (t) => {
+  const echo = await EchoUpstream.start(t)
+  const moments: [when: string, moment: (supervisor: Supervisor) => Promise<unknown>][] = [
+    ['before its ports are bound', async () => {}],
+    ['while its workers start', (s) => eventually('a listener', () => s.adminPort !== 0)],
+  ]
+  for (const [when, moment] of moments) {
+    const { supervisor, log } = prepareInProcess(t, yaml(service({ host: 'web', endpoints: [echo] })))
+    const started = supervisor.start()
+    await moment(supervisor)
+    await supervisor.shutdown('a signal')
+    t.equal(await started, false, when)
+    t.same(await supervisor.finished, [], when)
+    t.equal(supervisor.pool.serving, 0, 'no worker')
+    t.equal(log.filter((line) => / error /.test(line)).join(''), '', 'and it is no failure')
+    for (const { port } of supervisor.boundPorts()) if (port !== 0) await t.rejects(RawClient.connect(t, port), /ECONNREFUSED/)
+    if (supervisor.adminPort !== 0) await t.rejects(RawClient.connect(t, supervisor.adminPort), /ECONNREFUSED/)
+  }
 })
 
 /** This tree as it is where the optional dependency could not be installed. Returns its bin/heddle. */

@@ -28,8 +28,15 @@ export interface InProcess {
   measure(index: number): Promise<Holdings>
 }
 
-/** One outbound HTTP listener, two workers. `resources`: YAML. */
-export async function startInProcess(t: Teardown, resources: string): Promise<InProcess> {
+interface Prepared {
+  readonly supervisor: Supervisor
+  readonly log: string[]
+  /** The file that `resources` became. */
+  readonly file: string
+}
+
+/** Not started yet. One outbound HTTP listener, two workers. `resources`: YAML. */
+export function prepareInProcess(t: Teardown, resources: string): Prepared {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-test-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   mkdirSync(path.join(folder, 'mesh'))
@@ -54,6 +61,11 @@ export async function startInProcess(t: Teardown, resources: string): Promise<In
     logger: new Logger({ level: 'info', write: (line) => log.push(line) }),
     workerUrl: new URL('./probed-worker.js', import.meta.url),
   })
+  return { supervisor, log, file }
+}
+
+export async function startInProcess(t: Teardown, resources: string): Promise<InProcess> {
+  const { supervisor, log, file } = prepareInProcess(t, resources)
   const channel = new BroadcastChannel('heddle-test-probe')
   const answers = new EventEmitter()
   channel.onmessage = (event) => answers.emit('holdings', (event as { data: unknown }).data)
