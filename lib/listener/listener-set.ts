@@ -23,17 +23,20 @@ export class ListenerSet {
   /** Places for downstream connections, of all workers together; null: no limit. */
   private readonly places: Limiter | null
   private readonly givePlace: () => void
+  private draining: boolean
 
   constructor(parts: WorkerParts, places: Limiter | null) {
     this.parts = parts
     this.bound = []
     this.places = places
     this.givePlace = () => places?.give(CONNECTIONS)
+    this.draining = false
   }
 
   /** Binds all. Rejects with an errno in `code` and the listener's name in the message. */
   async open(listeners: readonly Listener[], ports: Readonly<Record<string, number>>, tables: Tables): Promise<void> {
     for (const listener of listeners) {
+      if (this.draining) return
       const port = ports[listener.name] ?? listener.port
       const chain =
         listener.protocol === 'http'
@@ -44,6 +47,8 @@ export class ListenerSet {
       )
       this.bound.push({ listener, server, chain })
       await listen(server, listener.address, port)
+      // Told to drain while it was starting, as a replacement may be.
+      if (this.draining) server.close()
       // An accept error (EMFILE) is the process's trouble, not this listener's end.
       server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
     }
@@ -95,6 +100,7 @@ export class ListenerSet {
 
   /** Stops accepting, and asks connections to end. */
   drain(): void {
+    this.draining = true
     for (const { server, chain } of this.bound) {
       server.close()
       chain.drain()

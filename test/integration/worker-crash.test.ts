@@ -2,7 +2,7 @@
 import t from 'tap'
 import type { WorkerView } from '../../lib/server/messages.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
-import { eventually } from '../support/eventually.ts'
+import { eventually, within } from '../support/eventually.ts'
 import { type InProcess, startInProcess } from '../support/in-process.ts'
 import { Load } from '../support/load.ts'
 import { destinationRule, service, yaml } from '../support/mesh.ts'
@@ -118,6 +118,29 @@ t.test('the places that a dead worker had in a circuit breaker are free at once'
   await fill(t, proxy, upstream, LIMIT)
   t.pass('and when all are done there is room for as many again')
 })
+
+t.test('a replacement that is told to drain while it starts accepts nobody', async (t) => {
+  const echo = await EchoUpstream.start(t)
+  const proxy = await startInProcess(t, yaml(service({ host: 'web', endpoints: [echo] })))
+  const begun = replacementOf(proxy)
+  proxy.crash(0)
+  await within('a replacement to begin', begun)
+  const drained = proxy.supervisor.drain()
+  await eventually('the replacement to be there', () => proxy.supervisor.pool.serving === 2)
+  t.same(await drained, [])
+  for (let i = 0; i < 8; i++) await t.rejects(RawClient.connect(t, proxy.port), /ECONNREFUSED/)
+})
+
+/** When the next worker is started: it is given its metrics then. */
+function replacementOf({ supervisor: { registry } }: InProcess): Promise<void> {
+  const addWorker = registry.addWorker.bind(registry)
+  return new Promise((resolve) => {
+    registry.addWorker = (index, buffer) => {
+      addWorker(index, buffer)
+      resolve()
+    }
+  })
+}
 
 /** So many requests at the upstream, none of them answered. */
 async function fill(t: Teardown, proxy: InProcess, upstream: Upstream, count: number) {

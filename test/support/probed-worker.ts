@@ -1,7 +1,6 @@
 // The real worker, with two abilities that only a test needs: it can be made to die, and it says what it holds. Both are asked for over
 // a channel of their own, so that the worker knows nothing of them.
 import { BroadcastChannel, workerData } from 'node:worker_threads'
-import '../../lib/server/worker.ts'
 import { holdings } from './holdings.ts'
 
 /** Name of the channel. */
@@ -26,3 +25,6 @@ channel.onmessage = (event) => {
   })
 }
 channel.unref()
+
+// Last: once the worker says that it serves, it can be asked.
+await import('../../lib/server/worker.ts')
