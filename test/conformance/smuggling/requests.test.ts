@@ -1,7 +1,7 @@
 // Request smuggling by class: each attack carries a second request that a laxer reading would find. It is refused with a status and a reason,
 // the connection ends, and no byte of it reaches an upstream. RFC 9112 §11.2.
 import t from 'tap'
-import { service, yaml } from '../../support/mesh.ts'
+import { service, virtualService, yaml } from '../../support/mesh.ts'
 import type { HeddleProcess } from '../../support/proxy.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { RawClient } from '../../support/raw-client.ts'
@@ -130,7 +130,13 @@ let proxy: HeddleProcess
 
 t.before(async () => {
   upstream = await Upstream.start(t, (ex) => ex.answer({ body: 'served' }))
-  proxy = await startProxy(t, { resources: yaml(service({ host: 'web', endpoints: [upstream] })) })
+  proxy = await startProxy(t, {
+    resources: yaml(
+      service({ host: 'web', endpoints: [upstream] }),
+      service({ host: 'denied', endpoints: [upstream] }),
+      virtualService('denied', ['denied'], [{ directResponse: { status: 403 } }]),
+    ),
+  })
 })
 
 for (const [family, rows] of Object.entries({
@@ -260,9 +266,9 @@ t.test('50 requests in one write are answered in order', async (t) => {
 
 t.test('an answer that does not wait for the body: the connection is not used again', async (t) => {
   const client = await RawClient.connect(t, proxy.port())
-  await client.write(`POST /x HTTP/1.1\r\nHost: nobody\r\nContent-Length: 1000\r\n\r\nabc`)
+  await client.write(`POST /x HTTP/1.1\r\nHost: denied\r\nContent-Length: 1000\r\n\r\nabc`)
   const answer = await client.response()
-  t.equal(answer.status, 503)
+  t.equal(answer.status, 403)
   await client.write(HIDDEN)
   await client.closed()
   t.equal(client.responses.length, 1)
