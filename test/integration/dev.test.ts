@@ -13,6 +13,9 @@ import { httpRequest, ROOT } from '../support/proxy.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 const run = promisify(execFile)
 
 /** This tree with a demo on ports that are free; whoever runs it may change config/demo just so. */

@@ -9,6 +9,9 @@ import { type HeddleProcess, startProxy } from '../support/proxy.ts'
 import { askOnce, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 /** Two upstreams on one port of two loopback addresses, as a name that moves has them. */
 async function twoAddresses(t: Teardown): Promise<[EchoUpstream, EchoUpstream]> {
   const here = await EchoUpstream.start(t, { name: 'here', host: '127.0.0.71' })

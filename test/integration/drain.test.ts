@@ -9,6 +9,9 @@ import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 const start = async (t: Teardown, deadline: string) => {
   const upstream = await Upstream.start(t)
   const proxy = await startProxy(t, {

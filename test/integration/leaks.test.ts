@@ -9,6 +9,9 @@ import { Load } from '../support/load.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { Teardown } from '../support/teardown.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 /** Much less than one of these configurations takes in a worker. */
 const SLACK_BYTES = 1.5 * 2 ** 20
 

@@ -13,6 +13,9 @@ import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 /** A folder as kubelet mounts a ConfigMap: files are links into `..data`, which is itself a link that is swapped. */
 class ConfigMap {
   readonly folder: string

@@ -14,6 +14,9 @@ import { type HeddleProcess, ROOT, runHeddle, startProxy } from '../support/prox
 import { askOnce, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 function folderFor(t: Teardown, files: Readonly<Record<string, string>>): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-start-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

@@ -11,6 +11,9 @@ import { askOnce, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
+
 const connectionsOf = async (proxy: InProcess) => {
   const views = (await proxy.supervisor.pool.ask({ type: 'inspect' })) as WorkerView[]
   return views.map((v) => v.downstreamConnections)
