@@ -1,6 +1,7 @@
+import { ConfigThread } from '../server/config-thread.ts'
 import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command } from './command.ts'
 import { EXIT_CONFIG, EXIT_INTERRUPTED } from './exit-codes.ts'
-import { loadOrReport, requiredConfigFile } from './load-config.ts'
+import { type BootstrapReader, loadOrReport, requiredConfigFile } from './load-config.ts'
 
 export const runCommand: Command = {
   name: 'run',
@@ -18,10 +19,16 @@ one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGU
     ...bootstrapFlags(),
   },
   async run(args, io) {
-    const bootstrap = loadOrReport(requiredConfigFile(args, io), bootstrapFlagValues(args), io)
-    if (bootstrap === null) return EXIT_CONFIG
+    const thread = new ConfigThread()
+    const read: BootstrapReader = (file, env, flags) => thread.loadBootstrap(file, env, flags)
+    const bootstrap = await loadOrReport(requiredConfigFile(args, io), bootstrapFlagValues(args), io, read)
+    if (bootstrap === null) {
+      await thread.close()
+      return EXIT_CONFIG
+    }
     const { serve } = await import('./serve.ts')
-    return serve(bootstrap, async (proxy) => {
+    return serve(bootstrap, thread, async (proxy) => {
+      if (proxy.boundPorts().length === 0) proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
       for (const { listener, port } of proxy.boundPorts()) {
         const target = listener.forwardTo || listener.destination
         const towards = target === '' ? '' : ` to ${target}`

@@ -90,7 +90,8 @@ export const KINDS: readonly KindDefinition[] = [
 ]
 
 const NOT_YET = 'is valid to have here, but heddle does not carry it out yet: it has no effect'
-const UNENFORCED =
+/** The reason of a security policy that waits. Whoever relies on one must hear it, also from the log of a running proxy. */
+export const UNENFORCED =
   'NOT ENFORCED: heddle does not carry out this security policy yet; traffic that it would deny or require identity for is let through'
 
 /** Kinds that later versions carry out, by group. The security ones say loudly that they are ignored. */

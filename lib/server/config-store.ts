@@ -1,12 +1,14 @@
 // The configuration in force, and what became of newer ones. Objects are judged one by one: the loader keeps the last good text of
 // one that is refused, and the rest of a reload takes effect. Only a reading that failed as a whole leaves everything as it was.
+import { UNENFORCED } from '../resources/kinds.ts'
 import type { LoadResult } from '../resources/load.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { StartError } from './start-error.ts'
 
 export interface Loader {
-  load(): LoadResult
+  /** Rejects only where a bug does: then everything stays as it was. */
+  load(): LoadResult | Promise<LoadResult>
 }
 
 /** Lines of the log for one reload; `heddle check` shows all. */
@@ -56,16 +58,16 @@ export class ConfigStore {
     return this.#problems.length > 0
   }
 
-  /** Throws StartError when the reading failed as a whole: there is no last good configuration to go on with. */
-  loadFirst(): void {
-    const result = this.#loader.load()
+  /** Rejects with StartError when the reading failed as a whole: there is no last good configuration to go on with. */
+  async loadFirst(): Promise<void> {
+    const result = await this.#loader.load()
     if (result.fatal !== null) throw new StartError('config', result.fatal)
     this.#accept(result)
   }
 
   /** False: the reading failed as a whole and `snapshot` is what it was. */
-  reload(why: string): boolean {
-    const result = this.#loader.load()
+  async reload(why: string): Promise<boolean> {
+    const result = await this.#loader.load()
     if (result.fatal === null) {
       this.#accept(result)
       return true
@@ -83,12 +85,12 @@ export class ConfigStore {
       ...result.problems.map(problemLine),
       ...result.statuses.filter((s) => s.state === 'refused').map(statusLine),
     ]
-    const partly = result.statuses.filter((s) => s.state === 'partly').map(statusLine)
-    const text = [...this.#problems, '', ...partly].join('\n')
+    const warnings = result.statuses.filter((s) => s.state === 'partly' || s.reason === UNENFORCED).map(statusLine)
+    const text = [...this.#problems, '', ...warnings].join('\n')
     if (text === this.#logged) return
     this.#logged = text
     this.#logAll(this.#problems, 'error')
-    this.#logAll(partly, 'warning')
+    this.#logAll(warnings, 'warning')
   }
 
   #logAll(lines: readonly string[], level: 'error' | 'warning'): void {

@@ -41,33 +41,42 @@ const B = 'outbound|80||b.example'
 
 t.test('what is good of a reload takes effect, what is refused keeps its last good version', async (t) => {
   const { store, log, write, mesh, clusters } = storeOver(t, { 'a.yaml': service('a') })
-  store.loadFirst()
+  await store.loadFirst()
   t.same([clusters(), store.lastGood, store.problems], [[A], false, []])
   const first = store.snapshot.version
 
   write('a.yaml', service('a').replace('hosts', 'hots'))
   write('b.yaml', service('b'))
-  t.equal(store.reload('files changed'), true)
+  t.equal(await store.reload('files changed'), true)
   t.same(clusters().sort(), [A, B])
   t.ok(store.snapshot.version > first)
   t.same([store.lastGood, store.refused, store.problems.length], [true, 1, 1])
   t.match(store.problems[0], new RegExp(`^${mesh}/a\\.yaml:5:3: ServiceEntry default/a is refused: .*hots`))
   t.match(log, [/error .*a\.yaml:5:3.*hots/])
 
-  t.equal(store.reload('SIGHUP'), true)
+  t.equal(await store.reload('SIGHUP'), true)
   t.equal(log.length, 1, 'the same faults are not told again')
 
   write('a.yaml', service('a'))
-  t.equal(store.reload('files changed'), true)
+  t.equal(await store.reload('files changed'), true)
   t.same([store.lastGood, store.refused, store.problems], [false, 0, []])
+})
+
+t.test('a security policy that is not enforced is told in the log; what merely waits is not', async (t) => {
+  const policy = 'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: deny }\nspec: {}\n'
+  const route = 'apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: r }\nspec: {}\n'
+  const { store, log } = storeOver(t, { 'a.yaml': `${policy}---\n${route}` })
+  await store.loadFirst()
+  t.match(log, [/warning .*a\.yaml:1:1: AuthorizationPolicy default\/deny is waiting: NOT ENFORCED/])
+  t.same([log.length, store.lastGood], [1, false])
 })
 
 t.test('a folder that is gone changes nothing', async (t) => {
   const { store, log, mesh, clusters } = storeOver(t, { 'a.yaml': service('a') })
-  store.loadFirst()
+  await store.loadFirst()
   const { snapshot } = store
   rmSync(mesh, { recursive: true })
-  t.equal(store.reload('files changed'), false)
+  t.equal(await store.reload('files changed'), false)
   t.equal(store.snapshot, snapshot)
   t.same(clusters(), [A])
   t.equal(store.lastGood, true)
@@ -78,6 +87,6 @@ t.test('a folder that is gone changes nothing', async (t) => {
 t.test('without a last good configuration such a folder is a reason not to start', async (t) => {
   const { store, mesh } = storeOver(t, {})
   rmSync(mesh, { recursive: true })
-  t.throws(() => store.loadFirst(), { name: 'StartError', kind: 'config' })
+  await t.rejects(store.loadFirst(), { name: 'StartError', kind: 'config' })
   t.throws(() => store.snapshot, /no configuration has been loaded/)
 })
