@@ -3,6 +3,8 @@
 //
 // The overall timeout runs from the end of the request, the per-try timeout from the moment when an attempt has a connection and the request
 // is complete; both are armed only when configured (traffic.md §6.5).
+//
+// A long file: request, response, attempts and deadlines are events of one state, and each may end the others.
 
 import { BodyBuffer } from '../../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
