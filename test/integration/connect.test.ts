@@ -171,6 +171,9 @@ t.test('what is no configured service is not reached', async (t) => {
     ['open', 'fixed:5432', 404],
     ['through', stranger.address, 404],
     ['through', 'unknown.example:443', 404],
+    // A port that has routes: here an unknown host would be passed through to the listener's destination.
+    ['through', 'unknown.example:5432', 404],
+    ['open', 'unknown.example:5432', 404],
     ['closed', 'db:5432', 404],
   ]
   for (const [listener, target, status] of rows) {

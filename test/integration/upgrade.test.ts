@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'
+import { flood } from '../support/flood.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
@@ -135,6 +136,24 @@ t.test('bytes that a slow upstream has not taken when the client ends still arri
   await written
   await side.closed(20_000)
   t.equal(side.received.length - before, bytes.length)
+})
+
+t.test('what one end of a tunnel does not take, the other cannot send', async (t) => {
+  const MIB = 1024 * 1024
+  const piece = Buffer.alloc(65536, 'x')
+  for (const slow of ['client', 'upstream'] as const) {
+    const { client, exchange } = await open(t)
+    await exchange.switchProtocols('websocket')
+    await client.responseHead()
+    const [from, into] = slow === 'client' ? [exchange.connection, client] : [client, exchange.connection]
+    const before = into.received.length
+    into.pause()
+    const taken = await flood(from, piece, 96 * MIB)
+    t.ok(taken < 48 * MIB, `${taken} bytes towards a slow ${slow}`)
+    into.resume()
+    await into.until('all that was taken', () => into.received.length - before >= taken, 30_000)
+    client.destroy()
+  }
 })
 
 t.test('a reset on one side ends the other', async (t) => {
