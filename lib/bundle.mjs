@@ -17,7 +17,7 @@ const OUT = join(ROOT, 'build/heddle')
 const NEW = `${OUT}.new`
 
 /** Modules that a thread begins with. */
-const ENTRIES = ['lib/cli/main.ts', 'lib/server/worker.ts']
+const ENTRIES = ['lib/cli/main.ts', 'lib/server/worker.ts', 'lib/server/config-reader.ts']
 
 /** Native code, and what is loaded from its own package when it is needed (lib/base/regex.ts). */
 const EXTERNAL = ['koffi', 're2js']

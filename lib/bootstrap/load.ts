@@ -6,7 +6,8 @@ import type { BootstrapConfig, ListenerConfig } from '../state/bootstrap-config.
 import { checkFieldNames, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
 import { type DocumentPath, readYamlDocument, type YamlDocument } from './document.ts'
 import { LISTENER_FIELDS, SECTIONS } from './fields.ts'
-import { applyOverrides, type FlagValues, type Overridden } from './overrides.ts'
+import type { FlagValues } from './flags.ts'
+import { applyOverrides, type Overridden } from './overrides.ts'
 import type { ConfigProblem } from './problem.ts'
 import { type BootstrapDocument, bootstrapSchema } from './schema.ts'
 

@@ -27,7 +27,7 @@ of the defaults is assumed, in the namespace \`default\` or --namespace. Ends wi
     for (const folder of missing) io.stderr.write(`heddle check: no such file or folder: ${folder}\n`)
     if (missing.length > 0) return EXIT_CONFIG
     const flags = folders.length === 0 ? bootstrapFlagValues(args) : { ...bootstrapFlagValues(args), resources: folders }
-    const bootstrap = loadOrReport(file, flags, io)
+    const bootstrap = await loadOrReport(file, flags, io)
     if (bootstrap === null) return EXIT_CONFIG
     const { ResourceLoader } = await import('../resources/load.ts')
     const { statuses, problems } = new ResourceLoader(bootstrap).load()

@@ -1,7 +1,7 @@
 // What a command is, how its arguments are read, and its help. Flags are declared once; reading, suggestions and help follow.
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../base/nearest.ts'
-import { BOOTSTRAP_FLAGS, type FlagValues } from '../bootstrap/overrides.ts'
+import { BOOTSTRAP_FLAGS, type FlagValues } from '../bootstrap/flags.ts'
 import type { Output } from './terminal.ts'
 
 export interface FlagSpec {

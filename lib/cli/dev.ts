@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { ConfigThread } from '../server/config-thread.ts'
 import type { Supervisor } from '../server/supervisor.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Endpoint } from '../state/cluster.ts'
@@ -27,13 +28,13 @@ in config/demo. Ctrl-C ends all of it. A port that is taken: --port or HEDDLE_LI
     const file = join(packageRoot(), 'config/demo/heddle.yaml')
     const port = args.text('port')
     const env = port === null ? io.env : { ...io.env, HEDDLE_LISTENERS_OUT_PORT: port }
-    const bootstrap = loadOrReport(file, bootstrapFlagValues(args), { ...io, env })
+    const bootstrap = await loadOrReport(file, bootstrapFlagValues(args), { ...io, env })
     if (bootstrap === null) return EXIT_CONFIG
     const upstreams = await startUpstreams(bootstrap, io)
     if (upstreams === null) return EXIT_START
     const { serve } = await import('./serve.ts')
     try {
-      const code = await serve(bootstrap, async (proxy) => {
+      const code = await serve(bootstrap, new ConfigThread(), async (proxy) => {
         io.stdout.write(welcome(proxy, upstreams, io))
       })
       if (code === EXIT_START) io.stderr.write('Is another heddle running? heddle dev --help says how to choose other ports.\n')

@@ -39,7 +39,7 @@ The proxy draws a random number to choose among weighted destinations and endpoi
   async run(args, io) {
     const past = args.positionals.length === 1 && !args.positionals[0]!.includes('/')
     const future = past ? null : futureOf(args.positionals, args.texts('header'), args.text('listener'), args.text('draw'))
-    const bootstrap = loadOrReport(configFile(args, io), bootstrapFlagValues(args), io)
+    const bootstrap = await loadOrReport(configFile(args, io), bootstrapFlagValues(args), io)
     if (bootstrap === null) return EXIT_CONFIG
     if (future !== null) {
       const { explainFuture } = await import('./explain-future.ts')

@@ -1,8 +1,8 @@
 // heddle.yaml for a command: its problems are printed as every command prints them.
 import { existsSync } from 'node:fs'
 import { relative } from 'node:path'
-import { loadBootstrap } from '../bootstrap/load.ts'
-import type { FlagValues } from '../bootstrap/overrides.ts'
+import type { FlagValues } from '../bootstrap/flags.ts'
+import type { LoadedBootstrap } from '../bootstrap/load.ts'
 import { type ConfigProblem, problemText } from '../bootstrap/problem.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import { type Arguments, type CommandIo, UsageError } from './command.ts'
@@ -26,9 +26,21 @@ export function requiredConfigFile(args: Arguments, io: CommandIo): string {
   return file
 }
 
+/** Arguments of `loadBootstrap`. */
+export type BootstrapReader = (file: string | null, env: CommandIo['env'], flags: FlagValues) => Promise<LoadedBootstrap>
+
+/** For commands that end soon: the modules that read YAML stay in memory. */
+const readHere: BootstrapReader = async (file, env, flags) =>
+  (await import('../bootstrap/load.ts')).loadBootstrap(file, env, flags)
+
 /** null: errors were printed. Warnings are printed in any case. */
-export function loadOrReport(file: string | null, flags: FlagValues, io: CommandIo): BootstrapConfig | null {
-  const result = loadBootstrap(file, io.env, flags)
+export async function loadOrReport(
+  file: string | null,
+  flags: FlagValues,
+  io: CommandIo,
+  read: BootstrapReader = readHere,
+): Promise<BootstrapConfig | null> {
+  const result = await read(file, io.env, flags)
   const paint = paintFor(io.stderr, io.env)
   for (const warning of result.warnings) io.stderr.write(`${paint('yellow', 'warning')} ${problemText(warning)}\n`)
   if (result.ok) return result.config

@@ -1,5 +1,6 @@
 // A proxy from its start to its end, with signals and exit codes; `run` and `dev` are two ways to call it.
 import { canSharePorts } from '../listener/bind.ts'
+import type { ConfigThread } from '../server/config-thread.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
 import { Supervisor } from '../server/supervisor.ts'
@@ -8,14 +9,25 @@ import { Logger } from '../telemetry/logger.ts'
 import { EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, EXIT_START } from './exit-codes.ts'
 import { heddleVersion } from './version.ts'
 
-/** Runs a proxy to its end. `onReady` is called once, when traffic is served. Returns the exit code, or does not return. */
-export async function serve(bootstrap: BootstrapConfig, onReady: (proxy: Supervisor) => Promise<void>): Promise<number> {
+/**
+ * Runs a proxy to its end. `thread` reads its resources and ends with it. `onReady` is called once, when traffic is served. Returns
+ * the exit code, or does not return.
+ */
+export async function serve(
+  bootstrap: BootstrapConfig,
+  thread: ConfigThread,
+  onReady: (proxy: Supervisor) => Promise<void>,
+): Promise<number> {
   const logger = new Logger({ level: bootstrap.logLevel })
   // The main thread carries no traffic: whatever goes wrong here, the workers go on.
   const onBug = (error: unknown) => logger.error('a bug on the main thread; traffic goes on', { error })
   process.on('uncaughtException', onBug)
   process.on('unhandledRejection', onBug)
-  const proxy = new Supervisor(await withWorkersThatCanShare(bootstrap, logger), { version: heddleVersion(), logger })
+  const proxy = new Supervisor(await withWorkersThatCanShare(bootstrap, logger), {
+    version: heddleVersion(),
+    logger,
+    thread,
+  })
   const stopListening = onSignals({
     terminate: (signal) => void proxy.shutdown(signal),
     abort: (signal) => {

@@ -42,6 +42,11 @@ export class DocumentReader {
     this.known = new Map()
   }
 
+  /** As if the last reading had met this document. */
+  remember(document: Document): void {
+    this.known.set(document.text, document)
+  }
+
   read(): ReadResult {
     const documents: PlacedDocument[] = []
     const unreadable: UnreadableFile[] = []

@@ -4,9 +4,9 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import { type Compiled, compile } from './compile/compile.ts'
 import type { Verdicts } from './compile/verdicts.ts'
-import type { Document } from './document.ts'
+import { Document } from './document.ts'
 import { DocumentReader, type PlacedDocument, type UnreadableFile } from './documents.ts'
-import { type Finding, pathText } from './finding.ts'
+import { type Finding, type Path, pathText } from './finding.ts'
 import { identityOf, type ObjectOutcome, readObjects } from './read-objects.ts'
 import { identityKey, type ObjectIdentity, ObjectSource, ResourceObject } from './resource-object.ts'
 
@@ -36,13 +36,29 @@ interface LastGood {
   readonly since: Date
 }
 
+/** What a loader knows of its readings as plain data, enough for another one to go on where this one was: the last good texts. */
+export interface LoaderMemory {
+  readonly version: number
+  readonly texts: readonly string[]
+  readonly objects: readonly RememberedObject[]
+}
+
+interface RememberedObject {
+  readonly file: string
+  readonly linesBefore: number
+  /** Index in `texts`. */
+  readonly text: number
+  readonly path: Path
+  readonly since: Date
+}
+
 /** One outcome with its place. */
 interface Read {
   readonly source: ObjectSource
   readonly outcome: ObjectOutcome
 }
 
-/** Loads the resources of a bootstrap configuration. Synchronous: meant for the main thread, a change of configuration at a time. */
+/** Loads the resources of a bootstrap configuration. Synchronous: meant for a thread that carries no traffic. */
 export class ResourceLoader {
   private readonly bootstrap: BootstrapConfig
   private readonly reader: DocumentReader
@@ -79,18 +95,49 @@ export class ResourceLoader {
     return { snapshot, statuses: round.statuses(verdicts), problems, fatal: null }
   }
 
+  memory(): LoaderMemory {
+    const texts = new Map<string, number>()
+    const objects = [...this.lastGood.values()].map(({ object, since }): RememberedObject => {
+      const { file, linesBefore, document, path } = object.source
+      const text = texts.get(document.text) ?? texts.size
+      texts.set(document.text, text)
+      return { file, linesBefore, text, path, since }
+    })
+    return { version: this.version, texts: [...texts.keys()], objects }
+  }
+
+  /** Goes on where the loader was whose memory this is. For a loader that has read nothing. */
+  recall(memory: LoaderMemory): void {
+    this.version = memory.version
+    const documents = memory.texts.map((text) => new Document(text))
+    for (const document of documents) this.reader.remember(document)
+    for (const { file, linesBefore, text, path, since } of memory.objects) {
+      const document = documents[text] as Document
+      // What was valid then is valid now: an outcome depends on the text alone.
+      const outcome = this.outcomesOf(document).find((o) => o.state === 'valid' && pathText(o.path) === pathText(path))
+      if (outcome?.state !== 'valid') continue
+      const object = new ResourceObject(outcome.facts, new ObjectSource(file, linesBefore, document, path))
+      this.lastGood.set(identityKey(object), { object, since })
+    }
+  }
+
+  private outcomesOf(document: Document): readonly ObjectOutcome[] {
+    let outcomes = this.outcomes.get(document)
+    if (outcomes === undefined) {
+      outcomes = readObjects(document)
+      this.outcomes.set(document, outcomes)
+    }
+    return outcomes
+  }
+
   private take(placed: PlacedDocument, round: Round): void {
     const { file, linesBefore, document } = placed
     if (document.problem !== null) {
       round.brokenDocument(new ObjectSource(file, linesBefore, document, []))
       return
     }
-    let outcomes = this.outcomes.get(document)
-    if (outcomes === undefined) {
-      outcomes = readObjects(document)
-      this.outcomes.set(document, outcomes)
-    }
-    for (const outcome of outcomes) round.add({ source: new ObjectSource(file, linesBefore, document, outcome.path), outcome })
+    for (const outcome of this.outcomesOf(document))
+      round.add({ source: new ObjectSource(file, linesBefore, document, outcome.path), outcome })
   }
 
   /** The compiler is not expected to throw; if it does, what is in force must go on serving. */

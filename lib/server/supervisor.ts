@@ -6,7 +6,6 @@ import { dnsSource, systemDns } from '../cluster/dns-source.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
-import { ResourceLoader } from '../resources/load.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -15,6 +14,7 @@ import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
 import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
+import { ConfigThread } from './config-thread.ts'
 import { ConfigWatch } from './config-watch.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
 import { StartError } from './start-error.ts'
@@ -24,6 +24,8 @@ export interface SupervisorOptions {
   /** Of heddle, for /server_info and the metrics. */
   readonly version: string
   readonly logger: Logger
+  /** Reads the resources; closed with the proxy. Default: one of its own. */
+  readonly thread?: ConfigThread
   /** Default: the worker beside this module. */
   readonly workerUrl?: URL
 }
@@ -48,6 +50,7 @@ export class Supervisor {
   readonly #finish: (cut: readonly CutConnection[]) => void
   readonly #dns: DnsRefresher
   readonly #watch: ConfigWatch
+  readonly #thread: ConfigThread
   readonly #admin: AdminServer
   readonly #health: HealthServer
   readonly #shared: SharedArrayBuffer
@@ -69,7 +72,8 @@ export class Supervisor {
     this.version = options.version
     this.registry = new MetricsRegistry()
     this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency)
-    this.store = new ConfigStore(new ResourceLoader(bootstrap), logger)
+    this.#thread = options.thread ?? new ConfigThread()
+    this.store = new ConfigStore({ load: () => this.#thread.loadResources(bootstrap) }, logger)
     this.pool = new WorkerPool({
       concurrency: bootstrap.concurrency,
       url: options.workerUrl ?? new URL('./worker.js', import.meta.url),
@@ -117,7 +121,7 @@ export class Supervisor {
     this.#setState('INITIALIZING')
     try {
       this.#watch.start()
-      this.store.loadFirst()
+      await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
       await this.#bind()
       if (!this.#ending) await this.#dns.settled(DNS_START_MS)
@@ -153,6 +157,8 @@ export class Supervisor {
     this.#reloading = this.#reloading
       .then(() => this.#reload(why))
       .catch((error: unknown) => {
+        // What `shutdown` cut short needs no explanation.
+        if (this.#ending) return
         this.logger.error('a reload failed; the last good configuration stays in force', { error })
         this.metrics.configRefused()
       })
@@ -229,7 +235,7 @@ export class Supervisor {
 
   async #reload(why: string): Promise<void> {
     if (this.#ending) return
-    if (!this.store.reload(why)) {
+    if (!(await this.store.reload(why))) {
       this.metrics.configRefused()
       return
     }
@@ -273,7 +279,7 @@ export class Supervisor {
     this.#watch.close()
     this.#dns.stop()
     await this.pool.terminate()
-    await Promise.all([this.#admin.close(), this.#health.close(), this.#release()])
+    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#release()])
   }
 
   async #release(): Promise<void> {
