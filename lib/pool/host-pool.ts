@@ -1,9 +1,9 @@
 // Hot lane: the HTTP/1 connections to one endpoint of one cluster: idle ones, lent ones, and the requests that wait for one.
-import net from 'node:net'
-import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import type net from 'node:net'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { Io } from '../transport/io.ts'
-import { type PoolWaiter, RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
+import { type ConnectOwner, Connector } from './connector.ts'
+import { type PoolWaiter, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS } from './limiter.ts'
 import { UpstreamConnection } from './upstream-connection.ts'
 
@@ -25,7 +25,7 @@ export interface PoolSettings {
 /** A peer that says `timeout=5` closes after about 5 s: we stop using the connection this much earlier. */
 const PEER_IDLE_MARGIN_MS = 1000
 
-export class HostPool {
+export class HostPool implements ConnectOwner {
   readonly io: Io
   readonly address: string
   readonly port: number
@@ -39,7 +39,7 @@ export class HostPool {
   connectFailures: number
   private readonly idle: UpstreamConnection[]
   private waiting: PoolWaiter[]
-  private readonly connecting: Set<ConnectAttempt>
+  private readonly connecting: Set<Connector>
   private draining: boolean
 
   constructor(
@@ -154,26 +154,21 @@ export class HostPool {
       if (this.connections + this.connecting.size > 0) return
       this.limiter.takeAnyway(CONNECTIONS)
     }
-    this.connecting.add(new ConnectAttempt(this))
+    this.connecting.add(new Connector(this, this))
   }
 
-  /** From ConnectAttempt. */
-  connected(attempt: ConnectAttempt, socket: net.Socket): void {
-    this.connecting.delete(attempt)
-    this.connections++
-    this.values[this.stats.cxTotal]!++
-    this.values[this.stats.cxActive]!++
+  onConnected(connector: Connector, socket: net.Socket): void {
+    this.connecting.delete(connector)
+    this.noteConnected()
     const c = new UpstreamConnection(this.io, socket, this, this.settings)
     this.offer(c)
   }
 
-  /** From ConnectAttempt. All that wait hear of it: whether to try again is theirs to decide (as Envoy does). */
-  connectFailed(attempt: ConnectAttempt, reason: number, detail: string): void {
-    this.connecting.delete(attempt)
+  /** All that wait hear of it: whether to try again is theirs to decide (as Envoy does). */
+  onConnectFailed(connector: Connector, reason: number, detail: string): void {
+    this.connecting.delete(connector)
     this.limiter.give(CONNECTIONS)
-    this.connectFailures++
-    this.values[this.stats.cxConnectFail]!++
-    if (reason === RESET_CONNECT_TIMEOUT) this.values[this.stats.cxConnectTimeout]!++
+    this.noteConnectFailed(reason)
     const waiting = this.waiting
     this.waiting = []
     for (let i = 0; i < waiting.length; i++) {
@@ -182,6 +177,28 @@ export class HostPool {
       // A mistake in one of them is not the others'.
       this.io.run('connect', () => (waiting[i] as PoolWaiter).onPoolFailure(reason, detail))
     }
+  }
+
+  /** One more connection is open, pooled or raw. */
+  noteConnected(): void {
+    this.connections++
+    this.values[this.stats.cxTotal]!++
+    this.values[this.stats.cxActive]!++
+  }
+
+  noteConnectFailed(reason: number): void {
+    this.connectFailures++
+    this.values[this.stats.cxConnectFail]!++
+    if (reason === RESET_CONNECT_TIMEOUT) this.values[this.stats.cxConnectTimeout]!++
+  }
+
+  /** A connection is gone; its place is given back by who reserved it. */
+  noteClosed(bytesRead: number, bytesWritten: number): void {
+    this.connections--
+    this.values[this.stats.cxActive]!--
+    this.values[this.stats.cxDestroy]!++
+    this.values[this.stats.cxRxBytes]! += bytesRead
+    this.values[this.stats.cxTxBytes]! += bytesWritten
   }
 
   /** A free connection goes to who has waited longest, else to the idle ones. */
@@ -223,12 +240,8 @@ export class HostPool {
   lost(c: UpstreamConnection): void {
     if (!c.counted) return
     c.counted = false
-    this.connections--
     this.limiter.give(CONNECTIONS)
-    this.values[this.stats.cxActive]!--
-    this.values[this.stats.cxDestroy]!++
-    this.values[this.stats.cxRxBytes]! += c.connection.bytesRead
-    this.values[this.stats.cxTxBytes]! += c.connection.bytesWritten
+    this.noteClosed(c.connection.bytesRead, c.connection.bytesWritten)
     const i = this.idle.indexOf(c)
     if (i >= 0) this.idle.splice(i, 1)
     if (this.waiting.length > this.connecting.size) this.connect()
@@ -257,70 +270,4 @@ export class HostPool {
   undrain(): void {
     this.draining = false
   }
-}
-
-/** A connection that is being made. */
-class ConnectAttempt implements DeadlineOwner {
-  private readonly pool: HostPool
-  private readonly socket: net.Socket
-  private readonly deadline: Deadline
-  private done: boolean
-
-  constructor(pool: HostPool) {
-    const { settings } = pool
-    this.pool = pool
-    this.done = false
-    this.deadline = new Deadline(this, 0)
-    this.socket = net.connect({
-      host: pool.address,
-      port: pool.port,
-      noDelay: true,
-      allowHalfOpen: true,
-      keepAlive: settings.tcpKeepaliveSeconds > 0,
-      keepAliveInitialDelay: settings.tcpKeepaliveSeconds * 1000,
-    })
-    this.socket.on('connect', () => this.finish('connect', ''))
-    this.socket.on('error', (e: NodeJS.ErrnoException) => this.finish('error', e.code ?? e.message))
-    if (settings.connectTimeoutMs > 0) pool.io.timers.arm(this.deadline, settings.connectTimeoutMs)
-  }
-
-  private finish(event: 'connect' | 'error', code: string): void {
-    const { pool } = this
-    if (this.done) return
-    this.done = true
-    const went = pool.io.run(event, () => {
-      pool.io.timers.cancel(this.deadline)
-      if (event === 'connect') {
-        pool.connected(this, this.socket)
-      } else pool.connectFailed(this, RESET_CONNECT_FAILURE, connectErrorText(code))
-    })
-    if (!went) this.abandon()
-  }
-
-  abandon(): void {
-    this.socket.destroy()
-  }
-
-  onDeadline(): void {
-    if (this.done) return
-    this.done = true
-    this.socket.destroy()
-    this.pool.connectFailed(this, RESET_CONNECT_TIMEOUT, '')
-  }
-}
-
-const ERRNO_TEXTS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'Connection refused',
-  EHOSTUNREACH: 'No route to host',
-  ENETUNREACH: 'Network is unreachable',
-  ETIMEDOUT: 'Connection timed out',
-  ECONNRESET: 'Connection reset by peer',
-  EADDRNOTAVAIL: 'Cannot assign requested address',
-  EMFILE: 'Too many open files',
-  EACCES: 'Permission denied',
-}
-
-/** As Envoy words a failed connect (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`). */
-export function connectErrorText(code: string): string {
-  return `delayed connect error: ${ERRNO_TEXTS[code] ?? code}`
 }

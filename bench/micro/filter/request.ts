@@ -203,7 +203,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
   manager.accept(endlessSocket())
   const upstreamSocket = endlessSocket()
   const host = [...clusters.all()][0]?.hosts[0] as LiveHost
-  host.pool.connected(null as never, upstreamSocket)
+  host.pool.onConnected(null as never, upstreamSocket)
   io.leave()
   const session = [...manager.sessions][0]
   const upstream = (upstreamSocket as unknown as { heddle: Connection }).heddle
