@@ -7,6 +7,7 @@ import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { assignRules } from './destination-rules.ts'
 import { buildListeners } from './listeners.ts'
+import { noteHttpRules } from './not-carried-out.ts'
 import { isHttp } from './protocol.ts'
 import { buildRegistry, domainsOf, type Registry } from './registry.ts'
 import { buildRouteTables, noteLosses } from './route-tables.ts'
@@ -72,12 +73,12 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
   const { object } = rules
   for (const i of (object.spec.tls ?? []).keys())
     world.verdicts.partly(object, ['tls', i], 'routing by SNI is not carried out yet: the rule has no effect')
-  noteCors(world, object)
+  noteHttpRules(world, object)
   for (const rule of rules.http) {
     const claims = rule.matches.find((m) => Object.keys(m.spec.headers ?? {}).some((name) => name.startsWith('@request.auth')))
     if (claims !== undefined)
       world.verdicts.partly(object, claims.path, 'conditions on JWT claims hold on gateways only: the match never fits')
-    if (rule.actionObject !== object) noteCors(world, rule.actionObject)
+    if (rule.actionObject !== object) noteHttpRules(world, rule.actionObject)
     const abort = rule.spec.fault?.abort
     if (abort !== undefined && abort.httpStatus === undefined && abort.grpcStatus === undefined) {
       world.verdicts.partly(
@@ -86,14 +87,6 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
         'the abort names no httpStatus and no grpcStatus: nothing is aborted',
       )
     }
-  }
-}
-
-function noteCors(world: World, object: VirtualServiceRules['object']): void {
-  for (const [i, { corsPolicy }] of (object.spec.http ?? []).entries()) {
-    if (corsPolicy === undefined) continue
-    const reason = 'is not carried out yet: preflights go to the destination, and no CORS headers are added'
-    world.verdicts.partly(object, ['http', i, 'corsPolicy'], reason, true)
   }
 }
 

@@ -318,6 +318,26 @@ t.test('states of VirtualServices', async (t) => {
   }
 })
 
+t.test('what is not carried out is said with its place', async (t) => {
+  const rule = (text: string) =>
+    statusOf(
+      loadText(t, A + istio('VirtualService', 'x', `{hosts: [a], http: [{${text}, route: [{destination: {host: a}}]}]}`)),
+      'x',
+    )
+  const rows: [text: string, reason: RegExp][] = [
+    ['corsPolicy: {allowOrigins: [{exact: "https://a"}]}', /http\[0\]\.corsPolicy.*not carried out/],
+    ['retries: {attempts: 2, retryRemoteLocalities: true}', /http\[0\]\.retries\.retryRemoteLocalities.*not carried out/],
+    ['headers: {request: {set: {Content-Length: "5"}}}', /headers\.request\.set.*Content-Length.*no effect/],
+    ['headers: {response: {remove: [x-a, transfer-encoding]}}', /headers\.response\.remove\[1\].*no effect/],
+  ]
+  for (const [text, reason] of rows) {
+    const status = rule(text)
+    t.equal(status.state, 'partly', text)
+    t.match(status.reason, reason, text)
+  }
+  t.equal(rule('headers: {request: {set: {x-a: "5"}}}').state, 'in-force')
+})
+
 t.test('a host of another service on the port takes the VirtualService along', async (t) => {
   const result = loadText(t, A + istio('VirtualService', 'x', '{hosts: [a, free.test], http: [{redirect: {uri: /}}]}'))
   t.same(
