@@ -30,6 +30,12 @@ const CALL_TIMEOUT_MS = 1000
 /** Beyond the drain deadline, for a worker to say what it cut. */
 const DRAIN_GRACE_MS = 1000
 
+/**
+ * V8 lets the young generation grow to 48 MB before it collects, although what a request allocates is garbage at its end: semi-spaces
+ * of 1 MB save 8 MB with two workers at 1,000 requests a second. Measured to help on Node.js 20 and 22 (README.md).
+ */
+const YOUNG_GENERATION_MB = Number(process.versions.node.split('.')[0]) < 24 ? 3 : undefined
+
 interface Slot {
   readonly index: number
   worker: Worker | null
@@ -138,7 +144,11 @@ export class WorkerPool {
 
   #spawn(slot: Slot): void {
     const init = this.#options.makeInit(slot.index)
-    const worker = new Worker(this.#options.url, { workerData: init, name: `heddle worker ${slot.index}` })
+    const worker = new Worker(this.#options.url, {
+      workerData: init,
+      name: `heddle worker ${slot.index}`,
+      resourceLimits: YOUNG_GENERATION_MB === undefined ? {} : { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+    })
     slot.worker = worker
     slot.state = 'starting'
     slot.startedMs = performance.now()
