@@ -63,6 +63,11 @@ export class ListenerSet {
       }
       socket.once('close', this.givePlace)
     }
+    // Reset before it was accepted: the kernel has told its error to accept and would now only say that the peer sends no more.
+    if (socket.remoteAddress === undefined) {
+      socket.destroy()
+      return
+    }
     const { io } = this.parts
     io.enter()
     try {
