@@ -1,5 +1,5 @@
+import { spawn } from 'node:child_process'
 // Connections to endpoints: when one is used again, when it ends, and what a request meets that gets one which has just ended.
-import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import { eventually, pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
@@ -51,17 +51,13 @@ t.beforeEach(() => upstream.startAfresh())
 /** `address:port` of a listener whose queue is full: the kernel drops what wants to connect. */
 async function fullBacklog(t: Teardown): Promise<string> {
   const code = `
-    const { parentPort, workerData } = require('node:worker_threads')
-    const net = require('node:net')
-    const server = net.createServer()
-    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-      parentPort.postMessage(server.address().port)
-      // The thread never takes a connection out of the queue.
-      setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0))
-    })`
-  const worker = new Worker(code, { eval: true })
-  t.teardown(() => worker.terminate())
-  const port = await new Promise<number>((resolve) => worker.once('message', resolve))
+    const server = require('node:net').createServer()
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port))`
+  // A process of its own, so that it can be stopped: then nobody takes a connection out of the queue.
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const port = await new Promise<number>((resolve) => child.stdout.once('data', (line: Buffer) => resolve(Number(line))))
+  child.kill('SIGSTOP')
   // A connection is made as long as there is room; the first that is not says that the queue is full.
   for (let i = 0; i < 16; i++) {
     const made = await RawClient.connect(t, { port, budgetMs: 500 }).then(

@@ -82,9 +82,10 @@ export class Wire {
     this.socket.end()
   }
 
-  /** RST. */
+  /** RST; FIN when the end of this side is just on its way: Node never exits after a reset behind a pending shutdown. */
   reset(): void {
-    this.socket.resetAndDestroy()
+    if (this.socket.writableEnded && !this.socket.writableFinished) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   destroy(): void {
