@@ -17,7 +17,7 @@ export function heddlePeer(options: HeddleOptions): Peer {
   const program = join(options.root, 'bin', 'heddle')
   return {
     id: options.id,
-    setup: `concurrency ${options.concurrency}, metrics, access log to a file, ${OTHER_VIRTUAL_SERVICES + 1} VirtualServices`,
+    setup: `concurrency ${options.concurrency}, metrics, access log to /dev/null, ${OTHER_VIRTUAL_SERVICES + 1} VirtualServices`,
     version: existsSync(program) ? versionOfCheckout(options.root) : null,
     install: `${program} is not there; npm run build in a complete checkout`,
     start(site) {
@@ -42,7 +42,7 @@ workload: { namespace: bench, serviceAccount: client, labels: { app: client }, a
 concurrency: ${concurrency}
 admin: { address: 127.0.0.1, port: ${admin} }
 health: { address: 127.0.0.1, port: ${health} }
-accessLog: { path: ${join(site.folder, 'access.log')}, format: text }
+accessLog: { path: /dev/null, format: text }
 resources: [ ./mesh ]
 listeners:
   - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: ${site.port} }
