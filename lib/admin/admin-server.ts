@@ -1,4 +1,4 @@
-// The admin page on 127.0.0.1:15000, with Envoy's paths (telemetry.md §11.1). What acts is POST only; who is not on this machine,
+// The admin page on 127.0.0.1:15000, with Envoy's paths (Envoy admin). What acts is POST only; who is not on this machine,
 // or comes from a web page, is turned away (origin-check.ts).
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { SocketAddress } from '../state/bootstrap-config.ts'

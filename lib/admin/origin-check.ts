@@ -1,4 +1,4 @@
-// Who may speak to the admin page (security.md §13.8). It has no passwords, so a web page in a browser on the same machine must
+// Who may speak to the admin page (control surfaces). It has no passwords, so a web page in a browser on the same machine must
 // not reach it: neither under a name of its own that resolves to 127.0.0.1 (DNS rebinding), nor by a form or fetch from elsewhere.
 import { isIPv4 } from 'node:net'
 

@@ -125,7 +125,7 @@ function drawDestination(route: CompiledRoute, draw: number, decision: Decision,
 
 /**
  * Picks for another attempt: same destination, same cluster, a host that was not tried if one turns up within
- * `hostSelectionAttempts` more picks, else the last picked (traffic.md: previous-hosts predicate). `ctx` holds new draws,
+ * `hostSelectionAttempts` more picks, else the last picked (Envoy: previous-hosts predicate). `ctx` holds new draws,
  * which are stirred for each further pick, and the hosts tried. False when there is no host at all; `decision` then says
  * NO_HEALTHY_UPSTREAM.
  */

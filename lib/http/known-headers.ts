@@ -25,7 +25,7 @@ export const H_X_ENVOY_INTERNAL = 21
 export const H_X_ENVOY_ATTEMPT_COUNT = 22
 export const H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS = 23
 export const H_X_ENVOY_UPSTREAM_SERVICE_TIME = 24
-/** Removed from requests of untrusted clients (traffic.md §6.14), whichever it is. */
+/** Removed from requests of untrusted clients (Envoy header sanitising), whichever it is. */
 export const H_X_ENVOY_STRIPPED = 25
 export const H_X_ENVOY_ORIGINAL_PATH = 26
 export const H_X_ENVOY_ORIGINAL_HOST = 27

@@ -2,7 +2,7 @@
 import type { ClientEvents } from '../http/h1/client-codec.ts'
 import type { UpstreamConnection } from './upstream-connection.ts'
 
-// Why an attempt has no response, or no whole one. Envoy: StreamResetReason and PoolFailureReason (traffic.md §7.2).
+// Why an attempt has no response, or no whole one. Envoy: StreamResetReason and PoolFailureReason (Envoy router replies).
 export const RESET_NONE = 0
 /** The connection could not be made: refused, unreachable. */
 export const RESET_CONNECT_FAILURE = 1

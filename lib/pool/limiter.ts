@@ -40,7 +40,7 @@ export class Limiter {
     return true
   }
 
-  /** Reserves beyond the limit: a host without any connection always gets one (Envoy, traffic.md §6.8). */
+  /** Reserves beyond the limit: a host without any connection always gets one (Envoy, Envoy circuit breakers). */
   takeAnyway(kind: number): void {
     Atomics.add(this.cells, this.all + kind, 1)
     this.cells[this.own + kind]!++

@@ -144,7 +144,7 @@ function isMissing(issue: v.BaseIssue<unknown>): boolean {
   return issue.received === 'undefined' && !isUnknownField(issue)
 }
 
-/** Maps whose null values ask for presence: `headers: {x-debug: }` (traffic.md §1.4). */
+/** Maps whose null values ask for presence: `headers: {x-debug: }` (Istio HTTPMatchRequest). */
 const PRESENCE = new Set(['headers', 'withoutHeaders', 'queryParams'])
 
 /** To the Kubernetes API a null field is a missing one, and a null item of a list an empty one. */

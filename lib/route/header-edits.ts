@@ -46,7 +46,7 @@ export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null
     if (!parsed.ok) continue
     const constant = parsed.template.operators.length === 0
     const text = constant ? (parsed.template.texts[0] as string) : ''
-    // An empty value is never added, and set to it leaves what is there (traffic.md: "empty result").
+    // An empty value is never added, and set to it leaves what is there (Envoy: "empty result").
     if (constant && text === '') continue
     values.push({ add: edit.op === 'add', name, text, template: constant ? null : parsed.template })
   }

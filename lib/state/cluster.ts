@@ -8,7 +8,7 @@ export interface Locality {
   readonly subzone: string
 }
 
-/** What the telemetry labels of an endpoint are made of (telemetry.md §2.2). Empty: unknown. */
+/** What the telemetry labels of an endpoint are made of (Istio standard labels). Empty: unknown. */
 export interface EndpointWorkload {
   readonly workload: string
   readonly namespace: string
@@ -32,7 +32,7 @@ export interface LoadBalancerPolicy {
   readonly kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'PASSTHROUGH'
 }
 
-/** connectionPool, traffic.md §2.5. A limit of 0 means none; durations of 0 mean off. */
+/** connectionPool, Istio ConnectionPoolSettings. A limit of 0 means none; durations of 0 mean off. */
 export interface ClusterLimits {
   readonly maxConnections: number
   readonly maxPendingRequests: number

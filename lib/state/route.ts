@@ -10,7 +10,7 @@ export interface StringMatch {
   readonly ignoreCase: boolean
 }
 
-/** Against the normalised path without its query (traffic.md §1.4). */
+/** Against the normalised path without its query (Istio HTTPMatchRequest). */
 export interface PathMatch {
   /** `prefix` is a plain string prefix (VirtualService); `pathPrefix` goes by segments (Gateway API). */
   readonly kind: 'exact' | 'prefix' | 'pathPrefix' | 'regex'
@@ -75,7 +75,7 @@ export interface Mirror extends Percent {
   readonly cluster: string
 }
 
-/** traffic.md §1.15. */
+/** Istio CorsPolicy. */
 export interface Cors {
   readonly allowOrigins: readonly StringMatch[]
   readonly allowMethods: string
@@ -87,7 +87,7 @@ export interface Cors {
   readonly forwardNotMatchingPreflights: boolean
 }
 
-/** traffic.md §1.12 and §6.3. */
+/** Istio HTTPRetry and Envoy retry state. */
 export interface RetryPolicy {
   /** Keywords of retryOn; status codes are in `statusCodes`. */
   readonly on: readonly string[]
@@ -108,7 +108,7 @@ export interface RetryPolicy {
 export interface WeightedCluster {
   readonly cluster: string
   readonly weight: number
-  /** Only when there are several destinations: these run before the route's own edits (traffic.md §1.16). */
+  /** Only when there are several destinations: these run before the route's own edits (Istio Headers). */
   readonly requestEdits: readonly HeaderEdit[]
   readonly responseEdits: readonly HeaderEdit[]
   /** Empty: not rewritten. */
@@ -134,7 +134,7 @@ export interface ForwardAction {
   readonly clusterNotFoundStatus: number
 }
 
-/** traffic.md §1.7. */
+/** Istio HTTPRedirect. */
 export interface RedirectAction {
   readonly kind: 'redirect'
   readonly code: number
@@ -161,7 +161,7 @@ export interface DirectResponseAction {
 export type RouteAction = ForwardAction | RedirectAction | DirectResponseAction
 
 export interface Route {
-  /** traffic.md §1.2: `route.name`, plus `.match.name`; `default` without any rule. */
+  /** Istio virtual hosts: `route.name`, plus `.match.name`; `default` without any rule. */
   readonly name: string
   /** The object; line and column are those of the match or rule. */
   readonly origin: Origin

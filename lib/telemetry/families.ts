@@ -28,7 +28,7 @@ export interface FamilyGroup {
   readonly onlyUsed: boolean
 }
 
-/** Envoy's default histogram bounds, for all units (telemetry.md §2.3). */
+/** Envoy's default histogram bounds, for all units (Envoy histogram buckets). */
 export const DEFAULT_BOUNDS: readonly number[] = [
   0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000,
 ]
@@ -117,7 +117,7 @@ export const CLUSTER = group(
   { onlyUsed: true },
 )
 
-/** Of `ListenerStats`, in the order of its slots; labels http_conn_manager_prefix (telemetry.md §4.3). */
+/** Of `ListenerStats`, in the order of its slots; labels http_conn_manager_prefix (Envoy HTTP stats). */
 export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_downstream_cx_total', 'Connections accepted.'),
   gauge('envoy_http_downstream_cx_active', 'Connections of clients now.'),

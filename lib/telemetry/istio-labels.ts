@@ -1,4 +1,4 @@
-// Label text of Istio's standard metrics: exact names, order and values (telemetry.md §2.2; contrib/istio istio_stats). Rendered
+// Label text of Istio's standard metrics: exact names, order and values (Istio standard labels; contrib/istio istio_stats). Rendered
 // once for each series.
 import type { WorkloadIdentity } from '../state/bootstrap-config.ts'
 import type { Cluster, Endpoint, EndpointWorkload } from '../state/cluster.ts'
@@ -116,7 +116,7 @@ export function istioLabels(
           ['grpc_response_status', outcome.grpcStatus],
         ] as const)),
     ['response_flags', outcome.flags],
-    // Without mTLS: a server knows that there was none, a client never says (telemetry.md §2.2).
+    // Without mTLS: a server knows that there was none, a client never says (Istio standard labels).
     ['connection_security_policy', reporter === 'destination' ? 'none' : 'unknown'],
   ])
 }

@@ -1,6 +1,6 @@
 // Label text of a series, rendered once when the series is born (Prometheus text format 0.0.4).
 
-/** Label values that a peer chose are cut at this many characters (telemetry.md §2.4). */
+/** Label values that a peer chose are cut at this many characters (Istio metric cardinality). */
 export const MAX_PEER_LABEL_CHARS = 128
 
 /** `\`, `"` and newline escaped, as the text format wants; everything else may stand in a label value. */
@@ -21,7 +21,7 @@ export function renderLabels(pairs: readonly (readonly [name: string, value: str
 }
 
 /**
- * A value as the text format prints it: no exponents (Istio dashboards compare `le` as text, telemetry.md §2.3), `+Inf`,
+ * A value as the text format prints it: no exponents (Istio dashboards compare `le` as text, Envoy histogram buckets), `+Inf`,
  * `NaN`.
  */
 export function renderNumber(value: number): string {

@@ -130,7 +130,7 @@ export class RequestMetrics {
     this.slab.values[this.#tcpSlot(cache, flags) + TCP_OPENED]! += 1
   }
 
-  /** Every few seconds of a long session (telemetry.md §2.1: 5 s), with what came since the last call. */
+  /** Every few seconds of a long session (Istio standard metrics: 5 s), with what came since the last call. */
   tcpBytes(cache: SeriesCache, receivedDelta: number, sentDelta: number): void {
     const slot = this.#tcpSlot(cache, 0)
     this.slab.values[slot + TCP_RECEIVED]! += receivedDelta

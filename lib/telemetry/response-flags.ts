@@ -1,4 +1,4 @@
-// Response flags (traffic.md §7.1) as bits, in the order in which they are printed. Envoy: StreamInfo::CoreResponseFlag.
+// Response flags (Envoy response flags) as bits, in the order in which they are printed. Envoy: StreamInfo::CoreResponseFlag.
 
 export const LH = 1 << 0
 export const UH = 1 << 1

@@ -1,4 +1,4 @@
-// The answers for attempts that brought no response, made from the reset's reason (traffic.md §7.2).
+// The answers for attempts that brought no response, made from the reset's reason (Envoy router replies).
 import * as X from '../pool/exchange.ts'
 import * as F from '../telemetry/response-flags.ts'
 

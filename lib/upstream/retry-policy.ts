@@ -1,4 +1,4 @@
-// Hot lane: which outcomes of an attempt a route's policy repeats (traffic.md §1.12, §6.3). Pure; whether there is another try left is
+// Hot lane: which outcomes of an attempt a route's policy repeats (Istio HTTPRetry and Envoy retry state). Pure; whether there is another try left is
 // retry-state.ts.
 
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../pool/exchange.ts'

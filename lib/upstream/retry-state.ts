@@ -42,7 +42,7 @@ export class RetryState {
     return RETRY
   }
 
-  /** Ms before the next attempt: uniform below base · 2ⁿ⁻¹, at most the policy's maximum (traffic.md §6.4). */
+  /** Ms before the next attempt: uniform below base · 2ⁿ⁻¹, at most the policy's maximum (Envoy retry back-off). */
   backoffMs(): number {
     const { baseIntervalMs, maxIntervalMs } = this.policy
     const bound = Math.min(baseIntervalMs * 2 ** Math.min(this.retries - 1, 30), maxIntervalMs)

@@ -1,5 +1,5 @@
 // Hot lane: a mirrored copy of a request: sent, its response read and thrown away. It never delays or fails the request that it copies; what
-// it cannot keep up with is dropped (traffic.md §1.14).
+// it cannot keep up with is dropped (Istio mirror).
 
 import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'

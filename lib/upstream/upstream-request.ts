@@ -152,7 +152,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.over = true
     this.settle()
     this.connection = null
-    // Envoy's codec calls a body cut short a protocol error (traffic.md §7.2).
+    // Envoy's codec calls a body cut short a protocol error (Envoy router replies).
     this.owner.onAttemptReset(this, this.responseStarted && reason === RESET_TERMINATION ? RESET_PROTOCOL_ERROR : reason, detail)
   }
 

@@ -1,4 +1,4 @@
-// The access log, line by line: Envoy's default text format and Istio's JSON keys (telemetry.md §3).
+// The access log, line by line: Envoy's default text format and Istio's JSON keys (telemetry).
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'

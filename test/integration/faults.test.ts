@@ -1,4 +1,4 @@
-// Fault injection (traffic.md §1.13, §6.11): delay first, then abort, each with its own draw; the upstream never sees an aborted request.
+// Fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw; the upstream never sees an aborted request.
 import t from 'tap'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'

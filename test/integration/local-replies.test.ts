@@ -1,4 +1,4 @@
-// Every answer that heddle makes by itself: status, body, fields, flags, details and its stable code (traffic.md §7.2, §7.3, §7.5).
+// Every answer that heddle makes by itself: status, body, fields, flags, details and its stable code (Envoy router replies and Envoy connection manager replies and Envoy gRPC status mapping).
 import t from 'tap'
 import { REASONS } from '../../lib/filter/http/reasons.ts'
 import { eventually } from '../support/eventually.ts'

@@ -1,4 +1,4 @@
-// Istio's standard metrics as seen from outside: exact labels, and exactly as many as there were requests (telemetry.md §2).
+// Istio's standard metrics as seen from outside: exact labels, and exactly as many as there were requests (Istio standard metrics).
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'

@@ -1,4 +1,4 @@
-// Mirrored copies (traffic.md §1.14): whole, marked, and without any effect on the request that they copy.
+// Mirrored copies (Istio mirror): whole, marked, and without any effect on the request that they copy.
 import t from 'tap'
 import { refusingPort } from '../support/free-port.ts'
 import { header, headerValues } from '../support/h1-reader.ts'

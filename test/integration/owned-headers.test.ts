@@ -1,4 +1,4 @@
-// Header fields that the proxy makes, changes or takes away (traffic.md §6.14 is where Envoy's rules are collected).
+// Header fields that the proxy makes, changes or takes away (Envoy header sanitising is where Envoy's rules are collected).
 import t from 'tap'
 import { header, headerValues } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'

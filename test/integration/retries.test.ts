@@ -1,4 +1,4 @@
-// Which outcomes are tried again, how often, where and with what (traffic.md §1.12, §6.3, §6.4).
+// Which outcomes are tried again, how often, where and with what (Istio HTTPRetry and Envoy retry state and Envoy retry back-off).
 import t from 'tap'
 import { refusingPort } from '../support/free-port.ts'
 import { header } from '../support/h1-reader.ts'

@@ -1,4 +1,4 @@
-// Redirects and direct responses: the route answers, no upstream is asked (traffic.md §1.7, §1.8).
+// Redirects and direct responses: the route answers, no upstream is asked (Istio HTTPRedirect and Istio HTTPDirectResponse).
 import t from 'tap'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { header } from '../support/h1-reader.ts'

@@ -1,4 +1,4 @@
-// Raw TCP (traffic.md §6.12): bytes both ways, each direction ends by itself.
+// Raw TCP (Envoy tcp_proxy): bytes both ways, each direction ends by itself.
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'

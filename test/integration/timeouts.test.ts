@@ -1,4 +1,4 @@
-// What is not waited for: answers, attempts, idle streams, heads that do not come (traffic.md §6.5).
+// What is not waited for: answers, attempts, idle streams, heads that do not come (Envoy timeouts).
 import t from 'tap'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'

@@ -1,4 +1,4 @@
-// Hot lane: `pick` runs for each request. ROUND_ROBIN (traffic.md: equal weights rotate, unequal ones keep a schedule).
+// Hot lane: `pick` runs for each request. ROUND_ROBIN (Envoy: equal weights rotate, unequal ones keep a schedule).
 import { EdfSchedule } from './edf-schedule.ts'
 import type { Host } from './host.ts'
 import { availableOf, type Balancer, drawIndex, EMPTY_PICKER, equalWeights, type PickContext, type Picker } from './picker.ts'

@@ -1,4 +1,4 @@
-// Hot lane: the HTTP filters in their order (traffic.md §6.15). A filter that has nothing to do for a route costs one comparison; the
+// Hot lane: the HTTP filters in their order (Istio filter order). A filter that has nothing to do for a route costs one comparison; the
 // router is always last.
 import { beginFault } from './fault.ts'
 import type { HttpStream } from './http-stream.ts'

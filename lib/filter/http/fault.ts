@@ -1,4 +1,4 @@
-// Hot lane: fault injection (traffic.md §1.13, §6.11): delay first, then abort, each with its own draw.
+// Hot lane: fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw.
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
 import type { Fault } from '../../state/route.ts'
 import * as F from '../../telemetry/response-flags.ts'
@@ -48,7 +48,7 @@ function abort(stream: HttpStream, fault: Fault): number {
   stream.responseCodeDetails = FAULT_ABORT.details
   stream.manager.worker.requestRefused(FAULT_ABORT.code)
   if (rule.grpcStatus >= 0 && stream.isGrpc()) sendGrpcReply(stream, rule.grpcStatus, FAULT_ABORT.body)
-  // A gRPC abort of a request that is not gRPC answers 200 with the text (traffic.md §1.13).
+  // A gRPC abort of a request that is not gRPC answers 200 with the text (Istio HTTPFaultInjection).
   else sendLocalReply(stream, rule.grpcStatus >= 0 ? 200 : rule.httpStatus, FAULT_ABORT.body, false)
   return STOP
 }

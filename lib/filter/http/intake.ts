@@ -1,5 +1,5 @@
 // Hot lane: what happens to a request before it is routed: who is asked for (Host), what belongs to the connection only, what an untrusted
-// client may not say (traffic.md §6.14), and the path in its one true form.
+// client may not say (Envoy header sanitising), and the path in its one true form.
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import { normalizePath } from '../../route/path.ts'

@@ -3,7 +3,7 @@ import { HeaderMap } from '../../http/header-map.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import type { HttpStream } from './http-stream.ts'
 
-/** traffic.md §7.5; everything else is UNKNOWN. */
+/** Envoy gRPC status mapping; everything else is UNKNOWN. */
 const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
 
 /** Answers with a status and a short text. Edits of the route and its destination apply, as to any response. */

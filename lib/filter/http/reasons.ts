@@ -1,4 +1,4 @@
-// Every answer that heddle makes by itself, with the stable code by which logs, metrics and documents name it (traffic.md §7.2, §7.3).
+// Every answer that heddle makes by itself, with the stable code by which logs, metrics and documents name it (Envoy router replies and Envoy connection manager replies).
 import * as F from '../../telemetry/response-flags.ts'
 
 export interface Reason {
@@ -75,7 +75,6 @@ export const NO_HEALTHY = reason('no_healthy_upstream', 503, F.UH, 'no_healthy_u
 export const RESPONSE_TIMEOUT = reason('response_timeout', 504, F.UT, 'response_timeout', 'upstream request timeout', false)
 export const PER_TRY_TIMEOUT = reason('per_try_timeout', 504, F.UT, 'upstream_per_try_timeout', 'upstream request timeout', false)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
-export const INTERNAL_ERROR = reason('internal_error', 500, 0, 'internal_error', 'Internal Server Error', true)
 
 /** Reasons with a fixed text, for the table in the documents and the test that compares the two. */
 export const REASONS: readonly Reason[] = [
@@ -101,5 +100,4 @@ export const REASONS: readonly Reason[] = [
   RESPONSE_TIMEOUT,
   PER_TRY_TIMEOUT,
   FAULT_ABORT,
-  INTERNAL_ERROR,
 ]

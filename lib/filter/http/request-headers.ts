@@ -1,4 +1,4 @@
-// Hot lane: the header section of a request as its upstream gets it: edits, then host rewrite, then path rewrite (traffic.md §6.1).
+// Hot lane: the header section of a request as its upstream gets it: edits, then host rewrite, then path rewrite (Envoy router).
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
@@ -18,7 +18,7 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
   const { weighted } = decision
   if (weighted !== null && weighted.requestEdits !== null) applyEdits(weighted.requestEdits, headers, stream)
   if (route.requestEdits !== null) applyEdits(route.requestEdits, headers, stream)
-  // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (traffic.md §1.10).
+  // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (Istio HTTPRewrite).
   if (weighted !== null && weighted.hostRewrite !== '') replaceHost(stream, headers, weighted.hostRewrite)
   if (action.hostRewrite !== '') {
     const before = stream.authority

@@ -1,4 +1,4 @@
-// Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (traffic.md §6.10).
+// Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (Envoy shadowing).
 import type { LiveHost } from '../../cluster/live-cluster.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import { Shadow } from '../../upstream/shadow.ts'

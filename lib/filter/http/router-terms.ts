@@ -6,7 +6,7 @@ import * as H from '../../http/known-headers.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 
-/** traffic.md §6.5: route timeout, lowered by grpc-timeout for gRPC; a per-try timeout that is not below it does not count. 0: none. */
+/** Envoy timeouts: route timeout, lowered by grpc-timeout for gRPC; a per-try timeout that is not below it does not count. 0: none. */
 export function timeoutsOf(stream: HttpStream, action: ForwardAction): { overallMs: number; perTryMs: number } {
   const grpc = stream.grpcStatus === -2 ? 0 : grpcTimeout(stream)
   const overallMs = grpc === 0 ? action.timeoutMs : action.timeoutMs === 0 ? grpc : Math.min(grpc, action.timeoutMs)

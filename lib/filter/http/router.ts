@@ -2,7 +2,7 @@
 // forwarded.
 //
 // The overall timeout runs from the end of the request, the per-try timeout from the moment when an attempt has a connection and the request
-// is complete; both are armed only when configured (traffic.md §6.5).
+// is complete; both are armed only when configured (Envoy timeouts).
 //
 // A long file: request, response, attempts and deadlines are events of one state, and each may end the others.
 

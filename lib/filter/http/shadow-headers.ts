@@ -1,4 +1,4 @@
-// Hot lane: the header section of a mirrored copy (traffic.md §1.14).
+// Hot lane: the header section of a mirrored copy (Istio mirror).
 import type { HttpStream } from './http-stream.ts'
 
 /** As the original's after all edits, with the Host's suffix, `x-envoy-internal` and our own address in x-forwarded-for. */

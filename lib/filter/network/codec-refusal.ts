@@ -1,4 +1,4 @@
-// What a client is told whose bytes are not HTTP/1 as we take it (traffic.md §7.3).
+// What a client is told whose bytes are not HTTP/1 as we take it (Envoy connection manager replies).
 import { BAD_CHUNK, BAD_TRAILERS } from '../../http/h1/body-decoder.ts'
 import * as L from '../../http/h1/framing.ts'
 import * as P from '../../http/h1/parse-head.ts'

@@ -1,4 +1,4 @@
-// Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (traffic.md §6.12).
+// Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (Envoy tcp_proxy).
 import type net from 'node:net'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'

@@ -29,7 +29,7 @@ const DATA_CR = 4
 const DATA_LF = 5
 const TRAILERS = 6
 
-/** Of all extensions of one message (security.md §13.1). */
+/** Of all extensions of one message (HTTP/1 request smuggling). */
 const MAX_EXTENSION_BYTES = 16384
 const MAX_TRAILER_BYTES = 16384
 const MAX_SIZE_DIGITS = 13

@@ -76,7 +76,7 @@ function isChunkedAlone(map: HeaderMap, i: number): boolean {
   return value === 'chunked' || value.toLowerCase() === 'chunked'
 }
 
-/** Digits only, one line only, at most 2^53−1; -1 otherwise. Equal repeats are refused too, as Envoy does (traffic.md §7.3). */
+/** Digits only, one line only, at most 2^53−1; -1 otherwise. Equal repeats are refused too, as Envoy does (Envoy connection manager replies). */
 function oneLength(map: HeaderMap, i: number): number {
   if (map.nextKnown(H_CONTENT_LENGTH, i) >= 0) return -1
   const text = map.valueAt(i)

@@ -1,5 +1,5 @@
 // Hot lane: one loop over the bytes of a message head, which checks every byte and notes offsets. RFC 9112 read strictly: what could
-// be understood in two ways is refused, whatever other proxies make of it (security.md §13.1).
+// be understood in two ways is refused, whatever other proxies make of it (HTTP/1 request smuggling).
 import type { HeaderMap } from '../header-map.ts'
 import { idOfBytes } from '../known-headers.ts'
 
@@ -44,7 +44,7 @@ const FIELD_BYTE = new Uint8Array(256).fill(1)
 for (let c = 0; c < 0x20; c++) FIELD_BYTE[c] = 0
 FIELD_BYTE[0x09] = 1
 FIELD_BYTE[0x7f] = 0
-/** VCHAR without anything that needs a closer look; `"<>\^`{|}` pass here and are normalised later (traffic.md §6.14). */
+/** VCHAR without anything that needs a closer look; `"<>\^`{|}` pass here and are normalised later (Envoy header sanitising). */
 const TARGET_BYTE = new Uint8Array(256)
 for (let c = 0x21; c < 0x7f; c++) TARGET_BYTE[c] = 1
 
@@ -58,7 +58,7 @@ const SP = 32
 const HT = 9
 const COLON = 58
 
-/** Methods with a registration or long use; Envoy's codec refuses all others, and so do we (traffic.md §1.4). */
+/** Methods with a registration or long use; Envoy's codec refuses all others, and so do we (Istio HTTPMatchRequest). */
 const METHODS = new Set(
   (
     'GET POST PUT DELETE HEAD OPTIONS PATCH CONNECT TRACE ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL ' +

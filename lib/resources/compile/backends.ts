@@ -247,7 +247,7 @@ function podWorkload(pod: ResourceObject<'Pod'>): string {
   return at > 0 ? pod.name.slice(0, at) : pod.name
 }
 
-/** telemetry.md §2.2. Without a name and labels nothing is known. */
+/** Istio standard labels. Without a name and labels nothing is known. */
 function workloadOf(name: string, namespace: string, labels: Labels): EndpointWorkload {
   const app = labels['app'] ?? ''
   // Somebody outside of the mesh: nothing is known, not even a namespace.

@@ -1,4 +1,4 @@
-// Merging a root rule with a rule of its delegate (traffic.md §1.9): fields of the delegate win as wholes, matches are
+// Merging a root rule with a rule of its delegate (Istio Delegate): fields of the delegate win as wholes, matches are
 // crossed, and what cannot hold together is dropped.
 import type { StringMatchSpec } from '../schema/string-match.ts'
 import type { HttpMatchSpec, HttpRouteSpec } from '../schema/virtual-service.ts'

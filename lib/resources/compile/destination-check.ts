@@ -1,4 +1,4 @@
-// Destinations that no cluster answers for: the route stays and its requests get 503 (traffic.md §1.6, §1.19).
+// Destinations that no cluster answers for: the route stays and its requests get 503 (Istio Destination and Istio validation).
 import { nearest } from '../../base/nearest.ts'
 import type { Cluster } from '../../state/cluster.ts'
 import type { Path } from '../finding.ts'

@@ -1,4 +1,4 @@
-// Which DestinationRule holds for a service, seen from the client (traffic.md §2.1).
+// Which DestinationRule holds for a service, seen from the client (Istio DestinationRule look-up).
 import type { ResourceObject } from '../resource-object.ts'
 import type { SubsetSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { hasLabels, isExported, mostSpecific, resolveHost } from './host-names.ts'

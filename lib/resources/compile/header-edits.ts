@@ -1,5 +1,5 @@
 // Headers of a rule or a destination to edits in the order in which they are applied: removals, then sets, then adds, each
-// sorted by name (traffic.md §1.16).
+// sorted by name (Istio Headers).
 import type { HeaderEdit } from '../../state/route.ts'
 import type { HeaderOperationsSpec, HeadersSpec } from '../schema/virtual-service.ts'
 

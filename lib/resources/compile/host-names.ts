@@ -33,7 +33,7 @@ export function mostSpecific<T>(
 
 /**
  * The short spellings of a Kubernetes name for a client in `namespace`: `a`, `a.ns.svc`, `a.ns`, without the first from
- * another namespace (traffic.md §1.2). Names that are not of the cluster have none.
+ * another namespace (Istio virtual hosts). Names that are not of the cluster have none.
  */
 export function shortNames(hostname: string, namespace: string, domain: string): string[] {
   const suffix = `.svc.${domain}`

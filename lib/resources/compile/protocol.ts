@@ -1,4 +1,4 @@
-// Which protocol a port speaks, from what is declared (traffic.md §3.6). Nothing is sniffed here.
+// Which protocol a port speaks, from what is declared (Istio protocol selection). Nothing is sniffed here.
 
 /** UNKNOWN is to be sniffed where bytes can be; it is given to HTTP rules as well as to TCP ones. */
 export type Protocol = 'HTTP' | 'HTTP2' | 'GRPC' | 'TCP' | 'TLS' | 'UDP' | 'UNKNOWN'

@@ -1,4 +1,4 @@
-// HTTPRetry to RetryPolicy, and the policies that hold where nobody wrote one (traffic.md §1.12).
+// HTTPRetry to RetryPolicy, and the policies that hold where nobody wrote one (Istio HTTPRetry).
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { RetryPolicy } from '../../state/route.ts'
 import { durationMs } from '../schema/fields.ts'

@@ -1,4 +1,4 @@
-// What a rule does: forward, redirect or answer (traffic.md §1.6–1.15).
+// What a rule does: forward, redirect or answer (Istio Destination–1.15).
 import { BUILT_IN } from '../../state/origin.ts'
 import type {
   Cors,

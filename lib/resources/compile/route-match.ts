@@ -1,4 +1,4 @@
-// HTTPMatchRequest to RouteMatch (traffic.md §1.4), and which of its conditions are decided here and now.
+// HTTPMatchRequest to RouteMatch (Istio HTTPMatchRequest), and which of its conditions are decided here and now.
 import type { HeaderMatch, PathMatch, QueryMatch, RouteMatch, StringMatch } from '../../state/route.ts'
 import type { StringMatchSpec } from '../schema/string-match.ts'
 import type { HttpMatchSpec } from '../schema/virtual-service.ts'

@@ -1,4 +1,4 @@
-// One route table for each port, as a sidecar gets one route configuration for each outbound port (traffic.md §1.2).
+// One route table for each port, as a sidecar gets one route configuration for each outbound port (Istio virtual hosts).
 import { BUILT_IN } from '../../state/origin.ts'
 import type { Route, RouteAction, RouteTable, VirtualHost } from '../../state/route.ts'
 import { identityText } from '../resource-object.ts'

@@ -1,5 +1,5 @@
 // Where connections to `host:port` go: the tcp rules of the first VirtualService for the host, else the service itself
-// (traffic.md §1.18).
+// (Istio TCPRoute).
 import { BlockList, isIP } from 'node:net'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { L4MatchSpec } from '../schema/virtual-service.ts'

@@ -1,4 +1,4 @@
-// The policy of one cluster: destination, port and subset level combined (traffic.md §2.2), and what of it is carried out.
+// The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy), and what of it is carried out.
 import type { ClusterLimits, LoadBalancerPolicy } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { Path } from '../finding.ts'
@@ -66,7 +66,7 @@ function loadBalancerOf(blocks: PolicyBlocksSpec): LoadBalancerPolicy {
   return { kind: 'LEAST_REQUEST' }
 }
 
-/** traffic.md §2.5. */
+/** Istio ConnectionPoolSettings. */
 function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
   const tcp = pool?.tcp
   const http = pool?.http

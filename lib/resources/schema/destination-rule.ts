@@ -1,4 +1,4 @@
-// DestinationRule (istio/api networking/v1alpha3/destination_rule.proto), traffic.md §2.
+// DestinationRule (istio/api networking/v1alpha3/destination_rule.proto), Istio DestinationRule.
 import type * as v from 'valibot'
 import { duration, flag, list, mapOf, oneOf, opt, real, strict, text, textMap, texts, whole } from './fields.ts'
 

@@ -1,4 +1,4 @@
-// ServiceEntry (istio/api networking/v1alpha3/service_entry.proto), traffic.md §3.1.
+// ServiceEntry (istio/api networking/v1alpha3/service_entry.proto), Istio ServiceEntry.
 import type * as v from 'valibot'
 import { list, oneOf, opt, strict, text, textMap, texts, whole } from './fields.ts'
 import { workloadEntry } from './workload-entry.ts'

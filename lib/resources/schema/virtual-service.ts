@@ -1,4 +1,4 @@
-// VirtualService (istio/api networking/v1alpha3/virtual_service.proto), traffic.md §1 of which the field names are.
+// VirtualService (istio/api networking/v1alpha3/virtual_service.proto), Istio VirtualService of which the field names are.
 import type * as v from 'valibot'
 import { duration, flag, list, oneOf, opt, real, strict, text, textMap, texts, whole } from './fields.ts'
 import { stringMatch, stringMatchMap } from './string-match.ts'

@@ -1,4 +1,4 @@
-// WorkloadEntry (istio/api networking/v1alpha3/workload_entry.proto), traffic.md §3.2. Also the endpoints of a ServiceEntry.
+// WorkloadEntry (istio/api networking/v1alpha3/workload_entry.proto), Istio WorkloadEntry. Also the endpoints of a ServiceEntry.
 import type * as v from 'valibot'
 import { mapOf, opt, strict, text, textMap, whole } from './fields.ts'
 

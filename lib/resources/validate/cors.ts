@@ -1,4 +1,4 @@
-// CorsPolicy. traffic.md §1.15.
+// CorsPolicy. Istio CorsPolicy.
 import { parseDuration } from '../../base/duration.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import type { Path, Report } from '../finding.ts'

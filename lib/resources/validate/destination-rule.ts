@@ -1,4 +1,4 @@
-// DestinationRule. traffic.md §2.
+// DestinationRule. Istio DestinationRule.
 import type { Path, Report } from '../finding.ts'
 import type {
   ClientTlsSpec,

@@ -1,4 +1,4 @@
-// HTTPFaultInjection. traffic.md §1.13.
+// HTTPFaultInjection. Istio HTTPFaultInjection.
 import { didYouMean } from '../../base/nearest.ts'
 import type { Path, Report } from '../finding.ts'
 import type { FaultSpec } from '../schema/virtual-service.ts'

@@ -1,4 +1,4 @@
-// Header edits: names, values, and the authority, which can be set in one place only. traffic.md §1.16.
+// Header edits: names, values, and the authority, which can be set in one place only. Istio Headers.
 import type { Path, Report } from '../finding.ts'
 import type { HeaderOperationsSpec, HeadersSpec, RewriteSpec } from '../schema/virtual-service.ts'
 import { checkHeaderValue, headerNameProblem, isAuthority } from './values.ts'

@@ -1,4 +1,4 @@
-// Redirects and direct responses. traffic.md §1.7, §1.8.
+// Redirects and direct responses. Istio HTTPRedirect and Istio HTTPDirectResponse.
 import type { Path, Report } from '../finding.ts'
 import type { DirectResponseSpec, RedirectSpec } from '../schema/virtual-service.ts'
 import { checkRange } from './values.ts'

@@ -1,4 +1,4 @@
-// HTTPMatchRequest. traffic.md §1.4.
+// HTTPMatchRequest. Istio HTTPMatchRequest.
 import type { Path, Report } from '../finding.ts'
 import type { StringMatchSpec } from '../schema/string-match.ts'
 import type { HttpMatchSpec } from '../schema/virtual-service.ts'

@@ -1,4 +1,4 @@
-// The rules for one HTTPRoute of a VirtualService. traffic.md §1.3.
+// The rules for one HTTPRoute of a VirtualService. Istio HTTPRoute.
 import { checkRegexRewrite } from '../../base/regex.ts'
 import type { Path, Report } from '../finding.ts'
 import type { HttpRouteSpec, RetriesSpec, RewriteSpec } from '../schema/virtual-service.ts'

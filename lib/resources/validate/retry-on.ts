@@ -1,4 +1,4 @@
-// The words of retryOn. traffic.md §1.12.
+// The words of retryOn. Istio HTTPRetry.
 import { STATUS_CODES } from 'node:http'
 import { didYouMean } from '../../base/nearest.ts'
 

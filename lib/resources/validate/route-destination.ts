@@ -1,4 +1,4 @@
-// Destinations and their weights, of http, tls and tcp rules and of mirrors. traffic.md §1.6.
+// Destinations and their weights, of http, tls and tcp rules and of mirrors. Istio Destination.
 import type { Path, Report } from '../finding.ts'
 import type { DestinationSpec } from '../schema/virtual-service.ts'
 import { checkPort, hostProblem, isDnsLabel } from './names.ts'

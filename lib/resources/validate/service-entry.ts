@@ -1,4 +1,4 @@
-// ServiceEntry. traffic.md §3.1.
+// ServiceEntry. Istio ServiceEntry.
 import { didYouMean } from '../../base/nearest.ts'
 import type { Path, Report } from '../finding.ts'
 import type { ServiceEntrySpec } from '../schema/service-entry.ts'

@@ -1,4 +1,4 @@
-// The rules for a VirtualService as a whole: hosts, gateways, which of http, tls and tcp there are. traffic.md §1.1.
+// The rules for a VirtualService as a whole: hosts, gateways, which of http, tls and tcp there are. Istio VirtualService.
 import type { Path, Report } from '../finding.ts'
 import type { VirtualServiceSpec } from '../schema/virtual-service.ts'
 import { validateHttpRoute } from './http-route.ts'

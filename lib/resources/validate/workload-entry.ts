@@ -1,4 +1,4 @@
-// WorkloadEntry, also as an endpoint of a ServiceEntry. traffic.md §3.2.
+// WorkloadEntry, also as an endpoint of a ServiceEntry. Istio WorkloadEntry.
 import type { Path, Report } from '../finding.ts'
 import type { WorkloadEntrySpec } from '../schema/workload-entry.ts'
 import { checkPort, hostProblem, isAddress } from './names.ts'

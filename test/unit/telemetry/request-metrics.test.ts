@@ -1,4 +1,4 @@
-// Istio's standard metrics: names, label order and values (telemetry.md §2; contrib/istio istio_stats).
+// Istio's standard metrics: names, label order and values (Istio standard metrics; contrib/istio istio_stats).
 import t from 'tap'
 import type { WorkloadIdentity } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
