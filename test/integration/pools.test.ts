@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 // Connections to endpoints: when one is used again, when it ends, and what a request meets that gets one which has just ended.
 import t from 'tap'
 import { eventually, pause } from '../support/eventually.ts'
@@ -67,6 +68,12 @@ async function fullBacklog(t: Teardown): Promise<string> {
     if (!made) return `127.0.0.1:${port}`
   }
   throw new Error('the queue does not fill')
+}
+
+/** A signal takes a moment to reach every thread. */
+function stopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).every((id) => / T /.test(readFileSync(`${tasks}/${id}/stat`, 'latin1').replace(/^.*\)/s, '')))
 }
 
 async function round(client: RawClient, host: string, answer: AnswerSpec = {}): Promise<Exchange> {
@@ -177,6 +184,7 @@ t.test(
     await client.response()
     // With the process stopped the request is in its socket before the reset is: it is read first, and lent the dead connection.
     proxy.signal('SIGSTOP')
+    await eventually('all threads to stand still', async () => stopped(proxy.pid))
     await client.send({ host: 'plain', target: '/unwritten' })
     for (const c of upstream.connections) if (c.closedBy === null) c.reset()
     proxy.signal('SIGCONT')
