@@ -14,6 +14,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   health: '{ port: 15021 }',
   accessLog: '{ format: json }',
   drain: '{ deadline: 5s }',
+  faults: '{ headers: allow }',
   http1: '{ halfClose: serve }',
   limits: '{ maxHeaders: 100 }',
   mesh: '{ domain: cluster.local }',

@@ -157,6 +157,8 @@ function toConfig(
     mesh: { ...mesh, dnsRefreshMs: dnsRefresh },
     http1: d.http1,
     mirror: d.mirror,
+    retries: d.retries,
+    faults: d.faults,
     file,
   }
 }

@@ -82,6 +82,11 @@ export const bootstrapSchema = v.strictObject({
   }),
   mirror: v.strictObject({
     hostSuffix: v.optional(text('a suffix of a host name, or an empty text', '-shadow', /^[-.A-Za-z0-9]*$/), '-shadow'),
+    maxRequests: v.optional(count('1024'), 1024),
+  }),
+  retries: v.optional(choice('guarded', 'exact'), 'guarded'),
+  faults: v.strictObject({
+    headers: v.optional(choice('ignore', 'allow'), 'ignore'),
   }),
 })
 

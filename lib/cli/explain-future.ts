@@ -3,6 +3,7 @@
 import { splitHostPort } from '../bootstrap/leaf.ts'
 import { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { Host } from '../cluster/lb/host.ts'
+import { PickContext } from '../cluster/lb/picker.ts'
 import { explainRequest } from '../decide/explain.ts'
 import type { Explanation } from '../decide/explanation.ts'
 import { ResourceLoader } from '../resources/load.ts'
@@ -47,6 +48,10 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
   // `-H 'host: x'` wins over the URL's, as with curl.
   const host = request.headers.findLast(([name]) => name.toLowerCase() === 'host')?.[1] ?? request.authority
   const headers = new ListedHeaders([['host', host], ...request.headers.filter(([name]) => name.toLowerCase() !== 'host')])
+  const pick = new PickContext()
+  pick.draw = request.draw
+  pick.draw2 = request.draw
+  pick.originalHost = originalHost(listener)
   const facts = {
     request: {
       method: request.method,
@@ -58,7 +63,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
     },
     routeTable: listener?.routeTable ?? '',
     draw: request.draw,
-    pick: { draw: request.draw, draw2: request.draw, tried: null, originalHost: originalHost(listener) },
+    pick,
   }
   const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
   return { ok: true, explanation: explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id) }
@@ -73,6 +78,7 @@ function clustersOf(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
       cluster.update(
         config,
         endpointsOf(config).map((endpoint) => new Host(hosts++, endpoint)),
+        0,
       )
       return [config.name, cluster]
     }),
@@ -95,7 +101,9 @@ function originalHost(listener: Listener | undefined): Host | null {
     port: target.port,
     weight: 1,
     locality: nowhere,
+    priority: 0,
     workload: nobody,
+    healthCheck: null,
     origin: BUILT_IN,
   })
 }

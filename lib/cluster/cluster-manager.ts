@@ -8,6 +8,7 @@ import type { MetricsSlab } from '../telemetry/slab.ts'
 import type { Io } from '../transport/io.ts'
 import type { BalancedCluster } from './lb/balanced-cluster.ts'
 import { type ClusterContext, LiveCluster, type LiveHost } from './live-cluster.ts'
+import type { ClusterRows, RowMap, SharedHosts } from './shared-hosts.ts'
 import type { SharedLimits } from './shared-limits.ts'
 
 export class ClusterManager implements ClusterContext {
@@ -16,6 +17,9 @@ export class ClusterManager implements ClusterContext {
   readonly limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number }
   private readonly slab: MetricsSlab
   private readonly shared: SharedLimits
+  readonly sharedHosts: SharedHosts | null
+  /** `version` of `sharedHosts` that the clusters show. */
+  private seenHealth: number
   private readonly metrics: RequestMetrics
   private readonly byName: Map<string, LiveCluster>
   /** Left the configuration. Requests in flight may hold them, and what comes back is the same as before. */
@@ -28,6 +32,7 @@ export class ClusterManager implements ClusterContext {
     io: Io,
     slab: MetricsSlab,
     shared: SharedLimits,
+    sharedHosts: SharedHosts | null,
     metrics: RequestMetrics,
     limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number },
   ) {
@@ -36,6 +41,8 @@ export class ClusterManager implements ClusterContext {
     this.limits = limits
     this.slab = slab
     this.shared = shared
+    this.sharedHosts = sharedHosts
+    this.seenHealth = 0
     this.metrics = metrics
     this.byName = new Map()
     this.retired = new Map()
@@ -52,12 +59,11 @@ export class ClusterManager implements ClusterContext {
   }
 
   /** Makes the clusters be those of the snapshot, and returns them for `compileTables`. */
-  update(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
+  update(snapshot: Snapshot, rows: RowMap): ReadonlyMap<string, BalancedCluster> {
     const wanted = new Map<string, BalancedCluster>()
     for (const config of snapshot.clusters) {
-      const known = this.byName.get(config.name) ?? this.recall(config.name)
-      if (known !== null) known.update(config)
-      const live = known ?? this.add(config)
+      const live = this.byName.get(config.name) ?? this.recall(config.name) ?? this.add(config)
+      live.update(config, rows.get(config.name) ?? null)
       wanted.set(config.name, live.balanced)
     }
     for (const [name, live] of this.byName) {
@@ -69,8 +75,16 @@ export class ClusterManager implements ClusterContext {
     return wanted
   }
 
-  updateEndpoints(name: string, endpoints: readonly Endpoint[]): void {
-    this.byName.get(name)?.updateEndpoints(endpoints)
+  updateEndpoints(name: string, endpoints: readonly Endpoint[], rows: ClusterRows): void {
+    this.byName.get(name)?.updateEndpoints(endpoints, rows)
+  }
+
+  /** Before each decision: one load as long as no endpoint's health has changed anywhere. */
+  syncHealth(): void {
+    const shared = this.sharedHosts
+    if (shared === null || shared.version === this.seenHealth) return
+    this.seenHealth = shared.version
+    for (const live of this.byName.values()) live.syncHealth()
   }
 
   private recall(name: string): LiveCluster | null {
@@ -104,6 +118,8 @@ export class ClusterManager implements ClusterContext {
       port: Number(address.slice(colon + 1)),
       weight: 1,
       locality: { region: '', zone: '', subzone: '' },
+      priority: 0,
+      healthCheck: null,
       workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
       origin: BUILT_IN,
     })

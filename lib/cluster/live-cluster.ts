@@ -8,7 +8,11 @@ import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
-import { Host } from './lb/host.ts'
+import { Host, hostAddress, OWN_CELLS } from './lb/host.ts'
+import { type ClusterRows, HEALTH, HOST_CELLS, type SharedHosts, VERSION } from './shared-hosts.ts'
+
+/** A host without a row counts here: the cells of a row, and a part of its own. */
+const OWN_HOST_CELLS = HOST_CELLS + OWN_CELLS
 
 /** Every Host that a worker makes is one of these; the pure rooms see the Host only. */
 export class LiveHost extends Host {
@@ -18,6 +22,8 @@ export class LiveHost extends Host {
 
   constructor(id: number, endpoint: Endpoint, pool: HostPool, series: SeriesCache) {
     super(id, endpoint)
+    this.cells = new Int32Array(OWN_HOST_CELLS)
+    this.own = HOST_CELLS
     this.pool = pool
     this.series = series
   }
@@ -28,6 +34,8 @@ export interface ClusterContext {
   readonly io: Io
   readonly values: Float64Array
   readonly limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number }
+  /** null: every host counts for itself. */
+  readonly sharedHosts: SharedHosts | null
   nextHostId(): number
   seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache
 }
@@ -41,6 +49,10 @@ export class LiveCluster {
   private readonly context: ClusterContext
   private readonly byAddress: Map<string, LiveHost>
   private settings: PoolSettings
+  /** Row in shared-hosts.ts; -1: none. */
+  row: number
+  /** VERSION of the row that `hosts` show. */
+  private seenVersion: number
 
   constructor(id: number, config: Cluster, context: ClusterContext, limiter: Limiter, stats: ClusterStats) {
     this.balanced = new BalancedCluster(id, config)
@@ -50,26 +62,28 @@ export class LiveCluster {
     this.seriesWithoutHost = context.seriesFor(config, null)
     this.byAddress = new Map()
     this.settings = settingsOf(config, context.limits)
-    this.update(config)
+    this.row = -1
+    this.seenVersion = 0
   }
 
   get hosts(): readonly LiveHost[] {
     return this.balanced.hosts as readonly LiveHost[]
   }
 
-  update(config: Cluster): void {
+  /** `rows`: where its hosts count; null: each for itself. */
+  update(config: Cluster, rows: ClusterRows | null): void {
     const { limits } = config
     this.settings = settingsOf(config, this.context.limits)
     this.limiter.setMax(CONNECTIONS, limits.maxConnections)
     this.limiter.setMax(PENDING, limits.maxPendingRequests)
     this.limiter.setMax(REQUESTS, limits.maxRequests)
     this.limiter.setMax(RETRIES, limits.maxRetries)
-    this.reconcile(config, config.endpoints)
+    this.reconcile(config, config.endpoints, rows)
   }
 
   /** A name was looked up anew. */
-  updateEndpoints(endpoints: readonly Endpoint[]): void {
-    this.reconcile({ ...this.balanced.config, endpoints }, endpoints)
+  updateEndpoints(endpoints: readonly Endpoint[], rows: ClusterRows | null): void {
+    this.reconcile({ ...this.balanced.config, endpoints }, endpoints, rows)
   }
 
   /** An address that configuration does not list: the one that a client dialled. */
@@ -77,11 +91,43 @@ export class LiveCluster {
     return this.hostFor(endpoint, this.balanced.config)
   }
 
-  private reconcile(config: Cluster, endpoints: readonly Endpoint[]): void {
+  /** Reads from shared memory which hosts may be used, if that has changed. */
+  syncHealth(): void {
+    const shared = this.context.sharedHosts
+    if (shared === null || this.row < 0) return
+    const version = Atomics.load(shared.cells, shared.clusterAt(this.row) + VERSION)
+    if (version === this.seenVersion) return
+    this.seenVersion = version
+    this.readHealth(this.hosts)
+    this.balanced.refresh(this.context.io.clock.monotonicMs)
+  }
+
+  private readHealth(hosts: readonly LiveHost[]): void {
+    const now = this.context.io.clock.monotonicMs
+    for (const host of hosts) {
+      const available = host.count(HEALTH) === 0
+      if (available && !host.available) host.availableSinceMs = now
+      host.available = available
+    }
+  }
+
+  private place(host: LiveHost, row: number): void {
+    const shared = this.context.sharedHosts
+    if (shared === null || row < 0) {
+      if (host.cells.length !== OWN_HOST_CELLS) host.move(new Int32Array(OWN_HOST_CELLS), 0, HOST_CELLS)
+      return
+    }
+    const at = shared.hostAt(row)
+    if (host.cells !== shared.cells || host.row !== at) host.move(shared.cells, at, shared.ownAt(row))
+  }
+
+  private reconcile(config: Cluster, endpoints: readonly Endpoint[], rows: ClusterRows | null): void {
     const before = new Set(this.byAddress.values())
     const hosts: LiveHost[] = []
-    for (const endpoint of endpoints) {
+    this.row = rows === null ? -1 : rows.cluster
+    for (const [i, endpoint] of endpoints.entries()) {
       const host = this.hostFor(endpoint, config)
+      this.place(host, rows?.hosts[i] ?? -1)
       // An address that is listed twice is one host; Envoy counts it once too.
       if (!hosts.includes(host)) hosts.push(host)
       before.delete(host)
@@ -89,14 +135,17 @@ export class LiveCluster {
     for (const host of before) {
       if (config.type === 'ORIGINAL_DST') continue
       this.byAddress.delete(host.address)
+      // Its row will be another's; requests that it still has are counted elsewhere.
+      this.place(host, -1)
       host.pool.drain()
     }
     for (const host of this.byAddress.values()) host.pool.settings = this.settings
-    this.balanced.update(config, hosts)
+    this.readHealth(hosts)
+    this.balanced.update(config, hosts, this.context.io.clock.monotonicMs)
   }
 
   private hostFor(endpoint: Endpoint, config: Cluster): LiveHost {
-    const key = endpoint.address.includes(':') ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`
+    const key = hostAddress(endpoint)
     const known = this.byAddress.get(key)
     if (known !== undefined) {
       if (JSON.stringify(known.endpoint.workload) !== JSON.stringify(endpoint.workload)) {
@@ -110,6 +159,7 @@ export class LiveCluster {
     const { io, values } = this.context
     const pool = new HostPool(io, endpoint.address, endpoint.port, this.settings, this.limiter, this.stats, values)
     const host = new LiveHost(this.context.nextHostId(), endpoint, pool, this.context.seriesFor(config, endpoint))
+    host.availableSinceMs = io.clock.monotonicMs
     this.byAddress.set(key, host)
     return host
   }
@@ -120,7 +170,11 @@ export class LiveCluster {
 
   /** The cluster left the configuration, or the worker ends. */
   drain(): void {
-    for (const host of this.byAddress.values()) host.pool.drain()
+    this.row = -1
+    for (const host of this.byAddress.values()) {
+      this.place(host, -1)
+      host.pool.drain()
+    }
   }
 }
 

@@ -1,4 +1,6 @@
 // What the main thread and the workers say to each other. Plain data only: each message is structured-cloned.
+
+import type { ClusterRows, RowMap } from '../cluster/shared-hosts.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
@@ -13,14 +15,23 @@ export interface WorkerInit {
   readonly metrics: SharedArrayBuffer
   /** Int32 cells that all workers add to with Atomics (cluster/shared-limits.ts). */
   readonly shared: SharedArrayBuffer
+  /** Rows of all endpoints (cluster/shared-hosts.ts). */
+  readonly sharedHosts: SharedArrayBuffer
+  /** Which rows are those of the snapshot's clusters. */
+  readonly rows: RowMap
   /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. */
   readonly ports: Readonly<Record<string, number>>
 }
 
 export type ToWorker =
-  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly type: 'snapshot'; readonly snapshot: Snapshot; readonly rows: RowMap }
   /** A DNS cluster resolved anew; the configuration is unchanged. */
-  | { readonly type: 'endpoints'; readonly cluster: string; readonly endpoints: readonly Endpoint[] }
+  | {
+      readonly type: 'endpoints'
+      readonly cluster: string
+      readonly endpoints: readonly Endpoint[]
+      readonly rows: ClusterRows
+    }
   /** Stop accepting, finish what is in flight, cut the rest after the deadline, then say `drained`. */
   | { readonly type: 'drain'; readonly deadlineMs: number }
   /** Answered with `reply`: an `Explanation` or null. */

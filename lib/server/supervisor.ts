@@ -3,6 +3,8 @@ import { AdminServer } from '../admin/admin-server.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
+import { HostRows } from '../cluster/host-rows.ts'
+import { SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
@@ -54,6 +56,8 @@ export class Supervisor {
   readonly #admin: AdminServer
   readonly #health: HealthServer
   readonly #shared: SharedArrayBuffer
+  readonly #sharedHosts: SharedArrayBuffer
+  readonly #rows: HostRows
   /** Once `start` has resolved. */
   adminPort: number
   /** What the listeners were given, by name. */
@@ -92,12 +96,16 @@ export class Supervisor {
       source: dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0),
       refreshMs: bootstrap.mesh.dnsRefreshMs,
       log: logger,
-      onEndpoints: (cluster, endpoints) => this.pool.broadcast({ type: 'endpoints', cluster, endpoints }),
+      onEndpoints: (cluster, endpoints) =>
+        this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows: this.#rows.assignHosts(cluster, endpoints) }),
     })
     this.#watch = new ConfigWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
     this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
     this.#shared = new SharedArrayBuffer(sharedBytes(bootstrap.concurrency))
+    this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
+    const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
+    this.#rows = new HostRows(hosts, () => performance.now())
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
     this.#reservations = new Set()
@@ -223,13 +231,16 @@ export class Supervisor {
     this.registry.addWorker(index, metrics)
     const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
-    return { index, bootstrap, snapshot: this.#dns.inject(this.store.snapshot), metrics, shared: this.#shared, ports }
+    const snapshot = this.#dns.inject(this.store.snapshot)
+    const rows = this.#rows.assign(snapshot.clusters)
+    return { index, bootstrap, snapshot, metrics, shared: this.#shared, sharedHosts: this.#sharedHosts, rows, ports }
   }
 
   #onCrash(index: number): void {
     this.registry.removeWorker(index)
     // At once, not when the replacement starts: after several crashes that is seconds later.
     new SharedLimits(this.#shared, index, this.bootstrap.concurrency).releaseOwn()
+    this.#rows.releaseWorker(index)
     this.metrics.workerRestarted()
   }
 
@@ -242,7 +253,8 @@ export class Supervisor {
     const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
-    this.pool.broadcast({ type: 'snapshot', snapshot: this.#dns.inject(snapshot) })
+    const injected = this.#dns.inject(snapshot)
+    this.pool.broadcast({ type: 'snapshot', snapshot: injected, rows: this.#rows.assign(injected.clusters) })
     const { version } = snapshot
     if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.

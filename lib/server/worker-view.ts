@@ -1,4 +1,5 @@
 // One worker's part of `/clusters` and of the counts on the admin page.
+import { ACTIVE } from '../cluster/lb/host.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
 import type { WorkerView } from './messages.ts'
@@ -8,10 +9,11 @@ export function viewOf(parts: WorkerParts, listeners: ListenerSet): WorkerView {
   const clusters = [...parts.clusters.all()].map((live) => ({
     name: live.balanced.name,
     hosts: live.hosts.map((host) => {
-      activeRequests += host.active
+      const active = host.ownCount(ACTIVE)
+      activeRequests += active
       return {
         address: host.address,
-        activeRequests: host.active,
+        activeRequests: active,
         connections: host.pool.connections,
         idleConnections: host.pool.idleConnections,
         requestsTotal: host.pool.requestsTotal,

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { RequestIds } from '../base/request-id.ts'
 import { Rng } from '../base/rng.ts'
 import { ClusterManager } from '../cluster/cluster-manager.ts'
+import { SharedHosts } from '../cluster/shared-hosts.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
 import { StepRing } from '../decide/steps.ts'
 import { RecentRequests } from '../filter/http/recent-requests.ts'
@@ -48,7 +49,8 @@ class Worker {
     })
     const metrics = new RequestMetrics(slab, bootstrap.workload)
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
-    const clusters = new ClusterManager(io, slab, shared, metrics, bootstrap.limits)
+    const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
+    const clusters = new ClusterManager(io, slab, shared, hosts, metrics, bootstrap.limits)
     this.parts = {
       io,
       slab,
@@ -65,7 +67,7 @@ class Worker {
       hostSuffix: bootstrap.mirror.hostSuffix,
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
     }
-    this.tables = compileTables(init.snapshot, clusters.update(init.snapshot))
+    this.tables = compileTables(init.snapshot, clusters.update(init.snapshot, init.rows))
     this.listeners = new ListenerSet(this.parts, shared.downstream(bootstrap.limits.maxConnections))
   }
 
@@ -85,13 +87,13 @@ class Worker {
     switch (message.type) {
       case 'snapshot':
         // Swapped between two events: a request finishes on the tables that it began with.
-        this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot))
+        this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
         this.listeners.use(this.tables)
         this.parts.recent.configurationChanged(message.snapshot.version)
         post({ type: 'applied', version: message.snapshot.version })
         return
       case 'endpoints':
-        this.parts.clusters.updateEndpoints(message.cluster, message.endpoints)
+        this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)
         return
       case 'drain':
         void drainWorker(this.parts, this.listeners, message.deadlineMs).then((cut) => post({ type: 'drained', cut }))

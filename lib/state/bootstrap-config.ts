@@ -91,7 +91,15 @@ export interface BootstrapConfig {
   /** A client that ends its side after a complete request: `serve` still answers it, `abort` takes it for gone, as Envoy does. */
   readonly http1: { readonly halfClose: 'serve' | 'abort' }
   /** Suffix of the Host of a mirrored copy; `-shadow` by default, empty is what current Istio does. */
-  readonly mirror: { readonly hostSuffix: string }
+  readonly mirror: {
+    readonly hostSuffix: string
+    /** Copies in flight of the process; more are not sent, and counted. 1024; 0: no limit. */
+    readonly maxRequests: number
+  }
+  /** `guarded`: nothing is sent twice unless that is provably safe or its route allows it. `exact`: as the policies say, Istio's behaviour. */
+  readonly retries: 'guarded' | 'exact'
+  /** `x-envoy-fault-*` of requests: `ignore`, or `allow` clients to ask for faults on routes with a fault policy and on others. */
+  readonly faults: { readonly headers: 'ignore' | 'allow' }
   /** Path of heddle.yaml, for messages. */
   readonly file: string
 }

@@ -1,6 +1,8 @@
 // Clusters and their endpoints as configuration (envoy.config.cluster.v3). The live host, with its connections, its health
 // and its counters, is in `cluster/`.
+import type { HealthCheck } from './health-check.ts'
 import type { Origin } from './origin.ts'
+import type { OutlierDetection } from './outlier-detection.ts'
 
 export interface Locality {
   readonly region: string
@@ -24,12 +26,44 @@ export interface Endpoint {
   readonly port: number
   readonly weight: number
   readonly locality: Locality
+  /** 0 is preferred; the next one takes what the healthy endpoints of those before cannot (Envoy priority levels). */
+  readonly priority: number
   readonly workload: EndpointWorkload
+  /** null: nobody asks it how it is. */
+  readonly healthCheck: HealthCheck | null
   readonly origin: Origin
 }
 
-export interface LoadBalancerPolicy {
-  readonly kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'PASSTHROUGH'
+export type LoadBalancerPolicy =
+  | { readonly kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'PASSTHROUGH' }
+  /** Entries of the ring, at least one for each endpoint. */
+  | { readonly kind: 'RING_HASH'; readonly minimumRingSize: number; readonly maximumRingSize: number }
+  /** A prime. */
+  | { readonly kind: 'MAGLEV'; readonly tableSize: number }
+  /** The better of two draws by latency and requests in flight; a sample weighs half after `decayMs`·ln 2. */
+  | { readonly kind: 'PEAK_EWMA'; readonly decayMs: number }
+
+/** Istio warmup, Envoy slow start: a new endpoint's share grows during the window. ROUND_ROBIN and LEAST_REQUEST only. */
+export interface SlowStart {
+  readonly windowMs: number
+  /** 0–100, share at the start. */
+  readonly minimumPercent: number
+  /** Above 0; 1 is linear. */
+  readonly aggression: number
+}
+
+/** Share of a locality among those of its priority. */
+export interface LocalityWeight {
+  readonly locality: Locality
+  readonly priority: number
+  /** 0: gets nothing. */
+  readonly weight: number
+}
+
+/** Concurrent retries are at most `percent` of the requests in flight and waiting, but `minConcurrency` always may. */
+export interface RetryBudget {
+  readonly percent: number
+  readonly minConcurrency: number
 }
 
 /** connectionPool, Istio ConnectionPoolSettings. A limit of 0 means none; durations of 0 mean off. */
@@ -47,6 +81,12 @@ export interface ClusterLimits {
   readonly maxConnectionDurationMs: number
   /** Seconds until the first probe; 0: no SO_KEEPALIVE. */
   readonly tcpKeepaliveSeconds: number
+  /** Seconds between probes; 0: the system's. */
+  readonly tcpKeepaliveIntervalSeconds: number
+  /** Unanswered probes that end a connection; 0: the system's. */
+  readonly tcpKeepaliveProbes: number
+  /** Takes the place of `maxRetries`; null: none. */
+  readonly retryBudget: RetryBudget | null
 }
 
 export interface Cluster {
@@ -60,6 +100,12 @@ export interface Cluster {
   readonly firstAddressOnly: boolean
   readonly endpoints: readonly Endpoint[]
   readonly loadBalancer: LoadBalancerPolicy
+  readonly slowStart: SlowStart | null
+  /** null: localities are not told apart. Otherwise one entry for each locality and priority that has endpoints. */
+  readonly localityWeights: readonly LocalityWeight[] | null
+  /** Percent; a priority with a smaller share of healthy endpoints uses all of them. 0: never. Envoy's default is 50. */
+  readonly panicThreshold: number
+  readonly outlierDetection: OutlierDetection | null
   readonly limits: ClusterLimits
   /** What the upstream speaks. */
   readonly protocol: 'http1' | 'http2' | 'tcp'

@@ -16,9 +16,11 @@ export interface Listener {
   readonly routeTable: string
   /** TCP only: where connections go, drawn by weight. Empty: connections are closed with NC. */
   readonly tcpClusters: readonly WeightedCluster[]
-  /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
+  /** TCP only: the endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
+  readonly hashSourceIp: boolean
   /** CONNECT opens a tunnel to the service that its authority names; otherwise it is answered 404. */
   readonly allowConnect: boolean
+  /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
   readonly originalDst: string
   readonly origin: Origin
 }

@@ -101,9 +101,29 @@ export interface RetryPolicy {
   /** Pick again up to this often when the pick was already tried. */
   readonly hostSelectionAttempts: number
   readonly avoidPreviousHosts: boolean
+  /** Priorities that were tried are left out as long as there is another (Envoy previous_priorities). */
   readonly remoteLocalities: boolean
+  /** `retriable-headers`: any of them in the response. */
+  readonly responseHeaders: readonly HeaderMatch[]
+  /** `held-back`: what is not provably safe to repeat is not repeated, whatever `on` says. */
+  readonly unsafe: 'held-back' | 'allowed'
   readonly origin: Origin
 }
+
+/** What a consistent hash is made of; several are combined in their order (envoy.config.route.v3.RouteAction.HashPolicy). */
+export type HashPolicy =
+  | { readonly kind: 'header'; readonly name: string }
+  | {
+      readonly kind: 'cookie'
+      readonly name: string
+      readonly path: string
+      /** 0: a session cookie; -1: none is made for a client that has none. */
+      readonly ttlSeconds: number
+      readonly attributes: readonly { readonly name: string; readonly value: string }[]
+    }
+  | { readonly kind: 'sourceIp' }
+  /** Case-sensitive. */
+  | { readonly kind: 'query'; readonly name: string }
 
 export interface WeightedCluster {
   readonly cluster: string
@@ -124,6 +144,8 @@ export interface ForwardAction {
   readonly timeoutMs: number
   readonly timeoutOrigin: Origin
   readonly retry: RetryPolicy | null
+  /** Empty: requests have no hash, and consistent-hash balancers draw. */
+  readonly hashPolicies: readonly HashPolicy[]
   readonly pathRewrite: PathRewrite | null
   /** Empty: not rewritten. */
   readonly hostRewrite: string

@@ -1,4 +1,6 @@
 // Hot lane: one attempt: a connection borrowed from the endpoint's pool, the request on it, its response.
+
+import { ACTIVE } from '../cluster/lb/host.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { forwardedTrailers } from '../http/trailers.ts'
@@ -69,7 +71,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
 
   onPoolReady(connection: UpstreamConnection): void {
     this.counted = true
-    this.host.active++
+    this.host.add(ACTIVE)
     this.connection = connection
     this.localAddress = connection.connection.localAddress
     connection.assign(this, this.method)
@@ -217,7 +219,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   private settle(): void {
     if (!this.counted) return
     this.counted = false
-    this.host.active--
+    this.host.remove(ACTIVE)
     this.host.pool.requestDone()
   }
 }

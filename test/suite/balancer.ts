@@ -1,24 +1,17 @@
 // What every balancer that has hosts of its own promises, whatever its policy.
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import { Host } from '../../lib/cluster/lb/host.ts'
-import type { Balancer, PickContext } from '../../lib/cluster/lb/picker.ts'
+import { ACTIVE, Host } from '../../lib/cluster/lb/host.ts'
+import { type Balancer, PickContext } from '../../lib/cluster/lb/picker.ts'
 import { endpoint } from '../unit/route/world.ts'
 
 /** Draws that repeat themselves from run to run: a linear congruential generator. */
-export class Draws implements PickContext {
-  draw: number
-  draw2: number
-  tried: readonly Host[] | null
-  originalHost: Host | null
+export class Draws extends PickContext {
   #state: number
 
   constructor(seed: number) {
+    super()
     this.#state = seed >>> 0
-    this.draw = 0
-    this.draw2 = 0
-    this.tried = null
-    this.originalHost = null
     this.next()
   }
 
@@ -37,13 +30,24 @@ export class Draws implements PickContext {
   }
 }
 
+/** What a pick looks at, of two given draws. */
+export function at(draw: number, draw2 = draw): PickContext {
+  return Object.assign(new PickContext(), { draw, draw2 })
+}
+
+/** Gives a host so many requests in flight. */
+export function keepBusy(host: Host, requests: number): void {
+  while (host.active < requests) host.add(ACTIVE)
+  while (host.active > requests) host.remove(ACTIVE)
+}
+
 export function hosts(weights: readonly number[]): Host[] {
   return weights.map((w, i) => new Host(i, endpoint(`127.0.0.${i + 1}`, 9080, w)))
 }
 
 /** Picks by host id. */
 export function counts(balancer: Balancer, of: readonly Host[], picks: number, seed = 1): number[] {
-  const picker = balancer.update(of)
+  const picker = balancer.update(of, 0)
   const draws = new Draws(seed)
   const found = of.map(() => 0)
   for (let i = 0; i < picks; i++) {
@@ -55,10 +59,10 @@ export function counts(balancer: Balancer, of: readonly Host[], picks: number, s
 
 export function balancerSuite(t: Test, name: string, make: () => Balancer): void {
   t.test(`${name}: without hosts there is nothing to pick`, async (t) => {
-    t.equal(make().update([]).pick(new Draws(1)), null)
+    t.equal(make().update([], 0).pick(new Draws(1)), null)
     const gone = hosts([1, 2])
     for (const h of gone) h.available = false
-    t.equal(make().update(gone).pick(new Draws(1)), null)
+    t.equal(make().update(gone, 0).pick(new Draws(1)), null)
   })
 
   t.test(`${name}: a single host takes everything`, async (t) => {
@@ -77,11 +81,11 @@ export function balancerSuite(t: Test, name: string, make: () => Balancer): void
           const all = hosts(specs.map((s) => s.weight))
           all.forEach((h, i) => {
             h.available = specs[i]?.up ?? true
-            h.active = specs[i]?.active ?? 0
+            keepBusy(h, specs[i]?.active ?? 0)
           })
-          const picker = make().update(all)
+          const picker = make().update(all, 0)
           return draws.every(([draw, draw2]) => {
-            const host = picker.pick({ draw, draw2, tried: null, originalHost: null })
+            const host = picker.pick(at(draw, draw2))
             return all.some((h) => h.available) ? host?.available === true : host === null
           })
         },
@@ -100,8 +104,8 @@ export function balancerSuite(t: Test, name: string, make: () => Balancer): void
   t.test(`${name}: an update does not disturb who holds the picker of before`, async (t) => {
     const balancer = make()
     const first = hosts([1])
-    const before = balancer.update(first)
-    balancer.update(hosts([1, 1]))
+    const before = balancer.update(first, 0)
+    balancer.update(hosts([1, 1]), 0)
     t.equal(before.pick(new Draws(1)), first[0])
   })
 }

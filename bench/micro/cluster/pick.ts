@@ -1,7 +1,7 @@
 // Pick of an endpoint, for each policy.
 import { createBalancer } from '../../../lib/cluster/lb/create.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
-import type { LoadBalancerPolicy } from '../../../lib/state/cluster.ts'
+import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
 import { type Bench, keep } from '../contract.ts'
 
@@ -10,13 +10,22 @@ const unknown = { workload: '', namespace: '', app: '', version: '', canonicalSe
 function hosts(n: number, weightOf: (i: number) => number): readonly Host[] {
   return Array.from({ length: n }, (_, i) => {
     const locality = { region: '', zone: '', subzone: '' }
-    return new Host(i, { address: `10.0.0.${i}`, port: 80, weight: weightOf(i), locality, workload: unknown, origin: BUILT_IN })
+    return new Host(i, {
+      address: `10.0.0.${i}`,
+      port: 80,
+      weight: weightOf(i),
+      locality,
+      priority: 0,
+      workload: unknown,
+      healthCheck: null,
+      origin: BUILT_IN,
+    })
   })
 }
 
-function bench(name: string, kind: LoadBalancerPolicy['kind'], of: readonly Host[]): Bench {
-  const picker = createBalancer({ kind }).update(of)
-  const ctx = { draw: 1, draw2: 2, tried: null, originalHost: null }
+function bench(name: string, kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM', of: readonly Host[]): Bench {
+  const picker = createBalancer({ kind }).update(of, 0)
+  const ctx = new PickContext()
   return {
     name: `cluster/pick: ${name}`,
     fn: (iterations) => {

@@ -1,6 +1,8 @@
 // One decision from authority to endpoint, with its steps, as the data path makes it for each request.
+
 import { BalancedCluster } from '../../../lib/cluster/lb/balanced-cluster.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
+import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import { decide, type Facts } from '../../../lib/decide/decide.ts'
 import { Decision } from '../../../lib/decide/decision.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
@@ -16,7 +18,9 @@ const endpoints = Array.from({ length: 10 }, (_, i) => ({
   port: 9080,
   weight: 1,
   locality: { region: '', zone: '', subzone: '' },
+  priority: 0,
   workload: unknown,
+  healthCheck: null,
   origin: BUILT_IN,
 }))
 
@@ -28,6 +32,10 @@ function cluster(name: string): Cluster {
     firstAddressOnly: false,
     endpoints,
     loadBalancer: { kind: 'LEAST_REQUEST' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
     limits: {
       maxConnections: 0,
       maxPendingRequests: 0,
@@ -39,6 +47,9 @@ function cluster(name: string): Cluster {
       tcpIdleTimeoutMs: 3_600_000,
       maxConnectionDurationMs: 0,
       tcpKeepaliveSeconds: 0,
+      tcpKeepaliveIntervalSeconds: 0,
+      tcpKeepaliveProbes: 0,
+      retryBudget: null,
     },
     protocol: 'http1',
     host: '',
@@ -67,6 +78,7 @@ function forward(clusters: readonly WeightedCluster[]): ForwardAction {
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
     retry: null,
+    hashPolicies: [],
     pathRewrite: null,
     hostRewrite: '',
     mirrors: [],
@@ -101,6 +113,7 @@ const clusters = new Map(
     made.update(
       made.config,
       endpoints.map((e, i) => new Host(c * 10 + i, e)),
+      0,
     )
     return [name, made] as const
   }),
@@ -122,7 +135,7 @@ function bench(name: string, path: string): Bench {
     },
     routeTable: '',
     draw: 0x1234_5678,
-    pick: { draw: 0x9abc_def0, draw2: 0x0fed_cba9, tried: null, originalHost: null },
+    pick: Object.assign(new PickContext(), { draw: 0x9abc_def0, draw2: 0x0fed_cba9 }),
   }
   const decision = new Decision()
   const steps = new StepRing(65_536)

@@ -1,10 +1,13 @@
 // One forwarded request through the whole data path, from the bytes of the client to the bytes for the client, on sockets that take everything:
 // what is left is our own work, without the kernel's.
+
 import type net from 'node:net'
 import { RequestIds } from '../../../lib/base/request-id.ts'
 import { Rng } from '../../../lib/base/rng.ts'
 import { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
+import { HostRows } from '../../../lib/cluster/host-rows.ts'
 import type { LiveHost } from '../../../lib/cluster/live-cluster.ts'
+import { SharedHosts, sharedHostsBytes } from '../../../lib/cluster/shared-hosts.ts'
 import { SharedLimits } from '../../../lib/cluster/shared-limits.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
 import { RecentRequests } from '../../../lib/filter/http/recent-requests.ts'
@@ -77,8 +80,11 @@ function snapshot(): Snapshot {
         hostSelectionAttempts: 5,
         avoidPreviousHosts: true,
         remoteLocalities: false,
+        responseHeaders: [],
+        unsafe: 'allowed' as const,
         origin: BUILT_IN,
       },
+      hashPolicies: [],
       pathRewrite: null,
       hostRewrite: '',
       mirrors: [],
@@ -110,11 +116,17 @@ function snapshot(): Snapshot {
             port: 9001,
             weight: 1,
             locality: { region: '', zone: '', subzone: '' },
+            priority: 0,
             workload,
+            healthCheck: null,
             origin: BUILT_IN,
           },
         ],
         loadBalancer: { kind: 'LEAST_REQUEST' },
+        slowStart: null,
+        localityWeights: null,
+        panicThreshold: 50,
+        outlierDetection: null,
         limits: {
           maxConnections: 0,
           maxPendingRequests: 0,
@@ -126,6 +138,9 @@ function snapshot(): Snapshot {
           tcpIdleTimeoutMs: 3_600_000,
           maxConnectionDurationMs: 0,
           tcpKeepaliveSeconds: 0,
+          tcpKeepaliveIntervalSeconds: 0,
+          tcpKeepaliveProbes: 0,
+          retryBudget: null,
         },
         protocol: 'http1',
         host: 'be.default.svc.cluster.local',
@@ -158,8 +173,17 @@ function assemble(withLog: boolean): (iterations: number) => void {
     streamIdleTimeoutMs: 0,
     maxSeries: 10_000,
   }
-  const clusters = new ClusterManager(io, slab, new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1), metrics, limits)
-  const tables = compileTables(snapshot(), clusters.update(snapshot()))
+  const sharedHosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), 0, 1)
+  const rows = new HostRows(sharedHosts, () => 0).assign(snapshot().clusters)
+  const clusters = new ClusterManager(
+    io,
+    slab,
+    new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1),
+    sharedHosts,
+    metrics,
+    limits,
+  )
+  const tables = compileTables(snapshot(), clusters.update(snapshot(), rows))
   const log = withLog
     ? new AccessLog({
         path: '/dev/null',
@@ -195,6 +219,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
     routeTable: '',
     tcpClusters: [],
     allowConnect: false,
+    hashSourceIp: false,
     originalDst: '',
     origin: BUILT_IN,
   }

@@ -25,19 +25,19 @@ export class BalancedCluster {
     this.hosts = []
     this.picker = EMPTY_PICKER
     this.#balancer = createBalancer(config.loadBalancer)
-    this.refresh()
+    this.refresh(0)
   }
 
-  /** New configuration, new hosts, or both. */
-  update(config: Cluster, hosts: readonly Host[]): void {
+  /** New configuration, new hosts, or both. `nowMs`: monotonic. */
+  update(config: Cluster, hosts: readonly Host[], nowMs: number): void {
     if (config.loadBalancer.kind !== this.config.loadBalancer.kind) this.#balancer = createBalancer(config.loadBalancer)
     this.config = config
     this.hosts = hosts
-    this.refresh()
+    this.refresh(nowMs)
   }
 
   /** Publishes a picker anew after a host's availability or weight has changed. */
-  refresh(): void {
-    this.picker = this.#balancer.update(this.hosts)
+  refresh(nowMs: number): void {
+    this.picker = this.#balancer.update(this.hosts, nowMs)
   }
 }

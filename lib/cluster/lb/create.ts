@@ -16,8 +16,12 @@ export function createBalancer(policy: LoadBalancerPolicy): Balancer {
       return new Random()
     case 'PASSTHROUGH':
       return new Passthrough()
+    case 'RING_HASH':
+    case 'MAGLEV':
+    case 'PEAK_EWMA':
+      return new Random()
     default:
-      return unreachable(policy.kind)
+      return unreachable(policy)
   }
 }
 

@@ -1,5 +1,17 @@
 import type { Endpoint } from '../../state/cluster.ts'
 
+// Cells of a host's row. Those below OWN_CELLS exist a second time for each worker: its own part, which is given back when it dies.
+/** Requests in flight. */
+export const ACTIVE = 0
+/** Connections, open and being opened. */
+export const CONNECTIONS = 1
+export const OWN_CELLS = 2
+
+/** `ip:port`, `[ip]:port` for IPv6. */
+export function hostAddress(endpoint: Endpoint): string {
+  return endpoint.address.includes(':') ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`
+}
+
 /**
  * One live endpoint of one cluster in one worker. What configuration says of it is `endpoint`; the rest changes while it
  * lives. It outlives snapshots: who reconciles endpoints keeps the Host as long as its address stays in the cluster.
@@ -8,23 +20,68 @@ export class Host {
   /** Dense and unique in a worker: it indexes tables of pools. */
   readonly id: number
   endpoint: Endpoint
-  /** `ip:port`, `[ip]:port` for IPv6. */
   readonly address: string
   /** At least 1. A balancer reads it in `update`, least-request also on a pick. */
   weight: number
-  /** Requests in flight from this worker; counted by who sends them. */
-  active: number
+  /** Where its counts are: memory that all workers share, or its own until it is told where. */
+  cells: Int32Array
+  /** First cell of the counts of all workers. */
+  row: number
+  /** First cell of this worker's own part of them. */
+  own: number
   /** False while ejected or failing its checks. After a change the owner calls `BalancedCluster.refresh`. */
   available: boolean
+  /** Monotonic ms since when it has been available; slow start counts from there. */
+  availableSinceMs: number
 
   constructor(id: number, endpoint: Endpoint) {
     this.id = id
     this.endpoint = endpoint
-    this.address = endpoint.address.includes(':')
-      ? `[${endpoint.address}]:${endpoint.port}`
-      : `${endpoint.address}:${endpoint.port}`
+    this.address = hostAddress(endpoint)
     this.weight = Math.max(1, endpoint.weight)
-    this.active = 0
+    this.cells = new Int32Array(2 * OWN_CELLS)
+    this.row = 0
+    this.own = OWN_CELLS
     this.available = true
+    this.availableSinceMs = 0
+  }
+
+  /** Requests in flight from all workers. */
+  get active(): number {
+    return this.cells[this.row] as number
+  }
+
+  count(cell: number): number {
+    return this.cells[this.row + cell] as number
+  }
+
+  /** This worker's part. */
+  ownCount(cell: number): number {
+    return this.cells[this.own + cell] as number
+  }
+
+  /** One more of ACTIVE or CONNECTIONS, of this worker. */
+  add(cell: number): void {
+    Atomics.add(this.cells, this.row + cell, 1)
+    this.cells[this.own + cell]!++
+  }
+
+  remove(cell: number): void {
+    Atomics.sub(this.cells, this.row + cell, 1)
+    this.cells[this.own + cell]!--
+  }
+
+  /** Takes what this worker counts to another place: a row of shared memory, or back to cells of its own when the row is given up. */
+  move(cells: Int32Array, row: number, own: number): void {
+    for (let cell = 0; cell < OWN_CELLS; cell++) {
+      const mine = this.cells[this.own + cell] as number
+      Atomics.sub(this.cells, this.row + cell, mine)
+      this.cells[this.own + cell] = 0
+      Atomics.add(cells, row + cell, mine)
+      cells[own + cell]! += mine
+    }
+    this.cells = cells
+    this.row = row
+    this.own = own
   }
 }

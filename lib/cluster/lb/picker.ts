@@ -1,18 +1,42 @@
 import type { Host } from './host.ts'
 
 /**
- * What a pick may look at. The caller owns one and fills it anew; chance comes in as numbers, so that a pick can be
- * repeated and explained. Later questions (a hash, excluded priorities) become further fields here; callers stay as they are.
+ * What a pick may look at. The caller owns one and fills it anew; chance, time and hashes come in as numbers, so that a pick can be
+ * repeated and explained.
  */
-export interface PickContext {
+export class PickContext {
   /** Uniform in 0 … 2³²−1. */
   draw: number
   /** Another one, independent of the first. */
   draw2: number
   /** Hosts of earlier attempts of this request; null on the first. */
   tried: readonly Host[] | null
+  /** Priorities that a retry is to avoid, a bit each; 0: none. */
+  avoidPriorities: number
   /** The address that the client dialled, as a host; null when it is not known. Only PASSTHROUGH asks. */
   originalHost: Host | null
+  /** Whether the request has a hash; without one, consistent-hash balancers draw. */
+  hashed: boolean
+  /** The 64 bits of its hash. */
+  hashHigh: number
+  hashLow: number
+  /** How often this attempt picked before: a consistent hash would find the same host again. */
+  again: number
+  /** Monotonic ms. */
+  nowMs: number
+
+  constructor() {
+    this.draw = 0
+    this.draw2 = 0
+    this.tried = null
+    this.avoidPriorities = 0
+    this.originalHost = null
+    this.hashed = false
+    this.hashHigh = 0
+    this.hashLow = 0
+    this.again = 0
+    this.nowMs = 0
+  }
 }
 
 /**
@@ -25,7 +49,8 @@ export interface Picker {
 
 /** One policy. `update` does all the work and publishes a picker; it is called for each change of hosts, weights or health. */
 export interface Balancer {
-  update(hosts: readonly Host[]): Picker
+  /** `nowMs`: monotonic. */
+  update(hosts: readonly Host[], nowMs: number): Picker
 }
 
 /** What there is to pick from when there is nothing. */

@@ -1,7 +1,9 @@
 // Hot lane: CONNECT (RFC 9110 §9.3.6): a raw connection to an endpoint of the service that the authority names, then a tunnel.
 //
 // CONNECTING → OPEN (200 sent, see tunnel.ts) → OVER. The request is routed as one for `/`; what is not a configured service is not reached.
+
 import type net from 'node:net'
+import { ACTIVE } from '../../cluster/lb/host.ts'
 import type { LiveHost } from '../../cluster/live-cluster.ts'
 import * as D from '../../decide/decision.ts'
 import * as S from '../../decide/steps.ts'
@@ -55,7 +57,7 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
     const { stream, host } = this
     const { manager } = stream
     this.connection = new Connection(manager.io, socket, this)
-    host.active++
+    host.add(ACTIVE)
     stream.upstreamLocalAddress = this.connection.localAddress
     stream.responseCode = 200
     stream.responseCodeDetails = 'via_upstream'
@@ -126,7 +128,7 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
 
   onClose(reason: string): void {
     const c = this.connection as Connection
-    this.host.active--
+    this.host.remove(ACTIVE)
     this.connector.release(c.bytesRead, c.bytesWritten)
     if (reason !== '' && this.tunnel !== null) this.tunnel.onUpstreamReset()
   }

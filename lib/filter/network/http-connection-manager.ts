@@ -4,7 +4,7 @@ import type { RequestIds } from '../../base/request-id.ts'
 import type { Rng } from '../../base/rng.ts'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { Host } from '../../cluster/lb/host.ts'
-import type { PickContext } from '../../cluster/lb/picker.ts'
+import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveHost } from '../../cluster/live-cluster.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
@@ -82,7 +82,7 @@ export class HttpConnectionManager {
   tables: Tables
   draining: boolean
   private readonly port: number
-  private readonly pick: { draw: number; draw2: number; tried: readonly Host[] | null; originalHost: LiveHost | null }
+  private readonly pick: PickContext
   private facts: ReusedFacts | null
   private seriesWithoutCluster: SeriesCache
 
@@ -107,7 +107,7 @@ export class HttpConnectionManager {
     this.tables = tables
     this.draining = false
     this.port = port
-    this.pick = { draw: 0, draw2: 0, tried: null, originalHost: null }
+    this.pick = new PickContext()
     this.facts = null
     this.seriesWithoutCluster = parts.metrics.seriesFor(this.outbound ? 'source' : 'destination', null, null)
     this.useTables(tables)
@@ -148,6 +148,11 @@ export class HttpConnectionManager {
 
   pickContext(tried: readonly Host[] | null): PickContext {
     const { pick } = this
+    this.clusters.syncHealth()
+    pick.nowMs = this.io.clock.monotonicMs
+    pick.hashed = false
+    pick.again = 0
+    pick.avoidPriorities = 0
     pick.draw = this.rng.uint32()
     pick.draw2 = this.rng.uint32()
     pick.tried = tried

@@ -2,6 +2,8 @@
 import type net from 'node:net'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
+import { ACTIVE } from '../../cluster/lb/host.ts'
+import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../../pool/exchange.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
@@ -26,6 +28,7 @@ export class TcpProxy {
   readonly sessions: Set<TcpSession>
   draining: boolean
   private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
+  private readonly pick: PickContext
   private readonly seriesWithoutCluster: SeriesCache
 
   constructor(parts: WorkerParts, listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>) {
@@ -36,6 +39,7 @@ export class TcpProxy {
     this.sessions = new Set()
     this.draining = false
     this.destinations = []
+    this.pick = new PickContext()
     this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
     this.useClusters(listener, clusters)
   }
@@ -69,6 +73,18 @@ export class TcpProxy {
     const value = this.parts.rng.uint32() % last.end
     for (const destination of list) if (destination.end > value) return destination.cluster
     return null
+  }
+
+  /** For one connection. */
+  pickContext(): PickContext {
+    const { pick, listener, clusters } = this
+    const { rng, io } = this.parts
+    clusters.syncHealth()
+    pick.nowMs = io.clock.monotonicMs
+    pick.draw = rng.uint32()
+    pick.draw2 = rng.uint32()
+    pick.originalHost = listener.originalDst === '' ? null : clusters.originalHost(listener.originalDst)
+    return pick
   }
 
   seriesOf(host: LiveHost | null): SeriesCache {
@@ -140,9 +156,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     }
     this.cluster = proxy.clusters.liveOf(cluster)
     this.upstreamCluster = cluster.name
-    const { rng } = proxy.parts
-    const originalHost = proxy.listener.originalDst === '' ? null : proxy.clusters.originalHost(proxy.listener.originalDst)
-    const host = cluster.picker.pick({ draw: rng.uint32(), draw2: rng.uint32(), tried: null, originalHost }) as LiveHost | null
+    const host = cluster.picker.pick(proxy.pickContext()) as LiveHost | null
     if (host === null) {
       this.fail(F.UH, 'no_healthy_upstream')
       return
@@ -160,7 +174,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     const upstream = new UpstreamSide(this, socket, this.proxy.parts.io)
     this.upstream = upstream
     this.upstreamLocalAddress = upstream.connection.localAddress
-    if (this.host !== null) this.host.active++
+    if (this.host !== null) this.host.add(ACTIVE)
     this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), 0)
     this.connection.readEnable()
   }
@@ -256,7 +270,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
       connection.bytesWritten - this.reportedOut,
     )
     if (this.upstream !== null) {
-      if (this.host !== null) this.host.active--
+      if (this.host !== null) this.host.remove(ACTIVE)
       // After an orderly end what the client sent last may still be on its way.
       if (orderly && this.upstream.connection.peerEnded) this.upstream.connection.end()
       else this.upstream.connection.destroy('')

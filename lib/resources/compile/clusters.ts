@@ -13,6 +13,8 @@ import { DEFAULT_POLICY, policyFor } from './traffic-policy.ts'
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 /** Istio gives connections to unknown destinations five minutes. */
 const PASSTHROUGH_IDLE_MS = 300_000
+/** Envoy's default. */
+export const PANIC_THRESHOLD = 50
 
 export function clusterName(port: number, subset: string, host: string): string {
   return `outbound|${port}|${subset}|${host}`
@@ -38,6 +40,10 @@ function passthrough(): Cluster {
     firstAddressOnly: false,
     endpoints: [],
     loadBalancer: { kind: 'PASSTHROUGH' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: PANIC_THRESHOLD,
+    outlierDetection: null,
     limits: { ...DEFAULT_POLICY.limits, httpIdleTimeoutMs: PASSTHROUGH_IDLE_MS },
     protocol: 'http1',
     host: '',
@@ -74,6 +80,10 @@ function outbound(
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
     endpoints: dialled || dns ? [] : backends.map(endpointOf),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: PANIC_THRESHOLD,
+    outlierDetection: null,
     limits: policy.limits,
     protocol: policy.upgradeToHttp2 && port.protocol === 'HTTP' ? 'http2' : protocol,
     host: service.hostname,
@@ -92,5 +102,5 @@ function isName(backend: Backend): boolean {
 
 function endpointOf(backend: Backend): Endpoint {
   const { address, port, weight, locality, workload, origin } = backend
-  return { address, port, weight, locality, workload, origin }
+  return { address, port, weight, locality, priority: 0, workload, healthCheck: null, origin }
 }

@@ -43,7 +43,7 @@ export function buildListeners(
 
 function outboundHttp(config: ListenerConfig): Listener {
   const routeTable = config.destinationPort === 0 ? '' : String(config.destinationPort)
-  return { ...head(config), routeTable, tcpClusters: [], originalDst: config.destination }
+  return { ...head(config), routeTable, tcpClusters: [], hashSourceIp: false, originalDst: config.destination }
 }
 
 function outboundTcp(
@@ -55,12 +55,24 @@ function outboundTcp(
   const { host, port } = splitHostPort(config.destination)
   const service = findByDomain(registry, host, world)
   if (service !== undefined) {
-    return { ...head(config), routeTable: '', tcpClusters: tcpClusters(world, service, port, virtualServices), originalDst: '' }
+    return {
+      ...head(config),
+      routeTable: '',
+      tcpClusters: tcpClusters(world, service, port, virtualServices),
+      hashSourceIp: false,
+      originalDst: '',
+    }
   }
   const address = /^[\d.]+$|:/.test(host)
   const allowed = address && world.bootstrap.mesh.outboundTrafficPolicy === 'ALLOW_ANY'
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
-  return { ...head(config), routeTable: '', tcpClusters: clusters, originalDst: address ? config.destination : '' }
+  return {
+    ...head(config),
+    routeTable: '',
+    tcpClusters: clusters,
+    hashSourceIp: false,
+    originalDst: address ? config.destination : '',
+  }
 }
 
 function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
@@ -69,6 +81,7 @@ function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
     ...head(config),
     routeTable: http ? tableName(config) : '',
     tcpClusters: http ? [] : [weighted(cluster.name, 1)],
+    hashSourceIp: false,
     originalDst: '',
   }
 }
@@ -103,6 +116,7 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
     port,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },
+    priority: 0,
     workload: {
       workload,
       namespace,
@@ -111,6 +125,7 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
       canonicalService: labels['service.istio.io/canonical-name'] ?? labels['app'] ?? workload,
       canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['version'] ?? 'latest',
     },
+    healthCheck: null,
     origin: config.origin,
   }
   return {
@@ -120,6 +135,10 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
     firstAddressOnly: false,
     endpoints: [endpoint],
     loadBalancer: { kind: 'ROUND_ROBIN' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
     limits: DEFAULT_POLICY.limits,
     protocol: config.protocol === 'http' ? 'http1' : 'tcp',
     host: own?.service.hostname ?? '',

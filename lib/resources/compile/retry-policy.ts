@@ -21,6 +21,8 @@ export const DEFAULT_RETRY: RetryPolicy = {
   hostSelectionAttempts: HOST_SELECTION_ATTEMPTS,
   avoidPreviousHosts: true,
   remoteLocalities: false,
+  responseHeaders: [],
+  unsafe: 'allowed',
   origin: BUILT_IN,
 }
 
@@ -48,6 +50,8 @@ export function compileRetries(retries: RetriesSpec, origin: Origin): RetryPolic
     hostSelectionAttempts: HOST_SELECTION_ATTEMPTS,
     avoidPreviousHosts: retries.retryIgnorePreviousHosts !== false,
     remoteLocalities: retries.retryRemoteLocalities === true,
+    responseHeaders: [],
+    unsafe: 'allowed',
     origin,
   }
 }

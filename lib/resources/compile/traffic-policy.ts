@@ -82,6 +82,9 @@ function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
     httpIdleTimeoutMs: ms(http?.idleTimeout ?? tcp?.idleTimeout, IDLE_TIMEOUT_MS),
     tcpIdleTimeoutMs: ms(tcp?.idleTimeout, IDLE_TIMEOUT_MS),
     maxConnectionDurationMs: ms(tcp?.maxConnectionDuration, 0),
+    tcpKeepaliveIntervalSeconds: 0,
+    tcpKeepaliveProbes: 0,
+    retryBudget: null,
     tcpKeepaliveSeconds:
       keepalive === undefined ? 0 : Math.max(1, Math.round(ms(keepalive.time, KEEPALIVE_SECONDS * 1000) / 1000)),
   }

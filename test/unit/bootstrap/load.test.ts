@@ -36,7 +36,9 @@ const DEFAULTS: BootstrapConfig = {
     dnsServers: [],
   },
   http1: { halfClose: 'serve' },
-  mirror: { hostSuffix: '-shadow' },
+  mirror: { hostSuffix: '-shadow', maxRequests: 1024 },
+  retries: 'guarded',
+  faults: { headers: 'ignore' },
   file: '',
 }
 
@@ -284,8 +286,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     ['not a mapping', '- 1', ['1:1: expected a mapping with fields such as `role`, `resources` and `listeners`']],

@@ -11,7 +11,9 @@ const ENDPOINT: Endpoint = {
   port: 80,
   weight: 1,
   locality: { region: '', zone: '', subzone: '' },
+  priority: 0,
   workload: WORKLOAD,
+  healthCheck: null,
   origin: BUILT_IN,
 }
 
@@ -23,6 +25,10 @@ function dnsCluster(name: string, hosts: readonly string[], more: Partial<Cluste
     firstAddressOnly: false,
     endpoints: [],
     loadBalancer: { kind: 'ROUND_ROBIN' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
     limits: {
       maxConnections: 0,
       maxPendingRequests: 0,
@@ -34,6 +40,9 @@ function dnsCluster(name: string, hosts: readonly string[], more: Partial<Cluste
       tcpIdleTimeoutMs: 0,
       maxConnectionDurationMs: 0,
       tcpKeepaliveSeconds: 0,
+      tcpKeepaliveIntervalSeconds: 0,
+      tcpKeepaliveProbes: 0,
+      retryBudget: null,
     },
     protocol: 'http1',
     host: '',

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Host } from '../../../lib/cluster/lb/host.ts'
+import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import { decide, type Facts, pickAgain } from '../../../lib/decide/decide.ts'
 import { Decision, VERDICT_WORDS } from '../../../lib/decide/decision.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
@@ -18,6 +19,8 @@ const RETRY: RetryPolicy = {
   hostSelectionAttempts: 5,
   avoidPreviousHosts: true,
   remoteLocalities: false,
+  responseHeaders: [],
+  unsafe: 'allowed',
   origin: BUILT_IN,
 }
 
@@ -26,7 +29,7 @@ function facts(target: string, authority: string, over: Partial<Facts> = {}): Fa
     request: view(target, { authority }),
     routeTable: '',
     draw: 0,
-    pick: { draw: 0, draw2: 0, tried: null, originalHost: null },
+    pick: new PickContext(),
     ...over,
   }
 }
@@ -161,7 +164,7 @@ t.test('another attempt when the hosts have gone', async (t) => {
   const ring = new StepRing(64)
   const f = facts('/', 'x')
   const d = decided(mine, f, ring)
-  d.cluster?.update(cluster('a'), [])
+  d.cluster?.update(cluster('a'), [], 0)
   t.notOk(pickAgain(d, f.pick, ring))
   t.equal(VERDICT_WORDS[d.verdict], 'no-healthy-upstream')
 })

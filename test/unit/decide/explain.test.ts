@@ -1,4 +1,5 @@
 import t from 'tap'
+import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import { decide, type Facts } from '../../../lib/decide/decide.ts'
 import { Decision } from '../../../lib/decide/decision.ts'
 import { explain, explainRequest } from '../../../lib/decide/explain.ts'
@@ -59,6 +60,8 @@ const tables = world(
                   hostSelectionAttempts: 5,
                   avoidPreviousHosts: true,
                   remoteLocalities: false,
+                  responseHeaders: [],
+                  unsafe: 'allowed',
                   origin: at(22),
                 },
                 pathRewrite: { kind: 'prefix', pattern: '', value: '/y' },
@@ -86,7 +89,7 @@ function facts(target: string, headers: readonly (readonly [string, string])[] =
     request: view(target, { authority, headers }),
     routeTable: '',
     draw: 92,
-    pick: { draw: 0, draw2: 0, tried: null, originalHost: null },
+    pick: new PickContext(),
   }
 }
 
@@ -209,7 +212,7 @@ t.test('a request that has happened', async (t) => {
   )
   t.strictSame(e.answer, answer)
   t.equal(e.verdict, 'forward')
-  decision.cluster?.update(decision.cluster.config, [])
+  decision.cluster?.update(decision.cluster.config, [], 0)
   t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
 })
 

@@ -138,20 +138,52 @@ t.test('policies of destination, port and subset', async (t) => {
   const of = (port: number, subset: string) => clusterOf(result, `outbound|${port}|${subset}|a.default.svc.cluster.local`)
   t.match(of(8080, ''), {
     loadBalancer: { kind: 'RANDOM' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
     limits: { maxConnections: 7, connectTimeoutMs: 1000, maxRequests: 8, httpIdleTimeoutMs: 3_600_000 },
   })
   t.match(
     of(8081, ''),
-    { loadBalancer: { kind: 'ROUND_ROBIN' }, limits: { maxConnections: 0, connectTimeoutMs: 10_000 } },
+    {
+      loadBalancer: { kind: 'ROUND_ROBIN' },
+      slowStart: null,
+      localityWeights: null,
+      panicThreshold: 50,
+      outlierDetection: null,
+      limits: { maxConnections: 0, connectTimeoutMs: 10_000 },
+    },
     'settings of a port replace all blocks',
   )
   t.match(
     of(8080, 's'),
-    { loadBalancer: { kind: 'RANDOM' }, limits: { maxConnections: 0, maxRetries: 2, maxRequests: 0 } },
+    {
+      loadBalancer: { kind: 'RANDOM' },
+      slowStart: null,
+      localityWeights: null,
+      panicThreshold: 50,
+      outlierDetection: null,
+      limits: { maxConnections: 0, maxRetries: 2, maxRequests: 0 },
+    },
     'a block of a subset replaces the whole block',
   )
-  t.match(of(8081, 's'), { loadBalancer: { kind: 'ROUND_ROBIN' }, limits: { maxRetries: 2 } })
-  t.match(of(8080, 'p'), { loadBalancer: { kind: 'LEAST_REQUEST' }, limits: { httpIdleTimeoutMs: 9000, maxConnections: 0 } })
+  t.match(of(8081, 's'), {
+    loadBalancer: { kind: 'ROUND_ROBIN' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
+    limits: { maxRetries: 2 },
+  })
+  t.match(of(8080, 'p'), {
+    loadBalancer: { kind: 'LEAST_REQUEST' },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
+    limits: { httpIdleTimeoutMs: 9000, maxConnections: 0 },
+  })
   t.equal(of(8080, 's').policyOrigin.name, 'a')
   const limits = clusterOf(loadText(t, A), 'outbound|8080||a.default.svc.cluster.local').limits
   t.match(limits, {
@@ -160,6 +192,9 @@ t.test('policies of destination, port and subset', async (t) => {
     tcpIdleTimeoutMs: 3_600_000,
     maxConnections: 0,
     tcpKeepaliveSeconds: 0,
+    tcpKeepaliveIntervalSeconds: 0,
+    tcpKeepaliveProbes: 0,
+    retryBudget: null,
   })
 })
 

@@ -55,7 +55,9 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       dnsServers: [],
     },
     http1: { halfClose: 'serve' },
-    mirror: { hostSuffix: '' },
+    mirror: { hostSuffix: '', maxRequests: 1024 },
+    retries: 'exact',
+    faults: { headers: 'ignore' },
     file: 'heddle.yaml',
   }
 }

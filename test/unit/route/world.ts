@@ -3,7 +3,7 @@ import { BalancedCluster } from '../../../lib/cluster/lb/balanced-cluster.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
 import { compileTables, type Tables, type TriedRoutes } from '../../../lib/route/compile.ts'
 import type { EditableHeaders, RequestView } from '../../../lib/route/request-view.ts'
-import type { Cluster, Endpoint, LoadBalancerPolicy } from '../../../lib/state/cluster.ts'
+import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../../lib/state/origin.ts'
 import type {
   ForwardAction,
@@ -107,6 +107,7 @@ export function forward(over: Partial<ForwardAction> = {}): ForwardAction {
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
     retry: null,
+    hashPolicies: [],
     pathRewrite: null,
     hostRewrite: '',
     mirrors: [],
@@ -143,14 +144,16 @@ export function endpoint(address: string, port = 9080, weight = 1): Endpoint {
     port,
     weight,
     locality: { region: '', zone: '', subzone: '' },
+    priority: 0,
     workload,
+    healthCheck: null,
     origin: origin('slice', 9, 'EndpointSlice'),
   }
 }
 
 export function cluster(
   name: string,
-  kind: LoadBalancerPolicy['kind'] = 'ROUND_ROBIN',
+  kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'PASSTHROUGH' = 'ROUND_ROBIN',
   endpoints: readonly Endpoint[] = [],
 ): Cluster {
   return {
@@ -160,6 +163,10 @@ export function cluster(
     firstAddressOnly: false,
     endpoints,
     loadBalancer: { kind },
+    slowStart: null,
+    localityWeights: null,
+    panicThreshold: 50,
+    outlierDetection: null,
     limits: {
       maxConnections: 0,
       maxPendingRequests: 0,
@@ -171,6 +178,9 @@ export function cluster(
       tcpIdleTimeoutMs: 3_600_000,
       maxConnectionDurationMs: 0,
       tcpKeepaliveSeconds: 0,
+      tcpKeepaliveIntervalSeconds: 0,
+      tcpKeepaliveProbes: 0,
+      retryBudget: null,
     },
     protocol: 'http1',
     host: '',
@@ -188,6 +198,7 @@ export function balanced(config: Cluster, id = 0): BalancedCluster {
   made.update(
     config,
     config.endpoints.map((e, i) => new Host(id * 100 + i, e)),
+    0,
   )
   return made
 }

@@ -39,7 +39,16 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
       seen.inits.push(index)
       const snapshot = { version: seen.version, listeners: [], routeTables: [], defaultPorts: [], clusters: [] }
       const cells = new SharedArrayBuffer(8)
-      return { index, bootstrap: bootstrap.config, snapshot, metrics: cells, shared: cells, ports: {} }
+      return {
+        index,
+        bootstrap: bootstrap.config,
+        snapshot,
+        metrics: cells,
+        shared: cells,
+        sharedHosts: cells,
+        rows: new Map(),
+        ports: {},
+      }
     },
     log: new Logger({ level: 'debug', write: (line) => log.push(line) }),
     onSeries: (index, _family, _labels, slot) => seen.series.push(slot - index),
@@ -56,7 +65,11 @@ t.test('all start, are told of a snapshot and asked', async (t) => {
   t.equal(p.serving, 2)
   t.same(seen.inits, [0, 1])
   t.same(seen.series, [128, 128])
-  p.broadcast({ type: 'snapshot', snapshot: { version: 2, listeners: [], routeTables: [], defaultPorts: [], clusters: [] } })
+  p.broadcast({
+    type: 'snapshot',
+    snapshot: { version: 2, listeners: [], routeTables: [], defaultPorts: [], clusters: [] },
+    rows: new Map(),
+  })
   t.equal(await p.applied(2, 5000), true)
   const views = (await p.ask({ type: 'inspect' })) as { index: number }[]
   t.same(views.map((v) => v.index).sort(), [0, 1])

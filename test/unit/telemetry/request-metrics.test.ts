@@ -31,6 +31,10 @@ const reviews: Cluster = {
   firstAddressOnly: false,
   endpoints: [],
   loadBalancer: { kind: 'LEAST_REQUEST' },
+  slowStart: null,
+  localityWeights: null,
+  panicThreshold: 50,
+  outlierDetection: null,
   limits: {
     maxConnections: 0,
     maxPendingRequests: 0,
@@ -42,6 +46,9 @@ const reviews: Cluster = {
     tcpIdleTimeoutMs: 0,
     maxConnectionDurationMs: 0,
     tcpKeepaliveSeconds: 0,
+    tcpKeepaliveIntervalSeconds: 0,
+    tcpKeepaliveProbes: 0,
+    retryBudget: null,
   },
   protocol: 'http1',
   host: 'reviews.prod.svc.cluster.local',
@@ -67,6 +74,7 @@ const endpoint: Endpoint = {
   port: 9080,
   weight: 1,
   locality: { region: '', zone: '', subzone: '' },
+  priority: 0,
   workload: {
     workload: 'reviews-v2',
     namespace: 'prod',
@@ -75,6 +83,7 @@ const endpoint: Endpoint = {
     canonicalService: 'reviews',
     canonicalRevision: 'v2',
   },
+  healthCheck: null,
   origin: BUILT_IN,
 }
 

@@ -4,14 +4,13 @@ import { BalancedCluster } from '../../../../lib/cluster/lb/balanced-cluster.ts'
 import { createBalancer } from '../../../../lib/cluster/lb/create.ts'
 import { Host } from '../../../../lib/cluster/lb/host.ts'
 import { drawIndex } from '../../../../lib/cluster/lb/picker.ts'
-import { balancerSuite, counts, Draws, hosts } from '../../../suite/balancer.ts'
+import { at, balancerSuite, counts, Draws, hosts, keepBusy } from '../../../suite/balancer.ts'
 import { cluster, endpoint } from '../../route/world.ts'
 
 for (const kind of ['ROUND_ROBIN', 'LEAST_REQUEST', 'RANDOM'] as const) {
   balancerSuite(t, kind, () => createBalancer({ kind }))
 }
 
-const at = (draw: number, draw2 = draw) => ({ draw, draw2, tried: null, originalHost: null })
 /** The middle of the draws that stand for host `i` of `n`. */
 const drawFor = (i: number, n: number) => Math.floor(((i + 0.5) / n) * 0x1_0000_0000)
 
@@ -27,13 +26,13 @@ t.test('a draw names an index', async (t) => {
 })
 
 t.test('ROUND_ROBIN: in turn, starting where the first draw says', async (t) => {
-  const picker = createBalancer({ kind: 'ROUND_ROBIN' }).update(hosts([1, 1, 1]))
+  const picker = createBalancer({ kind: 'ROUND_ROBIN' }).update(hosts([1, 1, 1]), 0)
   const ids = [at(drawFor(2, 3)), at(0), at(0), at(0)].map((ctx) => picker.pick(ctx)?.id)
   t.strictSame(ids, [2, 0, 1, 2])
 })
 
 t.test('ROUND_ROBIN: unequal weights give exact shares, spread evenly', async (t) => {
-  const picker = createBalancer({ kind: 'ROUND_ROBIN' }).update(hosts([3, 1]))
+  const picker = createBalancer({ kind: 'ROUND_ROBIN' }).update(hosts([3, 1]), 0)
   const ids = Array.from({ length: 8 }, () => picker.pick(at(0))?.id)
   t.equal(ids.filter((id) => id === 0).length, 6)
   t.equal(ids.filter((id) => id === 1).length, 2)
@@ -53,9 +52,9 @@ t.test('ROUND_ROBIN: shares converge on the weights', async () => {
 
 t.test('LEAST_REQUEST: the less busy of two, the first drawn on a tie', async (t) => {
   const all = hosts([1, 1, 1])
-  const picker = createBalancer({ kind: 'LEAST_REQUEST' }).update(all)
+  const picker = createBalancer({ kind: 'LEAST_REQUEST' }).update(all, 0)
   const active = (...n: number[]) => {
-    for (const [i, h] of all.entries()) h.active = n[i] as number
+    for (const [i, h] of all.entries()) keepBusy(h, n[i] as number)
   }
   const rows: [busy: [number, number, number], first: number, second: number, id: number][] = [
     [[0, 0, 0], 0, 1, 0],
@@ -80,7 +79,7 @@ t.test('LEAST_REQUEST: unequal weights, idle hosts: shares as weights', async (t
 
 t.test('LEAST_REQUEST: unequal weights, a busy host gets weight / (active + 1)', async (t) => {
   const all = hosts([2, 1])
-  ;(all[0] as Host).active = 3
+  keepBusy(all[0] as Host, 3)
   // 2 / 4 against 1 / 1.
   const [busy, idle] = counts(createBalancer({ kind: 'LEAST_REQUEST' }), all, 300)
   t.ok(Math.abs((busy as number) - 100) <= 2, `${busy} to the busy one`)
@@ -93,7 +92,7 @@ t.test('RANDOM: uniform, weights ignored', async (t) => {
 })
 
 t.test('PASSTHROUGH: the address that was dialled, or nothing', async (t) => {
-  const picker = createBalancer({ kind: 'PASSTHROUGH' }).update([])
+  const picker = createBalancer({ kind: 'PASSTHROUGH' }).update([], 0)
   const host = new Host(1, endpoint('10.0.0.1', 80))
   const ctx = new Draws(1)
   t.equal(picker.pick(ctx), null)
@@ -111,12 +110,12 @@ t.test('a cluster publishes a new picker for new hosts, health and policy', asyn
   const made = new BalancedCluster(3, cluster('c', 'RANDOM'))
   t.equal(made.picker.pick(new Draws(1)), null)
   const all = hosts([1, 1])
-  made.update(cluster('c', 'RANDOM'), all)
+  made.update(cluster('c', 'RANDOM'), all, 0)
   t.equal(made.picker.pick(at(0))?.id, 0)
   ;(all[0] as Host).available = false
-  made.refresh()
+  made.refresh(0)
   t.equal(made.picker.pick(at(0))?.id, 1)
-  made.update(cluster('c', 'PASSTHROUGH'), [])
+  made.update(cluster('c', 'PASSTHROUGH'), [], 0)
   t.equal(made.picker.pick(at(0)), null)
   t.equal(made.config.loadBalancer.kind, 'PASSTHROUGH')
 })
