@@ -7,7 +7,6 @@ import { hostname } from 'node:os'
 import { BodyBuffer } from '../../base/body-buffer.ts'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
-import { END_BY_CHUNKS, END_BY_CLOSE, END_BY_LENGTH, END_NONE } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { Tables } from '../../route/compile.ts'
@@ -16,9 +15,9 @@ import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
-import type { ServerSession } from '../network/server-session.ts'
 import { runFilters } from './chain.ts'
 import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
+import type { Downstream } from './downstream.ts'
 import { intake } from './intake.ts'
 import { sendLocalReply } from './local-reply.ts'
 import * as R from './reasons.ts'
@@ -43,7 +42,7 @@ export interface Carrier {
 
 export class HttpStream implements RequestView, EditContext, AccessRecord {
   readonly manager: HttpConnectionManager
-  readonly session: ServerSession
+  readonly session: Downstream
   readonly headers: HeaderMap
   readonly tables: Tables
   readonly decision: D.Decision
@@ -93,22 +92,20 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   attempts: number
   grpcStatus: number
   responseHeaders: HeaderMap | null
-  private sendMode: number
   private closesAfter: boolean
   private logged: boolean
 
-  constructor(manager: HttpConnectionManager, session: ServerSession) {
-    const { codec } = session
+  constructor(manager: HttpConnectionManager, session: Downstream) {
     const { clock } = manager.io
     this.manager = manager
     this.session = session
-    this.headers = codec.headers
+    this.headers = session.headers
     this.tables = manager.tables
     this.decision = new D.Decision()
-    this.method = codec.method
-    this.target = codec.target
-    this.minor = codec.minor
-    this.head = codec.headers.block
+    this.method = session.method
+    this.target = session.target
+    this.minor = session.minor
+    this.head = session.headers.block
     this.outbound = manager.outbound
     this.path = ''
     this.query = null
@@ -135,7 +132,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.upstreamTransportFailureReason = ''
     this.bytesReceived = 0
     this.bytesSent = 0
-    this.requestWireBytes = codec.headBytes
+    this.requestWireBytes = session.headBytes
     this.responseWireBytes = 0
     this.upstreamServiceTimeMs = -1
     this.upstreamHost = ''
@@ -144,7 +141,6 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.attempts = 0
     this.grpcStatus = -2
     this.responseHeaders = null
-    this.sendMode = END_NONE
     this.closesAfter = false
     this.logged = false
   }
@@ -292,27 +288,28 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     const { session } = this
     this.state = RESPONDING
     this.responseCode = status
-    let fields = headers.serialise()
-    this.sendMode = !withBody ? END_NONE : bodyLength >= 0 ? END_BY_LENGTH : this.minor === 1 ? END_BY_CHUNKS : END_BY_CLOSE
-    if (this.sendMode === END_BY_CLOSE || !this.clientKeepsAlive || session.lastRequest) {
-      this.closesAfter = true
-      fields += 'connection: close\r\n'
-    } else if (this.minor === 0) fields += 'connection: keep-alive\r\n'
-    this.responseWireBytes += fields.length + 17
-    session.codec.sendHeaders(status, fields, this.sendMode)
+    if (!this.clientKeepsAlive || session.lastRequest) this.closesAfter = true
+    this.responseWireBytes += session.sendHeaders(status, headers, bodyLength, withBody, this.closesAfter)
+  }
+
+  /** Latin-1 text as a body. */
+  sendText(text: string): void {
+    this.bytesSent += text.length
+    this.responseWireBytes += text.length
+    this.session.sendText(text)
   }
 
   /** False when the client reads too slowly. */
   sendBody(bytes: Buffer, start: number, end: number): boolean {
     this.bytesSent += end - start
     this.responseWireBytes += end - start
-    return this.session.codec.sendBody(bytes, start, end)
+    return this.session.sendBody(bytes, start, end)
   }
 
   /** `trailers` are field lines or empty. HTTP/1.0 and bodies by length have no place for them. */
   endResponse(trailers: string): void {
     if (this.state === DONE) return
-    this.session.codec.sendEnd(trailers)
+    this.session.sendEnd(trailers)
     // An answer before the end of its request: the rest of the request is not worth reading.
     if (!this.requestEnded) this.closesAfter = true
     this.finish()
@@ -322,7 +319,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   cut(reason: string): void {
     if (this.state === DONE) return
     this.manager.worker.connectionCut(reason)
-    this.session.cutAfterFlush(reason)
+    this.session.cut(reason)
     this.finish()
   }
 
@@ -333,7 +330,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.state = DONE
     this.endMs = this.manager.io.clock.monotonicMs
     this.manager.record(this)
-    this.session.streamDone(this.closesAfter)
+    this.session.done(this.closesAfter)
   }
 
   /** A tunnel has been closed on both sides, or cut. */
@@ -349,7 +346,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   }
 
   get protocol(): string {
-    return this.minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
+    return this.session.protocol
   }
 
   get pathWithQuery(): string {

@@ -60,17 +60,13 @@ function send(stream: HttpStream, status: number, headers: HeaderMap, body: stri
   if (bodyless) headers.remove('content-length')
   // The unread rest of a request cannot be told from the next one without reading it all.
   if (closes || !stream.requestEnded) {
-    if (stream.session.codec.hasBody || closes) stream.clientKeepsAlive = false
+    if (stream.session.hasBody || closes) stream.clientKeepsAlive = false
   }
   const withBody = body !== '' && !bodyless && stream.method !== 'HEAD'
   stream.startResponse(status, headers, body.length, withBody)
-  if (withBody) {
-    stream.bytesSent += body.length
-    stream.responseWireBytes += body.length
-    stream.session.connection.writeText(body)
-  }
+  if (withBody) stream.sendText(body)
   // A request without a body has ended with its head, whether the codec has said so yet or not.
-  if (!stream.session.codec.hasBody) stream.requestEnded = true
+  if (!stream.session.hasBody) stream.requestEnded = true
   stream.endResponse('')
 }
 

@@ -34,7 +34,7 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
     headers.append('connection', stream.upgradeOption)
     headers.append('upgrade', stream.upgrade)
   }
-  if (!stream.session.codec.hasBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0 && !mayOmitLength(stream.method)) {
+  if (!stream.session.hasBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0 && !mayOmitLength(stream.method)) {
     headers.append('content-length', '0')
   }
   return target

@@ -9,7 +9,7 @@ import { shadowFieldsOf } from './shadow-headers.ts'
 export function startMirrors(stream: HttpStream, route: CompiledRoute, target: string, timeoutMs: number): Shadow[] | null {
   if (stream.method === 'CONNECT' || stream.upgrade !== '') return null
   const { manager, session } = stream
-  const { hasBody, bodyLength } = session.codec
+  const { hasBody, bodyLength } = session
   let shadows: Shadow[] | null = null
   for (const { cluster, config } of route.mirrors) {
     if (cluster === null || !manager.rng.percent(config.percent)) continue

@@ -71,8 +71,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.action = route.action as ForwardAction
     this.cluster = manager.clusters.liveOf(decision.cluster as NonNullable<typeof decision.cluster>)
     this.method = stream.method
-    this.hasBody = session.codec.hasBody
-    this.chunked = session.codec.bodyLength < 0
+    this.hasBody = session.hasBody
+    this.chunked = session.bodyLength < 0
     this.target = ''
     this.fields = ''
     this.timeoutMs = 0
@@ -203,7 +203,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   // ---- the response ----------------------------------------------------------------------------------------------------
 
   onAttemptInformational(_attempt: UpstreamRequest, status: number, headers: HeaderMap): void {
-    if (!this.stream.responding) this.stream.session.codec.sendInformational(status, headers.serialise())
+    if (!this.stream.responding) this.stream.session.sendInformational(status, headers)
   }
 
   onAttemptResponse(attempt: UpstreamRequest): void {

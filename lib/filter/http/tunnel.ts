@@ -1,7 +1,6 @@
 // Hot lane: after a 101, or the 200 of a CONNECT, there is no HTTP any more: bytes both ways, each direction ends by itself (RFC 9110 §7.8,
 // §9.3.6).
 
-import { END_NONE } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { Connection } from '../../transport/connection.ts'
@@ -35,12 +34,9 @@ export class Tunnel {
   /** Says `status` to the client; from here on the session brings its bytes to `onDownstreamData`. */
   open(status: number, headers: HeaderMap): void {
     const { stream } = this
-    const fields = headers.serialise()
     stream.state = 1
-    stream.responseWireBytes += fields.length
-    stream.session.codec.sendHeaders(status, fields, END_NONE)
     stream.manager.values[stream.manager.stats.cxUpgradesActive]!++
-    stream.session.becomeTunnel(this)
+    stream.responseWireBytes += stream.session.openTunnel(status, headers, this)
   }
 
   onDownstreamData(bytes: Buffer, start: number, end: number): void {

@@ -2,10 +2,18 @@
 
 import type net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
-import { ServerCodec, type ServerEvents } from '../../http/h1/server-codec.ts'
+import {
+  END_BY_CHUNKS,
+  END_BY_CLOSE,
+  END_BY_LENGTH,
+  END_NONE,
+  ServerCodec,
+  type ServerEvents,
+} from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { forwardedTrailers } from '../../http/trailers.ts'
 import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import type { Downstream } from '../http/downstream.ts'
 import { HttpStream } from '../http/http-stream.ts'
 import * as R from '../http/reasons.ts'
 import type { Tunnel } from '../http/tunnel.ts'
@@ -19,7 +27,10 @@ const LINGER = 2
 /** After our last byte the client may still be sending: its bytes are read and dropped this long, so that a reset does not destroy the answer. */
 const LINGER_MS = 1000
 
-export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner {
+/** `HTTP/1.1 200 OK` with its line end. */
+const STATUS_LINE_BYTES = 17
+
+export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream {
   readonly manager: HttpConnectionManager
   readonly connection: Connection
   readonly codec: ServerCodec
@@ -30,6 +41,8 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
   private tunnel: Tunnel | null
   private paused: boolean
   private closing: boolean
+  /** The end of the answer's body is the end of the connection. */
+  private endsByClose: boolean
   private headDeadline: Deadline | null
   private lingerDeadline: Deadline | null
 
@@ -43,6 +56,7 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
     this.tunnel = null
     this.paused = false
     this.closing = false
+    this.endsByClose = false
     this.headDeadline = null
     this.lingerDeadline = null
   }
@@ -141,14 +155,76 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
     if (this.tunnel !== null) this.tunnel.onDownstreamData(bytes, start, end)
   }
 
-  // ---- from the stream -------------------------------------------------------------------------------------------------
+  // ---- Downstream, for the stream -------------------------------------------------------------------------------------------------
 
-  becomeTunnel(tunnel: Tunnel): void {
+  get method(): string {
+    return this.codec.method
+  }
+
+  get target(): string {
+    return this.codec.target
+  }
+
+  get minor(): number {
+    return this.codec.minor
+  }
+
+  get protocol(): string {
+    return this.codec.minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
+  }
+
+  get headers(): HeaderMap {
+    return this.codec.headers
+  }
+
+  get headBytes(): number {
+    return this.codec.headBytes
+  }
+
+  get hasBody(): boolean {
+    return this.codec.hasBody
+  }
+
+  get bodyLength(): number {
+    return this.codec.bodyLength
+  }
+
+  sendInformational(status: number, headers: HeaderMap): void {
+    this.codec.sendInformational(status, headers.serialise())
+  }
+
+  sendHeaders(status: number, headers: HeaderMap, bodyLength: number, withBody: boolean, last: boolean): number {
+    const { codec } = this
+    let fields = headers.serialise()
+    const end = !withBody ? END_NONE : bodyLength >= 0 ? END_BY_LENGTH : codec.minor === 1 ? END_BY_CHUNKS : END_BY_CLOSE
+    this.endsByClose = end === END_BY_CLOSE
+    if (last || this.endsByClose) fields += 'connection: close\r\n'
+    else if (codec.minor === 0) fields += 'connection: keep-alive\r\n'
+    codec.sendHeaders(status, fields, end)
+    return fields.length + STATUS_LINE_BYTES
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    return this.codec.sendBody(bytes, start, end)
+  }
+
+  sendText(text: string): void {
+    this.connection.writeText(text)
+  }
+
+  sendEnd(trailers: string): void {
+    this.codec.sendEnd(trailers)
+  }
+
+  openTunnel(status: number, headers: HeaderMap, tunnel: Tunnel): number {
+    const fields = headers.serialise()
+    this.codec.sendHeaders(status, fields, END_NONE)
     this.tunnel = tunnel
     this.unpause()
     this.codec.becomeTunnel()
     // The client may have closed its side before the answer came.
     if (this.connection.peerEnded) tunnel.onDownstreamEnd()
+    return fields.length
   }
 
   /** Reads nothing more until `unpause`; called again it does nothing. */
@@ -164,15 +240,14 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
     this.connection.readEnable()
   }
 
-  /** The answer is complete. */
-  streamDone(closes: boolean): void {
+  done(closes: boolean): void {
     const { manager } = this
     manager.values[manager.stats.rqActive]!--
     this.stream = null
     this.unpause()
     this.idleSinceMs = manager.io.clock.monotonicMs
     if (this.closing || this.connection.closed) return
-    if (closes || this.connection.peerEnded) this.closeAfterFlush()
+    if (closes || this.endsByClose || this.connection.peerEnded) this.closeAfterFlush()
     else {
       this.codec.nextRequest()
       if (manager.draining && this.stream === null && this.codec.idle) this.closeAfterFlush()
@@ -190,8 +265,8 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
     this.manager.io.timers.arm(this.lingerDeadline, LINGER_MS)
   }
 
-  /** The answer cannot be completed. What was queued leaves, then the connection goes without an orderly end of the message. */
-  cutAfterFlush(reason: string): void {
+  /** What was queued leaves, then the connection goes without an orderly end of the message. */
+  cut(reason: string): void {
     this.closing = true
     this.codec.close()
     this.connection.flush()
