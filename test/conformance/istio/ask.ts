@@ -37,7 +37,7 @@ export function bytesOf(r: RecordedRequest): Buffer {
 
 /** Sends one request on a connection of its own. */
 export async function ask(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
-  const client = await RawClient.connect(t, port)
+  const client = await RawClient.connect(t, { port, ...(r.source === undefined ? {} : { localAddress: r.source }) })
   client.expectMethod(r.method ?? 'GET')
   const sent = client.write(bytesOf(r))
   const ended = () => client.responses[0]?.complete === true || client.closedBy !== null

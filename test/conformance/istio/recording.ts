@@ -1,7 +1,7 @@
 // A folder of recordings: YAML, the proxy whose view it is, requests, and what Envoy, configured by istiod, did with each.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import type { HeaderPair } from '../../support/h1-reader.ts'
 import { ROOT } from '../../support/proxy.ts'
 
@@ -26,6 +26,11 @@ export interface RecordedRequest {
   readonly pauseMs?: number
   readonly abortAfterMs?: number
   readonly timeoutMs?: number
+  /** Upstreams, as `address:port`, that stop before the request, and those that come back; for good. */
+  readonly down?: readonly string[]
+  readonly up?: readonly string[]
+  /** The client's address, out of 127.0.0.0/8. */
+  readonly source?: string
   /** Fields that are not compared. */
   readonly ignore?: readonly string[]
 }
@@ -82,6 +87,8 @@ export interface Recording {
   readonly workload: { readonly namespace: string; readonly labels: Readonly<Record<string, string>>; readonly address: string }
   /** File name → text. */
   readonly resources: Readonly<Record<string, string>>
+  /** Istio MeshConfig, as far as the recordings write one. */
+  readonly mesh: MeshConfig
   /** Names that are looked up, and the loopback address that stands for each. */
   readonly names: ReadonlyMap<string, string>
   /** Addresses at which upstreams are to stand. */
@@ -90,6 +97,14 @@ export interface Recording {
   readonly manyEndpoints: ReadonlySet<string>
   /** Ports on which the recorded sidecar listened. */
   readonly ports: readonly number[]
+}
+
+const MESH_FILE = 'mesh.yaml'
+
+export interface MeshConfig {
+  readonly outboundTrafficPolicy?: { readonly mode: string }
+  readonly defaultHttpRetryPolicy?: Readonly<Record<string, unknown>>
+  readonly pathNormalization?: { readonly normalization: string }
 }
 
 /** Where bytes for unknown hosts go, in place of the address that the client dialled. */
@@ -135,8 +150,9 @@ export function readRecording(peers: string, name: string): Recording {
         return `${loopback(address, names)}:${port_value}`
       }),
     )
+  const mesh = path.join(dir, MESH_FILE)
   const yamls = readdirSync(dir)
-    .filter((f) => f.endsWith('.yaml'))
+    .filter((f) => f.endsWith('.yaml') && f !== MESH_FILE)
     .map((f) => [f, readFileSync(path.join(dir, f), 'utf8')] as const)
   const endpoints = new Set([...assignments.flatMap(hostsOf), ...yamls.flatMap(([, text]) => podsIn(text)), PASSTHROUGH])
   return {
@@ -145,6 +161,7 @@ export function readRecording(peers: string, name: string): Recording {
     expected: new Map(jsonLines<Outcome>(path.join(dir, 'expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
     resources: Object.fromEntries(yamls),
+    mesh: existsSync(mesh) ? (parse(readFileSync(mesh, 'utf8')) as MeshConfig) : {},
     names,
     endpoints: [...endpoints],
     manyEndpoints: new Set(assignments.filter((a) => hostsOf(a).length > 1).map((a) => a.cluster_name)),

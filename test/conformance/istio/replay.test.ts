@@ -19,6 +19,11 @@ const FOLDERS = [
   'cases/rewrite',
   'cases/headers',
   'cases/limits-and-paths',
+  'cases/retry',
+  'cases/faults',
+  'cases/weights',
+  'cases/registry-only',
+  'cases/visibility',
   'examples/routing',
   'examples/resilience',
 ]
@@ -55,7 +60,7 @@ else {
   })
 }
 
-async function startHeddle(t: Teardown, { workload, resources, names, ports }: Recording): Promise<Subject> {
+async function startHeddle(t: Teardown, { workload, resources, mesh, names, ports }: Recording): Promise<Subject> {
   const records = [...names].map(([name, address]) => [name, { addresses: [address], ttl: 3600 }] as const)
   const dns = await DnsServer.start(t, Object.fromEntries(records))
   const proxy = await startProxy(t, {
@@ -63,8 +68,9 @@ async function startHeddle(t: Teardown, { workload, resources, names, ports }: R
     listeners: ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: PASSTHROUGH })),
     bootstrap: {
       workload: { ...workload, serviceAccount: 'default' },
+      retries: 'exact',
       mirror: { hostSuffix: '' },
-      mesh: { dnsServers: [dns.address] },
+      mesh: { dnsServers: [dns.address], outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY' },
       http1: { halfClose: 'abort' },
     },
   })
@@ -91,6 +97,10 @@ function judge(
     unused.delete(declared)
     if (differences(comparable(recorded), found, ignore).length === 0) {
       t.fail(`${name}: declared to differ, but does not`, { reason: declared.reason })
+      return
+    }
+    if (declared.pending === true) {
+      t.pass(name, { todo: declared.reason })
       return
     }
   }

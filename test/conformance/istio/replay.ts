@@ -60,6 +60,8 @@ export class Replay {
     const asked: Asked[] = []
     for (const request of this.recording.requests) {
       if (!request.name.includes(only)) continue
+      if (request.down !== undefined) await this.stubs.close(request.down)
+      if (request.up !== undefined) await this.stubs.open(request.up)
       if (request.pauseMs !== undefined) await pause(request.pauseMs)
       if (request.restart === true || this.proxy === null) this.proxy = await this.fresh()
       if (request.path === undefined && request.raw === undefined) continue

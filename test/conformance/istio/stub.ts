@@ -1,7 +1,7 @@
 // Upstreams on the very addresses of the recorded endpoints. A request commands its answer; a list has one value for each
 // attempt, and the last one repeats:
 //   x-stub-status: 503,503,200 · x-stub-delay-ms: 0,300 · x-stub-body: text · x-stub-headers: {"name":"value"}
-//   x-stub-reset: 1 (close at once), after (close inside of the body), garbage (bytes that are no HTTP)
+//   x-stub-reset: 1, refused, rst (close at once), after (close inside of the body), garbage (bytes that are no HTTP)
 //   x-stub-at: 127.0.2.1 (only these obey; all others answer 200)
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import http from 'node:http'
@@ -15,29 +15,35 @@ type Growing<T> = { -readonly [K in keyof T]: T[K] }
 export class Stubs {
   /** Every request, in order of arrival. */
   readonly seen: Growing<SeenRequest>[]
-  private readonly servers: net.Server[]
-  private readonly sockets: Set<net.Socket>
+  private readonly servers: Map<string, net.Server>
+  private readonly sockets: Map<net.Socket, string>
   private readonly tries: Map<string, number>
 
   constructor() {
     this.seen = []
-    this.servers = []
-    this.sockets = new Set()
+    this.servers = new Map()
+    this.sockets = new Map()
     this.tries = new Map()
   }
 
+  /** Where one stands already, it stays. */
   async open(endpoints: readonly string[]): Promise<void> {
-    for (const at of endpoints) await this.listen(at)
+    for (const at of endpoints) if (!this.servers.has(at)) await this.listen(at)
   }
 
   /** Cuts all connections; the ports stay open. */
   disconnect(): void {
-    for (const s of this.sockets) s.destroy()
+    for (const s of this.sockets.keys()) s.destroy()
   }
 
-  async close(): Promise<void> {
-    const closed = this.servers.map((s) => new Promise((resolve) => s.close(resolve)))
-    this.disconnect()
+  /** All, or only these: connecting to them is refused from now on. */
+  async close(endpoints: readonly string[] = [...this.servers.keys()]): Promise<void> {
+    const closed = endpoints.map((at) => {
+      const server = this.servers.get(at)
+      this.servers.delete(at)
+      return new Promise((resolve) => (server === undefined ? resolve(undefined) : server.close(resolve)))
+    })
+    for (const [socket, at] of this.sockets) if (endpoints.includes(at)) socket.destroy()
     await Promise.all(closed)
   }
 
@@ -64,7 +70,7 @@ export class Stubs {
     })
     parser.on('clientError', (_error, socket) => socket.destroy())
     const server = net.createServer((socket) => this.accept(at, socket, parser))
-    this.servers.push(server)
+    this.servers.set(at, server)
     const [host = '', port = ''] = at.split(':')
     return new Promise((resolve, reject) => {
       server.once('error', (e) => reject(new Error(`no stub upstream at ${at}: ${e.message}`)))
@@ -74,7 +80,7 @@ export class Stubs {
 
   /** What does not look like HTTP is noted and echoed. */
   private accept(at: string, socket: net.Socket, parser: http.Server): void {
-    this.sockets.add(socket)
+    this.sockets.set(socket, at)
     socket.on('close', () => this.sockets.delete(socket))
     socket.on('error', () => {})
     socket.setNoDelay(true)
@@ -124,7 +130,7 @@ export class Stubs {
     req.on('error', () => {})
     res.on('error', () => {})
     const reset = wish('x-stub-reset') ?? '0'
-    if (reset === '1') {
+    if (reset === '1' || reset === 'refused' || reset === 'rst') {
       await pause(Number(wish('x-stub-delay-ms') ?? 0))
       return void req.socket.destroy()
     }
