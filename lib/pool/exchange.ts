@@ -1,6 +1,6 @@
 // The two faces that a pool knows of a request: one that waits for a connection, one that uses it.
 import type { ClientEvents } from '../http/h1/client-codec.ts'
-import type { UpstreamConnection } from './upstream-connection.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
 
 // Why an attempt has no response, or no whole one. Envoy: StreamResetReason and PoolFailureReason (Envoy router replies).
 export const RESET_NONE = 0
@@ -28,8 +28,8 @@ export const RESET_WORDS: readonly string[] = [
 ]
 
 export interface PoolWaiter {
-  /** A connection is this request's own until it releases it. */
-  onPoolReady(connection: UpstreamConnection): void
+  /** The stream is this request's own until it releases it. */
+  onPoolReady(stream: UpstreamStream): void
   /** `detail` is the transport's reason, empty when there is none. */
   onPoolFailure(reason: number, detail: string): void
 }

@@ -3,12 +3,15 @@ import type net from 'node:net'
 import { ClientCodec, type ClientEvents } from '../http/h1/client-codec.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { H_KEEP_ALIVE } from '../http/known-headers.ts'
-import { Connection, type ConnectionOwner } from '../transport/connection.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import { type ByteSink, Connection, type ConnectionOwner } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { type Exchange, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from './exchange.ts'
+import { stripHopByHop } from './hop-by-hop.ts'
 import type { HostPool } from './host-pool.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
 
-export class UpstreamConnection implements ConnectionOwner {
+export class UpstreamConnection implements ConnectionOwner, UpstreamStream {
   readonly pool: HostPool
   readonly connection: Connection
   readonly codec: ClientCodec
@@ -25,11 +28,11 @@ export class UpstreamConnection implements ConnectionOwner {
   /** Still in its pool's counts. */
   counted: boolean
   /** The upstream said `connection: close` in this response. */
-  closing: boolean
+  private closing: boolean
   /** `bytesWritten` when the exchange began: as long as it is that, nothing of the request has left. */
   private bytesBefore: number
-  /** It carries bytes for a tunnel: either direction may end before the other. */
-  tunnel: boolean
+  private tunnel: boolean
+  private requestEnded: boolean
 
   constructor(io: Io, socket: net.Socket, pool: HostPool, limits: { maxHeaders: number; maxHeaderBytes: number }) {
     this.pool = pool
@@ -43,11 +46,48 @@ export class UpstreamConnection implements ConnectionOwner {
     this.doomed = false
     this.counted = true
     this.closing = false
+    this.requestEnded = false
     this.bytesBefore = 0
     this.tunnel = false
+    this.requestEnded = false
   }
 
-  /** Lends the connection to a request. */
+  get localAddress(): string {
+    return this.connection.localAddress
+  }
+
+  get protocol(): string {
+    return 'HTTP/1.1'
+  }
+
+  get sink(): ByteSink {
+    return this.connection
+  }
+
+  get writable(): boolean {
+    return this.connection.writable
+  }
+
+  get status(): number {
+    return this.codec.status
+  }
+
+  get headers(): HeaderMap {
+    return this.codec.headers
+  }
+
+  get hasBody(): boolean {
+    return this.codec.hasBody
+  }
+
+  get bodyLength(): number {
+    return this.codec.bodyLength
+  }
+
+  get mayHaveBody(): boolean {
+    return this.codec.mayHaveBody
+  }
+
   assign(exchange: Exchange, method: string): void {
     this.exchange = exchange
     this.requests++
@@ -56,10 +96,43 @@ export class UpstreamConnection implements ConnectionOwner {
     this.codec.begin(exchange, method)
   }
 
-  /** The request is done with it. `reusable`: request and response are complete and nothing forbids another. */
-  release(reusable: boolean): void {
+  sendHeaders(head: RequestHead, attempt: number, ended: boolean): void {
+    this.requestEnded = ended
+    const fields = attempt === 0 ? head.fields : `${head.fields}x-envoy-attempt-count: ${attempt}\r\n`
+    this.codec.sendHeaders(head.method, head.target, fields, head.chunked && !ended)
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    return this.codec.sendBody(bytes, start, end)
+  }
+
+  sendEnd(trailers: string): void {
+    this.requestEnded = true
+    this.codec.sendEnd(trailers)
+  }
+
+  takeHopByHop(): void {
+    this.noteKeepAlive(this.codec.headers)
+    this.closing = stripHopByHop(this.codec.headers)
+  }
+
+  readDisable(): void {
+    this.connection.readDisable()
+  }
+
+  readEnable(): void {
+    this.connection.readEnable()
+  }
+
+  openTunnel(): void {
+    this.tunnel = true
+  }
+
+  /** An answer before the end of its request leaves the connection in the middle of a message: it cannot be used again. */
+  release(complete: boolean): void {
+    const reusable = complete && this.requestEnded && !this.closing && this.codec.keepAlive
     this.exchange = null
-    if (reusable && this.codec.keepAlive && !this.doomed && !this.connection.closed && !this.connection.peerEnded) {
+    if (reusable && !this.doomed && !this.connection.closed && !this.connection.peerEnded) {
       this.connection.resetReadPauses()
       this.pool.returned(this)
       return
@@ -71,8 +144,8 @@ export class UpstreamConnection implements ConnectionOwner {
     this.pool.lost(this)
   }
 
-  /** What the response head says of the connection; to be asked before anybody edits its fields. */
-  noteKeepAlive(headers: HeaderMap): void {
+  /** To be asked before anybody edits the fields. */
+  private noteKeepAlive(headers: HeaderMap): void {
     const i = headers.firstKnown(H_KEEP_ALIVE)
     if (i < 0) return
     const found = /(?:^|[,\s])timeout=(\d{1,6})/i.exec(headers.valueAt(i))

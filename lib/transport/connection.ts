@@ -18,11 +18,21 @@ export interface ConnectionOwner {
   onClose(reason: string): void
 }
 
+/** Where the bytes of one direction of a tunnel go. */
+export interface ByteSink {
+  /** False when the peer reads slower than we write: pause the source. */
+  readonly writable: boolean
+  /** Queues a copy of a view of bytes that the caller will reuse. */
+  writeBytes(bytes: Buffer, start: number, end: number): void
+  /** Nothing more will be written; what is queued leaves first. */
+  end(): void
+}
+
 interface OwnedSocket extends net.Socket {
   heddle: Connection | null
 }
 
-export class Connection {
+export class Connection implements ByteSink {
   readonly io: Io
   readonly socket: net.Socket
   owner: ConnectionOwner

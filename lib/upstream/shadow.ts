@@ -4,15 +4,14 @@
 import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { RequestHead } from '../http/request-head.ts'
 import type { Io } from '../transport/io.ts'
 import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
 
 export class Shadow implements AttemptOwner, DeadlineOwner {
   private readonly io: Io
   private readonly attempt: UpstreamRequest
-  private readonly target: string
-  private readonly fields: string
-  private readonly chunked: boolean
+  private readonly head: RequestHead
   private readonly timeoutMs: number
   private hasBody: boolean
   private limit: number
@@ -22,21 +21,10 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   private deadline: Deadline | null
   private over: boolean
 
-  constructor(
-    io: Io,
-    cluster: LiveCluster,
-    host: LiveHost,
-    method: string,
-    target: string,
-    fields: string,
-    chunked: boolean,
-    timeoutMs: number,
-  ) {
+  constructor(io: Io, cluster: LiveCluster, host: LiveHost, head: RequestHead, timeoutMs: number) {
     this.io = io
-    this.attempt = new UpstreamRequest(this, cluster, host, method, 1)
-    this.target = target
-    this.fields = fields
-    this.chunked = chunked
+    this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1)
+    this.head = head
     this.timeoutMs = timeoutMs
     this.hasBody = false
     this.limit = 0
@@ -84,7 +72,7 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   }
 
   onAttemptReady(attempt: UpstreamRequest): void {
-    attempt.sendHeaders(this.target, this.fields, this.chunked, !this.hasBody)
+    attempt.sendHeaders(this.head, false, !this.hasBody)
     if (this.hasBody) this.flush()
   }
 

@@ -3,17 +3,18 @@
 import { ACTIVE } from '../cluster/lb/host.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import type { HeaderMap } from '../http/header-map.ts'
+import type { RequestHead } from '../http/request-head.ts'
 import { forwardedTrailers } from '../http/trailers.ts'
 import { type Exchange, type PoolWaiter, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from '../pool/exchange.ts'
-import type { UpstreamConnection } from '../pool/upstream-connection.ts'
-import { stripHopByHop } from './hop-by-hop.ts'
+import { stripHopByHop } from '../pool/hop-by-hop.ts'
+import type { UpstreamStream } from '../pool/upstream-stream.ts'
 
 /** Who makes attempts: the router, or a mirrored copy. */
 export interface AttemptOwner {
   /** The connection is there: send the request. */
   onAttemptReady(attempt: UpstreamRequest): void
   onAttemptInformational(attempt: UpstreamRequest, status: number, headers: HeaderMap): void
-  /** Response headers: `attempt.codec`. */
+  /** Response headers: those of `attempt.connection`. */
   onAttemptResponse(attempt: UpstreamRequest): void
   onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void
   /** The response is complete; `trailers` are field lines or empty. The connection has been given back. */
@@ -32,7 +33,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   /** Number of the attempt, from 1. */
   readonly number: number
   /** Null until `onAttemptReady`, and again when the attempt is over. */
-  connection: UpstreamConnection | null
+  connection: UpstreamStream | null
   /** Bytes of the request may have reached the upstream. */
   written: boolean
   requestEnded: boolean
@@ -69,11 +70,11 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.host.pool.acquire(this)
   }
 
-  onPoolReady(connection: UpstreamConnection): void {
+  onPoolReady(connection: UpstreamStream): void {
     this.counted = true
     this.host.add(ACTIVE)
     this.connection = connection
-    this.localAddress = connection.connection.localAddress
+    this.localAddress = connection.localAddress
     connection.assign(this, this.method)
     this.owner.onAttemptReady(this)
   }
@@ -84,12 +85,12 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.owner.onAttemptReset(this, reason, detail)
   }
 
-  /** Head of the request. `ended`: no body follows. */
-  sendHeaders(target: string, fields: string, chunked: boolean, ended: boolean): void {
+  /** Head of the request. `sayNumber`: the upstream is told which attempt it is. `ended`: no body follows. */
+  sendHeaders(head: RequestHead, sayNumber: boolean, ended: boolean): void {
     const c = this.connection
     if (c === null) return
     this.written = true
-    c.codec.sendHeaders(this.method, target, fields, chunked)
+    c.sendHeaders(head, sayNumber ? this.number : 0, ended)
     if (ended) this.endRequest()
   }
 
@@ -97,13 +98,13 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   sendBody(bytes: Buffer, start: number, end: number): boolean {
     const c = this.connection
     this.bodyBegun = true
-    return c === null || c.codec.sendBody(bytes, start, end)
+    return c === null || c.sendBody(bytes, start, end)
   }
 
   sendEnd(trailers: string): void {
     const c = this.connection
     if (c === null) return
-    c.codec.sendEnd(trailers)
+    c.sendEnd(trailers)
     this.endRequest()
   }
 
@@ -121,8 +122,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     const c = this.connection
     if (c === null) return
     this.responseStarted = true
-    c.noteKeepAlive(c.codec.headers)
-    c.closing = stripHopByHop(c.codec.headers)
+    c.takeHopByHop()
     this.owner.onAttemptResponse(this)
   }
 
@@ -134,14 +134,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     if (this.over) return
     this.over = true
     const text = trailers === null ? '' : forwardedTrailers(trailers)
-    // An answer before the end of the request leaves the connection in the middle of a message: it cannot be used again.
-    this.leave(this.requestEnded && !this.upstreamCloses())
+    this.leave(true)
     this.owner.onAttemptEnd(this, text)
-  }
-
-  private upstreamCloses(): boolean {
-    const c = this.connection
-    return c === null || c.closing
   }
 
   onResponseError(_code: number): void {
@@ -191,14 +185,14 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     const c = this.connection
     if (c === null || this.paused) return
     this.paused = true
-    c.connection.readDisable()
+    c.readDisable()
   }
 
   resume(): void {
     const c = this.connection
     if (c === null || !this.paused) return
     this.paused = false
-    c.connection.readEnable()
+    c.readEnable()
   }
 
   /** Gives up, whatever state it is in. The owner hears nothing more. */
@@ -209,11 +203,11 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     else this.host.pool.cancel(this)
   }
 
-  private leave(reusable: boolean): void {
+  private leave(complete: boolean): void {
     const c = this.connection
     this.settle()
     this.connection = null
-    if (c !== null) c.release(reusable)
+    if (c !== null) c.release(complete)
   }
 
   private settle(): void {

@@ -1,5 +1,5 @@
 import type { HeaderMap } from '../../http/header-map.ts'
-import type { Connection } from '../../transport/connection.ts'
+import type { ByteSink, Connection } from '../../transport/connection.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /**
@@ -7,8 +7,10 @@ import type { Tunnel } from './tunnel.ts'
  * an HTTP/2 connection. The message's fields are valid until `done`.
  */
 export interface Downstream {
-  /** For addresses, activity, and the bytes of a tunnel. */
+  /** For addresses and activity. */
   readonly connection: Connection
+  /** Bytes of a tunnel, once `openTunnel` was called. */
+  readonly sink: ByteSink
   readonly method: string
   /** As received: origin form, absolute form, `*`, or the authority of a CONNECT. */
   readonly target: string

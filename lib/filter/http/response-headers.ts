@@ -1,19 +1,19 @@
 // Hot lane: the header section of an upstream's response as the client gets it.
-import type { ClientCodec } from '../../http/h1/client-codec.ts'
 import * as H from '../../http/known-headers.ts'
+import type { UpstreamStream } from '../../pool/upstream-stream.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** Edits, and the fields that are the proxy's own. */
-export function finaliseResponse(stream: HttpStream, codec: ClientCodec, serviceTimeMs: number): void {
-  const { headers } = codec
+export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, serviceTimeMs: number): void {
+  const { headers } = upstream
   const { manager, decision } = stream
   stream.responseHeaders = headers
-  stream.responseCode = codec.status
+  stream.responseCode = upstream.status
   // The pool has read Keep-Alive; the client has a connection of its own.
   headers.removeKnown(H.H_KEEP_ALIVE)
   headers.removeKnown(H.H_X_ENVOY_UPSTREAM_SERVICE_TIME)
-  if (codec.status !== 101) headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
+  if (upstream.status !== 101) headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
   const { weighted, route } = decision
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)

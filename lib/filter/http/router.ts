@@ -14,6 +14,7 @@ import { pickAgain } from '../../decide/decide.ts'
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import { RequestHead } from '../../http/request-head.ts'
 import { RESET_LOCAL, RESET_OVERFLOW } from '../../pool/exchange.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import type { ForwardAction } from '../../state/route.ts'
@@ -44,9 +45,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private readonly method: string
   private readonly hasBody: boolean
   private readonly chunked: boolean
-  private target: string
-  /** Header lines that every attempt sends; each adds its own count. */
-  private fields: string
+  /** Null until `start`. */
+  private head: RequestHead | null
   private timeoutMs: number
   private perTryMs: number
   private attempt: UpstreamRequest | null
@@ -73,8 +73,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.method = stream.method
     this.hasBody = session.hasBody
     this.chunked = session.bodyLength < 0
-    this.target = ''
-    this.fields = ''
+    this.head = null
     this.timeoutMs = 0
     this.perTryMs = 0
     this.attempt = null
@@ -98,17 +97,17 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       stream.held = null
       stream.session.unpause()
     }
-    this.target = finaliseRequest(stream, this.route, action)
+    const target = finaliseRequest(stream, this.route, action)
     const terms = timeoutsOf(stream, action)
     this.timeoutMs = terms.overallMs
     this.perTryMs = terms.perTryMs
     if (action.retry !== null && action.retry.attempts > 0 && stream.upgrade === '' && this.method !== 'CONNECT') {
       this.retry = new RetryState(action.retry, this.cluster.limiter, manager.rng)
     }
-    this.fields = stream.headers.serialise()
     const expected = this.perTryMs !== 0 ? this.perTryMs : this.timeoutMs
-    if (expected !== 0) this.fields += `x-envoy-expected-rq-timeout-ms: ${expected}\r\n`
-    if (action.mirrors.length > 0) this.shadows = startMirrors(stream, this.route, this.target, this.timeoutMs)
+    if (expected !== 0) stream.headers.append('x-envoy-expected-rq-timeout-ms', String(expected))
+    this.head = new RequestHead(this.method, target, stream.headers, this.chunked)
+    if (action.mirrors.length > 0) this.shadows = startMirrors(stream, this.route, target, this.timeoutMs)
     if (this.requestEnded) this.requestComplete()
     this.begin(stream.decision.host as LiveHost)
   }
@@ -127,11 +126,9 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   onAttemptReady(attempt: UpstreamRequest): void {
     const { stream } = this
     stream.upstreamLocalAddress = attempt.localAddress
-    const fields = stream.outbound ? `${this.fields}x-envoy-attempt-count: ${attempt.number}\r\n` : this.fields
-    if (!this.hasBody) {
-      attempt.sendHeaders(this.target, fields, false, true)
-    } else {
-      attempt.sendHeaders(this.target, fields, this.chunked, false)
+    if (this.head === null) return
+    attempt.sendHeaders(this.head, stream.outbound, !this.hasBody)
+    if (this.hasBody) {
       const { body } = this
       if (body !== null) {
         for (const chunk of body.chunks) attempt.sendBody(chunk, 0, chunk.length)
@@ -139,7 +136,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       }
       if (this.requestEnded) attempt.sendEnd(this.trailers)
       const c = attempt.connection
-      if (c === null || c.connection.writable) stream.session.unpause()
+      if (c === null || c.writable) stream.session.unpause()
       else stream.session.pause()
     }
     if (this.requestEnded) this.armPerTry()
@@ -210,15 +207,14 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const { stream } = this
     const c = attempt.connection
     if (c === null) return
-    const { codec } = c
     const { manager } = stream
-    const { headers } = codec
-    manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, codec.status)
-    this.countResponse(codec.status)
+    const { headers } = c
+    manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, c.status)
+    this.countResponse(c.status)
     this.cancelPerTry()
     const grpcStatus = stream.grpcStatus === -2 ? -1 : readGrpcStatus(headers)
     if (grpcStatus >= 0) stream.grpcStatus = grpcStatus
-    if (this.retry !== null && this.mayRepeat(codec.status, headers, grpcStatus)) {
+    if (this.retry !== null && this.mayRepeat(c.status, headers, grpcStatus)) {
       attempt.cancel()
       this.scheduleRetry(attempt)
       return
@@ -232,16 +228,16 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       Math.floor(now - (attempt.requestEndedMs === 0 ? stream.startMs : attempt.requestEndedMs)),
     )
     stream.responseCodeDetails = 'via_upstream'
-    finaliseResponse(stream, codec, stream.upstreamServiceTimeMs)
-    if (codec.status === 101) {
+    finaliseResponse(stream, c, stream.upstreamServiceTimeMs)
+    if (c.status === 101) {
       this.openTunnel(attempt, headers)
       return
     }
     // A response to HEAD says how its body would have been framed.
-    if (this.method === 'HEAD' && stream.minor === 1 && codec.mayHaveBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) {
+    if (this.method === 'HEAD' && stream.minor === 1 && c.mayHaveBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) {
       headers.append('transfer-encoding', 'chunked')
     }
-    stream.startResponse(codec.status, headers, codec.bodyLength, codec.hasBody)
+    stream.startResponse(c.status, headers, c.bodyLength, c.hasBody)
   }
 
   private openTunnel(attempt: UpstreamRequest, headers: HeaderMap): void {
@@ -254,8 +250,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     }
     this.cancelTimers()
     headers.set('connection', 'upgrade')
-    c.tunnel = true
-    this.tunnel = new Tunnel(stream, attempt, c.connection)
+    c.openTunnel()
+    this.tunnel = new Tunnel(stream, attempt, c.sink)
     this.tunnel.open(101, headers)
   }
 

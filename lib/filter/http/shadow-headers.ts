@@ -1,26 +1,25 @@
 // Hot lane: the header section of a mirrored copy (Istio mirror).
+import { HeaderMap } from '../../http/header-map.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** As the original's after all edits, with the Host's suffix, `x-envoy-internal` and our own address in x-forwarded-for. */
-export function shadowFieldsOf(stream: HttpStream, hostSuffix: string): string {
+export function shadowHeadersOf(stream: HttpStream, hostSuffix: string): HeaderMap {
   const { headers } = stream
-  let out = ''
+  const copy = new HeaderMap()
   let forwarded = ''
-  let host = ''
   for (let i = 0; i < headers.size; i++) {
     if (headers.isRemoved(i)) continue
     const name = headers.nameAt(i)
     const lower = name.toLowerCase()
-    if (lower === 'x-forwarded-for') forwarded = forwarded === '' ? headers.valueAt(i) : `${forwarded}, ${headers.valueAt(i)}`
-    else if (lower === 'host') host = headers.valueAt(i)
-    else out += `${name}: ${headers.valueAt(i)}\r\n`
+    const value = headers.valueAt(i)
+    if (lower === 'x-forwarded-for') forwarded = forwarded === '' ? value : `${forwarded}, ${value}`
+    else copy.add(name, lower === 'host' ? withSuffix(value, hostSuffix) : value)
   }
   const own = addressOf(stream.session.connection.localAddress)
-  const attempt = stream.outbound ? 'x-envoy-attempt-count: 1\r\n' : ''
-  return (
-    `host: ${withSuffix(host, hostSuffix)}\r\n${out}${attempt}x-envoy-internal: true\r\n` +
-    `x-forwarded-for: ${forwarded === '' ? own : `${forwarded},${own}`}\r\n`
-  )
+  if (stream.outbound) copy.append('x-envoy-attempt-count', '1')
+  copy.append('x-envoy-internal', 'true')
+  copy.append('x-forwarded-for', forwarded === '' ? own : `${forwarded},${own}`)
+  return copy
 }
 
 /** `host:port` becomes `host-shadow:port`. */

@@ -3,7 +3,7 @@
 
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as F from '../../telemetry/response-flags.ts'
-import type { Connection } from '../../transport/connection.ts'
+import type { ByteSink } from '../../transport/connection.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** Who holds the upstream's connection: an attempt whose request was an Upgrade, or a CONNECT. */
@@ -17,12 +17,12 @@ export interface TunnelHolder {
 export class Tunnel {
   private readonly stream: HttpStream
   private readonly holder: TunnelHolder
-  private readonly upstream: Connection
+  private readonly upstream: ByteSink
   private downstreamEnded: boolean
   private upstreamEnded: boolean
   private over: boolean
 
-  constructor(stream: HttpStream, holder: TunnelHolder, upstream: Connection) {
+  constructor(stream: HttpStream, holder: TunnelHolder, upstream: ByteSink) {
     this.stream = stream
     this.holder = holder
     this.upstream = upstream
@@ -49,7 +49,7 @@ export class Tunnel {
   onUpstreamData(bytes: Buffer, start: number, end: number): void {
     if (this.over) return
     this.stream.bytesSent += end - start
-    const c = this.stream.session.connection
+    const c = this.stream.session.sink
     c.writeBytes(bytes, start, end)
     if (!c.writable) this.holder.pause()
   }
@@ -76,7 +76,7 @@ export class Tunnel {
   onUpstreamEnd(): void {
     this.upstreamEnded = true
     if (this.downstreamEnded) this.close('')
-    else this.stream.session.connection.end()
+    else this.stream.session.sink.end()
   }
 
   /** The client's connection is gone. */

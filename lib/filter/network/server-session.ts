@@ -12,7 +12,7 @@ import {
 } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { forwardedTrailers } from '../../http/trailers.ts'
-import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import { type ByteSink, Connection, type ConnectionOwner } from '../../transport/connection.ts'
 import type { Downstream } from '../http/downstream.ts'
 import { HttpStream } from '../http/http-stream.ts'
 import * as R from '../http/reasons.ts'
@@ -156,6 +156,10 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
   }
 
   // ---- Downstream, for the stream -------------------------------------------------------------------------------------------------
+
+  get sink(): ByteSink {
+    return this.connection
+  }
 
   get method(): string {
     return this.codec.method
