@@ -10,6 +10,7 @@ import { BUILT_IN, type Origin, originText } from '../state/origin.ts'
 import { decide, type Facts } from './decide.ts'
 import { Decision, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
 import { failedConditionOf } from './explain-condition.ts'
+import { corsText, faultText, mirrorText } from './explain-filters.ts'
 import { retryOf, timersOf } from './explain-terms.ts'
 import {
   type Answer,
@@ -129,6 +130,15 @@ class Story {
         break
       case S.ATTEMPT:
         this.#sayAttempt(a, b)
+        break
+      case S.FAULT:
+        this.#say('fault', faultText(a, b))
+        break
+      case S.CORS:
+        this.#say('cors', corsText(a === 1, b))
+        break
+      case S.MIRROR:
+        this.#say('mirror', mirrorText(this.#route?.mirrors[a]?.config.cluster ?? '?', b))
         break
       case S.VERDICT:
         this.#verdict = a

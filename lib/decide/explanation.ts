@@ -38,7 +38,19 @@ export interface ExplainedRetry {
 }
 
 export interface ExplainedStep {
-  readonly step: 'table' | 'virtual-host' | 'route-tried' | 'route' | 'weight' | 'cluster' | 'endpoint' | 'attempt' | 'verdict'
+  readonly step:
+    | 'table'
+    | 'virtual-host'
+    | 'route-tried'
+    | 'route'
+    | 'weight'
+    | 'cluster'
+    | 'endpoint'
+    | 'attempt'
+    | 'fault'
+    | 'cors'
+    | 'mirror'
+    | 'verdict'
   /** The sentence. */
   readonly text: string
   /** `route-tried`: what failed. */

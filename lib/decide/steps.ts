@@ -20,6 +20,9 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | ENDPOINT_AGAIN | id of the host | picks that were needed |
  * | NO_ENDPOINT | hosts of the cluster | 0 |
  * | ATTEMPT | number, from 1 | status of the response, or an OUTCOME_… below 100 |
+ * | FAULT | FAULT_DELAY, FAULT_ABORT, FAULT_GRPC_ABORT | milliseconds, the status |
+ * | CORS | 1: the origin is allowed, 0: it is not | 0: no preflight, CORS_ANSWERED, CORS_FORWARDED |
+ * | MIRROR | index of the mirror | MIRROR_… |
  * | VERDICT | verdict of decision.ts | 0 |
  */
 export const TABLE = 1
@@ -36,6 +39,27 @@ export const ENDPOINT_AGAIN = 11
 export const NO_ENDPOINT = 12
 export const ATTEMPT = 13
 export const VERDICT = 14
+
+export const FAULT = 23
+export const CORS = 24
+export const MIRROR = 25
+
+export const FAULT_DELAY = 1
+export const FAULT_ABORT = 2
+export const FAULT_GRPC_ABORT = 3
+
+/** A preflight was answered here. */
+export const CORS_ANSWERED = 1
+/** A preflight went on like any other OPTIONS. */
+export const CORS_FORWARDED = 2
+
+export const MIRROR_SENT = 1
+/** The draw was against it. */
+export const MIRROR_NOT_DRAWN = 2
+export const MIRROR_NO_CLUSTER = 3
+export const MIRROR_NO_ENDPOINT = 4
+/** mirror.maxRequests copies are under way. */
+export const MIRROR_LIMIT = 5
 
 export const TABLE_FIXED = 0
 export const TABLE_BY_PORT = 1

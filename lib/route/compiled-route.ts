@@ -3,6 +3,7 @@ import { compileRegex, compileTemplate, type Regex, type RegexTemplate } from '.
 import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import type { Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
 import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
+import { CompiledCors } from './cors.ts'
 import { type CompiledEdits, compileEdits } from './header-edits.ts'
 import type { RequestView } from './request-view.ts'
 
@@ -52,6 +53,7 @@ export class CompiledRoute {
   readonly totalWeight: number
   readonly mirrors: readonly CompiledMirror[]
   readonly pathRewrite: CompiledPathRewrite | null
+  readonly cors: CompiledCors | null
 
   constructor(config: Route, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
     const action = config.action
@@ -68,6 +70,7 @@ export class CompiledRoute {
     this.mirrors =
       action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, cluster: clusters.get(m.cluster) ?? null })) : []
     this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
+    this.cors = action.kind === 'forward' && action.cors !== null ? new CompiledCors(action.cors) : null
   }
 
   /**

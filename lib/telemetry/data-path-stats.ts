@@ -114,6 +114,12 @@ export class ListenerStats {
   readonly rqIdleTimeout: number
   readonly noRoute: number
   readonly noCluster: number
+  readonly corsOriginValid: number
+  readonly corsOriginInvalid: number
+  readonly faultDelays: number
+  readonly faultAborts: number
+  /** Gauge. */
+  readonly faultsActive: number
   /** Slot of 1xx; the other classes follow: `rqXx + (code / 100 | 0) - 1`, for codes 100–599. */
   readonly rqXx: number
 
@@ -141,6 +147,11 @@ export class ListenerStats {
     this.rqIdleTimeout = at('downstream_rq_idle_timeout')
     this.noRoute = at('no_route')
     this.noCluster = at('no_cluster')
+    this.corsOriginValid = at('cors_origin_valid')
+    this.corsOriginInvalid = at('cors_origin_invalid')
+    this.faultDelays = at('fault_delays_injected')
+    this.faultAborts = at('fault_aborts_injected')
+    this.faultsActive = at('fault_active_faults')
     this.rqXx = at('downstream_rq_xx')
   }
 }

@@ -140,6 +140,11 @@ export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_downstream_rq_idle_timeout', 'Streams on which nothing moved.'),
   counter('envoy_http_no_route', 'Requests for which no route was there.'),
   counter('envoy_http_no_cluster', 'Requests whose cluster does not exist.'),
+  counter('envoy_http_cors_origin_valid', 'Requests whose origin a CORS policy allows.'),
+  counter('envoy_http_cors_origin_invalid', 'Requests whose origin no CORS policy of their route allows.'),
+  counter('envoy_http_fault_delays_injected', 'Requests that were delayed on purpose.'),
+  counter('envoy_http_fault_aborts_injected', 'Requests that were aborted on purpose.'),
+  gauge('envoy_http_fault_active_faults', 'Requests that are held by a delay now.'),
   ...classes('envoy_http_downstream_rq_xx', 'Answers to clients by class.'),
 ])
 

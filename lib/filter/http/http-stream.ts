@@ -71,6 +71,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   state: number
   /** The position in the filter chain that a filter which stopped it goes on from. */
   filterIndex: number
+  /** Origin that the route's CORS policy allows; empty: none of it in the response. */
+  corsOrigin: string
   readonly startMs: number
   readonly startTimeMs: number
   endMs: number
@@ -121,6 +123,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.heldTrailers = ''
     this.state = OPEN
     this.filterIndex = 0
+    this.corsOrigin = ''
     this.startMs = clock.monotonicMs
     this.startTimeMs = clock.wallMs
     this.endMs = 0

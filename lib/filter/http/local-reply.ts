@@ -1,6 +1,7 @@
 // Hot lane: the one place where heddle's own answers are made, for HTTP and gRPC alike.
 import { HeaderMap } from '../../http/header-map.ts'
 import { applyEdits } from '../../route/header-edits.ts'
+import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** Envoy gRPC status mapping; everything else is UNKNOWN. */
@@ -46,13 +47,25 @@ export function sendRouteReply(stream: HttpStream, status: number, location: str
   send(stream, status, headers, body, false)
 }
 
-function send(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
-  const { manager, decision } = stream
+/** An answer that a filter makes by itself, without a body. Edits of the route do not apply to it (Envoy: only to local replies proper). */
+export function sendFilterReply(stream: HttpStream, status: number, headers: HeaderMap): void {
   stream.responseCode = status
   stream.responseHeaders = headers
-  const { weighted, route } = decision
+  deliver(stream, status, headers, '', false)
+}
+
+function send(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
+  stream.responseCode = status
+  stream.responseHeaders = headers
+  const { weighted, route } = stream.decision
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
+  deliver(stream, status, headers, body, closes)
+}
+
+function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
+  const { manager } = stream
+  if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   headers.append('date', manager.io.clock.httpDate())
   headers.append('server', manager.serverName)
   const bodyless = status === 204 || status === 304 || status < 200

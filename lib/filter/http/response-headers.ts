@@ -2,6 +2,7 @@
 import * as H from '../../http/known-headers.ts'
 import type { UpstreamStream } from '../../pool/upstream-stream.ts'
 import { applyEdits } from '../../route/header-edits.ts'
+import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** Edits, and the fields that are the proxy's own. */
@@ -17,6 +18,7 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   const { weighted, route } = decision
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
+  if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (headers.firstKnown(H.H_DATE) < 0 && headers.get('date') === null) headers.append('date', manager.io.clock.httpDate())
   headers.removeKnown(H.H_SERVER)
   headers.append('server', manager.serverName)

@@ -11,8 +11,10 @@ const FRAMING = new Set(['content-length', 'transfer-encoding'])
 export function noteHttpRules(world: World, object: VirtualServiceObject): void {
   const note = (path: Path, reason: string): void => world.verdicts.partly(object, path, reason, true)
   for (const [i, rule] of (object.spec.http ?? []).entries()) {
-    if (rule.corsPolicy !== undefined)
-      note(['http', i, 'corsPolicy'], 'is not carried out yet: preflights go to the destination, and no CORS headers are added')
+    for (const field of ['corsPolicy', 'mirror', 'mirrors'] as const) {
+      if (rule[field] !== undefined && (rule.redirect !== undefined || rule.directResponse !== undefined))
+        note(['http', i, field], 'has no effect: the rule answers by itself, and forwards nothing')
+    }
     if (rule.retries?.retryRemoteLocalities === true)
       note(['http', i, 'retries', 'retryRemoteLocalities'], 'is not carried out yet: localities are not told apart')
     noteFraming(rule.headers, ['http', i, 'headers'], note)

@@ -148,13 +148,6 @@ export const DIFFERS: readonly Difference[] = [
     also: (found) => found.upstream?.[0]?.protocol === 'HTTP/1.1' && found.upstream[0].authority === 'a',
   },
   {
-    cases:
-      /^cases\/faults: (preflight (ok|prefix|regex|PUT not allowed|empty method|no method)|actual ok|ignore preflight (bad|ok)|star (preflight|actual)|exact star preflight|min preflight|actual 503 local reply|ignore full preflight bad)$/,
-    reason: 'not there yet: CORS policies',
-    instead: {},
-    pending: true,
-  },
-  {
     cases: /^cases\/weights: (b outlier 3: 503|b ejected|ogw after)$/,
     reason: 'not there yet: outlier detection',
     instead: {},

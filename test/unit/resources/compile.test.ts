@@ -211,12 +211,10 @@ t.test('what a DestinationRule asks for and is not carried out is told with its 
   )
 })
 
-t.test('CORS and HTTP/2 to upstreams are told too, each with its line', async (t) => {
-  const cors = '{hosts: [a], http: [{corsPolicy: {allowOrigins: [{exact: x}]}, route: [{destination: {host: a}}]}]}'
+t.test('HTTP/2 to upstreams is told too, each with its line', async (t) => {
   const h2 = '{host: a, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}}'
   const grpc = service('g', '{ports: [{name: grpc-x, port: 1}, {name: http, port: 2}]}')
-  const result = loadText(t, A + istio('VirtualService', 'vs', cors) + istio('DestinationRule', 'dr', h2) + grpc)
-  t.match(statusOf(result, 'vs'), { state: 'partly', reason: /^line \d+: spec\.http\[0\]\.corsPolicy: is not carried out yet/ })
+  const result = loadText(t, A + istio('DestinationRule', 'dr', h2) + grpc)
   t.match(statusOf(result, 'dr'), { state: 'partly', reason: /http\.h2UpgradePolicy: is not carried out yet: .*HTTP\/1\.1$/ })
   t.match(statusOf(result, 'g'), { state: 'partly', reason: /^line \d+: spec\.ports\[0\]: GRPC .*HTTP\/1\.1$/ })
   t.match(statusOf(result, 'a'), { state: 'in-force' })
@@ -360,7 +358,6 @@ t.test('what is not carried out is said with its place', async (t) => {
       'x',
     )
   const rows: [text: string, reason: RegExp][] = [
-    ['corsPolicy: {allowOrigins: [{exact: "https://a"}]}', /http\[0\]\.corsPolicy.*not carried out/],
     ['retries: {attempts: 2, retryRemoteLocalities: true}', /http\[0\]\.retries\.retryRemoteLocalities.*not carried out/],
     ['headers: {request: {set: {Content-Length: "5"}}}', /headers\.request\.set.*Content-Length.*no effect/],
     ['headers: {response: {remove: [x-a, transfer-encoding]}}', /headers\.response\.remove\[1\].*no effect/],
@@ -371,6 +368,20 @@ t.test('what is not carried out is said with its place', async (t) => {
     t.match(status.reason, reason, text)
   }
   t.equal(rule('headers: {request: {set: {x-a: "5"}}}').state, 'in-force')
+  t.equal(rule('corsPolicy: {allowOrigins: [{exact: "https://a"}]}').state, 'in-force')
+})
+
+t.test('what has no effect on a redirect or a direct response', async (t) => {
+  for (const field of ['corsPolicy: {allowOrigins: [{exact: x}]}', 'mirror: {host: a}', 'mirrors: [{destination: {host: a}}]']) {
+    for (const answer of ['directResponse: {status: 200}', 'redirect: {uri: /x}']) {
+      const result = loadText(t, A + istio('VirtualService', 'x', `{hosts: [a], http: [{${field}, ${answer}}]}`))
+      t.match(
+        statusOf(result, 'x'),
+        { state: 'partly', reason: /http\[0\]\.(corsPolicy|mirrors?): has no effect/ },
+        `${field}, ${answer}`,
+      )
+    }
+  }
 })
 
 t.test('a host of another service on the port takes the VirtualService along', async (t) => {
