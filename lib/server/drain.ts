@@ -1,5 +1,6 @@
 // The end of a worker's traffic: nothing new is accepted, what is in flight may finish until the deadline, and what is cut is reported.
-import { HttpConnectionManager, type WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import { TcpSession } from '../filter/network/tcp-proxy.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
 import type { CutConnection } from './messages.ts'
 
@@ -18,7 +19,7 @@ export async function drainWorker(
   parts.io.run('drain', () => {
     for (const { listener, chain } of listeners.chains) {
       for (const session of chain.sessions) {
-        const what = chain instanceof HttpConnectionManager ? (session as { activity: string }).activity : 'tcp session'
+        const what = session instanceof TcpSession ? 'tcp session' : session.activity
         // A connection that has been answered and only waits for the client to close is not cut.
         if (what !== 'idle')
           cut.push({ listener: listener.name, peer: session.connection.peerAddress, what, reason: 'drain_deadline' })

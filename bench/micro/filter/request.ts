@@ -239,7 +239,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
     for (let i = 0; i < iterations; i++) {
       bytes.set(request)
       io.enter()
-      session?.onData(bytes, request.length)
+      session?.connection.owner.onData(bytes, request.length)
       io.leave()
       bytes.set(response)
       io.enter()

@@ -25,6 +25,7 @@ import { sendRouteReply } from '../http/local-reply.ts'
 import * as R from '../http/reasons.ts'
 import type { RecentRequests } from '../http/recent-requests.ts'
 import { refusalText } from './codec-refusal.ts'
+import type { HttpSession } from './http-session.ts'
 import { ServerSession } from './server-session.ts'
 
 /** What a worker gives to each of its listeners. */
@@ -77,7 +78,7 @@ export class HttpConnectionManager {
   readonly servesHalfClosed: boolean
   readonly serverName: string
   readonly hostSuffix: string
-  readonly sessions: Set<ServerSession>
+  readonly sessions: Set<HttpSession>
   /** Replaced by `useTables`; a request keeps those that it began with. */
   tables: Tables
   draining: boolean
@@ -125,7 +126,7 @@ export class HttpConnectionManager {
     this.sessions.add(new ServerSession(this, socket))
   }
 
-  sessionClosed(session: ServerSession): void {
+  sessionClosed(session: HttpSession): void {
     if (!this.sessions.delete(session)) return
     const { values, stats } = this
     values[stats.cxActive]!--
@@ -195,7 +196,7 @@ export class HttpConnectionManager {
     return host === null ? this.clusters.liveOf(cluster).seriesWithoutHost : (host as LiveHost).series
   }
 
-  noteRefusal(session: ServerSession, code: number): void {
+  noteRefusal(session: HttpSession, code: number): void {
     const { logger } = this.parts
     if (!logger.enabled('debug') || !logger.every(`refused ${code}`, 1000, this.io.clock.monotonicMs)) return
     logger.debug(`refused a request: ${refusalText(code)}`, {
@@ -206,22 +207,10 @@ export class HttpConnectionManager {
 
   // ---- now and then ----------------------------------------------------------------------------------------------------
 
-  /** About once a second: connections that have been idle too long go. */
+  /** About once a second. */
   sweep(): void {
-    const limit = this.limits.connectionIdleTimeoutMs
-    const streamLimit = this.limits.streamIdleTimeoutMs
     const now = this.io.clock.monotonicMs
-    for (const session of this.sessions) {
-      if (session.stream === null) {
-        if (limit !== 0 && (session.codec.idle || session.codec.stalled) && now - session.idleSinceMs >= limit) {
-          this.values[this.stats.cxIdleTimeout]!++
-          session.closeAfterFlush()
-        }
-      } else if (streamLimit !== 0 && now - session.connection.lastActiveMs >= streamLimit) {
-        this.values[this.stats.rqIdleTimeout]!++
-        session.stream.reply(session.stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
-      }
-    }
+    for (const session of this.sessions) session.sweep(now)
   }
 
   /** No new requests on connections that are idle; the others are told with their next answer. */
@@ -229,7 +218,7 @@ export class HttpConnectionManager {
     this.draining = true
     for (const session of this.sessions) {
       this.values[this.stats.cxDrainClose]!++
-      if (session.stream === null && session.codec.idle) session.closeAfterFlush()
+      session.drain()
     }
   }
 }

@@ -19,6 +19,7 @@ import * as R from '../http/reasons.ts'
 import type { Tunnel } from '../http/tunnel.ts'
 import { refusalOf } from './codec-refusal.ts'
 import type { HttpConnectionManager } from './http-connection-manager.ts'
+import type { HttpSession } from './http-session.ts'
 
 // Kinds of deadlines.
 const HEADERS = 1
@@ -30,7 +31,7 @@ const LINGER_MS = 1000
 /** `HTTP/1.1 200 OK` with its line end. */
 const STATUS_LINE_BYTES = 17
 
-export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream {
+export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream, HttpSession {
   readonly manager: HttpConnectionManager
   readonly connection: Connection
   readonly codec: ServerCodec
@@ -290,6 +291,24 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
 
   abandon(): void {
     this.connection.destroy('internal_error')
+  }
+
+  sweep(nowMs: number): void {
+    const { manager, codec, stream } = this
+    const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
+    if (stream === null) {
+      if (connectionIdleTimeoutMs === 0 || (!codec.idle && !codec.stalled) || nowMs - this.idleSinceMs < connectionIdleTimeoutMs)
+        return
+      manager.values[manager.stats.cxIdleTimeout]!++
+      this.closeAfterFlush()
+    } else if (streamIdleTimeoutMs !== 0 && nowMs - this.connection.lastActiveMs >= streamIdleTimeoutMs) {
+      manager.values[manager.stats.rqIdleTimeout]!++
+      stream.reply(stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
+    }
+  }
+
+  drain(): void {
+    if (this.stream === null && this.codec.idle) this.closeAfterFlush()
   }
 
   /** Answers what never became a request. */
