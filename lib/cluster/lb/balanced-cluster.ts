@@ -1,7 +1,8 @@
 import type { Cluster } from '../../state/cluster.ts'
-import { createBalancer } from './create.ts'
 import type { Host } from './host.ts'
-import { type Balancer, EMPTY_PICKER, type Picker } from './picker.ts'
+import { LayeredBalancer, type Layers } from './layers.ts'
+import { EMPTY_PICKER, type Picker } from './picker.ts'
+import { warmAtMs } from './slow-start.ts'
 
 /**
  * What a decision points to: a cluster with its live hosts and the picker over them. One for each name in a worker; it
@@ -16,7 +17,11 @@ export class BalancedCluster {
   hosts: readonly Host[]
   /** Published by the last `update` or `refresh`; read it for each pick, do not keep it. */
   picker: Picker
-  #balancer: Balancer
+  /** What `picker` chooses among before it chooses a host; null: nothing, all available hosts are one group. */
+  layers: Layers | null
+  /** Monotonic ms at which the last warming host has its full share; from then on `refresh` gives a cheaper picker. 0: none warms. */
+  warmAtMs: number
+  #balancer: LayeredBalancer
 
   constructor(id: number, config: Cluster) {
     this.id = id
@@ -24,13 +29,15 @@ export class BalancedCluster {
     this.config = config
     this.hosts = []
     this.picker = EMPTY_PICKER
-    this.#balancer = createBalancer(config.loadBalancer)
+    this.layers = null
+    this.warmAtMs = 0
+    this.#balancer = new LayeredBalancer(config)
     this.refresh(0)
   }
 
   /** New configuration, new hosts, or both. `nowMs`: monotonic. */
   update(config: Cluster, hosts: readonly Host[], nowMs: number): void {
-    if (config.loadBalancer.kind !== this.config.loadBalancer.kind) this.#balancer = createBalancer(config.loadBalancer)
+    if (!this.#balancer.serves(config)) this.#balancer = new LayeredBalancer(config)
     this.config = config
     this.hosts = hosts
     this.refresh(nowMs)
@@ -38,6 +45,9 @@ export class BalancedCluster {
 
   /** Publishes a picker anew after a host's availability or weight has changed. */
   refresh(nowMs: number): void {
-    this.picker = this.#balancer.update(this.hosts, nowMs)
+    const { picker, layers } = this.#balancer.update(this.config, this.hosts, nowMs)
+    this.picker = picker
+    this.layers = layers
+    this.warmAtMs = warmAtMs(this.config.slowStart, this.hosts, nowMs)
   }
 }

@@ -1,24 +1,26 @@
-import type { LoadBalancerPolicy } from '../../state/cluster.ts'
+import type { LoadBalancerPolicy, SlowStart } from '../../state/cluster.ts'
 import { LeastRequest } from './least-request.ts'
 import { Passthrough } from './passthrough.ts'
+import { PeakEwma } from './peak-ewma.ts'
 import type { Balancer } from './picker.ts'
 import { Random } from './random.ts'
 import { RoundRobin } from './round-robin.ts'
 
 /** A balancer for a policy. A new kind of policy fails to compile here until it has one. */
-export function createBalancer(policy: LoadBalancerPolicy): Balancer {
+export function createBalancer(policy: LoadBalancerPolicy, slowStart: SlowStart | null = null): Balancer {
   switch (policy.kind) {
     case 'ROUND_ROBIN':
-      return new RoundRobin()
+      return new RoundRobin(slowStart)
     case 'LEAST_REQUEST':
-      return new LeastRequest()
+      return new LeastRequest(slowStart)
     case 'RANDOM':
       return new Random()
     case 'PASSTHROUGH':
       return new Passthrough()
+    case 'PEAK_EWMA':
+      return new PeakEwma(policy.decayMs)
     case 'RING_HASH':
     case 'MAGLEV':
-    case 'PEAK_EWMA':
       return new Random()
     default:
       return unreachable(policy)

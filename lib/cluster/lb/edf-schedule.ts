@@ -1,58 +1,68 @@
 // Hot lane: `next` runs for each request to a cluster whose weights differ. Earliest deadline first (Envoy EdfScheduler):
-// a host's next turn comes 1/weight after its last, which spreads turns evenly where a weighted draw would clump them.
-import type { Host } from './host.ts'
+// an entry's next turn comes 1/weight after its last, which spreads turns evenly where a weighted draw would clump them.
 import { drawIndex } from './picker.ts'
 
-/** A binary heap of deadlines over a fixed list of hosts, at least one. */
+/** How long until the next turn of an entry: 1 / its weight, asked for each time that it is put back. */
+export interface Turns {
+  /** `nowMs`: monotonic. */
+  after(index: number, nowMs: number): number
+}
+
+/** Weights that do not change. */
+export class FixedTurns implements Turns {
+  readonly #after: Float64Array
+
+  constructor(weights: readonly number[]) {
+    this.#after = Float64Array.from(weights, (w) => 1 / w)
+  }
+
+  after(index: number): number {
+    return this.#after[index] as number
+  }
+}
+
+/** A binary heap of deadlines over entries 0 … n−1, at least one. */
 export class EdfSchedule {
-  readonly #hosts: readonly Host[]
-  /** Heap of indices into `#hosts`, earliest deadline first. */
+  readonly #turns: Turns
+  /** Heap of indices, earliest deadline first. */
   readonly #heap: Int32Array
-  /** By host index. */
+  /** By index. */
   readonly #deadline: Float64Array
-  /** By host index: when it was last put back; the elder goes first among equals, so that ties take turns. */
+  /** By index: when it was last put back; the elder goes first among equals, so that ties take turns. */
   readonly #order: Float64Array
-  /** A host's share falls with the requests that it has in flight (least-request). */
-  readonly #byActive: boolean
   #puts: number
   #started: boolean
 
-  constructor(hosts: readonly Host[], byActive: boolean) {
-    this.#hosts = hosts
-    this.#heap = new Int32Array(hosts.length)
-    this.#deadline = new Float64Array(hosts.length)
-    this.#order = new Float64Array(hosts.length)
-    this.#byActive = byActive
+  constructor(n: number, turns: Turns, nowMs: number) {
+    this.#turns = turns
+    this.#heap = new Int32Array(n)
+    this.#deadline = new Float64Array(n)
+    this.#order = new Float64Array(n)
     this.#puts = 0
     this.#started = false
-    for (let i = 0; i < hosts.length; i++) {
+    for (let i = 0; i < n; i++) {
       this.#heap[i] = i
-      this.#deadline[i] = this.#turn(hosts[i] as Host)
+      this.#deadline[i] = turns.after(i, nowMs)
       this.#order[i] = this.#puts++
     }
-    for (let i = (hosts.length >> 1) - 1; i >= 0; i--) this.#sink(i)
+    for (let i = (n >> 1) - 1; i >= 0; i--) this.#sink(i)
   }
 
-  /** The host whose turn it is. `draw` shifts the start, so that workers do not march in step. */
-  next(draw: number): Host {
+  /** Index of the entry whose turn it is. `draw` shifts the start, so that workers do not march in step. */
+  next(draw: number, nowMs: number): number {
     if (!this.#started) {
       this.#started = true
-      for (let skip = drawIndex(draw, this.#hosts.length); skip > 0; skip--) this.#take()
+      for (let skip = drawIndex(draw, this.#heap.length); skip > 0; skip--) this.#take(nowMs)
     }
-    return this.#take()
+    return this.#take(nowMs)
   }
 
-  #take(): Host {
+  #take(nowMs: number): number {
     const index = this.#heap[0] as number
-    const host = this.#hosts[index] as Host
-    this.#deadline[index] = (this.#deadline[index] as number) + this.#turn(host)
+    this.#deadline[index] = (this.#deadline[index] as number) + this.#turns.after(index, nowMs)
     this.#order[index] = this.#puts++
     this.#sink(0)
-    return host
-  }
-
-  #turn(host: Host): number {
-    return (this.#byActive ? host.active + 1 : 1) / host.weight
+    return index
   }
 
   #before(a: number, b: number): boolean {

@@ -33,6 +33,10 @@ export class Host {
   available: boolean
   /** Monotonic ms since when it has been available; slow start counts from there. */
   availableSinceMs: number
+  /** PEAK_EWMA only: expected latency in ms when it last answered, see peak-ewma.ts. Of this worker's requests. */
+  latencyMs: number
+  /** Monotonic ms of that answer; -1: none yet. */
+  latencyAtMs: number
 
   constructor(id: number, endpoint: Endpoint) {
     this.id = id
@@ -44,6 +48,8 @@ export class Host {
     this.own = OWN_CELLS
     this.available = true
     this.availableSinceMs = 0
+    this.latencyMs = 0
+    this.latencyAtMs = -1
   }
 
   /** Requests in flight from all workers. */

@@ -1,9 +1,10 @@
 // Hot lane: `pick` runs for each request. LEAST_REQUEST, Istio's default: the better of two draws (envoy.extensions.
 // load_balancing_policies.least_request.v3, choice_count 2), which does nearly as well as looking at all hosts.
-import { EdfSchedule } from './edf-schedule.ts'
+import type { SlowStart } from '../../state/cluster.ts'
 import type { Host } from './host.ts'
-import { availableOf, type Balancer, drawIndex, EMPTY_PICKER, equalWeights, type PickContext, type Picker } from './picker.ts'
-import { ScheduledPicker } from './round-robin.ts'
+import { ScheduledPicker } from './host-schedule.ts'
+import { type Balancer, drawIndex, EMPTY_PICKER, equalWeights, type PickContext, type Picker } from './picker.ts'
+import { warmAtMs } from './slow-start.ts'
 
 class TwoChoicesPicker implements Picker {
   readonly #hosts: readonly Host[]
@@ -22,10 +23,16 @@ class TwoChoicesPicker implements Picker {
 }
 
 export class LeastRequest implements Balancer {
-  update(hosts: readonly Host[]): Picker {
-    const usable = availableOf(hosts)
-    if (usable.length === 0) return EMPTY_PICKER
-    // Unequal weights: a schedule whose shares are weight / (active + 1), recomputed on each pick (active_request_bias 1).
-    return equalWeights(usable) ? new TwoChoicesPicker(usable) : new ScheduledPicker(new EdfSchedule(usable, true))
+  readonly #slowStart: SlowStart | null
+
+  constructor(slowStart: SlowStart | null) {
+    this.#slowStart = slowStart
+  }
+
+  update(hosts: readonly Host[], nowMs: number): Picker {
+    if (hosts.length === 0) return EMPTY_PICKER
+    const warming = warmAtMs(this.#slowStart, hosts, nowMs) === 0 ? null : this.#slowStart
+    if (hosts.length === 1 || (warming === null && equalWeights(hosts))) return new TwoChoicesPicker(hosts)
+    return new ScheduledPicker(hosts, true, warming, nowMs)
   }
 }

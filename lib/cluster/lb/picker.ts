@@ -11,7 +11,7 @@ export class PickContext {
   draw2: number
   /** Hosts of earlier attempts of this request; null on the first. */
   tried: readonly Host[] | null
-  /** Priorities that a retry is to avoid, a bit each; 0: none. */
+  /** Priorities that a retry is to avoid, a bit each; 0: none. A pick that finds nothing else sets it to 0. */
   avoidPriorities: number
   /** The address that the client dialled, as a host; null when it is not known. Only PASSTHROUGH asks. */
   originalHost: Host | null
@@ -41,16 +41,19 @@ export class PickContext {
 
 /**
  * Published by a balancer's `update`: choosing from it is synchronous and allocates nothing. A picker only ever returns
- * hosts that were available when it was made; null means that there is none.
+ * hosts that it was made of; null means that there is none.
  */
 export interface Picker {
   pick(ctx: PickContext): Host | null
 }
 
-/** One policy. `update` does all the work and publishes a picker; it is called for each change of hosts, weights or health. */
+/** One policy over one group of hosts. `update` does all the work and publishes a picker; it is called for each change of hosts, weights or health. */
 export interface Balancer {
-  /** `nowMs`: monotonic. */
-  update(hosts: readonly Host[], nowMs: number): Picker
+  /**
+   * Each of `hosts` may be picked: which of them are well, and whether that matters, layers.ts has said. `nowMs`: monotonic. `weights`: theirs in
+   * this group, in the order of `hosts`, of which only consistent hashes are told; null or left out: their own.
+   */
+  update(hosts: readonly Host[], nowMs: number, weights?: readonly number[] | null): Picker
 }
 
 /** What there is to pick from when there is nothing. */
@@ -59,11 +62,6 @@ export const EMPTY_PICKER: Picker = { pick: () => null }
 /** `draw` scaled to 0 … n−1 without the bias of a remainder. */
 export function drawIndex(draw: number, n: number): number {
   return Math.floor((draw * n) / 0x1_0000_0000)
-}
-
-/** The hosts that may be chosen. */
-export function availableOf(hosts: readonly Host[]): readonly Host[] {
-  return hosts.every((h) => h.available) ? hosts : hosts.filter((h) => h.available)
 }
 
 /** Whether weights play no part. */

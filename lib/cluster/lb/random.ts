@@ -1,6 +1,6 @@
 // Hot lane: `pick` runs for each request. RANDOM: uniform, weights ignored.
 import type { Host } from './host.ts'
-import { availableOf, type Balancer, drawIndex, EMPTY_PICKER, type PickContext, type Picker } from './picker.ts'
+import { type Balancer, drawIndex, EMPTY_PICKER, type PickContext, type Picker } from './picker.ts'
 
 class RandomPicker implements Picker {
   readonly #hosts: readonly Host[]
@@ -16,7 +16,6 @@ class RandomPicker implements Picker {
 
 export class Random implements Balancer {
   update(hosts: readonly Host[]): Picker {
-    const usable = availableOf(hosts)
-    return usable.length === 0 ? EMPTY_PICKER : new RandomPicker(usable)
+    return hosts.length === 0 ? EMPTY_PICKER : new RandomPicker(hosts)
   }
 }

@@ -1,7 +1,9 @@
 // Hot lane: `pick` runs for each request. ROUND_ROBIN (Envoy: equal weights rotate, unequal ones keep a schedule).
-import { EdfSchedule } from './edf-schedule.ts'
+import type { SlowStart } from '../../state/cluster.ts'
 import type { Host } from './host.ts'
-import { availableOf, type Balancer, drawIndex, EMPTY_PICKER, equalWeights, type PickContext, type Picker } from './picker.ts'
+import { ScheduledPicker } from './host-schedule.ts'
+import { type Balancer, drawIndex, EMPTY_PICKER, equalWeights, type PickContext, type Picker } from './picker.ts'
+import { warmAtMs } from './slow-start.ts'
 
 /** Each host in turn, per worker, starting anywhere. */
 class RotatingPicker implements Picker {
@@ -23,23 +25,17 @@ class RotatingPicker implements Picker {
   }
 }
 
-/** Turns in proportion to weights. */
-export class ScheduledPicker implements Picker {
-  readonly #schedule: EdfSchedule
-
-  constructor(schedule: EdfSchedule) {
-    this.#schedule = schedule
-  }
-
-  pick(ctx: PickContext): Host | null {
-    return this.#schedule.next(ctx.draw)
-  }
-}
-
 export class RoundRobin implements Balancer {
-  update(hosts: readonly Host[]): Picker {
-    const usable = availableOf(hosts)
-    if (usable.length === 0) return EMPTY_PICKER
-    return equalWeights(usable) ? new RotatingPicker(usable) : new ScheduledPicker(new EdfSchedule(usable, false))
+  readonly #slowStart: SlowStart | null
+
+  constructor(slowStart: SlowStart | null) {
+    this.#slowStart = slowStart
+  }
+
+  update(hosts: readonly Host[], nowMs: number): Picker {
+    if (hosts.length === 0) return EMPTY_PICKER
+    const warming = warmAtMs(this.#slowStart, hosts, nowMs) === 0 ? null : this.#slowStart
+    if (hosts.length === 1 || (warming === null && equalWeights(hosts))) return new RotatingPicker(hosts)
+    return new ScheduledPicker(hosts, false, warming, nowMs)
   }
 }

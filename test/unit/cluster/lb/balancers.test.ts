@@ -4,12 +4,17 @@ import { BalancedCluster } from '../../../../lib/cluster/lb/balanced-cluster.ts'
 import { createBalancer } from '../../../../lib/cluster/lb/create.ts'
 import { Host } from '../../../../lib/cluster/lb/host.ts'
 import { drawIndex } from '../../../../lib/cluster/lb/picker.ts'
+import type { LoadBalancerPolicy } from '../../../../lib/state/cluster.ts'
 import { at, balancerSuite, counts, Draws, hosts, keepBusy } from '../../../suite/balancer.ts'
 import { cluster, endpoint } from '../../route/world.ts'
 
-for (const kind of ['ROUND_ROBIN', 'LEAST_REQUEST', 'RANDOM'] as const) {
-  balancerSuite(t, kind, () => createBalancer({ kind }))
-}
+const POLICIES: readonly LoadBalancerPolicy[] = [
+  { kind: 'ROUND_ROBIN' },
+  { kind: 'LEAST_REQUEST' },
+  { kind: 'RANDOM' },
+  { kind: 'PEAK_EWMA', decayMs: 10_000 },
+]
+for (const policy of POLICIES) balancerSuite(t, policy.kind, policy)
 
 /** The middle of the draws that stand for host `i` of `n`. */
 const drawFor = (i: number, n: number) => Math.floor(((i + 0.5) / n) * 0x1_0000_0000)

@@ -1,0 +1,152 @@
+// What stands above a policy: which hosts are well, which priority, which locality. Clear lane: it runs when hosts, weights or health change;
+// the pickers that it publishes are in layer-pickers.ts.
+import type { Cluster, Locality } from '../../state/cluster.ts'
+import { createBalancer } from './create.ts'
+import type { Host } from './host.ts'
+import { LocalityPicker, PriorityPicker } from './layer-pickers.ts'
+import { type Balancer, EMPTY_PICKER, type Picker } from './picker.ts'
+import { type Level, localityFactor, type PriorityLoads, priorityLoads } from './priority-load.ts'
+
+export interface LayerLocality extends Level {
+  readonly locality: Locality
+  /** Of the configuration. */
+  readonly configured: number
+  /** The same, less what its unhealthy hosts cannot take; 0: gets nothing. */
+  readonly weight: number
+}
+
+/** What the picker in force was made from, for `explain`. */
+export interface Layers {
+  /** By priority. */
+  readonly levels: readonly Level[]
+  readonly loads: PriorityLoads
+  /** By priority; null: localities are not told apart there. */
+  readonly localities: readonly (readonly LayerLocality[] | null)[]
+}
+
+export interface Published {
+  readonly picker: Picker
+  /** null: one priority without localities and panic, so that `picker` is the policy's own. */
+  readonly layers: Layers | null
+}
+
+/** One cluster's, as long as its policy stays the same. */
+export class LayeredBalancer {
+  readonly #policy: string
+  readonly #make: () => Balancer
+  /** A hash must find the same host again, so it chooses the priority too, and localities become weights of one ring (Envoy). */
+  readonly #byHash: boolean
+  /** By priority and locality, kept so that a ring can be made of the one before. */
+  #balancers: Map<string, Balancer>
+  #before: Map<string, Balancer>
+
+  constructor(config: Cluster) {
+    const { loadBalancer, slowStart } = config
+    this.#policy = policyText(config)
+    this.#make = () => createBalancer(loadBalancer, slowStart)
+    this.#byHash = loadBalancer.kind === 'RING_HASH' || loadBalancer.kind === 'MAGLEV'
+    this.#balancers = new Map()
+    this.#before = new Map()
+  }
+
+  /** Whether it can go on with this configuration. */
+  serves(config: Cluster): boolean {
+    return this.#policy === policyText(config)
+  }
+
+  update(config: Cluster, hosts: readonly Host[], nowMs: number): Published {
+    this.#before = this.#balancers
+    this.#balancers = new Map()
+    if (hosts.length === 0) return { picker: this.#balancer('0').update(hosts, nowMs, null), layers: null }
+    const groups = groupByPriority(hosts)
+    const levels = groups.map(levelOf)
+    const loads = priorityLoads(levels, config.panicThreshold)
+    if (groups.length === 1 && config.localityWeights === null && loads.panic[0] === false) {
+      return { picker: this.#balancer('0').update(availableOf(hosts), nowMs, null), layers: null }
+    }
+    const localities = groups.map((group, priority) => localitiesOf(config, group, priority))
+    const pickers = groups.map((group, priority) => {
+      if (loads.panic[priority] === true) return this.#flat(group, priority, nowMs)
+      return this.#pickerOf(availableOf(group), priority, localities[priority] ?? null, nowMs)
+    })
+    const picker =
+      pickers.length === 1 ? (pickers[0] as Picker) : new PriorityPicker(pickers, loads.loads, loads.health, this.#byHash)
+    return { picker, layers: { levels, loads, localities } }
+  }
+
+  #flat(usable: readonly Host[], priority: number, nowMs: number): Picker {
+    return usable.length === 0 ? EMPTY_PICKER : this.#balancer(`${priority}`).update(usable, nowMs, null)
+  }
+
+  #pickerOf(usable: readonly Host[], priority: number, localities: readonly LayerLocality[] | null, nowMs: number): Picker {
+    const weighted = (localities ?? []).filter((l) => l.weight > 0)
+    // Where no locality has a weight, they are not told apart (Envoy hostSourceToUse).
+    if (weighted.length === 0) return this.#flat(usable, priority, nowMs)
+    const groups = weighted.map(({ locality }) => inLocality(usable, locality))
+    if (this.#byHash) return this.#oneRing(groups, weighted, priority, nowMs)
+    const pickers = groups.map((group, i) =>
+      this.#balancer(`${priority} ${localityName((weighted[i] as LayerLocality).locality)}`).update(group, nowMs, null),
+    )
+    if (pickers.length === 1) return pickers[0] as Picker
+    return new LocalityPicker(
+      pickers,
+      weighted.map((l) => l.weight),
+      nowMs,
+    )
+  }
+
+  /** Each host has its part of its locality, times the locality's part of all; over-provisioning plays no part (Envoy normalizeLocalityWeights). */
+  #oneRing(groups: readonly (readonly Host[])[], localities: readonly LayerLocality[], priority: number, nowMs: number): Picker {
+    const weights = groups.flatMap((group, i) => {
+      const sum = group.reduce((n, host) => n + host.weight, 0)
+      return group.map((host) => (host.weight / sum) * (localities[i] as LayerLocality).configured)
+    })
+    return this.#balancer(`${priority}`).update(groups.flat(), nowMs, weights)
+  }
+
+  #balancer(key: string): Balancer {
+    const balancer = this.#balancers.get(key) ?? this.#before.get(key) ?? this.#make()
+    this.#balancers.set(key, balancer)
+    return balancer
+  }
+}
+
+function policyText({ loadBalancer, slowStart }: Cluster): string {
+  return JSON.stringify([loadBalancer, slowStart])
+}
+
+/** At least one; a priority that nobody has is empty. */
+function groupByPriority(hosts: readonly Host[]): readonly (readonly Host[])[] {
+  const last = hosts.reduce((max, host) => Math.max(max, host.endpoint.priority), 0)
+  if (last === 0) return [hosts]
+  const groups: Host[][] = Array.from({ length: last + 1 }, () => [])
+  for (const host of hosts) groups[host.endpoint.priority]?.push(host)
+  return groups
+}
+
+function localitiesOf(config: Cluster, group: readonly Host[], priority: number): readonly LayerLocality[] | null {
+  if (config.localityWeights === null) return null
+  return config.localityWeights
+    .filter((w) => w.priority === priority)
+    .map(({ locality, weight }) => {
+      const level = levelOf(inLocality(group, locality))
+      return { ...level, locality, configured: weight, weight: weight * localityFactor(level) }
+    })
+}
+
+function inLocality(hosts: readonly Host[], locality: Locality): readonly Host[] {
+  const name = localityName(locality)
+  return hosts.filter((host) => localityName(host.endpoint.locality) === name)
+}
+
+export function localityName({ region, zone, subzone }: Locality): string {
+  return `${region}/${zone}/${subzone}`
+}
+
+function levelOf(hosts: readonly Host[]): Level {
+  return { healthy: hosts.reduce((n, host) => n + (host.available ? 1 : 0), 0), total: hosts.length }
+}
+
+function availableOf(hosts: readonly Host[]): readonly Host[] {
+  return hosts.every((host) => host.available) ? hosts : hosts.filter((host) => host.available)
+}
