@@ -3,11 +3,14 @@ import type { Cluster, Endpoint } from '../state/cluster.ts'
 import { BUILT_IN } from '../state/origin.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { ClusterStats } from '../telemetry/data-path-stats.ts'
+import { OutlierStats } from '../telemetry/outlier-stats.ts'
 import type { RequestMetrics, SeriesCache } from '../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'
 import type { Io } from '../transport/io.ts'
+import type { FailedRequest } from './ejecting.ts'
 import type { BalancedCluster } from './lb/balanced-cluster.ts'
 import { type ClusterContext, LiveCluster, type LiveHost } from './live-cluster.ts'
+import type { ReportEjection } from './outlier-detector.ts'
 import type { ClusterRows, RowMap, SharedHosts } from './shared-hosts.ts'
 import type { SharedLimits } from './shared-limits.ts'
 
@@ -27,6 +30,8 @@ export class ClusterManager implements ClusterContext {
   /** By `BalancedCluster.id`, retired ones too. */
   private readonly byId: LiveCluster[]
   private hostIds: number
+  /** Whoever owns the worker sets it before traffic comes. */
+  reportEjection: ReportEjection
 
   constructor(
     io: Io,
@@ -48,6 +53,7 @@ export class ClusterManager implements ClusterContext {
     this.retired = new Map()
     this.byId = []
     this.hostIds = 0
+    this.reportEjection = () => {}
   }
 
   nextHostId(): number {
@@ -56,6 +62,15 @@ export class ClusterManager implements ClusterContext {
 
   seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache {
     return this.metrics.seriesFor(cluster.name.startsWith('inbound|') ? 'destination' : 'source', cluster, endpoint)
+  }
+
+  outlierStatsFor(cluster: string): OutlierStats {
+    return new OutlierStats(this.slab, cluster)
+  }
+
+  /** What this worker remembers of failures of an endpoint. */
+  failuresOf(cluster: string, address: string): readonly FailedRequest[] {
+    return this.byName.get(cluster)?.failuresOf(address) ?? []
   }
 
   /** Makes the clusters be those of the snapshot, and returns them for `compileTables`. */

@@ -5,10 +5,13 @@ import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { OutlierStats } from '../telemetry/outlier-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
+import type { FailedRequest } from './ejecting.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
 import { Host, hostAddress, OWN_CELLS } from './lb/host.ts'
+import { ClusterDetection, OutlierDetector, type ReportEjection } from './outlier-detector.ts'
 import { type ClusterRows, HEALTH, HOST_CELLS, type SharedHosts, VERSION } from './shared-hosts.ts'
 
 /** A host without a row counts here: the cells of a row, and a part of its own. */
@@ -19,6 +22,8 @@ export class LiveHost extends Host {
   readonly pool: HostPool
   /** Telemetry series of requests to this endpoint. */
   series: SeriesCache
+  /** null: its cluster has no outlier detection. */
+  detector: OutlierDetector | null
 
   constructor(id: number, endpoint: Endpoint, pool: HostPool, series: SeriesCache) {
     super(id, endpoint)
@@ -26,6 +31,7 @@ export class LiveHost extends Host {
     this.own = HOST_CELLS
     this.pool = pool
     this.series = series
+    this.detector = null
   }
 }
 
@@ -37,6 +43,8 @@ export interface ClusterContext {
   /** null: every host counts for itself. */
   readonly sharedHosts: SharedHosts | null
   nextHostId(): number
+  readonly reportEjection: ReportEjection
+  outlierStatsFor(cluster: string): OutlierStats
   seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache
 }
 
@@ -53,6 +61,7 @@ export class LiveCluster {
   row: number
   /** VERSION of the row that `hosts` show. */
   private seenVersion: number
+  private detection: ClusterDetection | null
 
   constructor(id: number, config: Cluster, context: ClusterContext, limiter: Limiter, stats: ClusterStats) {
     this.balanced = new BalancedCluster(id, config)
@@ -64,6 +73,7 @@ export class LiveCluster {
     this.settings = settingsOf(config, context.limits)
     this.row = -1
     this.seenVersion = 0
+    this.detection = null
   }
 
   get hosts(): readonly LiveHost[] {
@@ -140,8 +150,35 @@ export class LiveCluster {
       host.pool.drain()
     }
     for (const host of this.byAddress.values()) host.pool.settings = this.settings
+    this.detect(config, hosts)
     this.readHealth(hosts)
     this.balanced.update(config, hosts, this.context.io.clock.monotonicMs)
+  }
+
+  /** Outlier detection as `config` asks for it. Without a row there is no place where workers could agree: then there is none. */
+  private detect(config: Cluster, hosts: readonly LiveHost[]): void {
+    const policy = config.outlierDetection
+    const { sharedHosts, values, reportEjection } = this.context
+    if (policy === null || sharedHosts === null || this.row < 0) {
+      for (const host of this.byAddress.values()) host.detector = null
+      return
+    }
+    this.detection ??= new ClusterDetection(
+      config.name,
+      policy,
+      sharedHosts,
+      this.context.outlierStatsFor(config.name),
+      values,
+      reportEjection,
+      this.context.io.clock,
+    )
+    this.detection.update(policy, this.row, hosts.length)
+    for (const host of hosts) host.detector ??= new OutlierDetector(this.detection, host)
+  }
+
+  /** What this worker remembers of failures at an address. */
+  failuresOf(address: string): readonly FailedRequest[] {
+    return this.byAddress.get(address)?.detector?.failures ?? []
   }
 
   private hostFor(endpoint: Endpoint, config: Cluster): LiveHost {

@@ -29,8 +29,10 @@ export const RESULTS = OWN_CELLS + 4
 export const SUCCESSES = OWN_CELLS + 5
 export const LOCAL_RESULTS = OWN_CELLS + 6
 export const LOCAL_SUCCESSES = OWN_CELLS + 7
+/** Which detector ejected it last: DETECTED_BY_… of cluster/ejecting.ts. */
+export const EJECTED_BY = OWN_CELLS + 8
 /** Cells of a row, without the workers' own parts. */
-export const HOST_CELLS = OWN_CELLS + 8
+export const HOST_CELLS = OWN_CELLS + 9
 
 // Bits of HEALTH.
 export const EJECTED_FLAG = 1

@@ -117,6 +117,44 @@ export const CLUSTER = group(
   { onlyUsed: true },
 )
 
+const DETECTORS = [
+  ['consecutive_5xx', 'runs of 5xx'],
+  ['consecutive_gateway_failure', 'runs of 502, 503 and 504'],
+  ['consecutive_local_origin_failure', 'runs of failures seen on this side'],
+  ['success_rate', 'success rate'],
+  ['local_origin_success_rate', 'success rate seen on this side'],
+  ['failure_percentage', 'share of failures'],
+  ['local_origin_failure_percentage', 'share of failures seen on this side'],
+] as const
+
+/** Of `OutlierStats`, in the order of its slots; label cluster_name. Written by whoever detects, a worker or the main thread. */
+export const OUTLIER = group(
+  'envoy_cluster_outlier_detection',
+  [
+    counter('envoy_cluster_outlier_detection_ejections_enforced_total', 'Endpoints ejected.'),
+    counter('envoy_cluster_outlier_detection_ejections_overflow', 'Ejections that maxEjectionPercent forbade.'),
+    ...DETECTORS.flatMap(([name, what]) => [
+      counter(`envoy_cluster_outlier_detection_ejections_detected_${name}`, `Outliers detected by ${what}.`),
+      counter(`envoy_cluster_outlier_detection_ejections_enforced_${name}`, `Endpoints ejected because of ${what}.`),
+    ]),
+  ],
+  { onlyUsed: true },
+)
+
+/**
+ * Of `MembershipMetrics`, label cluster_name; by the main thread, for clusters that have outlier detection or health checks: of the others
+ * all endpoints are healthy, and a thousand of them would fill the page.
+ */
+export const MEMBERSHIP = group(
+  'envoy_cluster_membership',
+  [
+    gauge('envoy_cluster_outlier_detection_ejections_active', 'Endpoints that are ejected now.'),
+    gauge('envoy_cluster_membership_healthy', 'Endpoints that are neither ejected nor failing their health checks.'),
+    gauge('envoy_cluster_membership_total', 'Endpoints of a cluster that has outlier detection or health checks.'),
+  ],
+  { onlyUsed: true },
+)
+
 /** Of `ListenerStats`, in the order of its slots; labels http_conn_manager_prefix (Envoy HTTP stats). */
 export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_downstream_cx_total', 'Connections accepted.'),
@@ -202,6 +240,8 @@ export const GROUPS: readonly FamilyGroup[] = [
   ISTIO_TCP,
   ISTIO_BUILD,
   CLUSTER,
+  OUTLIER,
+  MEMBERSHIP,
   HTTP_LISTENER,
   TCP_LISTENER,
   BOUNDARY_ERRORS,

@@ -4,6 +4,8 @@
 import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { HeaderMap } from '../http/header-map.ts'
+import { H_CONTENT_TYPE, H_GRPC_STATUS, H_X_REQUEST_ID } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { Io } from '../transport/io.ts'
 import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
@@ -94,7 +96,13 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   }
 
   onDeadline(): void {
+    this.attempt.noteTimeout()
     this.stop()
+  }
+
+  /** The copy has the id of the original, which may be over by now. */
+  requestId(): string {
+    return this.head.headers.known(H_X_REQUEST_ID, 'x-request-id') ?? ''
   }
 
   abandon(): void {
@@ -109,7 +117,18 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
 
   onAttemptInformational(): void {}
 
-  onAttemptResponse(): void {}
+  onAttemptResponse(attempt: UpstreamRequest): void {
+    const c = attempt.connection
+    if (c !== null) attempt.noteStatus(c.status, this.grpcStatus(c.headers))
+  }
+
+  /** -1: none, or the copy is not gRPC. */
+  private grpcStatus(headers: HeaderMap): number {
+    const i = headers.firstKnown(H_GRPC_STATUS)
+    if (i < 0 || !/^application\/grpc(?:\+|$)/.test(this.head.headers.known(H_CONTENT_TYPE, 'content-type') ?? '')) return -1
+    const status = Number(headers.valueAt(i))
+    return Number.isInteger(status) && status >= 0 ? status : -1
+  }
 
   onAttemptBody(): void {}
 

@@ -2,15 +2,24 @@
 
 import { ACTIVE } from '../cluster/lb/host.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import { type Attempted, statusOfGrpc } from '../cluster/outlier-detector.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { forwardedTrailers } from '../http/trailers.ts'
-import { type Exchange, type PoolWaiter, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from '../pool/exchange.ts'
+import {
+  type Exchange,
+  type PoolWaiter,
+  RESET_LOCAL,
+  RESET_OVERFLOW,
+  RESET_PROTOCOL_ERROR,
+  RESET_TERMINATION,
+  RESET_WORDS,
+} from '../pool/exchange.ts'
 import { stripHopByHop } from '../pool/hop-by-hop.ts'
 import type { UpstreamStream } from '../pool/upstream-stream.ts'
 
 /** Who makes attempts: the router, or a mirrored copy. */
-export interface AttemptOwner {
+export interface AttemptOwner extends Attempted {
   /** The connection is there: send the request. */
   onAttemptReady(attempt: UpstreamRequest): void
   onAttemptInformational(attempt: UpstreamRequest, status: number, headers: HeaderMap): void
@@ -76,13 +85,34 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.connection = connection
     this.localAddress = connection.localAddress
     connection.assign(this, this.method)
+    if (this.host.detector !== null) this.host.detector.onConnected()
     this.owner.onAttemptReady(this)
   }
 
   onPoolFailure(reason: number, detail: string): void {
     if (this.over) return
     this.over = true
+    this.noteReset(reason)
     this.owner.onAttemptReset(this, reason, detail)
+  }
+
+  /** By the owner, when it has read the headers of a response. `grpcStatus` of them; -1: none, or the request is not gRPC. */
+  noteStatus(status: number, grpcStatus: number): void {
+    const { detector } = this.host
+    if (detector !== null) detector.onStatus(grpcStatus < 0 ? status : statusOfGrpc(grpcStatus), this.owner)
+  }
+
+  /** By the owner, when it has waited too long for the headers of a response. Before there is a connection, nobody kept it waiting. */
+  noteTimeout(): void {
+    const { detector } = this.host
+    if (detector === null || this.connection === null || this.responseStarted) return
+    detector.onLocalFailure(504, 'timeout', this.owner)
+  }
+
+  private noteReset(reason: number): void {
+    const { detector } = this.host
+    if (detector === null || reason === RESET_OVERFLOW || reason === RESET_LOCAL) return
+    detector.onLocalFailure(503, RESET_WORDS[reason] as string, this.owner)
   }
 
   /** Head of the request. `sayNumber`: the upstream is told which attempt it is. `ended`: no body follows. */
@@ -148,6 +178,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.over = true
     this.settle()
     this.connection = null
+    this.noteReset(reason)
     // Envoy's codec calls a body cut short a protocol error (Envoy router replies).
     this.owner.onAttemptReset(this, this.responseStarted && reason === RESET_TERMINATION ? RESET_PROTOCOL_ERROR : reason, detail)
   }

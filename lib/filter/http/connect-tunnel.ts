@@ -14,7 +14,7 @@ import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
 import { resetReply } from '../../upstream/reset-reply.ts'
 import type { Carrier, HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
-import { outcomeOf } from './router-terms.ts'
+import { noteFailedConnect, outcomeOf } from './router-terms.ts'
 import { Tunnel, type TunnelHolder } from './tunnel.ts'
 
 /** Why a CONNECT is not carried; null when its decision may be executed. */
@@ -58,6 +58,7 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
     const { manager } = stream
     this.connection = new Connection(manager.io, socket, this)
     host.add(ACTIVE)
+    if (host.detector !== null) host.detector.onTcpConnected()
     stream.upstreamLocalAddress = this.connection.localAddress
     stream.responseCode = 200
     stream.responseCodeDetails = 'via_upstream'
@@ -71,10 +72,15 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
   }
 
   onTcpFailed(reason: number, detail: string): void {
-    const { stream } = this
+    const { stream, host } = this
     stream.upstreamTransportFailureReason = detail
+    noteFailedConnect(host, reason, this)
     stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, 1, outcomeOf(reason))
     stream.reply(resetReply(reason, detail, false))
+  }
+
+  requestId(): string {
+    return this.stream.requestHeader('x-request-id') ?? ''
   }
 
   // ---- Carrier: a CONNECT has no body; what follows it goes through the session to the tunnel -------------------------------

@@ -1,8 +1,11 @@
 // Hot lane: what a router settles before its first attempt, and the words its attempts leave in the steps.
 
+import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { Attempted } from '../../cluster/outlier-detector.ts'
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import { RESET_OVERFLOW, RESET_WORDS } from '../../pool/exchange.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 
@@ -45,4 +48,9 @@ export function readGrpcStatus(headers: HeaderMap): number {
   if (i < 0) return -1
   const status = Number(headers.valueAt(i))
   return Number.isInteger(status) && status >= 0 ? status : -1
+}
+
+/** Tells outlier detection of the failed connect of a CONNECT; to the router every failed connect is a 503 (Envoy). */
+export function noteFailedConnect(host: LiveHost, reset: number, request: Attempted): void {
+  if (host.detector !== null && reset !== RESET_OVERFLOW) host.detector.onLocalFailure(503, RESET_WORDS[reset] as string, request)
 }

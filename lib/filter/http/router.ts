@@ -214,6 +214,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.cancelPerTry()
     const grpcStatus = stream.grpcStatus === -2 ? -1 : readGrpcStatus(headers)
     if (grpcStatus >= 0) stream.grpcStatus = grpcStatus
+    attempt.noteStatus(c.status, grpcStatus)
     if (this.retry !== null && this.mayRepeat(c.status, headers, grpcStatus)) {
       attempt.cancel()
       this.scheduleRetry(attempt)
@@ -347,6 +348,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (this.tunnel !== null) this.tunnel.onUpstreamEnd()
   }
 
+  requestId(): string {
+    return this.stream.requestHeader('x-request-id') ?? ''
+  }
+
   /** The tunnel of an accepted Upgrade; null before. */
   get openedTunnel(): Tunnel | null {
     return this.tunnel
@@ -364,13 +369,17 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const { values } = stream.manager
     if (kind === OVERALL) {
       values[this.cluster.stats.rqTimeout]!++
-      if (attempt !== null) stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_TIMEOUT)
+      if (attempt !== null) {
+        stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_TIMEOUT)
+        attempt.noteTimeout()
+      }
       stream.reply(R.RESPONSE_TIMEOUT)
       return
     }
     if (attempt === null) return
     values[this.cluster.stats.rqPerTryTimeout]!++
     stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_PER_TRY_TIMEOUT)
+    attempt.noteTimeout()
     attempt.cancel()
     if (this.retry !== null && repeatsReset(this.retry.bits, RESET_LOCAL, attempt.written) && this.claim(this.retry))
       this.scheduleRetry(attempt)

@@ -5,7 +5,7 @@ import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
 import { ACTIVE } from '../../cluster/lb/host.ts'
 import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
-import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from '../../pool/exchange.ts'
+import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW, RESET_WORDS } from '../../pool/exchange.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import type { Listener } from '../../state/listener.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
@@ -174,7 +174,11 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     const upstream = new UpstreamSide(this, socket, this.proxy.parts.io)
     this.upstream = upstream
     this.upstreamLocalAddress = upstream.connection.localAddress
-    if (this.host !== null) this.host.add(ACTIVE)
+    const { host } = this
+    if (host !== null) {
+      host.add(ACTIVE)
+      if (host.detector !== null) host.detector.onTcpConnected()
+    }
     this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), 0)
     this.connection.readEnable()
   }
@@ -182,8 +186,21 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   onTcpFailed(reason: number, detail: string): void {
     this.connector = null
     this.upstreamTransportFailureReason = detail
+    this.noteFailure(reason)
     if (reason === RESET_OVERFLOW) this.fail(F.UO, 'overflow')
     else this.fail(F.UF, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
+  }
+
+  /** For outlier detection a connect that takes too long is a timeout, one that is refused an error (Envoy tcp_proxy). */
+  private noteFailure(reason: number): void {
+    const detector = this.host === null ? null : this.host.detector
+    if (detector === null || reason === RESET_OVERFLOW) return
+    detector.onLocalFailure(reason === RESET_CONNECT_TIMEOUT ? 504 : 503, RESET_WORDS[reason] as string, this)
+  }
+
+  /** TCP has no request: the client's address stands for it. */
+  requestId(): string {
+    return this.connection.peerAddress
   }
 
   private fail(flag: number, reason: string): void {
