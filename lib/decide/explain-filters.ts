@@ -5,11 +5,11 @@ import * as S from './steps.ts'
 export function faultText(kind: number, value: number): string {
   switch (kind) {
     case S.FAULT_DELAY:
-      return `the fault of the route held it for ${value} ms`
+      return `fault injection held it for ${value} ms`
     case S.FAULT_GRPC_ABORT:
-      return `the fault of the route aborted it with grpc-status ${value}`
+      return `fault injection answered with grpc-status ${value}`
     default:
-      return `the fault of the route aborted it with ${value}`
+      return `fault injection answered ${value}`
   }
 }
 

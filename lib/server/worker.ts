@@ -66,6 +66,7 @@ class Worker {
       limits: bootstrap.limits,
       hostSuffix: bootstrap.mirror.hostSuffix,
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
+      obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }
     this.tables = compileTables(init.snapshot, clusters.update(init.snapshot, init.rows))
     this.listeners = new ListenerSet(this.parts, shared.downstream(bootstrap.limits.maxConnections))

@@ -1,5 +1,6 @@
 // Fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw; the upstream never sees an aborted request.
 import t from 'tap'
+import { Rng } from '../../lib/base/rng.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
@@ -136,4 +137,75 @@ t.test('a client that leaves a held request', async (t) => {
   t.match(await proxy.logged({ path: '/timed/left' }), { response_code: 0, response_flags: 'DI,DC' })
   t.equal((await ask('/timed')).status, 200, 'longer than the delay')
   t.equal(upstream.seen.length, before + 1)
+})
+
+t.test('percentages to the millionth: 99.9999 is nearly always, 0.0001 nearly never', async (t) => {
+  const rng = new Rng(1)
+  let [rare, usual] = [0, 0]
+  const draws = 4_000_000
+  for (let i = 0; i < draws; i++) {
+    if (rng.percent(0.0001)) rare++
+    if (!rng.percent(99.9999)) usual++
+  }
+  // Poisson(4): 0 and more than 15 have odds of 2 % and 10^-5; the seed is fixed.
+  for (const hits of [rare, usual]) t.ok(hits > 0 && hits <= 15, `${hits} of ${draws}`)
+  t.equal([rng.percent(0), rng.percent(100)].join(), 'false,true')
+})
+
+t.test('explain and metrics tell of it', async (t) => {
+  const before = await proxy.metrics()
+  await ask('/both', { headers: { 'x-request-id': 'fault-1' } })
+  await ask('/grpc', { headers: { 'x-request-id': 'fault-2' } })
+  await proxy.logged({ request_id: 'fault-2' })
+  const steps = async (id: string) => {
+    const explanation = (await proxy.adminJson(`/explain?id=${id}`)) as { steps: { step: string; text: string }[] }
+    return explanation.steps.filter((s) => s.step === 'fault').map((s) => s.text)
+  }
+  t.same(await steps('fault-1'), ['fault injection held it for 150 ms', 'fault injection answered 503'])
+  t.same(await steps('fault-2'), ['fault injection answered with grpc-status 8'])
+  const after = await proxy.metrics()
+  const grown = (name: string) => (after.value(name) ?? 0) - (before.value(name) ?? 0)
+  t.equal(grown('envoy_http_fault_delays_injected'), 1)
+  t.equal(grown('envoy_http_fault_aborts_injected'), 2)
+  t.equal(after.value('envoy_http_fault_active_faults'), 0)
+})
+
+t.test('headers that ask for faults are passed on, and nothing else, unless the bootstrap allows them', async (t) => {
+  const answer = await ask('/plain', { headers: { 'x-envoy-fault-abort-request': '418', 'x-envoy-fault-delay-request': '5000' } })
+  t.equal(answer.status, 200)
+  t.ok(upstream.seen.at(-1)?.headers.some(([name, value]) => name === 'x-envoy-fault-abort-request' && value === '418'))
+})
+
+t.test('faults.headers: allow', async (t) => {
+  const web = [{ destination: { host: 'web' } }]
+  const asking = await startProxy(t, {
+    resources: yaml(
+      service({ host: 'web', endpoints: [upstream] }),
+      virtualService(
+        'web',
+        ['web'],
+        [
+          { match: [{ uri: { prefix: '/limited' } }], fault: { abort: { httpStatus: 500 } }, route: web },
+          { match: [{ uri: { prefix: '/direct' } }], directResponse: { status: 200 } },
+          { route: web },
+        ],
+      ),
+    ),
+    listeners: [{ name: 'out' }, { name: 'in', direction: 'inbound', forwardTo: upstream.address }],
+    bootstrap: { faults: { headers: 'allow' } },
+  })
+  const askOf = (name: string, target: string, headers: Record<string, string>) =>
+    askOnce(t, asking.port(name), { host: 'web', target, headers })
+  const abort = { 'x-envoy-fault-abort-request': '418' }
+  t.equal((await askOf('out', '/a', abort)).status, 418)
+  t.match(await asking.logged({ path: '/a' }), { response_flags: 'FI', response_code_details: 'fault_filter_abort' })
+  t.equal((await askOf('out', '/a', {})).status, 200)
+  t.equal((await askOf('out', '/limited', abort)).status, 200, 'as often as the policy of the route, which is never')
+  t.equal((await askOf('out', '/direct', abort)).status, 200)
+  t.equal((await askOf('in', '/a', abort)).status, 200, 'the proxy of a service never injects')
+  const began = performance.now()
+  const held = await askOf('out', '/held', { 'x-envoy-fault-delay-request': '150' })
+  t.ok(performance.now() - began >= 140)
+  t.equal(held.status, 200)
+  t.match(await asking.logged({ path: '/held' }), { response_flags: 'DI' })
 })

@@ -209,6 +209,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
     limits,
     hostSuffix: '',
     servesHalfClosed: true,
+    obeysFaultHeaders: false,
   }
   const listener = {
     name: 'out',

@@ -13,6 +13,11 @@ export interface HttpFilter {
   onRequest(stream: HttpStream): number
 }
 
+/** A filter that holds a request, and has to let go of it when it ends. */
+export interface Holder {
+  letGo(): void
+}
+
 const FILTERS: readonly HttpFilter[] = [{ onRequest: beginFault }, { onRequest: beginCors }]
 
 /** Runs the chain from a filter on. */

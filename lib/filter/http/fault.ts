@@ -1,26 +1,44 @@
 // Hot lane: fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw.
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
+import * as S from '../../decide/steps.ts'
 import type { Fault } from '../../state/route.ts'
 import * as F from '../../telemetry/response-flags.ts'
-import { CONTINUE, runFilters, STOP } from './chain.ts'
+import { CONTINUE, type Holder, runFilters, STOP } from './chain.ts'
+import { faultAskedFor } from './fault-headers.ts'
 import type { HttpStream } from './http-stream.ts'
 import { sendGrpcReply, sendLocalReply } from './local-reply.ts'
 import { FAULT_ABORT } from './reasons.ts'
 
-/** Held requests, so that one that is cut meanwhile is not continued. */
-class Delay implements DeadlineOwner {
+/** A request that is held. It ends once: with its time, or with the request when that is cut meanwhile. */
+class Delay implements DeadlineOwner, Holder {
   private readonly stream: HttpStream
   private readonly fault: Fault
+  private readonly deadline: Deadline
 
   constructor(stream: HttpStream, fault: Fault) {
     this.stream = stream
     this.fault = fault
+    this.deadline = new Deadline(this, 0)
+  }
+
+  begin(ms: number): void {
+    const { manager } = this.stream
+    this.stream.holder = this
+    manager.values[manager.stats.faultsActive]!++
+    manager.io.timers.arm(this.deadline, ms)
   }
 
   onDeadline(): void {
     const { stream } = this
-    if (stream.done) return
+    this.letGo()
     if (abort(stream, this.fault) === CONTINUE) runFilters(stream, stream.filterIndex + 1)
+  }
+
+  letGo(): void {
+    const { manager } = this.stream
+    this.stream.holder = null
+    manager.values[manager.stats.faultsActive]!--
+    manager.io.timers.cancel(this.deadline)
   }
 
   abandon(): void {
@@ -30,25 +48,38 @@ class Delay implements DeadlineOwner {
 
 export function beginFault(stream: HttpStream): number {
   const { route } = stream.decision
-  if (route === null || route.action.kind !== 'forward' || route.action.fault === null) return CONTINUE
-  const { fault } = route.action
+  const { manager } = stream
+  if (route === null || route.action.kind !== 'forward') return CONTINUE
+  const policy = route.action.fault
+  // The proxy of the client injects, never the one of the service.
+  const fault = manager.obeysFaultHeaders && stream.outbound ? faultAskedFor(stream.headers, policy) : policy
+  if (fault === null) return CONTINUE
   const { delay } = fault
-  if (delay !== null && stream.manager.rng.percent(delay.percent)) {
-    stream.responseFlags |= F.DI
-    stream.manager.io.timers.arm(new Deadline(new Delay(stream, fault), 0), delay.fixedMs)
-    return STOP
-  }
-  return abort(stream, fault)
+  if (delay === null || delay.fixedMs === 0 || !manager.rng.percent(delay.percent)) return abort(stream, fault)
+  stream.responseFlags |= F.DI
+  manager.values[manager.stats.faultDelays]!++
+  manager.steps.addTo(stream.decision.steps, S.FAULT, S.FAULT_DELAY, delay.fixedMs)
+  new Delay(stream, fault).begin(delay.fixedMs)
+  return STOP
 }
 
 function abort(stream: HttpStream, fault: Fault): number {
   const rule = fault.abort
-  if (rule === null || !stream.manager.rng.percent(rule.percent)) return CONTINUE
+  const { manager } = stream
+  if (rule === null || !manager.rng.percent(rule.percent)) return CONTINUE
+  const grpc = rule.grpcStatus >= 0
   stream.responseFlags |= F.FI
   stream.responseCodeDetails = FAULT_ABORT.details
-  stream.manager.worker.requestRefused(FAULT_ABORT.code)
-  if (rule.grpcStatus >= 0 && stream.isGrpc()) sendGrpcReply(stream, rule.grpcStatus, FAULT_ABORT.body)
+  manager.values[manager.stats.faultAborts]!++
+  manager.steps.addTo(
+    stream.decision.steps,
+    S.FAULT,
+    grpc ? S.FAULT_GRPC_ABORT : S.FAULT_ABORT,
+    grpc ? rule.grpcStatus : rule.httpStatus,
+  )
+  manager.worker.requestRefused(FAULT_ABORT.code)
+  if (grpc && stream.isGrpc()) sendGrpcReply(stream, rule.grpcStatus, FAULT_ABORT.body)
   // A gRPC abort of a request that is not gRPC answers 200 with the text (Istio HTTPFaultInjection).
-  else sendLocalReply(stream, rule.grpcStatus >= 0 ? 200 : rule.httpStatus, FAULT_ABORT.body, false)
+  else sendLocalReply(stream, grpc ? 200 : rule.httpStatus, FAULT_ABORT.body, false)
   return STOP
 }

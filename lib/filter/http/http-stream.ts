@@ -15,7 +15,7 @@ import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
-import { runFilters } from './chain.ts'
+import { type Holder, runFilters } from './chain.ts'
 import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
 import type { Downstream } from './downstream.ts'
 import { intake } from './intake.ts'
@@ -71,6 +71,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   state: number
   /** The position in the filter chain that a filter which stopped it goes on from. */
   filterIndex: number
+  /** null: no filter holds the request. */
+  holder: Holder | null
   /** Origin that the route's CORS policy allows; empty: none of it in the response. */
   corsOrigin: string
   readonly startMs: number
@@ -123,6 +125,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.heldTrailers = ''
     this.state = OPEN
     this.filterIndex = 0
+    this.holder = null
     this.corsOrigin = ''
     this.startMs = clock.monotonicMs
     this.startTimeMs = clock.wallMs
@@ -331,6 +334,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     if (this.logged) return
     this.logged = true
     this.state = DONE
+    if (this.holder !== null) this.holder.letGo()
     this.endMs = this.manager.io.clock.monotonicMs
     this.manager.record(this)
     this.session.done(this.closesAfter)

@@ -44,6 +44,8 @@ export interface WorkerParts {
   readonly limits: Limits
   readonly hostSuffix: string
   readonly servesHalfClosed: boolean
+  /** `x-envoy-fault-*` of requests are obeyed. */
+  readonly obeysFaultHeaders: boolean
 }
 
 /** Facts of a decision, filled anew for each request: a decision is made before the next one is asked for. */
@@ -76,6 +78,7 @@ export class HttpConnectionManager {
   readonly outbound: boolean
   readonly allowConnect: boolean
   readonly servesHalfClosed: boolean
+  readonly obeysFaultHeaders: boolean
   readonly serverName: string
   readonly hostSuffix: string
   readonly sessions: Set<HttpSession>
@@ -102,6 +105,7 @@ export class HttpConnectionManager {
     this.outbound = listener.direction === 'outbound'
     this.allowConnect = listener.allowConnect
     this.servesHalfClosed = parts.servesHalfClosed
+    this.obeysFaultHeaders = parts.obeysFaultHeaders
     this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
     this.hostSuffix = parts.hostSuffix
     this.sessions = new Set()
