@@ -88,6 +88,8 @@ export class LiveCluster {
     this.limiter.setMax(PENDING, limits.maxPendingRequests)
     this.limiter.setMax(REQUESTS, limits.maxRequests)
     this.limiter.setMax(RETRIES, limits.maxRetries)
+    const budget = limits.retryBudget
+    this.limiter.setRetryBudget(budget === null ? -1 : budget.percent, budget === null ? 0 : budget.minConcurrency)
     this.reconcile(config, config.endpoints, rows)
   }
 

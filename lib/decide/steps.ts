@@ -24,6 +24,9 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | CORS | 1: the origin is allowed, 0: it is not | 0: no preflight, CORS_ANSWERED, CORS_FORWARDED |
  * | MIRROR | index of the mirror | MIRROR_… |
  * | VERDICT | verdict of decision.ts | 0 |
+ * | WRITTEN | number of an attempt without a response | 1: bytes of it may have left; 0: nothing has |
+ * | RETRIED | keyword and reason, see retry-steps.ts | ms of back-off |
+ * | NOT_RETRIED | keyword that asked for it, -1: none | reason of retry-steps.ts |
  */
 export const TABLE = 1
 export const NO_TABLE = 2
@@ -39,6 +42,9 @@ export const ENDPOINT_AGAIN = 11
 export const NO_ENDPOINT = 12
 export const ATTEMPT = 13
 export const VERDICT = 14
+export const WRITTEN = 15
+export const RETRIED = 16
+export const NOT_RETRIED = 17
 
 export const FAULT = 23
 export const CORS = 24
@@ -80,6 +86,8 @@ export const OUTCOME_OVERFLOW = 9
 export const OUTCOME_CANCELLED = 10
 /** The connection had been closed while idle; nothing was written, another one was taken. */
 export const OUTCOME_STALE_CONNECTION = 11
+/** HTTP/2: the upstream said that it will not do anything with it. */
+export const OUTCOME_GOAWAY = 12
 
 /** Owner, code, a, b. */
 const WIDTH = 4

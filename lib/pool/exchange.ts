@@ -15,6 +15,12 @@ export const RESET_OVERFLOW = 4
 export const RESET_PROTOCOL_ERROR = 5
 /** We gave up: a timeout, a client that left. */
 export const RESET_LOCAL = 6
+/** HTTP/2: RST_STREAM with REFUSED_STREAM. The upstream has done nothing with the request (RFC 9113 §8.7). */
+export const RESET_REFUSED_STREAM = 7
+/** HTTP/2: a GOAWAY whose last stream is before this one: the upstream will do nothing with the request (RFC 9113 §6.8). */
+export const RESET_GOAWAY = 8
+/** HTTP/2: RST_STREAM with another code. */
+export const RESET_REMOTE = 9
 
 /** Words of reset reasons as they stand in response bodies; details use `_` for the blanks. */
 export const RESET_WORDS: readonly string[] = [
@@ -25,6 +31,10 @@ export const RESET_WORDS: readonly string[] = [
   'overflow',
   'protocol error',
   'local reset',
+  'remote refused stream reset',
+  // Envoy closes such a stream as a refused one.
+  'remote refused stream reset',
+  'remote reset',
 ]
 
 export interface PoolWaiter {

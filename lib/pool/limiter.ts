@@ -16,12 +16,17 @@ export class Limiter {
   private readonly own: number
   /** 0: no limit. */
   private readonly max: Float64Array
+  /** -1: none, `max` holds for retries. */
+  private budgetPercent: number
+  private budgetMin: number
 
   constructor(cells: Int32Array, all: number, own: number) {
     this.cells = cells
     this.all = all
     this.own = own
     this.max = new Float64Array(KINDS)
+    this.budgetPercent = -1
+    this.budgetMin = 0
   }
 
   setMax(kind: number, max: number): void {
@@ -38,6 +43,36 @@ export class Limiter {
     }
     this.cells[this.own + kind]!++
     return true
+  }
+
+  /** `percent` of the requests in flight and waiting, at least `min`, in place of a fixed number of retries; -1: the fixed number. */
+  setRetryBudget(percent: number, min: number): void {
+    this.budgetPercent = percent
+    this.budgetMin = min
+  }
+
+  get hasRetryBudget(): boolean {
+    return this.budgetPercent >= 0
+  }
+
+  /**
+   * Takes a place for a retry. The budget follows the counts of all workers at this moment; places that were given when there was more to do stay
+   * given (Envoy retry budget).
+   */
+  takeRetry(): boolean {
+    if (this.budgetPercent < 0) return this.take(RETRIES)
+    const before = Atomics.add(this.cells, this.all + RETRIES, 1)
+    const busy = this.count(REQUESTS) + this.count(PENDING)
+    if (before + 1 > Math.max((this.budgetPercent * busy) / 100, this.budgetMin)) {
+      Atomics.sub(this.cells, this.all + RETRIES, 1)
+      return false
+    }
+    this.cells[this.own + RETRIES]!++
+    return true
+  }
+
+  giveRetry(): void {
+    this.give(RETRIES)
   }
 
   /** Reserves beyond the limit: a host without any connection always gets one (Envoy, Envoy circuit breakers). */

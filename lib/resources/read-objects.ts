@@ -7,6 +7,7 @@ import { type Kind, type KindDefinition, type KindSpecs, lookUpKind } from './ki
 import type { ObjectFacts, ObjectIdentity } from './resource-object.ts'
 import type { Metadata } from './schema/metadata.ts'
 import { isDnsLabel } from './validate/names.ts'
+import { UNSAFE_RETRIES, unsafeRetriesProblem } from './validate/unsafe-retries.ts'
 import { validateSpec } from './validate/validate-spec.ts'
 
 /** What became of one object. `path` leads to it from the root of its document. */
@@ -98,6 +99,7 @@ function readKnown(
     findings.push({ path: [...definition.specPath, ...at], onKey, message })
   }
   checkMetadata(meta, definition.kind, (at, message) => findings.push({ path: ['metadata', ...at], onKey: false, message }))
+  if (definition.kind === 'VirtualService') checkUnsafeRetries(meta, spec as KindSpecs['VirtualService'], findings)
   validateSpec(definition.kind, spec, report)
   if (findings.length > 0) return { path, state: 'refused', identity, findings }
   const facts: ObjectFacts = {
@@ -126,6 +128,12 @@ function checkMetadata(meta: Metadata, kind: Kind, report: (path: Path, message:
   if (created !== undefined && Number.isNaN(Date.parse(created))) {
     report(['creationTimestamp'], `expected a time such as 2024-01-31T12:00:00Z, found "${created}"`)
   }
+}
+
+function checkUnsafeRetries(meta: Metadata, spec: KindSpecs['VirtualService'], findings: Finding[]): void {
+  const value = meta.annotations?.[UNSAFE_RETRIES]
+  const message = value === undefined ? null : unsafeRetriesProblem(value, spec)
+  if (message !== null) findings.push({ path: ['metadata', 'annotations', UNSAFE_RETRIES], onKey: false, message })
 }
 
 function toFinding(issue: v.BaseIssue<unknown>): Finding {

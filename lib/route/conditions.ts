@@ -143,7 +143,7 @@ export class CompiledHeader {
   holds(view: RequestView): boolean {
     switch (this.source) {
       case HEADER:
-        return this.#headerHolds(view.headers)
+        return this.headerHolds(view.headers)
       case METHOD:
         return this.match.holds(view.method) !== this.invert
       case SCHEME:
@@ -155,7 +155,8 @@ export class CompiledHeader {
     }
   }
 
-  #headerHolds(headers: HeaderView): boolean {
+  /** Whether it holds for the fields alone: of a response, where no name stands for something else. */
+  headerHolds(headers: HeaderView): boolean {
     let at = headers.indexOf(this.name, 0)
     if (at < 0) {
       if (this.match.kind === PRESENT) return this.invert

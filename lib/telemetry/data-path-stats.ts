@@ -6,6 +6,7 @@ import {
   type FamilyGroup,
   HTTP_LISTENER,
   REQUESTS_REFUSED,
+  RETRIES_HELD_BACK,
   TCP_LISTENER,
 } from './families.ts'
 import { renderLabels } from './labels.ts'
@@ -195,16 +196,21 @@ export class WorkerStats {
 
   /** We answered instead of forwarding. */
   requestRefused(reason: string): void {
-    this.#count(REQUESTS_REFUSED, reason)
+    this.#count(REQUESTS_REFUSED, 'reason', reason)
   }
 
   /** We ended a connection. */
   connectionCut(reason: string): void {
-    this.#count(CONNECTIONS_CUT, reason)
+    this.#count(CONNECTIONS_CUT, 'reason', reason)
   }
 
-  #count(group: FamilyGroup, reason: string): void {
-    this.slab.values[this.slab.allot(group, renderLabels([['reason', reason]]))]! += 1
+  /** A retry was asked for and is not known to be safe. */
+  retryHeldBack(cluster: string): void {
+    this.#count(RETRIES_HELD_BACK, 'cluster_name', cluster)
+  }
+
+  #count(group: FamilyGroup, label: string, value: string): void {
+    this.slab.values[this.slab.allot(group, renderLabels([[label, value]]))]! += 1
   }
 }
 

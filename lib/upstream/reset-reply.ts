@@ -12,7 +12,7 @@ export interface ResetReply {
   readonly closes: boolean
 }
 
-const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR]
+const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR, F.UR, F.UR, F.UR]
 const CODES: readonly string[] = [
   '',
   'connect_failure',
@@ -21,6 +21,9 @@ const CODES: readonly string[] = [
   'overflow',
   'upstream_protocol_error',
   'local_reset',
+  'refused_stream',
+  'goaway',
+  'remote_reset',
 ]
 
 /** Flag of a reset, also when the response had begun. */

@@ -115,6 +115,8 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     if (this.deadline !== null) this.io.timers.cancel(this.deadline)
   }
 
+  onAttemptStale(): void {}
+
   onAttemptInformational(): void {}
 
   onAttemptResponse(attempt: UpstreamRequest): void {

@@ -30,6 +30,8 @@ export interface AttemptOwner extends Attempted {
   onAttemptEnd(attempt: UpstreamRequest, trailers: string): void
   /** No response, or not a whole one: RESET_… of pool/exchange.ts. */
   onAttemptReset(attempt: UpstreamRequest, reason: number, detail: string): void
+  /** The connection was dead before it was lent, and nothing was written: the attempt goes on with another one. */
+  onAttemptStale(attempt: UpstreamRequest): void
   onAttemptWritable(attempt: UpstreamRequest): void
   onAttemptTunnelData(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void
   onAttemptTunnelEnd(attempt: UpstreamRequest): void
@@ -193,6 +195,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     }
     this.settle()
     this.connection = null
+    this.owner.onAttemptStale(this)
     this.requestEnded = false
     this.requestEndedMs = 0
     this.paused = false

@@ -74,6 +74,14 @@ export const CLUSTER_NOT_FOUND = reason('cluster_not_found', 503, F.NC, 'cluster
 export const NO_HEALTHY = reason('no_healthy_upstream', 503, F.UH, 'no_healthy_upstream', 'no healthy upstream', false)
 export const RESPONSE_TIMEOUT = reason('response_timeout', 504, F.UT, 'response_timeout', 'upstream request timeout', false)
 export const PER_TRY_TIMEOUT = reason('per_try_timeout', 504, F.UT, 'upstream_per_try_timeout', 'upstream request timeout', false)
+export const RETRY_BUFFER_FULL = reason(
+  'retry_buffer_full',
+  507,
+  0,
+  'request_payload_exceeded_retry_buffer_limit',
+  'exceeded request buffer limit while retrying upstream',
+  true,
+)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
 
 /** Reasons with a fixed text, for the table in the documents and the test that compares the two. */
@@ -99,5 +107,6 @@ export const REASONS: readonly Reason[] = [
   NO_HEALTHY,
   RESPONSE_TIMEOUT,
   PER_TRY_TIMEOUT,
+  RETRY_BUFFER_FULL,
   FAULT_ABORT,
 ]

@@ -27,6 +27,29 @@ function grpcTimeout(stream: HttpStream): number {
   return found === null ? 0 : Math.ceil(Number(found[1]) * (UNITS_MS[found[2] as string] as number))
 }
 
+/** gRPC over HTTP/2, "Timeout": at most eight digits. */
+const MAX_GRPC_TIMEOUT = 99_999_999
+
+function grpcTimeoutText(ms: number): string {
+  if (ms <= MAX_GRPC_TIMEOUT) return `${ms}m`
+  const seconds = Math.floor(ms / 1000)
+  if (seconds <= MAX_GRPC_TIMEOUT) return `${seconds}S`
+  const minutes = Math.floor(seconds / 60)
+  return minutes <= MAX_GRPC_TIMEOUT ? `${minutes}M` : `${Math.min(Math.floor(minutes / 60), MAX_GRPC_TIMEOUT)}H`
+}
+
+/**
+ * Tells the upstream how long it has: the per-try timeout, else the overall one, and no more than what is left of that `elapsedMs` after the end of the
+ * request. 0 would mean for ever, so at least 1 ms. Nothing is said without a timeout (Envoy timeouts).
+ */
+export function sayTimeouts(stream: HttpStream, perTryMs: number, overallMs: number, elapsedMs: number): void {
+  let expected = perTryMs !== 0 ? perTryMs : overallMs
+  if (expected === 0) return
+  if (overallMs !== 0) expected = Math.max(1, Math.min(expected, overallMs - elapsedMs))
+  stream.headers.set('x-envoy-expected-rq-timeout-ms', String(expected))
+  if (stream.grpcStatus !== -2) stream.headers.set('grpc-timeout', grpcTimeoutText(expected))
+}
+
 const OUTCOMES: readonly number[] = [
   0,
   S.OUTCOME_CONNECT_FAILED,
@@ -35,6 +58,9 @@ const OUTCOMES: readonly number[] = [
   S.OUTCOME_OVERFLOW,
   S.OUTCOME_PROTOCOL_ERROR,
   S.OUTCOME_CANCELLED,
+  S.OUTCOME_REFUSED_STREAM,
+  S.OUTCOME_GOAWAY,
+  S.OUTCOME_RESET,
 ]
 
 /** The step's outcome for a reset of pool/exchange.ts. */

@@ -8,20 +8,19 @@
 
 import { BodyBuffer } from '../../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
-import type { Host } from '../../cluster/lb/host.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import { pickAgain } from '../../decide/decide.ts'
+import { BODY_GONE, NOT_ASKED_FOR, RESPONSE_BEGUN } from '../../decide/retry-steps.ts'
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import { RequestHead } from '../../http/request-head.ts'
-import { RESET_LOCAL, RESET_OVERFLOW } from '../../pool/exchange.ts'
+import { RESET_LOCAL, RESET_NONE, RESET_OVERFLOW } from '../../pool/exchange.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import type { ForwardAction } from '../../state/route.ts'
-import * as F from '../../telemetry/response-flags.ts'
 import { resetDetails, resetFlag, resetReply } from '../../upstream/reset-reply.ts'
-import { repeatsReset, repeatsResponse } from '../../upstream/retry-policy.ts'
-import { EXHAUSTED, RETRY, RetryState } from '../../upstream/retry-state.ts'
+import { type CompiledRetryPolicy, keywordForReset, keywordForResponse, NO_KEYWORD } from '../../upstream/retry-policy.ts'
+import { RetryState } from '../../upstream/retry-state.ts'
 import type { Shadow } from '../../upstream/shadow.ts'
 import { type AttemptOwner, UpstreamRequest } from '../../upstream/upstream-request.ts'
 import type { Carrier, HttpStream } from './http-stream.ts'
@@ -29,7 +28,8 @@ import * as R from './reasons.ts'
 import { finaliseRequest } from './request-headers.ts'
 import { finaliseResponse } from './response-headers.ts'
 import { startMirrors } from './router-mirrors.ts'
-import { outcomeOf, readGrpcStatus, timeoutsOf } from './router-terms.ts'
+import { claimRetry, noteNotRetried } from './router-retries.ts'
+import { outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
 
 // Kinds of deadlines.
@@ -50,16 +50,22 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private timeoutMs: number
   private perTryMs: number
   private attempt: UpstreamRequest | null
+  /** Null where there are no retries, or none any more. */
   private retry: RetryState | null
+  /** What the route asks for, also once `retry` is gone; null without retries. */
+  private retryOn: CompiledRetryPolicy | null
+  /** Why `retry` is gone before its time: a reason of decide/retry-steps.ts; 0: it is not. */
+  private retryGone: number
   /** What has come of the body and may be needed again, or for the first time; null when it never will. */
   private body: BodyBuffer | null
   private shadows: Shadow[] | null
-  private tried: Host[] | null
   private overall: Deadline | null
   private perTry: Deadline | null
   private backoff: Deadline | null
   private tunnel: Tunnel | null
   private requestEnded: boolean
+  /** Monotonic ms when the overall timeout began to run. */
+  private requestEndedMs: number
   private trailers: string
   private stopped: boolean
 
@@ -78,14 +84,16 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.perTryMs = 0
     this.attempt = null
     this.retry = null
+    this.retryOn = null
+    this.retryGone = 0
     this.body = stream.held
     this.shadows = null
-    this.tried = null
     this.overall = null
     this.perTry = null
     this.backoff = null
     this.tunnel = null
     this.requestEnded = stream.requestEnded || !this.hasBody
+    this.requestEndedMs = 0
     this.trailers = stream.heldTrailers
     this.stopped = false
   }
@@ -103,9 +111,9 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.perTryMs = terms.perTryMs
     if (action.retry !== null && action.retry.attempts > 0 && stream.upgrade === '' && this.method !== 'CONNECT') {
       this.retry = new RetryState(action.retry, this.cluster.limiter, manager.rng)
+      this.retryOn = this.retry.on
     }
-    const expected = this.perTryMs !== 0 ? this.perTryMs : this.timeoutMs
-    if (expected !== 0) stream.headers.append('x-envoy-expected-rq-timeout-ms', String(expected))
+    sayTimeouts(stream, this.perTryMs, this.timeoutMs, 0)
     this.head = new RequestHead(this.method, target, stream.headers, this.chunked)
     if (action.mirrors.length > 0) this.shadows = startMirrors(stream, this.route, target, this.timeoutMs)
     if (this.requestEnded) this.requestComplete()
@@ -155,13 +163,23 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (attempt !== null && ready && !attempt.sendBody(bytes, start, end)) stream.session.pause()
   }
 
-  /** More than may be kept: no further attempt is possible; without a connection yet, the client has to wait. */
+  /**
+   * More than may be kept. What has a connection goes on, and no further attempt is possible. Without one yet the client has to wait, but not between
+   * attempts: the body of the one that failed was read already, and nobody knows how long the next will take to come (Envoy router).
+   */
   private bodyTooLarge(ready: boolean): void {
-    if (ready) {
-      this.retry?.settle()
-      this.retry = null
-      this.body = null
-    } else this.stream.session.pause()
+    if (ready) this.dropRetry(BODY_GONE)
+    else if (this.attempt === null && this.retry !== null) this.stream.reply(R.RETRY_BUFFER_FULL)
+    else this.stream.session.pause()
+  }
+
+  /** The attempt that is under way is the last one. */
+  private dropRetry(why: number): void {
+    if (this.retry === null) return
+    this.retry.settle()
+    this.retry = null
+    this.retryGone = why
+    this.body = null
   }
 
   onRequestEnd(trailers: string): void {
@@ -177,6 +195,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private requestComplete(): void {
     if (this.timeoutMs === 0 || this.stream.upgrade !== '' || this.overall !== null) return
     this.overall = new Deadline(this, OVERALL)
+    this.requestEndedMs = this.stream.manager.io.clock.monotonicMs
     this.stream.manager.io.timers.arm(this.overall, this.timeoutMs)
   }
 
@@ -200,7 +219,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   // ---- the response ----------------------------------------------------------------------------------------------------
 
   onAttemptInformational(_attempt: UpstreamRequest, status: number, headers: HeaderMap): void {
-    if (!this.stream.responding) this.stream.session.sendInformational(status, headers)
+    if (this.stream.responding) return
+    // The next attempt's upstream might not send another one, and the client has acted on this one (Envoy router).
+    this.dropRetry(RESPONSE_BEGUN)
+    this.stream.session.sendInformational(status, headers)
   }
 
   onAttemptResponse(attempt: UpstreamRequest): void {
@@ -212,16 +234,22 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, c.status)
     this.countResponse(c.status)
     this.cancelPerTry()
-    const grpcStatus = stream.grpcStatus === -2 ? -1 : readGrpcStatus(headers)
-    if (grpcStatus >= 0) stream.grpcStatus = grpcStatus
-    attempt.noteStatus(c.status, grpcStatus)
-    if (this.retry !== null && this.mayRepeat(c.status, headers, grpcStatus)) {
-      attempt.cancel()
-      this.scheduleRetry(attempt)
-      return
+    const { retryOn } = this
+    const grpcStatus = stream.grpcStatus !== -2 || retryOn?.readsGrpcStatus === true ? readGrpcStatus(headers) : -1
+    attempt.noteStatus(c.status, stream.grpcStatus === -2 ? -1 : grpcStatus)
+    if (retryOn !== null) {
+      const keyword = keywordForResponse(retryOn, c.status, headers, grpcStatus)
+      if (keyword === NO_KEYWORD) this.responseStands(c.status)
+      else if (this.repeats(attempt, keyword, RESET_NONE)) {
+        attempt.cancel()
+        this.awaitRetry()
+        return
+      }
     }
+    if (grpcStatus >= 0 && stream.grpcStatus !== -2) stream.grpcStatus = grpcStatus
     this.retry?.settle()
     this.retry = null
+    this.retryGone = RESPONSE_BEGUN
     this.body = null
     const now = manager.io.clock.monotonicMs
     stream.upstreamServiceTimeMs = Math.max(
@@ -256,50 +284,60 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.tunnel.open(101, headers)
   }
 
-  /** Whether the policy repeats this response and an attempt is left; notes why not. */
-  private mayRepeat(status: number, headers: HeaderMap, grpcStatus: number): boolean {
-    const retry = this.retry as RetryState
-    const limited = headers.firstKnown(H.H_X_ENVOY_RATELIMITED) >= 0
-    if (!repeatsResponse(retry.policy, retry.bits, status, limited, grpcStatus)) return false
-    return this.claim(retry)
+  /** Nobody asks for another attempt. */
+  private responseStands(status: number): void {
+    const { retry, stream } = this
+    if (retry?.settle() === true) stream.manager.values[this.cluster.stats.rqRetrySuccess]!++
+    else if (status >= 400) noteNotRetried(stream, NO_KEYWORD, NOT_ASKED_FOR)
   }
 
-  private claim(retry: RetryState): boolean {
-    const answer = retry.claim()
-    const { stats } = this.cluster
-    const { values } = this.stream.manager
-    if (answer === RETRY) {
-      values[stats.rqRetry]!++
-      return true
+  /** Whether there will be another attempt after this one, for which `keyword` asks. */
+  private repeats(attempt: UpstreamRequest, keyword: number, reset: number): boolean {
+    const { retry, retryOn, stream } = this
+    if (keyword === NO_KEYWORD) {
+      if (retryOn !== null) noteNotRetried(stream, NO_KEYWORD, NOT_ASKED_FOR)
+      return false
     }
-    if (answer === EXHAUSTED) {
-      this.stream.responseFlags |= F.URX
-      values[stats.rqRetryLimitExceeded]!++
-    } else {
-      this.stream.responseFlags |= F.UO
-      values[stats.rqRetryOverflow]!++
-    }
+    if (retry !== null) return claimRetry(stream, this.cluster, retry, attempt, keyword, reset)
+    noteNotRetried(stream, keyword, this.retryGone)
     return false
   }
 
-  private scheduleRetry(attempt: UpstreamRequest): void {
+  private repeatsReset(attempt: UpstreamRequest, reset: number): boolean {
+    const { retryOn } = this
+    return retryOn !== null && this.repeats(attempt, keywordForReset(retryOn, reset, attempt.written), reset)
+  }
+
+  /** `repeats` has said yes. */
+  private awaitRetry(): void {
     const retry = this.retry as RetryState
     this.attempt = null
-    this.tried ??= []
-    this.tried.push(attempt.host)
     this.backoff ??= new Deadline(this, BACKOFF)
-    this.stream.manager.io.timers.arm(this.backoff, retry.backoffMs())
+    this.stream.manager.io.timers.arm(this.backoff, retry.delayMs)
   }
 
   private retryNow(): void {
-    const { stream } = this
+    const { retry, stream } = this
     const { manager } = stream
-    if (!pickAgain(stream.decision, manager.pickContext(this.tried), manager.steps)) {
+    const pick = manager.pickContext(retry === null ? null : retry.tried)
+    pick.avoidPriorities = retry === null ? 0 : retry.avoidPriorities
+    this.sayRemainingTime()
+    if (!pickAgain(stream.decision, pick, manager.steps)) {
       this.cancelTimers()
       stream.reply(R.NO_HEALTHY)
       return
     }
     this.begin(stream.decision.host as LiveHost)
+  }
+
+  /** The upstream of a retry is told how long the client will still wait. */
+  private sayRemainingTime(): void {
+    const { stream } = this
+    if (this.timeoutMs === 0) return
+    const elapsedMs = this.overall === null ? 0 : Math.floor(stream.manager.io.clock.monotonicMs - this.requestEndedMs)
+    sayTimeouts(stream, this.perTryMs, this.timeoutMs, elapsedMs)
+    const { head } = this
+    if (head !== null) this.head = new RequestHead(head.method, head.target, head.headers, head.chunked)
   }
 
   onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void {
@@ -319,7 +357,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.cancelPerTry()
     if (this.stopped) return
     if (detail !== '') stream.upstreamTransportFailureReason = detail
-    stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, outcomeOf(reason))
+    this.noteFailed(attempt, outcomeOf(reason))
     if (reason !== RESET_OVERFLOW) stream.manager.values[this.cluster.stats.rqRxReset]!++
     if (this.tunnel !== null) {
       this.tunnel.onUpstreamReset()
@@ -327,13 +365,14 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     }
     if (stream.responding) {
       this.stop()
+      this.repeatsReset(attempt, reason)
       stream.responseFlags |= resetFlag(reason)
       stream.responseCodeDetails = resetDetails(reason, detail, true)
       stream.cut('upstream_reset')
       return
     }
-    if (this.retry !== null && repeatsReset(this.retry.bits, reason, attempt.written) && this.claim(this.retry)) {
-      this.scheduleRetry(attempt)
+    if (this.repeatsReset(attempt, reason)) {
+      this.awaitRetry()
       return
     }
     this.countResponse(503)
@@ -370,7 +409,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (kind === OVERALL) {
       values[this.cluster.stats.rqTimeout]!++
       if (attempt !== null) {
-        stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_TIMEOUT)
+        this.noteFailed(attempt, S.OUTCOME_TIMEOUT)
         attempt.noteTimeout()
       }
       stream.reply(R.RESPONSE_TIMEOUT)
@@ -378,11 +417,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     }
     if (attempt === null) return
     values[this.cluster.stats.rqPerTryTimeout]!++
-    stream.manager.steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, S.OUTCOME_PER_TRY_TIMEOUT)
+    this.noteFailed(attempt, S.OUTCOME_PER_TRY_TIMEOUT)
     attempt.noteTimeout()
     attempt.cancel()
-    if (this.retry !== null && repeatsReset(this.retry.bits, RESET_LOCAL, attempt.written) && this.claim(this.retry))
-      this.scheduleRetry(attempt)
+    if (this.repeatsReset(attempt, RESET_LOCAL)) this.awaitRetry()
     else stream.reply(R.PER_TRY_TIMEOUT)
   }
 
@@ -414,6 +452,18 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (this.overall !== null) timers.cancel(this.overall)
     if (this.backoff !== null) timers.cancel(this.backoff)
     this.cancelPerTry()
+  }
+
+  private noteFailed(attempt: UpstreamRequest, outcome: number): void {
+    const { stream } = this
+    const { steps } = stream.manager
+    steps.addTo(stream.decision.steps, S.ATTEMPT, attempt.number, outcome)
+    steps.addTo(stream.decision.steps, S.WRITTEN, attempt.number, attempt.written ? 1 : 0)
+  }
+
+  /** The connection was dead before it was lent; the same attempt goes to another one. */
+  onAttemptStale(attempt: UpstreamRequest): void {
+    this.noteFailed(attempt, S.OUTCOME_STALE_CONNECTION)
   }
 
   private countResponse(status: number): void {

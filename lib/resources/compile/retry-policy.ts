@@ -3,6 +3,9 @@ import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { RetryPolicy } from '../../state/route.ts'
 import { durationMs } from '../schema/fields.ts'
 import type { RetriesSpec } from '../schema/virtual-service.ts'
+import { allowsUnsafeRetries } from '../validate/unsafe-retries.ts'
+import type { HttpRule } from './rules.ts'
+import type { World } from './world.ts'
 
 const DEFAULT_ON = ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'] as const
 const BASE_INTERVAL_MS = 25
@@ -11,7 +14,7 @@ const MAX_INTERVAL_FACTOR = 10
 const HOST_SELECTION_ATTEMPTS = 5
 
 /** Of every outbound route without `retries`. The list of codes is empty: only a request's own header can fill it. */
-export const DEFAULT_RETRY: RetryPolicy = {
+const DEFAULT_RETRY: RetryPolicy = {
   on: DEFAULT_ON,
   statusCodes: [],
   attempts: 2,
@@ -22,11 +25,18 @@ export const DEFAULT_RETRY: RetryPolicy = {
   avoidPreviousHosts: true,
   remoteLocalities: false,
   responseHeaders: [],
-  unsafe: 'allowed',
+  unsafe: 'held-back',
   origin: BUILT_IN,
 }
 
-/** From the proxy to its own application. */
+const DEFAULT_RETRY_EXACT: RetryPolicy = { ...DEFAULT_RETRY, unsafe: 'allowed' }
+
+/** One object for all routes, so that what is worked out from it is worked out once. */
+export function defaultRetry(unsafe: RetryPolicy['unsafe']): RetryPolicy {
+  return unsafe === 'allowed' ? DEFAULT_RETRY_EXACT : DEFAULT_RETRY
+}
+
+/** From the proxy to its own application: only what was not written, which is safe always. */
 export const INBOUND_RETRY: RetryPolicy = {
   ...DEFAULT_RETRY,
   on: ['reset-before-request'],
@@ -35,7 +45,7 @@ export const INBOUND_RETRY: RetryPolicy = {
 }
 
 /** null: switched off. A written block replaces the default whole; only an unset retryOn falls back to the default's words. */
-export function compileRetries(retries: RetriesSpec, origin: Origin): RetryPolicy | null {
+export function compileRetries(retries: RetriesSpec, unsafe: RetryPolicy['unsafe'], origin: Origin): RetryPolicy | null {
   const attempts = retries.attempts ?? 0
   if (attempts <= 0) return null
   const { on, statusCodes } = parseRetryOn(retries.retryOn ?? '')
@@ -51,9 +61,22 @@ export function compileRetries(retries: RetriesSpec, origin: Origin): RetryPolic
     avoidPreviousHosts: retries.retryIgnorePreviousHosts !== false,
     remoteLocalities: retries.retryRemoteLocalities === true,
     responseHeaders: [],
-    unsafe: 'allowed',
+    unsafe,
     origin,
   }
+}
+
+/**
+ * With `retries: exact` everything is allowed. Otherwise what the VirtualService says whose rule has the retries: the delegate, or the root where the
+ * delegate leaves them open. A rule without retries speaks for itself.
+ */
+export function unsafeRetries(world: World, rule: HttpRule): RetryPolicy['unsafe'] {
+  if (world.bootstrap.retries === 'exact') return 'allowed'
+  const own = rule.actionObject.spec.http?.[rule.actionPath[1] as number]
+  const inherited = own?.retries === undefined && rule.spec.retries !== undefined
+  const object = inherited ? rule.root : rule.actionObject
+  const name = inherited ? rule.root.spec.http?.[rule.path[1] as number]?.name : own?.name
+  return allowsUnsafeRetries(object.annotations, name ?? '') ? 'allowed' : 'held-back'
 }
 
 function parseRetryOn(text: string): { on: readonly string[]; statusCodes: readonly number[] } {

@@ -24,7 +24,7 @@ import { GRPC_CODES } from '../validate/fault.ts'
 import { clusterName } from './clusters.ts'
 import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
 import { resolveHost } from './host-names.ts'
-import { compileRetries, DEFAULT_RETRY } from './retry-policy.ts'
+import { compileRetries, defaultRetry, unsafeRetries } from './retry-policy.ts'
 import { stringMatch } from './route-match.ts'
 import type { HttpRule } from './rules.ts'
 import type { World } from './world.ts'
@@ -71,13 +71,14 @@ export function compileForward(
     }
   })
   const fieldOrigin = (field: string, set: boolean) => (set ? fieldPlace(rule, field) : BUILT_IN)
+  const unsafe = unsafeRetries(world, rule)
   const action: ForwardAction = {
     kind: 'forward',
     clusters,
     totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
     timeoutMs: spec.timeout === undefined ? 0 : durationMs(spec.timeout),
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
-    retry: spec.retries === undefined ? DEFAULT_RETRY : compileRetries(spec.retries, fieldOrigin('retries', true)),
+    retry: spec.retries === undefined ? defaultRetry(unsafe) : compileRetries(spec.retries, unsafe, fieldOrigin('retries', true)),
     hashPolicies: [],
     pathRewrite: pathRewrite(spec, match),
     hostRewrite: spec.rewrite?.authority || authority || destinationHeaders.authority,

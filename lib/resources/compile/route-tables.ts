@@ -6,7 +6,7 @@ import { clusterName, PASSTHROUGH_CLUSTER } from './clusters.ts'
 import { covers, mostSpecific } from './host-names.ts'
 import { isHttp } from './protocol.ts'
 import { domainsOf, type Registry, type RegistryPort, type RegistryService } from './registry.ts'
-import { DEFAULT_RETRY } from './retry-policy.ts'
+import { defaultRetry } from './retry-policy.ts'
 import { forwardTo } from './route-action.ts'
 import { MATCH_ALL } from './route-match.ts'
 import { compileRoutes } from './routes.ts'
@@ -247,7 +247,8 @@ class TableHosts {
 
 function defaultHost(service: RegistryService, port: RegistryPort, world: World): VirtualHost {
   const origin = port.object.origin()
-  const action = forwardTo(clusterName(port.number, '', service.hostname), DEFAULT_RETRY)
+  const retry = defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
+  const action = forwardTo(clusterName(port.number, '', service.hostname), retry)
   const route: Route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
   return { name: `${service.hostname}:${port.number}`, domains: domainsOf(service, world).domains, routes: [route], origin }
 }

@@ -11,6 +11,8 @@ export type VirtualServiceObject = ResourceObject<'VirtualService'>
 /** One HTTPRoute with what its delegate said merged in. */
 export interface HttpRule {
   readonly spec: HttpRouteSpec
+  /** The one with the hosts. */
+  readonly root: VirtualServiceObject
   /** Of the root's rule: what a route is named after in explanations. */
   readonly path: Path
   /** Where the fields of the action stand: the rule's own object, or the delegate. */
@@ -91,7 +93,7 @@ function rulesOf(
     const path: Path = ['http', i]
     if (spec.delegate === undefined) {
       const matches = (spec.match ?? []).map((m, j) => ({ spec: m, path: [...path, 'match', j] }))
-      rules.push({ spec, path, actionObject: object, actionPath: path, matches })
+      rules.push({ spec, root: object, path, actionObject: object, actionPath: path, matches })
       continue
     }
     const key = `${spec.delegate.namespace ?? object.namespace}/${spec.delegate.name ?? ''}`
@@ -137,6 +139,6 @@ function delegated(
       return []
     }
     const matches = merged.matches.map((m) => ({ spec: m, path }))
-    return [{ spec: merged.route, path, actionObject: delegate, actionPath: ['http', k], matches }]
+    return [{ spec: merged.route, root, path, actionObject: delegate, actionPath: ['http', k], matches }]
   })
 }

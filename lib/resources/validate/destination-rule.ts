@@ -44,6 +44,7 @@ function checkTrafficPolicy(policy: TrafficPolicySpec | undefined, path: Path, r
     else checkPort(port.port.number, [...at, 'port', 'number'], report)
     checkBlocks(port, at, report)
   }
+  checkRetryBudget(policy.retryBudget, [...path, 'retryBudget'], report)
   const { tunnel } = policy
   if (tunnel === undefined) return
   if (!['', 'CONNECT', 'POST'].includes(tunnel.protocol ?? ''))
@@ -52,6 +53,13 @@ function checkTrafficPolicy(policy: TrafficPolicySpec | undefined, path: Path, r
   checkPort(tunnel.targetPort, [...path, 'tunnel', 'targetPort'], report)
   if (policy.proxyProtocol !== undefined)
     report([...path, 'proxyProtocol'], '`tunnel` and `proxyProtocol` cannot both be set', true)
+}
+
+function checkRetryBudget(budget: TrafficPolicySpec['retryBudget'], path: Path, report: Report): void {
+  checkRange(budget?.percent, 0, 100, [...path, 'percent'], report)
+  checkNotNegative(budget?.minRetryConcurrency, [...path, 'minRetryConcurrency'], report)
+  // 0s: the requests of this moment.
+  checkDuration(budget?.budgetInterval, [...path, 'budgetInterval'], report, 0)
 }
 
 function checkBlocks(blocks: PolicyBlocksSpec, path: Path, report: Report): void {

@@ -1,25 +1,7 @@
 // The words of retryOn. Istio HTTPRetry.
 import { STATUS_CODES } from 'node:http'
 import { didYouMean } from '../../base/nearest.ts'
-
-export const RETRY_KEYWORDS: readonly string[] = [
-  '5xx',
-  'gateway-error',
-  'reset',
-  'reset-before-request',
-  'connect-failure',
-  'http3-post-connect-failure',
-  'envoy-ratelimited',
-  'retriable-4xx',
-  'refused-stream',
-  'retriable-status-codes',
-  'retriable-headers',
-  'cancelled',
-  'deadline-exceeded',
-  'internal',
-  'resource-exhausted',
-  'unavailable',
-]
+import { RETRY_KEYWORDS } from '../../state/retry-keywords.ts'
 
 /** Istio asks Go for the text of a status; Go lacks one that Node knows. */
 const NOT_IN_GO = new Set([509])
