@@ -25,8 +25,8 @@ export function timersOf(action: ForwardAction, cluster: Cluster | null): readon
 export function retryOf(action: ForwardAction): ExplainedRetry | null {
   const retry = action.retry
   if (retry === null) return null
-  const { attempts, on, statusCodes, baseIntervalMs, maxIntervalMs, origin } = retry
-  return { attempts, on: [...on, ...statusCodes.map(String)], baseIntervalMs, maxIntervalMs, setBy: refOf(origin) }
+  const { attempts, on, statusCodes, baseIntervalMs, maxIntervalMs, unsafe, origin } = retry
+  return { attempts, on: [...on, ...statusCodes.map(String)], baseIntervalMs, maxIntervalMs, unsafe, setBy: refOf(origin) }
 }
 
 /** A cluster names one policy for all its settings: a value that equals the default need not be that policy's doing. */

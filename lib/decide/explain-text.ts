@@ -30,15 +30,19 @@ function stepList(e: Explanation): string {
 
 function attemptList(e: Explanation): string {
   if (e.attempts.length === 0) return ''
-  const rows = e.attempts.map((a): [string, string] => [`${a.number}`, `${a.endpoint ?? '-'}: ${a.outcome}`])
+  const rows = e.attempts.map((a): [string, string] => [
+    `${a.number}`,
+    `${a.endpoint ?? '-'}: ${a.outcome}${a.retry === '' ? '' : `; ${a.retry}`}`,
+  ])
   return `attempts\n${aligned(rows, '  ')}`
 }
 
 function termList(e: Explanation): string {
   const rows = e.timers.map((t): [string, string] => [t.name, `${t.ms === 0 ? 'off' : duration(t.ms)}, ${objectText(t.setBy)}`])
   if (e.retry !== null) {
-    const { attempts, on, setBy } = e.retry
+    const { attempts, on, unsafe, setBy } = e.retry
     rows.push(['retries', `${attempts === 0 ? 'off' : `${attempts} on ${on.join(',')}`}, ${objectText(setBy)}`])
+    rows.push(['unsafe retries', unsafe === 'allowed' ? 'allowed' : 'held back'])
   }
   return rows.length === 0 ? '' : `in force\n${aligned(rows, '  ')}`
 }

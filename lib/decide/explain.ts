@@ -11,6 +11,7 @@ import { decide, type Facts } from './decide.ts'
 import { Decision, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
 import { failedConditionOf } from './explain-condition.ts'
 import { corsText, faultText, mirrorText } from './explain-filters.ts'
+import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { retryOf, timersOf } from './explain-terms.ts'
 import {
   type Answer,
@@ -140,6 +141,15 @@ class Story {
       case S.MIRROR:
         this.#say('mirror', mirrorText(this.#route?.mirrors[a]?.config.cluster ?? '?', b))
         break
+      case S.WRITTEN:
+        this.#noteAttempt({ written: b !== 0 }, `attempt ${a}: ${writtenText(b !== 0)}`)
+        break
+      case S.RETRIED:
+        this.#noteRetry(retriedText(a, b, this.#input.request.method))
+        break
+      case S.NOT_RETRIED:
+        this.#noteRetry(notRetriedText(a, b, this.#input.request.method))
+        break
       case S.VERDICT:
         this.#verdict = a
         break
@@ -258,8 +268,19 @@ class Story {
   #sayAttempt(number: number, code: number): void {
     const status = code >= 100 ? code : 0
     const outcome = status === 0 ? (OUTCOMES[code] ?? `outcome ${code}`) : String(status)
-    this.#attempts.push({ number, endpoint: this.#endpoint, status, outcome })
+    this.#attempts.push({ number, endpoint: this.#endpoint, status, outcome, written: true, retry: '' })
     this.#say('attempt', `attempt ${number} to ${this.#endpoint ?? '?'}: ${outcome}`)
+  }
+
+  /** More about the attempt told last. */
+  #noteAttempt(more: Partial<ExplainedAttempt>, text: string): void {
+    const last = this.#attempts.pop()
+    if (last !== undefined) this.#attempts.push({ ...last, ...more })
+    this.#say('attempt', text)
+  }
+
+  #noteRetry(retry: string): void {
+    this.#noteAttempt({ retry }, `attempt ${this.#attempts.at(-1)?.number ?? '?'} is ${retry}`)
   }
 
   #hostById(id: number): Host | null {
@@ -305,6 +326,7 @@ const OUTCOMES: Readonly<Record<number, string>> = {
   [S.OUTCOME_OVERFLOW]: 'overflow',
   [S.OUTCOME_CANCELLED]: 'cancelled',
   [S.OUTCOME_STALE_CONNECTION]: 'stale-connection',
+  [S.OUTCOME_GOAWAY]: 'goaway',
 }
 
 function howText(how: number): string {

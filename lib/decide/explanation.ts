@@ -34,6 +34,8 @@ export interface ExplainedRetry {
   readonly on: readonly string[]
   readonly baseIntervalMs: number
   readonly maxIntervalMs: number
+  /** What is not known to be safe: `held-back`, or `allowed` by annotation or by `retries: exact`. */
+  readonly unsafe: 'held-back' | 'allowed'
   readonly setBy: ObjectRef
 }
 
@@ -67,6 +69,10 @@ export interface ExplainedAttempt {
   readonly status: number
   /** `503`, `connect-failed`. */
   readonly outcome: string
+  /** Bytes of the request may have gone to the endpoint. */
+  readonly written: boolean
+  /** Why another one followed or did not; empty when nothing had failed. */
+  readonly retry: string
 }
 
 export interface ExplainedWeight {

@@ -203,7 +203,10 @@ export const REQUESTS_REFUSED = single(counter('heddle_requests_refused_total', 
 export const CONNECTIONS_CUT = single(counter('heddle_connections_cut_total', 'Connections that heddle ended, by reason.'))
 /** Label cluster_name: only the configuration can multiply it. */
 export const RETRIES_HELD_BACK = single(
-  counter('heddle_retries_held_back_total', 'Retries that a policy asks for and that were not made because they are not known to be safe.'),
+  counter(
+    'heddle_retries_held_back_total',
+    'Retries that a policy asks for and that were not made because they are not known to be safe.',
+  ),
 )
 export const METRIC_OVERFLOW = single(
   counter('heddle_metric_overflow_total', 'Series that found no room under limits.maxSeries and went to the overflow series.'),

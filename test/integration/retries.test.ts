@@ -66,7 +66,7 @@ t.before(async () => {
       virtualService('web', ['web'], routes('web')),
       virtualService('dead', ['dead'], routes('dead')),
     ),
-    bootstrap: { limits: { bufferBytes: '64KiB' } },
+    bootstrap: { retries: 'exact', limits: { bufferBytes: '64KiB' } },
   })
 })
 
@@ -90,6 +90,8 @@ t.test('each keyword, each outcome: how many tries', async (t) => {
     ['/default/', grpc(14), 3],
     ['/default/', grpc(1), 3],
     ['/default/', grpc(13), 1],
+    ['/default/', { headers: { 'grpc-status': '14' } }, 3],
+    ['/default/', { headers: { 'grpc-status': '13' } }, 1],
     ['/empty/', grpc(14), 1],
     ['/none/', grpc(14), 1],
     ['/none/', 'close', 1],
@@ -139,7 +141,8 @@ t.test('each keyword, each outcome: how many tries', async (t) => {
   ]
   for (const [prefix, move, expected] of rows) {
     const target = `${prefix}${serial++}`
-    const request = JSON.stringify(move).includes('grpc')
+    // A grpc-status counts whatever the request was.
+    const request = JSON.stringify(move).includes('application/grpc')
       ? { method: 'POST', headers: { 'Content-Type': 'application/grpc' } }
       : {}
     const { response, line, tries } = await ask(t, [move], { target, ...request })
@@ -247,6 +250,7 @@ t.test('an answer before the end of the request is tried again with what has com
       service({ host: 'web', endpoints: [early] }),
       virtualService('web', ['web'], [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 1, retryOn: '5xx' } }]),
     ),
+    bootstrap: { retries: 'exact' },
   })
   const client = await RawClient.connect(t, own.port())
   client.expectMethod('POST')
