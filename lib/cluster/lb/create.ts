@@ -1,9 +1,11 @@
 import type { LoadBalancerPolicy, SlowStart } from '../../state/cluster.ts'
 import { LeastRequest } from './least-request.ts'
+import { Maglev } from './maglev.ts'
 import { Passthrough } from './passthrough.ts'
 import { PeakEwma } from './peak-ewma.ts'
 import type { Balancer } from './picker.ts'
 import { Random } from './random.ts'
+import { RingHash } from './ring-hash.ts'
 import { RoundRobin } from './round-robin.ts'
 
 /** A balancer for a policy. A new kind of policy fails to compile here until it has one. */
@@ -20,8 +22,9 @@ export function createBalancer(policy: LoadBalancerPolicy, slowStart: SlowStart 
     case 'PEAK_EWMA':
       return new PeakEwma(policy.decayMs)
     case 'RING_HASH':
+      return new RingHash(policy.minimumRingSize, policy.maximumRingSize)
     case 'MAGLEV':
-      return new Random()
+      return new Maglev(policy.tableSize)
     default:
       return unreachable(policy)
   }
