@@ -64,6 +64,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
     routeTable: listener?.routeTable ?? '',
     draw: request.draw,
     pick,
+    context: null,
   }
   const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
   return { ok: true, explanation: explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id) }

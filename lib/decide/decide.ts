@@ -5,7 +5,10 @@ import type { PickContext } from '../cluster/lb/picker.ts'
 import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
 import type { CompiledTable, Tables } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
+import type { RouteHash } from '../route/hash-policy.ts'
+import type { EditContext } from '../route/header-template.ts'
 import type { RequestView } from '../route/request-view.ts'
+import { balancesByHash } from '../state/cluster.ts'
 import {
   type Decision,
   DIRECT_RESPONSE,
@@ -19,6 +22,7 @@ import {
 import {
   ENDPOINT,
   ENDPOINT_AGAIN,
+  HASH,
   NO_CLUSTER_STEP,
   NO_ENDPOINT,
   NO_ROUTE_STEP,
@@ -43,6 +47,8 @@ export interface Facts {
   /** Uniform in 0 … 2³²−1, fixed for the request: chooses among weighted destinations. */
   readonly draw: number
   readonly pick: PickContext
+  /** The client's connection, and what edits of a hashed header read; null: not known. */
+  readonly context: EditContext | null
 }
 
 /** Fills `decision`, which has been reset, and begins the request's steps: `decision.steps` is what they are read by. */
@@ -103,6 +109,8 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
     return NO_CLUSTER
   }
   decision.cluster = cluster
+  if (route.hash !== null && balancesByHash(cluster.config.loadBalancer))
+    hashRequest(route, route.hash, weighted, facts, decision, steps)
   const host = cluster.picker.pick(facts.pick)
   if (host === null) {
     steps.add(NO_ENDPOINT, cluster.hosts.length, 0)
@@ -111,6 +119,24 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   decision.host = host
   steps.add(ENDPOINT, host.id, cluster.hosts.length)
   return FORWARD
+}
+
+function hashRequest(
+  route: CompiledRoute,
+  hash: RouteHash,
+  weighted: CompiledWeighted,
+  facts: Facts,
+  decision: Decision,
+  steps: StepRing,
+): void {
+  const { pick } = facts
+  hash.compute(facts, route, weighted, pick)
+  decision.hashed = pick.hashed
+  decision.hashHigh = pick.hashHigh
+  decision.hashLow = pick.hashLow
+  decision.cookiesMade = hash.made
+  decision.cookie = hash.cookie
+  steps.add(HASH, hash.used, hash.made)
 }
 
 /** Index of the first destination whose end is above the draw (Envoy: half-open intervals in the order of the entries). */
@@ -127,7 +153,7 @@ function drawDestination(route: CompiledRoute, draw: number, decision: Decision,
  * Picks for another attempt: same destination, same cluster, a host that was not tried if one turns up within
  * `hostSelectionAttempts` more picks, else the last picked (Envoy: previous-hosts predicate). `ctx` holds new draws,
  * which are stirred for each further pick, and the hosts tried. False when there is no host at all; `decision` then says
- * NO_HEALTHY_UPSTREAM.
+ * NO_HEALTHY_UPSTREAM. A hash stays what it was for the first attempt.
  */
 export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing): boolean {
   const cluster = decision.cluster
@@ -135,11 +161,16 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing)
   const action = decision.route === null ? null : decision.route.action
   const retry = action !== null && action.kind === 'forward' ? action.retry : null
   const morePicks = retry?.avoidPreviousHosts ? retry.hostSelectionAttempts : 0
+  ctx.again = 0
+  ctx.hashed = decision.hashed
+  ctx.hashHigh = decision.hashHigh
+  ctx.hashLow = decision.hashLow
   let host = cluster.picker.pick(ctx)
   let picks = 1
   while (host !== null && picks <= morePicks && wasTried(host, ctx.tried)) {
     ctx.draw = stir(ctx.draw)
     ctx.draw2 = stir(ctx.draw2)
+    ctx.again = picks
     host = cluster.picker.pick(ctx)
     picks++
   }

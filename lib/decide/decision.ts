@@ -44,6 +44,14 @@ export class Decision {
   host: Host | null
   /** What chose among several destinations: the draw after the remainder by their sum; -1 with one destination. */
   weightDraw: number
+  /** Whether the request has a hash, and its 64 bits: every attempt is picked by it. */
+  hashed: boolean
+  hashHigh: number
+  hashLow: number
+  /** Hash policies that made a cookie, a bit each (RouteHash.setCookies); the client gets it with the response. */
+  cookiesMade: number
+  /** Its value; empty for none. */
+  cookie: string
   /** What this request's steps are read by and added to (`StepRing.addTo`); -1 before `decide`. */
   steps: number
 
@@ -56,6 +64,11 @@ export class Decision {
     this.cluster = null
     this.host = null
     this.weightDraw = -1
+    this.hashed = false
+    this.hashHigh = 0
+    this.hashLow = 0
+    this.cookiesMade = 0
+    this.cookie = ''
     this.steps = -1
   }
 
@@ -68,6 +81,11 @@ export class Decision {
     this.cluster = null
     this.host = null
     this.weightDraw = -1
+    this.hashed = false
+    this.hashHigh = 0
+    this.hashLow = 0
+    this.cookiesMade = 0
+    this.cookie = ''
     this.steps = -1
   }
 }

@@ -6,11 +6,13 @@ import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts
 import { BY_EXACT, BY_PREFIX, BY_STAR, BY_SUFFIX } from '../route/domain-index.ts'
 import type { RequestView } from '../route/request-view.ts'
 import { rewriteTarget } from '../route/rewrite.ts'
+import { balancesByHash } from '../state/cluster.ts'
 import { BUILT_IN, type Origin, originText } from '../state/origin.ts'
 import { decide, type Facts } from './decide.ts'
 import { Decision, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
 import { failedConditionOf } from './explain-condition.ts'
 import { corsText, faultText, mirrorText } from './explain-filters.ts'
+import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { retryOf, timersOf } from './explain-terms.ts'
 import {
@@ -67,6 +69,8 @@ class Story {
   #weight: ExplainedWeight | null
   #endpoint: string | null
   #host: Host | null
+  /** A step has told of the request's hash. */
+  #hashed: boolean
 
   constructor(input: ExplainInput) {
     this.#input = input
@@ -81,6 +85,7 @@ class Story {
     this.#weight = null
     this.#endpoint = null
     this.#host = null
+    this.#hashed = false
   }
 
   tell(code: number, a: number, b: number): void {
@@ -131,6 +136,10 @@ class Story {
         break
       case S.ATTEMPT:
         this.#sayAttempt(a, b)
+        break
+      case S.HASH:
+        this.#hashed = true
+        this.#say('hash', hashText(this.#route?.hash?.configs ?? [], a, b))
         break
       case S.FAULT:
         this.#say('fault', faultText(a, b))
@@ -259,6 +268,11 @@ class Story {
   }
 
   #sayEndpoint(id: number, how: string): void {
+    const policy = this.#weighted?.cluster?.config.loadBalancer
+    if (!this.#hashed && policy !== undefined && balancesByHash(policy)) {
+      this.#hashed = true
+      this.#say('hash', NO_POLICY_TEXT)
+    }
     const host = this.#hostById(id)
     this.#host = host
     this.#endpoint = host === null ? `host ${id}, no longer in the cluster` : host.address

@@ -47,6 +47,7 @@ export interface ExplainedStep {
     | 'route'
     | 'weight'
     | 'cluster'
+    | 'hash'
     | 'endpoint'
     | 'attempt'
     | 'fault'

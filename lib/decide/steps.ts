@@ -20,6 +20,7 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | ENDPOINT_AGAIN | id of the host | picks that were needed |
  * | NO_ENDPOINT | hosts of the cluster | 0 |
  * | ATTEMPT | number, from 1 | status of the response, or an OUTCOME_… below 100 |
+ * | HASH | hash policies of the route that had something to hash, a bit each | those that made a cookie |
  * | FAULT | FAULT_DELAY, FAULT_ABORT, FAULT_GRPC_ABORT | milliseconds, the status |
  * | CORS | 1: the origin is allowed, 0: it is not | 0: no preflight, CORS_ANSWERED, CORS_FORWARDED |
  * | MIRROR | index of the mirror | MIRROR_… |
@@ -46,6 +47,7 @@ export const WRITTEN = 15
 export const RETRIED = 16
 export const NOT_RETRIED = 17
 
+export const HASH = 18
 export const FAULT = 23
 export const CORS = 24
 export const MIRROR = 25

@@ -1,9 +1,10 @@
 // A route made ready for requests. Built when configuration changes, read-only afterwards.
 import { compileRegex, compileTemplate, type Regex, type RegexTemplate } from '../base/regex.ts'
 import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
-import type { Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
+import type { HashPolicy, Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
 import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
 import { CompiledCors } from './cors.ts'
+import { RouteHash } from './hash-policy.ts'
 import { type CompiledEdits, compileEdits } from './header-edits.ts'
 import type { RequestView } from './request-view.ts'
 
@@ -53,6 +54,8 @@ export class CompiledRoute {
   readonly totalWeight: number
   readonly mirrors: readonly CompiledMirror[]
   readonly pathRewrite: CompiledPathRewrite | null
+  /** null: requests have no hash. */
+  readonly hash: RouteHash | null
   readonly cors: CompiledCors | null
 
   constructor(config: Route, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
@@ -70,6 +73,7 @@ export class CompiledRoute {
     this.mirrors =
       action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, cluster: clusters.get(m.cluster) ?? null })) : []
     this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
+    this.hash = action.kind === 'forward' && action.hashPolicies.length > 0 ? this.#hashOf(action.hashPolicies) : null
     this.cors = action.kind === 'forward' && action.cors !== null ? new CompiledCors(action.cors) : null
   }
 
@@ -88,6 +92,10 @@ export class CompiledRoute {
       if (!(query[i] as CompiledQuery).holds(view.query)) return 1 + headers.length + i
     }
     return FITS
+  }
+
+  #hashOf(policies: readonly HashPolicy[]): RouteHash {
+    return new RouteHash(policies, [this.requestEdits, ...this.weighted.map((w) => w.requestEdits)])
   }
 
   /** Characters at the front of a matching path that a prefix rewrite replaces; without a condition on the path the `/`. */

@@ -43,6 +43,11 @@ export type LoadBalancerPolicy =
   /** The better of two draws by latency and requests in flight; a sample weighs half after `decayMs`·ln 2. */
   | { readonly kind: 'PEAK_EWMA'; readonly decayMs: number }
 
+/** Whether a hash of the request chooses the endpoint. */
+export function balancesByHash(policy: LoadBalancerPolicy): boolean {
+  return policy.kind === 'RING_HASH' || policy.kind === 'MAGLEV'
+}
+
 /** Istio warmup, Envoy slow start: a new endpoint's share grows during the window. ROUND_ROBIN and LEAST_REQUEST only. */
 export interface SlowStart {
   readonly windowMs: number

@@ -136,6 +136,7 @@ function bench(name: string, path: string): Bench {
     routeTable: '',
     draw: 0x1234_5678,
     pick: Object.assign(new PickContext(), { draw: 0x9abc_def0, draw2: 0x0fed_cba9 }),
+    context: null,
   }
   const decision = new Decision()
   const steps = new StepRing(65_536)

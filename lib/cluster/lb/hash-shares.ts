@@ -39,7 +39,9 @@ export class HashInput {
   same(hosts: readonly Host[], weights: readonly number[] | null): boolean {
     const now = weights ?? hosts.map((h) => h.weight)
     const same =
-      hosts.length === this.#hosts.length && hosts.every((h, i) => h === this.#hosts[i]) && now.every((w, i) => w === this.#weights[i])
+      hosts.length === this.#hosts.length &&
+      hosts.every((h, i) => h === this.#hosts[i]) &&
+      now.every((w, i) => w === this.#weights[i])
     this.#hosts = hosts
     this.#weights = now
     return same

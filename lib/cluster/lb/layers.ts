@@ -1,6 +1,6 @@
 // What stands above a policy: which hosts are well, which priority, which locality. Clear lane: it runs when hosts, weights or health change;
 // the pickers that it publishes are in layer-pickers.ts.
-import type { Cluster, Locality } from '../../state/cluster.ts'
+import { balancesByHash, type Cluster, type Locality } from '../../state/cluster.ts'
 import { createBalancer } from './create.ts'
 import type { Host } from './host.ts'
 import { LocalityPicker, PriorityPicker } from './layer-pickers.ts'
@@ -44,7 +44,7 @@ export class LayeredBalancer {
     const { loadBalancer, slowStart } = config
     this.#policy = policyText(config)
     this.#make = () => createBalancer(loadBalancer, slowStart)
-    this.#byHash = loadBalancer.kind === 'RING_HASH' || loadBalancer.kind === 'MAGLEV'
+    this.#byHash = balancesByHash(loadBalancer)
     this.#balancers = new Map()
     this.#before = new Map()
   }

@@ -1,4 +1,6 @@
 // Hot lane: the header section of an upstream's response as the client gets it.
+import type { Decision } from '../../decide/decision.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { UpstreamStream } from '../../pool/upstream-stream.ts'
 import { applyEdits } from '../../route/header-edits.ts'
@@ -16,10 +18,19 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   headers.removeKnown(H.H_X_ENVOY_UPSTREAM_SERVICE_TIME)
   if (upstream.status !== 101) headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
   const { weighted, route } = decision
+  if (decision.cookiesMade !== 0) addHashCookies(decision, headers)
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (headers.firstKnown(H.H_DATE) < 0 && headers.get('date') === null) headers.append('date', manager.io.clock.httpDate())
   headers.removeKnown(H.H_SERVER)
   headers.append('server', manager.serverName)
+}
+
+/** The client is told which endpoint it belongs to; edits may take it away again (Envoy). */
+function addHashCookies(decision: Decision, headers: HeaderMap): void {
+  const hash = decision.route === null ? null : decision.route.hash
+  if (hash === null) return
+  const cookies = hash.setCookies(decision.cookiesMade, decision.cookie)
+  for (let i = 0; i < cookies.length; i++) headers.append('set-cookie', cookies[i] as string)
 }

@@ -9,6 +9,7 @@ import type { LiveHost } from '../../cluster/live-cluster.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
 import type { Tables } from '../../route/compile.ts'
+import type { EditContext } from '../../route/header-template.ts'
 import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { Limits } from '../../state/bootstrap-config.ts'
@@ -54,12 +55,14 @@ class ReusedFacts implements Facts {
   routeTable: string
   draw: number
   pick: PickContext
+  context: EditContext | null
 
   constructor(request: RequestView, pick: PickContext) {
     this.request = request
     this.routeTable = ''
     this.draw = 0
     this.pick = pick
+    this.context = null
   }
 }
 
@@ -146,6 +149,7 @@ export class HttpConnectionManager {
     this.facts ??= new ReusedFacts(stream, pick)
     const { facts } = this
     facts.request = stream
+    facts.context = stream
     facts.routeTable = this.listener.routeTable
     facts.draw = this.rng.uint32()
     return facts

@@ -7,6 +7,7 @@ import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
 import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW, RESET_WORDS } from '../../pool/exchange.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
+import { SourceIpHash } from '../../route/source-ip-hash.ts'
 import type { Listener } from '../../state/listener.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
@@ -30,6 +31,8 @@ export class TcpProxy {
   private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
   private readonly pick: PickContext
   private readonly seriesWithoutCluster: SeriesCache
+  /** null: endpoints are not chosen by the client's address. */
+  private sourceIpHash: SourceIpHash | null
 
   constructor(parts: WorkerParts, listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>) {
     this.parts = parts
@@ -40,6 +43,7 @@ export class TcpProxy {
     this.draining = false
     this.destinations = []
     this.pick = new PickContext()
+    this.sourceIpHash = null
     this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
     this.useClusters(listener, clusters)
   }
@@ -51,6 +55,7 @@ export class TcpProxy {
   /** `listener` as the newest snapshot has it; sessions that are open stay where they are. */
   useClusters(listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>): void {
     let end = 0
+    this.sourceIpHash = listener.hashSourceIp ? new SourceIpHash() : null
     this.destinations = listener.tcpClusters.map((w) => {
       end += listener.tcpClusters.length === 1 ? 1 : w.weight
       return { cluster: clusters.get(w.cluster) ?? null, end }
@@ -75,8 +80,8 @@ export class TcpProxy {
     return null
   }
 
-  /** For one connection. */
-  pickContext(): PickContext {
+  /** For one connection from `peerAddress`, `ip:port`. */
+  pickContext(peerAddress: string): PickContext {
     const { pick, listener, clusters } = this
     const { rng, io } = this.parts
     clusters.syncHealth()
@@ -84,6 +89,8 @@ export class TcpProxy {
     pick.draw = rng.uint32()
     pick.draw2 = rng.uint32()
     pick.originalHost = listener.originalDst === '' ? null : clusters.originalHost(listener.originalDst)
+    if (this.sourceIpHash === null) pick.hashed = false
+    else this.sourceIpHash.fill(pick, peerAddress)
     return pick
   }
 
@@ -156,7 +163,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     }
     this.cluster = proxy.clusters.liveOf(cluster)
     this.upstreamCluster = cluster.name
-    const host = cluster.picker.pick(proxy.pickContext()) as LiveHost | null
+    const host = cluster.picker.pick(proxy.pickContext(this.connection.peerAddress)) as LiveHost | null
     if (host === null) {
       this.fail(F.UH, 'no_healthy_upstream')
       return

@@ -30,6 +30,7 @@ function facts(target: string, authority: string, over: Partial<Facts> = {}): Fa
     routeTable: '',
     draw: 0,
     pick: new PickContext(),
+    context: null,
     ...over,
   }
 }

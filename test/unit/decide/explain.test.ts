@@ -90,6 +90,7 @@ function facts(target: string, headers: readonly (readonly [string, string])[] =
     routeTable: '',
     draw: 92,
     pick: new PickContext(),
+    context: null,
   }
 }
 
