@@ -17,7 +17,7 @@ const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) * 1000
 const JOBS = Math.max(1, Number(process.env['HEDDLE_TEST_JOBS'] ?? os.availableParallelism()))
 /** Files that take longest start first, so that the end of a run is not one file alone. */
-const SLOW_FIRST = [/\/conformance\//, /\/e2e\//, /\/fuzz\//, /\/integration\//]
+const SLOW_FIRST = [/\/conformance\//, /\/chaos\//, /\/e2e\//, /\/fuzz\//, /\/integration\//]
 
 /** Counts a TAP stream: leaves only, since the point that closes a subtest says nothing new. */
 class TapCount {

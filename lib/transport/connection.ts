@@ -4,7 +4,7 @@ import type net from 'node:net'
 import { BLOCK_BYTES } from '../base/block-pool.ts'
 import { latin1Write } from '../base/latin1.ts'
 import type { Io } from './io.ts'
-import { handleOf, INTERNALS, type Internals, type StreamHandle } from './stream-internals.ts'
+import { handleOf, INTERNALS, type Internals, type StreamHandle, wasReset } from './stream-internals.ts'
 
 /** Who a connection belongs to at the moment. A pool hands a connection from owner to owner. */
 export interface ConnectionOwner {
@@ -356,8 +356,12 @@ function onSocketEnd(this: OwnedSocket): void {
   if (c === null || c.closed || c.peerEnded) return
   c.io.enter()
   try {
-    c.peerEnded = true
-    c.owner.onEnd()
+    // Not the end of a message, and nobody is there to be answered (RFC 9112 §8).
+    if (wasReset(this)) c.destroy('ECONNRESET')
+    else {
+      c.peerEnded = true
+      c.owner.onEnd()
+    }
   } catch (error) {
     c.io.report(error, 'end', c)
     c.destroy('internal_error')

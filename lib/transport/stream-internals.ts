@@ -3,6 +3,7 @@
 // request. They have had the same shape from Node 20 to 26. Where one of them is missing, `INTERNALS` is null and the public
 // API does the same work: see Connection.
 import net from 'node:net'
+import { constants } from 'node:os'
 
 /** The native stream handle of a socket. */
 export interface StreamHandle {
@@ -11,6 +12,8 @@ export interface StreamHandle {
   readStart(): number
   readStop(): number
   useUserBuffer(buffer: Uint8Array): void
+  /** 0 or a negative errno. A pipe has none. */
+  getpeername?(out: object): number
   /** 0 or a negative errno. Tries to write at once; `req` and the bytes are kept only when the kernel did not take all. */
   writeBuffer(req: object, bytes: Uint8Array): number
 }
@@ -28,6 +31,16 @@ export interface Internals {
 /** A socket's handle, or null when it has none any more. */
 export function handleOf(socket: net.Socket): StreamHandle | null {
   return (socket as unknown as { _handle: StreamHandle | null })._handle
+}
+
+const ENOTCONN = -constants.errno.ENOTCONN
+
+/**
+ * Whether the connection was reset, to be asked at its end: libuv calls a reset that comes together with the last bytes an end. A peer that
+ * sent FIN still has a name; behind a reset nobody has.
+ */
+export function wasReset(socket: net.Socket): boolean {
+  return handleOf(socket)?.getpeername?.({}) === ENOTCONN
 }
 
 function find(): Internals | null {

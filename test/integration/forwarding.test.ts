@@ -251,6 +251,20 @@ t.test('hop-by-hop headers end here', async (t) => {
   for (const name of ['x-down', 'keep-alive']) t.equal(header(response, name), undefined, name)
 })
 
+// libuv calls a reset that comes together with the last bytes an end, which would make such a body look complete.
+t.test('a reset is not the end of a body that ends with its connection', async (t) => {
+  for (let i = 0; i < 20; i++) {
+    const client = await connect(t)
+    await client.send({ host: 'web', target: `/reset/${i}` })
+    const { socket } = (await upstream.next()).connection
+    socket.write('HTTP/1.1 200 OK\r\n\r\npart of it')
+    socket.write('', () => socket.resetAndDestroy())
+    await client.closed()
+    t.not(client.responses[0]?.complete, true)
+    t.match(await proxy.logged({ path: `/reset/${i}` }), { response_flags: /^(UPE|UC)$/ })
+  }
+})
+
 t.test('an idle connection that the upstream closed costs no request', async (t) => {
   const client = await connect(t)
   await client.send({ host: 'web' })

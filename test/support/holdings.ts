@@ -8,14 +8,16 @@ export interface Holdings {
   readonly heapBytes: number
   /** Handles and requests that keep the event loop busy, by kind. */
   readonly resources: Readonly<Record<string, number>>
+  /** Cells that all workers share and that are not 0: requests and connections of hosts, counts of circuit breakers. */
+  readonly shared: readonly string[]
 }
 
 /** Of the thread that calls it. */
-export function holdings(index: number): Holdings {
+export function holdings(index: number, shared: readonly string[] = []): Holdings {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   for (let i = 0; i < 3; i++) collect()
   const resources: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1
-  return { index, heapBytes: process.memoryUsage().heapUsed, resources }
+  return { index, heapBytes: process.memoryUsage().heapUsed, resources, shared }
 }

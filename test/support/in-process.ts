@@ -13,8 +13,15 @@ import { Metrics } from './metrics.ts'
 import type { ProbeQuestion } from './probed-worker.ts'
 import type { Teardown } from './teardown.ts'
 
+export interface InProcessOptions {
+  /** Merged over the bootstrap, field by field of the first level. */
+  readonly bootstrap?: Readonly<Record<string, unknown>>
+}
+
 export interface InProcess {
   readonly supervisor: Supervisor
+  /** Of this proxy alone. */
+  readonly folder: string
   /** Of the listener `out`. */
   readonly port: number
   /** Lines of the log. */
@@ -31,12 +38,13 @@ export interface InProcess {
 interface Prepared {
   readonly supervisor: Supervisor
   readonly log: string[]
+  readonly folder: string
   /** The file that `resources` became. */
   readonly file: string
 }
 
 /** Not started yet. One outbound HTTP listener, two workers. `resources`: YAML. */
-export function prepareInProcess(t: Teardown, resources: string): Prepared {
+export function prepareInProcess(t: Teardown, resources: string, options: InProcessOptions = {}): Prepared {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-test-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   mkdirSync(path.join(folder, 'mesh'))
@@ -51,6 +59,7 @@ export function prepareInProcess(t: Teardown, resources: string): Prepared {
       resources: [path.join(folder, 'mesh')],
       listeners: [{ name: 'out', direction: 'outbound', port: 0 }],
       drain: { deadline: '0s' },
+      ...options.bootstrap,
     }),
     path.join(folder, 'heddle.yaml'),
   )
@@ -61,11 +70,11 @@ export function prepareInProcess(t: Teardown, resources: string): Prepared {
     logger: new Logger({ level: 'info', write: (line) => log.push(line) }),
     workerUrl: new URL('./probed-worker.js', import.meta.url),
   })
-  return { supervisor, log, file }
+  return { supervisor, log, folder, file }
 }
 
-export async function startInProcess(t: Teardown, resources: string): Promise<InProcess> {
-  const { supervisor, log, file } = prepareInProcess(t, resources)
+export async function startInProcess(t: Teardown, resources: string, options: InProcessOptions = {}): Promise<InProcess> {
+  const { supervisor, log, folder, file } = prepareInProcess(t, resources, options)
   const channel = new BroadcastChannel('heddle-test-probe')
   const answers = new EventEmitter()
   channel.onmessage = (event) => answers.emit('holdings', (event as { data: unknown }).data)
@@ -76,6 +85,7 @@ export async function startInProcess(t: Teardown, resources: string): Promise<In
   await supervisor.start()
   return {
     supervisor,
+    folder,
     port: supervisor.boundPorts()[0]!.port,
     log,
     metrics: () => {

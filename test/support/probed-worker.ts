@@ -2,6 +2,7 @@
 // a channel of their own, so that the worker knows nothing of them.
 import { BroadcastChannel, workerData } from 'node:worker_threads'
 import { holdings } from './holdings.ts'
+import { sharedCells } from './shared-cells.ts'
 
 /** Name of the channel. */
 export const PROBE_CHANNEL = 'heddle-test-probe'
@@ -13,12 +14,17 @@ export interface ProbeQuestion {
   readonly what: 'crash' | 'measure'
 }
 
-const { index } = workerData as { index: number }
+const { index, bootstrap, shared, sharedHosts } = workerData as {
+  readonly index: number
+  readonly bootstrap: { readonly concurrency: number }
+  readonly shared: SharedArrayBuffer
+  readonly sharedHosts: SharedArrayBuffer
+}
 const channel = new BroadcastChannel(PROBE_CHANNEL)
 channel.onmessage = (event) => {
   const question = (event as { data: Partial<ProbeQuestion> }).data
   if (question.index !== index) return
-  if (question.what === 'measure') channel.postMessage(holdings(index))
+  if (question.what === 'measure') channel.postMessage(holdings(index, sharedCells(shared, sharedHosts, bootstrap.concurrency)))
   if (question.what !== 'crash') return
   setImmediate(() => {
     throw new Error('the test makes this worker die')

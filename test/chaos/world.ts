@@ -1,0 +1,66 @@
+// The configuration of a run: hosts whose policies differ, over the same hostile endpoints, of which some come and go.
+import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
+
+/** Attempts beyond the first on hosts that retry everything. */
+export const RETRIES = 3
+
+export const HOSTS = ['retrying', 'allowed', 'plain', 'mirrored', 'narrow', 'late'] as const
+
+const EVERYTHING = '5xx,gateway-error,reset,connect-failure,refused-stream,retriable-4xx,429'
+
+/** What a host's policy allows; a host without one has Istio's default, which repeats what never reached an endpoint. */
+export function retriesOf(host: string): { attempts: number; allowed: boolean } {
+  if (host === 'plain' || host === 'narrow') return { attempts: 2, allowed: false }
+  return { attempts: RETRIES, allowed: host === 'allowed' }
+}
+
+export interface WorldOptions {
+  /** `address:port` of hostile upstreams, and of one that only gets copies. */
+  readonly endpoints: readonly string[]
+  readonly copies: string
+  /** A port that refuses connections. */
+  readonly dead: string
+}
+
+/** `generation` 0 has all endpoints; others leave some out, and bring one that is dead. */
+export function mesh({ endpoints, copies, dead }: WorldOptions, generation: number): string {
+  const alive =
+    generation === 0
+      ? endpoints
+      : endpoints.filter((_, i) => ((generation >> i) & 1) === 0 || i === generation % endpoints.length)
+  const addresses = generation % 3 === 2 ? [...alive, dead] : alive
+  const of = (list: readonly string[]) => list.map((address) => ({ address }))
+  const retries = { attempts: RETRIES, retryOn: EVERYTHING, perTryTimeout: '250ms', backoff: '1ms' }
+  const to = (host: string) => [{ destination: { host } }]
+  return yaml(
+    ...HOSTS.map((host) => service({ host, endpoints: of(addresses) })),
+    service({ host: 'copies', endpoints: of([copies]) }),
+    virtualService('retrying', ['retrying'], [{ name: `g${generation}`, timeout: '1s', retries, route: to('retrying') }]),
+    annotated(virtualService('allowed', ['allowed'], [{ timeout: '1s', retries, route: to('allowed') }])),
+    virtualService('plain', ['plain'], [{ timeout: '500ms', route: to('plain') }]),
+    virtualService('mirrored', ['mirrored'], [{ timeout: '1s', retries, mirror: { host: 'copies' }, route: to('mirrored') }]),
+    virtualService('narrow', ['narrow'], [{ timeout: '500ms', route: to('narrow') }]),
+    virtualService(
+      'late',
+      ['late'],
+      [{ timeout: '1s', retries, fault: { delay: { fixedDelay: '5ms', percentage: { value: 50 } } }, route: to('late') }],
+    ),
+    destinationRule('narrow', 'narrow', {
+      trafficPolicy: {
+        connectionPool: {
+          tcp: { maxConnections: 3 },
+          http: { http1MaxPendingRequests: 2, http2MaxRequests: 4, maxRequestsPerConnection: 5 },
+        },
+      },
+    }),
+    destinationRule('retrying', 'retrying', {
+      trafficPolicy: { connectionPool: { http: { maxRetries: 20 } }, loadBalancer: { simple: 'LEAST_REQUEST' } },
+    }),
+  )
+}
+
+/** What the operator of this host says: whatever it is, send it again. */
+function annotated<R extends Readonly<Record<string, unknown>>>(resource: R): R {
+  const metadata = resource['metadata'] as Readonly<Record<string, unknown>>
+  return { ...resource, metadata: { ...metadata, annotations: { 'heddle.io/unsafe-retries': 'allow' } } }
+}
