@@ -106,6 +106,11 @@ export class HostRows {
     return this.clusters.get(cluster)?.hosts.get(address) ?? -1
   }
 
+  /** By address; empty when there is no such cluster. Not to be kept. */
+  hostsOf(cluster: string): ReadonlyMap<string, number> {
+    return this.clusters.get(cluster)?.hosts ?? new Map()
+  }
+
   clusterRowOf(cluster: string): number {
     return this.clusters.get(cluster)?.row ?? -1
   }

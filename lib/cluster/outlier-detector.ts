@@ -32,6 +32,8 @@ import {
 
 /** Failures of an endpoint that a worker remembers, as evidence. */
 const REMEMBERED = 8
+/** Of an id that is remembered: a client may send what it likes. */
+const ID_LENGTH = 128
 
 /** Who can say which request it was; asked only after a failure. */
 export interface Attempted {
@@ -175,7 +177,9 @@ export class OutlierDetector {
   private remember(status: number, cause: string, request: Attempted): void {
     this.recent ??= []
     if (this.recent.length === REMEMBERED) this.recent.shift()
-    this.recent.push({ id: request.requestId(), status, cause, atMs: this.cluster.clock.wallMs })
+    // A copy: a part of a text would hold the whole head of the request in memory.
+    const id = Buffer.from(request.requestId().slice(0, ID_LENGTH), 'latin1').toString('latin1')
+    this.recent.push({ id, status, cause, atMs: this.cluster.clock.wallMs })
   }
 
   private detected(detector: number, run: number): void {

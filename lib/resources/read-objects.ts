@@ -2,6 +2,12 @@
 // where the document stands, so that the outcome is kept as long as its text stays the same.
 import * as v from 'valibot'
 import type { Document } from './document.ts'
+import {
+  FAILURE_PERCENTAGE_ANNOTATION,
+  failurePercentageOf,
+  SUCCESS_RATE_ANNOTATION,
+  successRateOf,
+} from './ejection-annotations.ts'
 import type { Finding, Path } from './finding.ts'
 import { type Kind, type KindDefinition, type KindSpecs, lookUpKind } from './kinds.ts'
 import type { ObjectFacts, ObjectIdentity } from './resource-object.ts'
@@ -124,6 +130,7 @@ function checkMetadata(meta: Metadata, kind: Kind, report: (path: Path, message:
   if (namespace === '') report(['namespace'], 'the namespace is empty; leave the field out for `default`')
   else if (namespace !== undefined && !isDnsLabel(namespace))
     report(['namespace'], `expected letters, digits and \`-\`, found \`${namespace}\``)
+  if (kind === 'DestinationRule') checkAnnotations(meta.annotations ?? {}, report)
   const created = meta.creationTimestamp
   if (created !== undefined && Number.isNaN(Date.parse(created))) {
     report(['creationTimestamp'], `expected a time such as 2024-01-31T12:00:00Z, found "${created}"`)
@@ -134,6 +141,14 @@ function checkUnsafeRetries(meta: Metadata, spec: KindSpecs['VirtualService'], f
   const value = meta.annotations?.[UNSAFE_RETRIES]
   const message = value === undefined ? null : unsafeRetriesProblem(value, spec)
   if (message !== null) findings.push({ path: ['metadata', 'annotations', UNSAFE_RETRIES], onKey: false, message })
+}
+
+function checkAnnotations(annotations: Readonly<Record<string, string>>, report: (path: Path, message: string) => void): void {
+  for (const [name, value] of [
+    [SUCCESS_RATE_ANNOTATION, successRateOf(annotations)],
+    [FAILURE_PERCENTAGE_ANNOTATION, failurePercentageOf(annotations)],
+  ] as const)
+    if (typeof value === 'string') report(['annotations', name], value)
 }
 
 function toFinding(issue: v.BaseIssue<unknown>): Finding {

@@ -13,10 +13,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
       workersReady: proxy.pool.serving,
       workers: proxy.bootstrap.concurrency,
     }),
-    metricsText: () => {
-      proxy.metrics.collect()
-      return proxy.registry.expose()
-    },
+    metricsText: () => proxy.metricsText(),
     snapshot: () => proxy.snapshot(),
     statuses: () => proxy.store.statuses,
     workerViews: async () => (await proxy.pool.ask({ type: 'inspect' })) as WorkerView[],

@@ -36,6 +36,8 @@ export type ToWorker =
   | { readonly type: 'drain'; readonly deadlineMs: number }
   /** Answered with `reply`: an `Explanation` or null. */
   | { readonly type: 'explain'; readonly call: number; readonly id: string }
+  /** Answered with `reply`: what it remembers of failures of an endpoint, FailedRequest[]. */
+  | { readonly type: 'failures'; readonly call: number; readonly cluster: string; readonly address: string }
   /** Answered with `reply`: `WorkerView`. */
   | { readonly type: 'inspect'; readonly call: number }
   | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
@@ -48,6 +50,14 @@ export type FromWorker =
   | { readonly type: 'applied'; readonly version: number }
   /** The worker allotted slots of its slab; see telemetry/slab.ts. */
   | { readonly type: 'series'; readonly family: string; readonly labels: string; readonly slot: number }
+  /** It has ejected an endpoint; `detector`: DETECTED_BY_… of cluster/ejecting.ts, `atMs`: epoch. */
+  | {
+      readonly type: 'ejected'
+      readonly cluster: string
+      readonly address: string
+      readonly detector: number
+      readonly atMs: number
+    }
   | { readonly type: 'reply'; readonly call: number; readonly value: unknown }
   | { readonly type: 'drained'; readonly cut: readonly CutConnection[] }
   /** A listener could not be bound, or the worker cannot serve for another reason. It exits afterwards. */

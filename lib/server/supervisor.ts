@@ -3,8 +3,11 @@ import { AdminServer } from '../admin/admin-server.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
+import type { FailedRequest } from '../cluster/ejecting.ts'
 import { HostRows } from '../cluster/host-rows.ts'
-import { SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
+import { membershipOf } from '../cluster/membership.ts'
+import { OutlierSweep } from '../cluster/outlier-sweep.ts'
+import { HEALTH, type RowMap, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits } from '../cluster/shared-limits.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
@@ -12,6 +15,7 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
+import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
 import { adminSource } from './admin-view.ts'
@@ -47,6 +51,7 @@ export class Supervisor {
   readonly metrics: MainMetrics
   readonly store: ConfigStore
   readonly pool: WorkerPool
+  readonly outliers: OutlierSweep
   /** Resolves when the proxy has ended, with what the drain cut. */
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
@@ -57,7 +62,9 @@ export class Supervisor {
   readonly #health: HealthServer
   readonly #shared: SharedArrayBuffer
   readonly #sharedHosts: SharedArrayBuffer
+  readonly #hosts: SharedHosts
   readonly #rows: HostRows
+  readonly #membership: MembershipMetrics
   /** Once `start` has resolved. */
   adminPort: number
   /** What the listeners were given, by name. */
@@ -84,6 +91,7 @@ export class Supervisor {
       makeInit: (index) => this.#workerInit(index),
       log: logger,
       onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
+      onEjected: ({ cluster, address, detector, atMs }) => this.outliers.onEjected(cluster, address, detector, atMs),
       onCrash: (index) => this.#onCrash(index),
       onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
     })
@@ -96,8 +104,11 @@ export class Supervisor {
       source: dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0),
       refreshMs: bootstrap.mesh.dnsRefreshMs,
       log: logger,
-      onEndpoints: (cluster, endpoints) =>
-        this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows: this.#rows.assignHosts(cluster, endpoints) }),
+      onEndpoints: (cluster, endpoints) => {
+        const rows = this.#rows.assignHosts(cluster, endpoints)
+        this.outliers.followEndpoints(cluster)
+        this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows })
+      },
     })
     this.#watch = new ConfigWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
@@ -105,7 +116,23 @@ export class Supervisor {
     this.#shared = new SharedArrayBuffer(sharedBytes(bootstrap.concurrency))
     this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
     const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
+    this.#hosts = hosts
     this.#rows = new HostRows(hosts, () => performance.now())
+    this.#membership = new MembershipMetrics(this.registry.main)
+    this.outliers = new OutlierSweep({
+      shared: hosts,
+      rows: this.#rows,
+      slab: this.registry.main,
+      log: logger,
+      evidence: async (cluster, address) =>
+        ((await this.pool.ask({ type: 'failures', cluster, address })) as FailedRequest[][]).flat(),
+      now: () => performance.now(),
+      wallNow: () => Date.now(),
+      every: (ms, run) => {
+        const timer = setInterval(run, ms).unref()
+        return () => clearInterval(timer)
+      },
+    })
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
     this.#reservations = new Set()
@@ -178,6 +205,19 @@ export class Supervisor {
     return this.store.appliedVersion === 0 ? null : this.#dns.inject(this.store.snapshot)
   }
 
+  /** Prometheus text, fresh. */
+  metricsText(): string {
+    this.metrics.collect()
+    this.#membership.write(membershipOf(this.snapshot()?.clusters ?? [], this.#rows, this.#hosts))
+    return this.registry.expose()
+  }
+
+  /** HEALTH of cluster/shared-hosts.ts; 0: well, or not known. */
+  healthOf(cluster: string, address: string): number {
+    const row = this.#rows.rowOf(cluster, address)
+    return row < 0 ? 0 : Atomics.load(this.#hosts.cells, this.#hosts.hostAt(row) + HEALTH)
+  }
+
   setLogLevel(level: BootstrapConfig['logLevel']): void {
     this.logger.level = level
     this.pool.broadcast({ type: 'log-level', level })
@@ -232,8 +272,14 @@ export class Supervisor {
     const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const snapshot = this.#dns.inject(this.store.snapshot)
-    const rows = this.#rows.assign(snapshot.clusters)
+    const rows = this.#assignRows(snapshot)
     return { index, bootstrap, snapshot, metrics, shared: this.#shared, sharedHosts: this.#sharedHosts, rows, ports }
+  }
+
+  #assignRows(snapshot: Snapshot): RowMap {
+    const rows = this.#rows.assign(snapshot.clusters)
+    this.outliers.follow(snapshot.clusters)
+    return rows
   }
 
   #onCrash(index: number): void {
@@ -254,7 +300,7 @@ export class Supervisor {
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
     const injected = this.#dns.inject(snapshot)
-    this.pool.broadcast({ type: 'snapshot', snapshot: injected, rows: this.#rows.assign(injected.clusters) })
+    this.pool.broadcast({ type: 'snapshot', snapshot: injected, rows: this.#assignRows(injected) })
     const { version } = snapshot
     if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.
@@ -290,6 +336,7 @@ export class Supervisor {
   async #closeAll(): Promise<void> {
     this.#watch.close()
     this.#dns.stop()
+    this.outliers.close()
     await this.pool.terminate()
     await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#release()])
   }

@@ -16,6 +16,7 @@ export interface WorkerPoolOptions {
   readonly log: Logger
   /** Messages that are not answers to the pool itself. */
   readonly onSeries: (index: number, family: string, labels: string, slot: number) => void
+  readonly onEjected: (ejected: Extract<FromWorker, { readonly type: 'ejected' }>) => void
   /** A worker died and will be replaced. */
   readonly onCrash: (index: number) => void
   /** How many serve has changed. */
@@ -48,6 +49,11 @@ interface Slot {
   drained: readonly CutConnection[] | null
   restart: NodeJS.Timeout | null
 }
+
+type Question =
+  | { readonly type: 'explain'; readonly id: string }
+  | { readonly type: 'failures'; readonly cluster: string; readonly address: string }
+  | { readonly type: 'inspect' }
 
 interface Call {
   readonly waitingFor: Set<number>
@@ -106,7 +112,7 @@ export class WorkerPool {
   }
 
   /** Asks all workers that serve; who does not answer within a second is left out. */
-  async ask(question: { readonly type: 'explain'; readonly id: string } | { readonly type: 'inspect' }): Promise<unknown[]> {
+  async ask(question: Question): Promise<unknown[]> {
     const call = ++this.#lastCall
     const asked = this.#slots.filter((slot) => slot.state === 'serving')
     if (asked.length === 0) return []
@@ -181,6 +187,9 @@ export class WorkerPool {
         break
       case 'series':
         this.#options.onSeries(slot.index, message.family, message.labels, message.slot)
+        return
+      case 'ejected':
+        this.#options.onEjected(message)
         return
       case 'reply':
         this.#onReply(slot.index, message.call, message.value)

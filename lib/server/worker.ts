@@ -51,6 +51,7 @@ class Worker {
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
     const clusters = new ClusterManager(io, slab, shared, hosts, metrics, bootstrap.limits)
+    clusters.reportEjection = (cluster, address, detector, atMs) => post({ type: 'ejected', cluster, address, detector, atMs })
     this.parts = {
       io,
       slab,
@@ -102,6 +103,11 @@ class Worker {
       case 'explain':
         void explainRecent(this.parts, message.id).then((value) => post({ type: 'reply', call: message.call, value }))
         return
+      case 'failures': {
+        const failures = this.parts.clusters.failuresOf(message.cluster, message.address)
+        post({ type: 'reply', call: message.call, value: failures })
+        return
+      }
       case 'inspect':
         post({ type: 'reply', call: message.call, value: viewOf(this.parts, this.listeners) })
         return

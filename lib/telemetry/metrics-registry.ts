@@ -6,9 +6,9 @@ import { createSlabBuffer, MetricsSlab } from './slab.ts'
 /** Content type of `expose()`. */
 export const EXPOSITION_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-/** The main thread writes a slab of its own, small, under this index. */
+/** The main thread writes a slab of its own, under this index: room for what it knows of every cluster. */
 const MAIN_INDEX = -1
-const MAIN_SLOTS = 1 << 12
+const MAIN_SLOTS = 1 << 18
 
 interface WorkerSlab {
   readonly values: Float64Array

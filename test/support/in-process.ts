@@ -88,10 +88,7 @@ export async function startInProcess(t: Teardown, resources: string, options: In
     folder,
     port: supervisor.boundPorts()[0]!.port,
     log,
-    metrics: () => {
-      supervisor.metrics.collect()
-      return new Metrics(supervisor.registry.expose())
-    },
+    metrics: () => new Metrics(supervisor.metricsText()),
     reload: async (text) => {
       const before = supervisor.store.appliedVersion
       writeFileSync(file, text)

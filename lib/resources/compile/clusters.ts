@@ -8,13 +8,11 @@ import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
 import { hasLabels } from './host-names.ts'
 import { clusterProtocol } from './protocol.ts'
 import type { Registry, RegistryPort, RegistryService } from './registry.ts'
-import { DEFAULT_POLICY, policyFor } from './traffic-policy.ts'
+import { DEFAULT_POLICY, PANIC_THRESHOLD, policyFor } from './traffic-policy.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 /** Istio gives connections to unknown destinations five minutes. */
 const PASSTHROUGH_IDLE_MS = 300_000
-/** Envoy's default. */
-export const PANIC_THRESHOLD = 50
 
 export function clusterName(port: number, subset: string, host: string): string {
   return `outbound|${port}|${subset}|${host}`
@@ -82,8 +80,8 @@ function outbound(
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
     slowStart: null,
     localityWeights: null,
-    panicThreshold: PANIC_THRESHOLD,
-    outlierDetection: null,
+    panicThreshold: policy.panicThreshold,
+    outlierDetection: policy.outlierDetection,
     limits: policy.limits,
     protocol: policy.upgradeToHttp2 && port.protocol === 'HTTP' ? 'http2' : protocol,
     host: service.hostname,

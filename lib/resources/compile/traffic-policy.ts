@@ -1,11 +1,14 @@
 // The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy), and what of it is carried out.
 import type { ClusterLimits, LoadBalancerPolicy, RetryBudget } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
+import type { OutlierDetection } from '../../state/outlier-detection.ts'
+import { FAILURE_PERCENTAGE_ANNOTATION, SUCCESS_RATE_ANNOTATION } from '../ejection-annotations.ts'
 import type { Path } from '../finding.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
+import { outlierDetectionOf, panicThresholdOf } from './outlier-detection.ts'
 import type { World } from './world.ts'
 
 /** Istio mesh connectTimeout. */
@@ -17,10 +20,14 @@ const KEEPALIVE_SECONDS = 7200
 /** Istio TrafficPolicy.RetryBudget as documented; istiod itself sends 0.2 percent where none is written. */
 const BUDGET_PERCENT = 20
 const BUDGET_MIN_CONCURRENCY = 3
+/** Envoy's default. */
+export const PANIC_THRESHOLD = 50
 
 export interface ClusterPolicy {
   readonly loadBalancer: LoadBalancerPolicy
   readonly limits: ClusterLimits
+  readonly outlierDetection: OutlierDetection | null
+  readonly panicThreshold: number
   /** h2UpgradePolicy UPGRADE. */
   readonly upgradeToHttp2: boolean
   readonly origin: Origin
@@ -29,6 +36,8 @@ export interface ClusterPolicy {
 export const DEFAULT_POLICY: ClusterPolicy = {
   loadBalancer: { kind: 'LEAST_REQUEST' },
   limits: limitsOf(undefined),
+  outlierDetection: null,
+  panicThreshold: PANIC_THRESHOLD,
   upgradeToHttp2: false,
   origin: BUILT_IN,
 }
@@ -37,9 +46,15 @@ export const DEFAULT_POLICY: ClusterPolicy = {
 export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | null, port: number): ClusterPolicy {
   if (rule === undefined) return DEFAULT_POLICY
   const blocks = combine(rule.policy, subset?.spec.trafficPolicy, port)
+  const outlier = blocks.outlierDetection
+  // Joined rules may be several objects: the annotations are those of the one that wrote the block.
+  const isOfRule = outlier === (portSettings(rule.policy, port) ?? rule.policy)?.outlierDetection
+  const writer = subset === null || isOfRule ? rule.policyObject : subset.object
   return {
     loadBalancer: loadBalancerOf(blocks),
     limits: { ...limitsOf(blocks.connectionPool), retryBudget: retryBudgetOf(rule.policy, subset?.spec.trafficPolicy) },
+    outlierDetection: outlier === undefined ? null : outlierDetectionOf(outlier, writer.annotations),
+    panicThreshold: outlier === undefined ? PANIC_THRESHOLD : panicThresholdOf(outlier),
     upgradeToHttp2: blocks.connectionPool?.http?.h2UpgradePolicy === 'UPGRADE',
     origin: subset === null ? rule.policyObject.origin() : subset.object.origin(['subsets', subset.index]),
   }
@@ -106,6 +121,17 @@ export function noteNotCarriedOut(world: World, rule: ResourceObject<'Destinatio
   notePolicy(world, rule, rule.spec.trafficPolicy, ['trafficPolicy'])
   for (const [i, subset] of (rule.spec.subsets ?? []).entries())
     notePolicy(world, rule, subset.trafficPolicy, ['subsets', i, 'trafficPolicy'])
+  noteAnnotations(world, rule)
+}
+
+/** They say how endpoints are ejected; whether they are, says `outlierDetection`. */
+function noteAnnotations(world: World, rule: ResourceObject<'DestinationRule'>): void {
+  const { trafficPolicy, subsets = [] } = rule.spec
+  const policies = [trafficPolicy, ...subsets.map((s) => s.trafficPolicy)].flatMap((p) => [p, ...(p?.portLevelSettings ?? [])])
+  if (policies.some((p) => p?.outlierDetection !== undefined)) return
+  for (const name of [SUCCESS_RATE_ANNOTATION, FAILURE_PERCENTAGE_ANNOTATION])
+    if (rule.annotations[name] !== undefined)
+      world.verdicts.partly(rule, [], `the annotation ${name} has no effect: the rule has no outlierDetection`)
 }
 
 const LATER = 'is not carried out yet'
@@ -139,7 +165,6 @@ function noteBlocks(world: World, rule: ResourceObject<'DestinationRule'>, block
   for (const field of ['warmup', 'warmupDurationSecs'] as const) {
     if (lb?.[field] !== undefined) note(['loadBalancer', field], `${LATER}: new endpoints get their full share at once`)
   }
-  if (blocks.outlierDetection !== undefined) note(['outlierDetection'], `${LATER}: failing endpoints are not ejected`)
   const mode = blocks.tls?.mode
   if (mode !== undefined && mode !== 'DISABLE')
     note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)

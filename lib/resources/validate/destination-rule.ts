@@ -121,6 +121,13 @@ function isPrime(n: number): boolean {
 }
 
 function checkOutlier(outlier: OutlierDetectionSpec, path: Path, report: Report): void {
+  const counts = [
+    'consecutive5xxErrors',
+    'consecutiveGatewayErrors',
+    'consecutiveLocalOriginFailures',
+    'consecutiveErrors',
+  ] as const
+  for (const field of counts) checkNotNegative(outlier[field], [...path, field], report)
   checkDuration(outlier.interval, [...path, 'interval'], report)
   checkDuration(outlier.baseEjectionTime, [...path, 'baseEjectionTime'], report)
   checkRange(outlier.maxEjectionPercent, 0, 100, [...path, 'maxEjectionPercent'], report)

@@ -148,12 +148,6 @@ export const DIFFERS: readonly Difference[] = [
     also: (found) => found.upstream?.[0]?.protocol === 'HTTP/1.1' && found.upstream[0].authority === 'a',
   },
   {
-    cases: /^cases\/weights: (b outlier 3: 503|b ejected|ogw after)$/,
-    reason: 'not there yet: outlier detection',
-    instead: {},
-    pending: true,
-  },
-  {
     cases: /^cases\/weights: hash cookie absent$/,
     reason: 'not there yet: consistent hashing',
     instead: {},
@@ -176,12 +170,6 @@ export const DIFFERS: readonly Difference[] = [
     reason: 'not there yet: Sidecar',
     instead: {},
     pending: true,
-  },
-  {
-    cases: /^examples\/resilience: v2 fails: ejected after three$/,
-    reason: 'outlier detection is not there yet: half of the requests keep meeting the endpoint that fails',
-    instead: {},
-    insteadCounts: { statuses: { 200: 20, 503: 20 } },
   },
 ]
 

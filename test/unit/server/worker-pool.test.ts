@@ -52,6 +52,7 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
     },
     log: new Logger({ level: 'debug', write: (line) => log.push(line) }),
     onSeries: (index, _family, _labels, slot) => seen.series.push(slot - index),
+    onEjected: () => {},
     onCrash: (index) => seen.crashes.push(index),
     onServing: (serving) => seen.serving.push(serving),
   })

@@ -1,0 +1,411 @@
+// The main thread's part of outlier detection. Workers eject in the middle of a request and tell; here it becomes an event with its evidence,
+// and here alone it ends: each cluster is swept at its interval (Envoy outlier detection).
+//
+// An endpoint is well → ejected (by a worker, or by the sweep for its rates) → well, at the first sweep after its time. The time is the base
+// times a multiplier, which grows by one with each ejection and shrinks by one with each sweep that finds the endpoint well.
+
+import type { Cluster } from '../state/cluster.ts'
+import type { OutlierDetection } from '../state/outlier-detection.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { OutlierStats } from '../telemetry/outlier-stats.ts'
+import type { MetricsSlab } from '../telemetry/slab.ts'
+import * as E from './ejecting.ts'
+import { type Ejection, EjectionHistory, ejectionFields, ejectionText, selectEvidence } from './ejection.ts'
+import type { HostRows } from './host-rows.ts'
+import {
+  EJECTED,
+  EJECTED_BY,
+  EJECTED_FLAG,
+  HEALTH,
+  LOCAL_RESULTS,
+  LOCAL_SUCCESSES,
+  RESULTS,
+  type SharedHosts,
+  SUCCESSES,
+} from './shared-hosts.ts'
+import { judgeSuccessRates, judgesFailures, type Rate, rateOf } from './success-rate.ts'
+
+export interface OutlierSweepOptions {
+  readonly shared: SharedHosts
+  readonly rows: HostRows
+  readonly slab: MetricsSlab
+  readonly log: Logger
+  /** What all workers remember of failures of an endpoint. */
+  readonly evidence: (cluster: string, address: string) => Promise<readonly E.FailedRequest[]>
+  /** Monotonic ms. */
+  readonly now: () => number
+  /** Epoch ms. */
+  readonly wallNow: () => number
+  /** Calls `run` every `ms`, until what it returns is called. */
+  readonly every: (ms: number, run: () => void) => () => void
+}
+
+/** What is known of a host besides its row. */
+interface Watched {
+  readonly row: number
+  multiplier: number
+  /** null: well, as far as anybody has said. */
+  ejection: Ejection | null
+  /** Monotonic ms. */
+  ejectedAtMs: number
+  /** The log has it. */
+  told: boolean
+  /** Percent, of the last interval; null: too few results. */
+  successRate: number | null
+  localSuccessRate: number | null
+}
+
+interface WatchedCluster {
+  config: Cluster
+  policy: OutlierDetection
+  row: number
+  /** By address. */
+  hosts: Map<string, Watched>
+  readonly stats: OutlierStats
+  /** By how much EJECTED was off at the last sweep. */
+  drift: number
+}
+
+/** Rates of one interval, of both origins where they are told apart. */
+interface Interval {
+  readonly cells: readonly [results: number, successes: number]
+  readonly bySuccessRate: number
+  readonly byFailures: number
+  readonly field: 'successRate' | 'localSuccessRate'
+}
+
+const EXTERNAL: Interval = {
+  cells: [RESULTS, SUCCESSES],
+  bySuccessRate: E.DETECTED_BY_SUCCESS_RATE,
+  byFailures: E.DETECTED_BY_FAILURE_PERCENTAGE,
+  field: 'successRate',
+}
+const LOCAL: Interval = {
+  cells: [LOCAL_RESULTS, LOCAL_SUCCESSES],
+  bySuccessRate: E.DETECTED_BY_LOCAL_SUCCESS_RATE,
+  byFailures: E.DETECTED_BY_LOCAL_FAILURE_PERCENTAGE,
+  field: 'localSuccessRate',
+}
+
+export class OutlierSweep {
+  readonly history: EjectionHistory
+  private readonly options: OutlierSweepOptions
+  private readonly clusters: Map<string, WatchedCluster>
+  /** What stops the timer, by interval in ms. */
+  private readonly timers: Map<number, () => void>
+
+  constructor(options: OutlierSweepOptions) {
+    this.history = new EjectionHistory()
+    this.options = options
+    this.clusters = new Map()
+    this.timers = new Map()
+  }
+
+  // ---- configuration -----------------------------------------------------------------------------------------------------
+
+  /** After rows were assigned. What stays keeps its ejections; what is gone, or is no longer to be watched, is let go. */
+  follow(clusters: readonly Cluster[]): void {
+    const names = new Set<string>()
+    for (const config of clusters) {
+      if (config.outlierDetection === null) continue
+      names.add(config.name)
+      this.watch(config, config.outlierDetection)
+    }
+    for (const [name, cluster] of this.clusters) {
+      if (names.has(name)) continue
+      this.clusters.delete(name)
+      for (const [address, host] of cluster.hosts) this.letGo(cluster, address, host)
+    }
+    this.schedule()
+  }
+
+  /** The addresses of a name are other ones. */
+  followEndpoints(name: string): void {
+    const cluster = this.clusters.get(name)
+    if (cluster !== undefined) this.watch(cluster.config, cluster.policy)
+  }
+
+  close(): void {
+    for (const stop of this.timers.values()) stop()
+    this.timers.clear()
+  }
+
+  private watch(config: Cluster, policy: OutlierDetection): void {
+    const { rows, slab } = this.options
+    const row = rows.clusterRowOf(config.name)
+    let cluster = this.clusters.get(config.name)
+    // No row was left: workers have no place where they could agree.
+    if (row < 0) return
+    if (cluster === undefined) {
+      cluster = { config, policy, row, hosts: new Map(), stats: new OutlierStats(slab, config.name), drift: 0 }
+      this.clusters.set(config.name, cluster)
+    }
+    cluster.config = config
+    cluster.policy = policy
+    const wanted = rows.hostsOf(config.name)
+    for (const [address, host] of cluster.hosts) {
+      if (wanted.get(address) === host.row) continue
+      cluster.hosts.delete(address)
+      this.letGo(cluster, address, host)
+    }
+    for (const [address, hostRow] of wanted) {
+      if (hostRow < 0 || cluster.hosts.has(address)) continue
+      cluster.hosts.set(address, {
+        row: hostRow,
+        multiplier: 0,
+        ejection: null,
+        ejectedAtMs: 0,
+        told: false,
+        successRate: null,
+        localSuccessRate: null,
+      })
+    }
+  }
+
+  /** The host has left, or nobody watches it any more. Its row may still be in use: then it must be well again. */
+  private letGo(cluster: WatchedCluster, address: string, host: Watched): void {
+    const { rows } = this.options
+    const stays = rows.rowOf(cluster.config.name, address) === host.row
+    this.end(cluster, host, stays ? 'configuration' : 'removed')
+  }
+
+  private schedule(): void {
+    const wanted = new Set([...this.clusters.values()].map((c) => c.policy.intervalMs))
+    for (const [ms, stop] of this.timers) {
+      if (wanted.has(ms)) continue
+      stop()
+      this.timers.delete(ms)
+    }
+    // A timer that runs already goes on: who reloads often must not put off every sweep.
+    for (const ms of wanted)
+      if (!this.timers.has(ms))
+        this.timers.set(
+          ms,
+          this.options.every(ms, () => this.sweep(ms)),
+        )
+  }
+
+  // ---- ejections -----------------------------------------------------------------------------------------------------------
+
+  /** A worker has ejected. */
+  onEjected(name: string, address: string, detector: number, atMs: number): void {
+    const cluster = this.clusters.get(name)
+    const host = cluster?.hosts.get(address)
+    if (cluster === undefined || host === undefined) {
+      this.undoLate(name, address)
+      return
+    }
+    // By now it may have ended, or a sweep may have found it first.
+    if (!this.isEjected(host) || host.told) return
+    const ejection = host.ejection ?? this.begin(cluster, address, host, atMs)
+    ejection.detector = E.DETECTOR_NAMES[detector] as string
+    const run = runOf(cluster.policy, detector)
+    ejection.reason = `${run} failures in a row`
+    this.tell(host, ejection, run)
+  }
+
+  /** It passed an active health check, whose word counts more (Envoy successful_active_health_check_uneject_host). */
+  onCheckPassed(name: string, address: string): void {
+    const cluster = this.clusters.get(name)
+    const host = cluster?.hosts.get(address)
+    if (cluster !== undefined && host !== undefined && this.isEjected(host)) this.end(cluster, host, 'health check')
+  }
+
+  /** A worker that had an older configuration ejected what is not to be ejected any more. */
+  private undoLate(name: string, address: string): void {
+    const { rows, shared } = this.options
+    const row = rows.rowOf(name, address)
+    if (row >= 0) E.uneject(shared, rows.clusterRowOf(name), shared.hostAt(row))
+  }
+
+  private begin(cluster: WatchedCluster, address: string, host: Watched, atMs: number): Ejection {
+    const { baseEjectionMs, maxEjectionMs } = cluster.policy
+    if (host.multiplier * baseEjectionMs < maxEjectionMs + baseEjectionMs) host.multiplier++
+    host.ejectedAtMs = this.options.now()
+    host.told = false
+    host.ejection = {
+      cluster: cluster.config.name,
+      address,
+      detector: E.DETECTOR_NAMES[0] as string,
+      reason: 'the worker that ejected it died before it could say why',
+      policy: cluster.config.policyOrigin,
+      sinceMs: atMs,
+      durationMs: Math.min(baseEjectionMs * host.multiplier, maxEjectionMs),
+      multiplier: host.multiplier,
+      evidence: [],
+      endedMs: 0,
+      ended: '',
+    }
+    this.history.add(host.ejection)
+    return host.ejection
+  }
+
+  /** `run`: so many failures led to it. */
+  private tell(host: Watched, ejection: Ejection, run: number): void {
+    host.told = true
+    const { evidence, log } = this.options
+    void evidence(ejection.cluster, ejection.address).then((remembered) => {
+      ejection.evidence = selectEvidence(remembered, ejection.sinceMs, run)
+      log.warning(ejectionText(ejection), ejectionFields(ejection))
+    })
+  }
+
+  private end(cluster: WatchedCluster, host: Watched, why: Exclude<Ejection['ended'], ''>): void {
+    const { shared, log } = this.options
+    const was = E.uneject(shared, cluster.row, shared.hostAt(host.row))
+    const { ejection } = host
+    host.ejection = null
+    host.told = false
+    if (ejection === null) {
+      if (was) log.info(`an endpoint of ${cluster.config.name} is back before its ejection was told`)
+      return
+    }
+    ejection.endedMs = this.options.wallNow()
+    ejection.ended = why
+    const { address, sinceMs, endedMs, detector } = ejection
+    const text = why === 'removed' ? 'left the configuration' : 'is back'
+    log.info(`${address} of ${ejection.cluster} ${text} after ${endedMs - sinceMs} ms of ejection`, { detector, why })
+  }
+
+  private isEjected(host: Watched): boolean {
+    const { shared } = this.options
+    return (Atomics.load(shared.cells, shared.hostAt(host.row) + HEALTH) & EJECTED_FLAG) !== 0
+  }
+
+  // ---- sweeps --------------------------------------------------------------------------------------------------------------
+
+  /** All clusters with this interval. */
+  sweep(intervalMs: number): void {
+    for (const cluster of this.clusters.values()) if (cluster.policy.intervalMs === intervalMs) this.sweepCluster(cluster)
+  }
+
+  private sweepCluster(cluster: WatchedCluster): void {
+    for (const [address, host] of cluster.hosts) this.sweepHost(cluster, address, host)
+    this.judge(cluster, EXTERNAL)
+    if (cluster.policy.splitLocalOrigin) this.judge(cluster, LOCAL)
+    this.correct(cluster)
+  }
+
+  private sweepHost(cluster: WatchedCluster, address: string, host: Watched): void {
+    host.successRate = null
+    host.localSuccessRate = null
+    if (!this.isEjected(host)) {
+      // Nobody has put it back but us; the record of one that is well is a mistake of somebody else's.
+      host.ejection = null
+      if (host.multiplier > 0) host.multiplier--
+      return
+    }
+    const { ejection } = host
+    if (ejection === null || !host.told) this.findEjected(cluster, address, host)
+    else if (this.options.now() - host.ejectedAtMs >= ejection.durationMs) this.end(cluster, host, 'time')
+  }
+
+  /** Ejected, and nobody has told: the message is still on its way, or the worker died. */
+  private findEjected(cluster: WatchedCluster, address: string, host: Watched): void {
+    const { shared, wallNow } = this.options
+    const by = Atomics.load(shared.cells, shared.hostAt(host.row) + EJECTED_BY)
+    const { ejection } = host
+    if (by !== 0) this.onEjected(cluster.config.name, address, by, wallNow())
+    else if (ejection === null) this.begin(cluster, address, host, wallNow())
+    // A whole interval later it is certain that nobody will say more.
+    else this.tell(host, ejection, Number.POSITIVE_INFINITY)
+  }
+
+  /** Ejects those that fail more than the others, or more than they may. */
+  private judge(cluster: WatchedCluster, interval: Interval): void {
+    const { successRate, failurePercentage } = cluster.policy
+    if (successRate === null && failurePercentage === null) return
+    const rates = this.takeRates(cluster, interval)
+    const volume = Math.min(successRate?.requestVolume ?? Infinity, failurePercentage?.requestVolume ?? Infinity)
+    for (const [address, rate] of rates) {
+      if (rate.volume >= volume) (cluster.hosts.get(address) as Watched)[interval.field] = rate.success
+    }
+    const all = [...rates.values()]
+    const judgement = successRate === null ? null : judgeSuccessRates(all, successRate)
+    if (successRate !== null && judgement !== null) {
+      const { mean, stdev, threshold } = judgement
+      const of = `${text(threshold)} %, the mean ${text(mean)} % less ${successRate.stdevFactor} · ${text(stdev)} %`
+      for (const [address, rate] of rates) {
+        if (rate.volume >= successRate.requestVolume && rate.success < threshold)
+          this.ejectFor(cluster, address, interval.bySuccessRate, `success rate ${text(rate.success)} % is below ${of}`)
+      }
+    }
+    if (failurePercentage === null || !judgesFailures(all, failurePercentage)) return
+    for (const [address, rate] of rates) {
+      if (rate.volume < failurePercentage.requestVolume || 100 - rate.success < failurePercentage.threshold) continue
+      const reason = `${text(100 - rate.success)} % of ${rate.volume} results were failures, ${failurePercentage.threshold} % are too many`
+      this.ejectFor(cluster, address, interval.byFailures, reason)
+    }
+  }
+
+  /** Of all hosts that are not ejected and had results; the counters begin anew. */
+  private takeRates(cluster: WatchedCluster, { cells: [results, successes] }: Interval): Map<string, Rate> {
+    const { shared } = this.options
+    const rates = new Map<string, Rate>()
+    for (const [address, host] of cluster.hosts) {
+      const at = shared.hostAt(host.row)
+      // Successes first: a result that comes between the two must not be a success without a result.
+      const good = Atomics.exchange(shared.cells, at + successes, 0)
+      const all = Atomics.exchange(shared.cells, at + results, 0)
+      const rate = this.isEjected(host) ? null : rateOf(all, Math.min(good, all))
+      if (rate !== null) rates.set(address, rate)
+    }
+    return rates
+  }
+
+  private ejectFor(cluster: WatchedCluster, address: string, detector: number, reason: string): void {
+    const { shared, slab, wallNow } = this.options
+    const host = cluster.hosts.get(address) as Watched
+    const { values } = slab
+    const { stats, policy } = cluster
+    values[stats.detected(detector)]!++
+    const at = shared.hostAt(host.row)
+    const answer = E.eject(shared, cluster.row, at, cluster.hosts.size, policy.maxEjectionPercent, detector)
+    if (answer === E.OVER_LIMIT) values[stats.overflow]!++
+    if (answer !== E.EJECTED_NOW) return
+    values[stats.enforcedTotal]!++
+    values[stats.enforced(detector)]!++
+    const ejection = this.begin(cluster, address, host, wallNow())
+    ejection.detector = E.DETECTOR_NAMES[detector] as string
+    ejection.reason = reason
+    this.tell(host, ejection, Number.POSITIVE_INFINITY)
+  }
+
+  /**
+   * A worker that dies between reserving a place and taking it would keep it for ever. Being off by the same number at two sweeps in a row,
+   * while an ejection takes microseconds, can mean nothing else.
+   */
+  private correct(cluster: WatchedCluster): void {
+    const { shared } = this.options
+    const at = shared.clusterAt(cluster.row) + EJECTED
+    const counted = Atomics.load(shared.cells, at)
+    const drift = counted - [...cluster.hosts.values()].filter((host) => this.isEjected(host)).length
+    if (drift !== 0 && drift === cluster.drift) {
+      Atomics.sub(shared.cells, at, drift)
+      cluster.drift = 0
+    } else cluster.drift = drift
+  }
+
+  // ---- for who asks --------------------------------------------------------------------------------------------------------
+
+  /** Percent of the last interval; null: not judged. */
+  ratesOf(cluster: string, address: string): { readonly external: number | null; readonly local: number | null } {
+    const host = this.clusters.get(cluster)?.hosts.get(address)
+    return { external: host?.successRate ?? null, local: host?.localSuccessRate ?? null }
+  }
+
+  /** The ejection that lasts; null: it is well, or not watched. */
+  ejectionOf(cluster: string, address: string): Ejection | null {
+    return this.clusters.get(cluster)?.hosts.get(address)?.ejection ?? null
+  }
+}
+
+function runOf(policy: OutlierDetection, detector: number): number {
+  if (detector === E.DETECTED_BY_GATEWAY) return policy.consecutiveGateway
+  return detector === E.DETECTED_BY_LOCAL ? policy.consecutiveLocalOrigin : policy.consecutive5xx
+}
+
+/** Two decimals at most. */
+function text(percent: number): string {
+  return String(Math.round(percent * 100) / 100)
+}
