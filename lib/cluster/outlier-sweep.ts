@@ -12,18 +12,8 @@ import type { MetricsSlab } from '../telemetry/slab.ts'
 import * as E from './ejecting.ts'
 import { type Ejection, EjectionHistory, ejectionFields, ejectionText, selectEvidence } from './ejection.ts'
 import type { HostRows } from './host-rows.ts'
-import {
-  EJECTED,
-  EJECTED_BY,
-  EJECTED_FLAG,
-  HEALTH,
-  LOCAL_RESULTS,
-  LOCAL_SUCCESSES,
-  RESULTS,
-  type SharedHosts,
-  SUCCESSES,
-} from './shared-hosts.ts'
-import { judgeSuccessRates, judgesFailures, type Rate, rateOf } from './success-rate.ts'
+import { type Outlier, type RatedHost, sweepRates } from './rate-sweep.ts'
+import { EJECTED, EJECTED_BY, EJECTED_FLAG, HEALTH, type SharedHosts } from './shared-hosts.ts'
 
 export interface OutlierSweepOptions {
   readonly shared: SharedHosts
@@ -41,8 +31,7 @@ export interface OutlierSweepOptions {
 }
 
 /** What is known of a host besides its row. */
-interface Watched {
-  readonly row: number
+interface Watched extends RatedHost {
   multiplier: number
   /** null: well, as far as anybody has said. */
   ejection: Ejection | null
@@ -50,9 +39,6 @@ interface Watched {
   ejectedAtMs: number
   /** The log has it. */
   told: boolean
-  /** Percent, of the last interval; null: too few results. */
-  successRate: number | null
-  localSuccessRate: number | null
 }
 
 interface WatchedCluster {
@@ -64,27 +50,6 @@ interface WatchedCluster {
   readonly stats: OutlierStats
   /** By how much EJECTED was off at the last sweep. */
   drift: number
-}
-
-/** Rates of one interval, of both origins where they are told apart. */
-interface Interval {
-  readonly cells: readonly [results: number, successes: number]
-  readonly bySuccessRate: number
-  readonly byFailures: number
-  readonly field: 'successRate' | 'localSuccessRate'
-}
-
-const EXTERNAL: Interval = {
-  cells: [RESULTS, SUCCESSES],
-  bySuccessRate: E.DETECTED_BY_SUCCESS_RATE,
-  byFailures: E.DETECTED_BY_FAILURE_PERCENTAGE,
-  field: 'successRate',
-}
-const LOCAL: Interval = {
-  cells: [LOCAL_RESULTS, LOCAL_SUCCESSES],
-  bySuccessRate: E.DETECTED_BY_LOCAL_SUCCESS_RATE,
-  byFailures: E.DETECTED_BY_LOCAL_FAILURE_PERCENTAGE,
-  field: 'localSuccessRate',
 }
 
 export class OutlierSweep {
@@ -281,8 +246,7 @@ export class OutlierSweep {
 
   private sweepCluster(cluster: WatchedCluster): void {
     for (const [address, host] of cluster.hosts) this.sweepHost(cluster, address, host)
-    this.judge(cluster, EXTERNAL)
-    if (cluster.policy.splitLocalOrigin) this.judge(cluster, LOCAL)
+    for (const outlier of sweepRates(cluster.hosts, cluster.policy, this.options.shared)) this.eject(cluster, outlier)
     this.correct(cluster)
   }
 
@@ -311,49 +275,7 @@ export class OutlierSweep {
     else this.tell(host, ejection, Number.POSITIVE_INFINITY)
   }
 
-  /** Ejects those that fail more than the others, or more than they may. */
-  private judge(cluster: WatchedCluster, interval: Interval): void {
-    const { successRate, failurePercentage } = cluster.policy
-    if (successRate === null && failurePercentage === null) return
-    const rates = this.takeRates(cluster, interval)
-    const volume = Math.min(successRate?.requestVolume ?? Infinity, failurePercentage?.requestVolume ?? Infinity)
-    for (const [address, rate] of rates) {
-      if (rate.volume >= volume) (cluster.hosts.get(address) as Watched)[interval.field] = rate.success
-    }
-    const all = [...rates.values()]
-    const judgement = successRate === null ? null : judgeSuccessRates(all, successRate)
-    if (successRate !== null && judgement !== null) {
-      const { mean, stdev, threshold } = judgement
-      const of = `${text(threshold)} %, the mean ${text(mean)} % less ${successRate.stdevFactor} · ${text(stdev)} %`
-      for (const [address, rate] of rates) {
-        if (rate.volume >= successRate.requestVolume && rate.success < threshold)
-          this.ejectFor(cluster, address, interval.bySuccessRate, `success rate ${text(rate.success)} % is below ${of}`)
-      }
-    }
-    if (failurePercentage === null || !judgesFailures(all, failurePercentage)) return
-    for (const [address, rate] of rates) {
-      if (rate.volume < failurePercentage.requestVolume || 100 - rate.success < failurePercentage.threshold) continue
-      const reason = `${text(100 - rate.success)} % of ${rate.volume} results were failures, ${failurePercentage.threshold} % are too many`
-      this.ejectFor(cluster, address, interval.byFailures, reason)
-    }
-  }
-
-  /** Of all hosts that are not ejected and had results; the counters begin anew. */
-  private takeRates(cluster: WatchedCluster, { cells: [results, successes] }: Interval): Map<string, Rate> {
-    const { shared } = this.options
-    const rates = new Map<string, Rate>()
-    for (const [address, host] of cluster.hosts) {
-      const at = shared.hostAt(host.row)
-      // Successes first: a result that comes between the two must not be a success without a result.
-      const good = Atomics.exchange(shared.cells, at + successes, 0)
-      const all = Atomics.exchange(shared.cells, at + results, 0)
-      const rate = this.isEjected(host) ? null : rateOf(all, Math.min(good, all))
-      if (rate !== null) rates.set(address, rate)
-    }
-    return rates
-  }
-
-  private ejectFor(cluster: WatchedCluster, address: string, detector: number, reason: string): void {
+  private eject(cluster: WatchedCluster, { address, detector, reason }: Outlier): void {
     const { shared, slab, wallNow } = this.options
     const host = cluster.hosts.get(address) as Watched
     const { values } = slab
@@ -403,9 +325,4 @@ export class OutlierSweep {
 function runOf(policy: OutlierDetection, detector: number): number {
   if (detector === E.DETECTED_BY_GATEWAY) return policy.consecutiveGateway
   return detector === E.DETECTED_BY_LOCAL ? policy.consecutiveLocalOrigin : policy.consecutive5xx
-}
-
-/** Two decimals at most. */
-function text(percent: number): string {
-  return String(Math.round(percent * 100) / 100)
 }
