@@ -6,6 +6,7 @@ import { Workloads } from './backends.ts'
 import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { assignRules } from './destination-rules.ts'
+import { DestinationHashes } from './hash-policies.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
 import { isHttp } from './protocol.ts'
@@ -29,12 +30,13 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const workloads = new Workloads(world)
   const registry = buildRegistry(world, workloads)
   const rules = assignRules(world, registry)
+  const hashes = new DestinationHashes(world, rules)
   const virtualServices = selectVirtualServices(world)
   const extraPorts = bootstrap.listeners
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
-  const tables = buildRouteTables(world, registry, virtualServices, extraPorts)
-  const listeners = buildListeners(world, registry, virtualServices)
+  const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
+  const listeners = buildListeners(world, registry, virtualServices, hashes)
   const clusters = [...buildClusters(registry, rules), ...listeners.clusters]
   noteLosses(world, tables, virtualServices)
   noteMissingDestinations(world, registry, clusters, tables.placements)

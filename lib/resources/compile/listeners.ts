@@ -5,13 +5,14 @@ import type { Listener } from '../../state/listener.ts'
 import { BUILT_IN } from '../../state/origin.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
 import { PASSTHROUGH_CLUSTER } from './clusters.ts'
+import type { DestinationHashes } from './hash-policies.ts'
 import { hasLabels } from './host-names.ts'
 import { findByDomain, type Registry, type RegistryService } from './registry.ts'
 import { INBOUND_RETRY } from './retry-policy.ts'
 import { forwardTo } from './route-action.ts'
 import { MATCH_ALL } from './route-match.ts'
 import type { VirtualServiceRules } from './rules.ts'
-import { tcpClusters, weighted } from './tcp-routes.ts'
+import { tcpTarget, weighted } from './tcp-routes.ts'
 import { DEFAULT_POLICY } from './traffic-policy.ts'
 import type { World } from './world.ts'
 
@@ -25,6 +26,7 @@ export function buildListeners(
   world: World,
   registry: Registry,
   virtualServices: readonly VirtualServiceRules[],
+  hashes: DestinationHashes,
 ): BuiltListeners {
   const listeners: Listener[] = []
   const clusters = new Map<string, Cluster>()
@@ -36,7 +38,9 @@ export function buildListeners(
       if (config.protocol === 'http') tables.push(inboundTable(config, cluster))
       listeners.push(inboundListener(config, cluster))
     } else
-      listeners.push(config.protocol === 'http' ? outboundHttp(config) : outboundTcp(world, registry, virtualServices, config))
+      listeners.push(
+        config.protocol === 'http' ? outboundHttp(config) : outboundTcp(world, registry, virtualServices, hashes, config),
+      )
   }
   return { listeners, clusters: [...clusters.values()], tables }
 }
@@ -50,6 +54,7 @@ function outboundTcp(
   world: World,
   registry: Registry,
   virtualServices: readonly VirtualServiceRules[],
+  hashes: DestinationHashes,
   config: ListenerConfig,
 ): Listener {
   const { host, port } = splitHostPort(config.destination)
@@ -58,8 +63,7 @@ function outboundTcp(
     return {
       ...head(config),
       routeTable: '',
-      tcpClusters: tcpClusters(world, service, port, virtualServices),
-      hashSourceIp: false,
+      ...tcpTarget(world, service, port, virtualServices, hashes),
       originalDst: '',
     }
   }

@@ -31,8 +31,13 @@ const DEFAULT_RETRY: RetryPolicy = {
 
 const DEFAULT_RETRY_EXACT: RetryPolicy = { ...DEFAULT_RETRY, unsafe: 'allowed' }
 
-/** One object for all routes, so that what is worked out from it is worked out once. */
-export function defaultRetry(unsafe: RetryPolicy['unsafe']): RetryPolicy {
+/** By a hash: the same endpoint again. */
+const HASHED_RETRY: RetryPolicy = { ...DEFAULT_RETRY, avoidPreviousHosts: false }
+const HASHED_RETRY_EXACT: RetryPolicy = { ...DEFAULT_RETRY_EXACT, avoidPreviousHosts: false }
+
+/** One object for all routes, so that what is worked out from it is worked out once. `hashed`: the destination balances by a hash. */
+export function defaultRetry(unsafe: RetryPolicy['unsafe'], hashed = false): RetryPolicy {
+  if (hashed) return unsafe === 'allowed' ? HASHED_RETRY_EXACT : HASHED_RETRY
   return unsafe === 'allowed' ? DEFAULT_RETRY_EXACT : DEFAULT_RETRY
 }
 
@@ -45,7 +50,12 @@ export const INBOUND_RETRY: RetryPolicy = {
 }
 
 /** null: switched off. A written block replaces the default whole; only an unset retryOn falls back to the default's words. */
-export function compileRetries(retries: RetriesSpec, unsafe: RetryPolicy['unsafe'], origin: Origin): RetryPolicy | null {
+export function compileRetries(
+  retries: RetriesSpec,
+  unsafe: RetryPolicy['unsafe'],
+  hashed: boolean,
+  origin: Origin,
+): RetryPolicy | null {
   const attempts = retries.attempts ?? 0
   if (attempts <= 0) return null
   const { on, statusCodes } = parseRetryOn(retries.retryOn ?? '')
@@ -58,7 +68,7 @@ export function compileRetries(retries: RetriesSpec, unsafe: RetryPolicy['unsafe
     baseIntervalMs,
     maxIntervalMs: baseIntervalMs * MAX_INTERVAL_FACTOR,
     hostSelectionAttempts: HOST_SELECTION_ATTEMPTS,
-    avoidPreviousHosts: retries.retryIgnorePreviousHosts !== false,
+    avoidPreviousHosts: retries.retryIgnorePreviousHosts ?? !hashed,
     remoteLocalities: retries.retryRemoteLocalities === true,
     responseHeaders: [],
     unsafe,

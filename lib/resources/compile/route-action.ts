@@ -22,6 +22,7 @@ import type {
 } from '../schema/virtual-service.ts'
 import { GRPC_CODES } from '../validate/fault.ts'
 import { clusterName } from './clusters.ts'
+import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
 import { resolveHost } from './host-names.ts'
 import { compileRetries, defaultRetry, unsafeRetries } from './retry-policy.ts'
@@ -51,6 +52,7 @@ export function compileForward(
   match: RouteMatch,
   port: number,
   authority: string,
+  hashes: DestinationHashes,
 ): CompiledForward {
   const spec = rule.spec
   const namespace = rule.actionObject.namespace
@@ -72,14 +74,20 @@ export function compileForward(
   })
   const fieldOrigin = (field: string, set: boolean) => (set ? fieldPlace(rule, field) : BUILT_IN)
   const unsafe = unsafeRetries(world, rule)
+  const hashSpecs = kept.map((r) => hashes.ofDestination(r.destination, namespace))
+  // A request that is hashed stays where it is, also when it is repeated; where destinations are drawn istiod does not look.
+  const hashed = single !== undefined && hashSpecs[0] !== undefined
   const action: ForwardAction = {
     kind: 'forward',
     clusters,
     totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
     timeoutMs: spec.timeout === undefined ? 0 : durationMs(spec.timeout),
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
-    retry: spec.retries === undefined ? defaultRetry(unsafe) : compileRetries(spec.retries, unsafe, fieldOrigin('retries', true)),
-    hashPolicies: [],
+    retry:
+      spec.retries === undefined
+        ? defaultRetry(unsafe, hashed)
+        : compileRetries(spec.retries, unsafe, hashed, fieldOrigin('retries', true)),
+    hashPolicies: hashPoliciesOf(hashSpecs),
     pathRewrite: pathRewrite(spec, match),
     hostRewrite: spec.rewrite?.authority || authority || destinationHeaders.authority,
     mirrors: mirrors(world, spec, namespace, port),

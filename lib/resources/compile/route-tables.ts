@@ -3,6 +3,7 @@ import { BUILT_IN } from '../../state/origin.ts'
 import type { Route, RouteAction, RouteTable, VirtualHost } from '../../state/route.ts'
 import { identityText } from '../resource-object.ts'
 import { clusterName, PASSTHROUGH_CLUSTER } from './clusters.ts'
+import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { covers, mostSpecific } from './host-names.ts'
 import { isHttp } from './protocol.ts'
 import { domainsOf, type Registry, type RegistryPort, type RegistryService } from './registry.ts'
@@ -37,11 +38,12 @@ export function buildRouteTables(
   registry: Registry,
   virtualServices: readonly VirtualServiceRules[],
   extraPorts: readonly number[],
+  hashes: DestinationHashes,
 ): BuiltTables {
   const ports = new Set([FREE_PORT, ...extraPorts])
   for (const service of registry.values()) for (const port of service.ports) ports.add(port.number)
   const wildcardOwner = ownersByService(registry, virtualServices)
-  const builder = new TableBuilder(world, registry, virtualServices, wildcardOwner)
+  const builder = new TableBuilder(world, registry, virtualServices, wildcardOwner, hashes)
   const tables = [...ports].toSorted((a, b) => a - b).map((port) => builder.build(port))
   return { tables, placements: builder.placements, losses: builder.losses() }
 }
@@ -75,6 +77,7 @@ class TableBuilder {
   private readonly registry: Registry
   private readonly virtualServices: readonly VirtualServiceRules[]
   private readonly owners: ReadonlyMap<string, VirtualServiceRules>
+  private readonly hashes: DestinationHashes
   /** Hosts that a VirtualService won on some table, and those that it lost, to whom. */
   private readonly won: Map<VirtualServiceObject, Set<string>>
   private readonly lost: Map<VirtualServiceObject, Map<string, VirtualServiceObject | null>>
@@ -84,12 +87,14 @@ class TableBuilder {
     registry: Registry,
     virtualServices: readonly VirtualServiceRules[],
     owners: ReadonlyMap<string, VirtualServiceRules>,
+    hashes: DestinationHashes,
   ) {
     this.placements = []
     this.world = world
     this.registry = registry
     this.virtualServices = virtualServices
     this.owners = owners
+    this.hashes = hashes
     this.won = new Map()
     this.lost = new Map()
   }
@@ -106,7 +111,8 @@ class TableBuilder {
     for (const { placement, freeHosts } of placements) this.addPlacement(table, placement, freeHosts)
     for (const service of onPort.values()) {
       const http = service.ports.find((p) => p.number === port && isHttp(p.protocol))
-      if (http !== undefined && !served.has(service.hostname)) table.add(defaultHost(service, http, this.world), null)
+      if (http !== undefined && !served.has(service.hostname))
+        table.add(defaultHost(service, http, this.world, this.hashes), null)
     }
     const virtualHosts = table.hosts.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     const rest = catchAll(this.world)
@@ -131,7 +137,7 @@ class TableBuilder {
     const http = services.filter((s) => s.ports.some((p) => p.number === port && isHttp(p.protocol)))
     if (http.length === 0 && port !== FREE_PORT) return []
     if (http.length === 0 && freeHosts.length === 0) return []
-    const routes = compileRoutes(this.world, rules, port)
+    const routes = compileRoutes(this.world, rules, port, this.hashes)
     return routes.length === 0 ? [] : [{ placement: { rules, port, services: http, routes }, freeHosts }]
   }
 
@@ -245,10 +251,11 @@ class TableHosts {
   }
 }
 
-function defaultHost(service: RegistryService, port: RegistryPort, world: World): VirtualHost {
+function defaultHost(service: RegistryService, port: RegistryPort, world: World, hashes: DestinationHashes): VirtualHost {
   const origin = port.object.origin()
   const retry = defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
-  const action = forwardTo(clusterName(port.number, '', service.hostname), retry)
+  const hash = hashes.ofService(service.hostname, port.number)
+  const action = { ...forwardTo(clusterName(port.number, '', service.hostname), retry), hashPolicies: hashPoliciesOf([hash]) }
   const route: Route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
   return { name: `${service.hostname}:${port.number}`, domains: domainsOf(service, world).domains, routes: [route], origin }
 }

@@ -1,5 +1,6 @@
 // The routes of one VirtualService on the table of one port: each match one route, in order, up to the first catch-all.
 import type { Route } from '../../state/route.ts'
+import type { DestinationHashes } from './hash-policies.ts'
 import { compileHeaders, joinEdits } from './header-edits.ts'
 import { compileDirectResponse, compileForward, compileRedirect } from './route-action.ts'
 import { compileMatch, isCatchAll, isForClient, MATCH_ALL } from './route-match.ts'
@@ -7,16 +8,16 @@ import type { HttpRule, VirtualServiceRules } from './rules.ts'
 import type { World } from './world.ts'
 
 /** Empty when no rule is for this client on this port: then the VirtualService does not take part there. */
-export function compileRoutes(world: World, rules: VirtualServiceRules, port: number): Route[] {
+export function compileRoutes(world: World, rules: VirtualServiceRules, port: number, hashes: DestinationHashes): Route[] {
   const routes: Route[] = []
   for (const rule of rules.http) {
     if (rule.matches.length === 0) {
-      routes.push(compileRoute(world, rules, rule, null, port))
+      routes.push(compileRoute(world, rules, rule, null, port, hashes))
       return routes
     }
     for (const match of rule.matches) {
       if (!isForClient(match.spec, world.client, port)) continue
-      const route = compileRoute(world, rules, rule, match, port)
+      const route = compileRoute(world, rules, rule, match, port, hashes)
       routes.push(route)
       if (isCatchAll(route.match)) return routes
     }
@@ -30,6 +31,7 @@ function compileRoute(
   rule: HttpRule,
   match: HttpRule['matches'][number] | null,
   port: number,
+  hashes: DestinationHashes,
 ): Route {
   const { spec } = rule
   const matchName = match?.spec.name ?? ''
@@ -56,7 +58,7 @@ function compileRoute(
       responseEdits: headers.response,
     }
   }
-  const { action, destinationHeaders } = compileForward(world, rule, compiled, port, headers.authority)
+  const { action, destinationHeaders } = compileForward(world, rule, compiled, port, headers.authority, hashes)
   const requestEdits = joinEdits(headers.request, destinationHeaders.request)
   return { ...base, action, requestEdits, responseEdits: joinEdits(headers.response, destinationHeaders.response) }
 }

@@ -8,6 +8,7 @@ import type { ResourceObject } from '../resource-object.ts'
 import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
+import { type ConsistentHashSpec, hashPolicyOf } from './hash-policies.ts'
 import { outlierDetectionOf, panicThresholdOf } from './outlier-detection.ts'
 import type { World } from './world.ts'
 
@@ -17,6 +18,10 @@ const CONNECT_TIMEOUT_MS = 10_000
 const IDLE_TIMEOUT_MS = 3_600_000
 /** Linux tcp_keepalive_time. */
 const KEEPALIVE_SECONDS = 7200
+/** Envoy's defaults. */
+const MINIMUM_RING_SIZE = 1024
+const MAXIMUM_RING_SIZE = 8_388_608
+const MAGLEV_TABLE_SIZE = 65_537
 /** Istio TrafficPolicy.RetryBudget as documented; istiod itself sends 0.2 percent where none is written. */
 const BUDGET_PERCENT = 20
 const BUDGET_MIN_CONCURRENCY = 3
@@ -87,9 +92,18 @@ function portSettings(policy: TrafficPolicySpec | undefined, port: number): Poli
 }
 
 function loadBalancerOf(blocks: PolicyBlocksSpec): LoadBalancerPolicy {
+  const hash = blocks.loadBalancer?.consistentHash
+  if (hash !== undefined) return hashBalancerOf(hash)
   const simple = blocks.loadBalancer?.simple
   if (simple === 'ROUND_ROBIN' || simple === 'RANDOM' || simple === 'PASSTHROUGH') return { kind: simple }
   return { kind: 'LEAST_REQUEST' }
+}
+
+/** 0 is not told from unset (proto). */
+function hashBalancerOf({ maglev, ringHash, minimumRingSize }: ConsistentHashSpec): LoadBalancerPolicy {
+  if (maglev !== undefined) return { kind: 'MAGLEV', tableSize: maglev.tableSize || MAGLEV_TABLE_SIZE }
+  const minimum = ringHash?.minimumRingSize || minimumRingSize || MINIMUM_RING_SIZE
+  return { kind: 'RING_HASH', minimumRingSize: minimum, maximumRingSize: MAXIMUM_RING_SIZE }
 }
 
 /** Istio ConnectionPoolSettings. */
@@ -156,8 +170,8 @@ function notePolicy(
 function noteBlocks(world: World, rule: ResourceObject<'DestinationRule'>, blocks: PolicyBlocksSpec, path: Path): void {
   const note = (at: Path, reason: string): void => world.verdicts.partly(rule, [...path, ...at], reason, true)
   const lb = blocks.loadBalancer
-  if (lb?.consistentHash !== undefined)
-    note(['loadBalancer', 'consistentHash'], `${LATER}: endpoints are picked by least requests`)
+  if (lb?.consistentHash !== undefined && hashPolicyOf(lb.consistentHash) === null)
+    note(['loadBalancer', 'consistentHash'], 'names nothing to hash: endpoints are drawn')
   for (const field of ['localityLbSetting', 'zoneAwareLbSetting'] as const) {
     if (lb?.[field] !== undefined && lb[field].enabled !== false)
       note(['loadBalancer', field], `${LATER}: localities are not told apart`)

@@ -9,6 +9,7 @@ import type {
   PolicyBlocksSpec,
   TrafficPolicySpec,
 } from '../schema/destination-rule.ts'
+import { checkConsistentHash } from './consistent-hash.ts'
 import { checkExportTo, checkPort, hostProblem, isDnsLabel } from './names.ts'
 import { checkDuration, checkNotNegative, checkRange } from './values.ts'
 
@@ -95,29 +96,16 @@ function checkPool(pool: ConnectionPoolSpec, path: Path, report: Report): void {
 }
 
 function checkLoadBalancer(lb: LoadBalancerSpec, path: Path, report: Report): void {
-  const hash = lb.consistentHash
-  if (hash?.maglev !== undefined && !isPrime(hash.maglev.tableSize ?? 0)) {
-    report(
-      [...path, 'consistentHash', 'maglev'],
-      `maglev needs a \`tableSize\` that is a prime number, such as 65537, found ${hash.maglev.tableSize ?? 'none'}`,
-    )
+  if (lb.consistentHash !== undefined) {
+    if (lb.simple !== undefined) report([...path, 'consistentHash'], '`simple` and `consistentHash` cannot both be set', true)
+    checkConsistentHash(lb.consistentHash, [...path, 'consistentHash'], report)
   }
-  if ((hash?.maglev?.tableSize ?? 0) > 5_000_011)
-    report([...path, 'consistentHash', 'maglev', 'tableSize'], 'at most 5000011 is allowed')
-  if (hash?.httpCookie !== undefined && (hash.httpCookie.name ?? '') === '')
-    report([...path, 'consistentHash', 'httpCookie'], 'the cookie needs a `name`')
   const locality = lb.localityLbSetting
   if ((locality?.distribute?.length ?? 0) > 0 && (locality?.failover?.length ?? 0) > 0) {
     report([...path, 'localityLbSetting', 'failover'], '`distribute` and `failover` cannot both be set', true)
   }
   if (locality !== undefined && lb.zoneAwareLbSetting !== undefined)
     report([...path, 'zoneAwareLbSetting'], 'not together with `localityLbSetting`', true)
-}
-
-function isPrime(n: number): boolean {
-  if (n < 2) return false
-  for (let d = 2; d * d <= n; d++) if (n % d === 0) return false
-  return true
 }
 
 function checkOutlier(outlier: OutlierDetectionSpec, path: Path, report: Report): void {

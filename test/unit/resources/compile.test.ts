@@ -201,7 +201,7 @@ t.test('policies of destination, port and subset', async (t) => {
 t.test('what a DestinationRule asks for and is not carried out is told with its line', async (t) => {
   const result = loadText(
     t,
-    `${A}---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: a\n  trafficPolicy:\n    loadBalancer: {consistentHash: {useSourceIp: true}}\n    outlierDetection: {}\n    tls: {mode: ISTIO_MUTUAL}\n`,
+    `${A}---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: a\n  trafficPolicy:\n    loadBalancer: {consistentHash: {}}\n    outlierDetection: {}\n    tls: {mode: ISTIO_MUTUAL}\n`,
   )
   const { state, reason, line, column } = statusOf(result, 'r')
   t.same([state, line, column], ['partly', 13, 20])

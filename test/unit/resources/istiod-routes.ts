@@ -1,6 +1,6 @@
 // Route configurations as istiod sends them and RouteTables as we compile them, both reduced to one plain form, so that they
 // can be compared noun by noun.
-import type { HeaderEdit, HeaderMatch, PathMatch, Route, RouteTable, StringMatch } from '../../../lib/state/route.ts'
+import type { HashPolicy, HeaderEdit, HeaderMatch, PathMatch, Route, RouteTable, StringMatch } from '../../../lib/state/route.ts'
 
 /** Parsed JSON of a protobuf message with the field names of the proto. */
 type Message = Record<string, unknown>
@@ -113,6 +113,7 @@ function forwardFromXds(route: Message, filters: Message): unknown {
     clusters,
     timeoutMs: seconds(route['timeout']),
     retry: retryFromXds(route['retry_policy'] as Message | undefined),
+    hash: list(route['hash_policy']).map(hashFromXds),
     rewrite:
       regex === undefined ? (route['prefix_rewrite'] ?? null) : [(regex['pattern'] as Message)['regex'], regex['substitution']],
     host: route['host_rewrite_literal'] ?? '',
@@ -140,6 +141,23 @@ function retryFromXds(policy: Message | undefined): unknown {
     hosts: Number(policy['host_selection_retry_max_attempts'] ?? 0),
     previous: list(policy['retry_host_predicate']).length > 0,
   }
+}
+
+function hashFromXds(policy: Message): unknown {
+  const cookie = policy['cookie'] as Message | undefined
+  if (cookie !== undefined) {
+    const ttl = cookie['ttl'] === undefined ? -1 : Math.floor(seconds(cookie['ttl']) / 1000)
+    return ['cookie', cookie['name'], cookie['path'] ?? '', ttl, cookie['attributes'] ?? []]
+  }
+  const header = policy['header'] as Message | undefined
+  if (header !== undefined) return ['header', header['header_name']]
+  const query = policy['query_parameter'] as Message | undefined
+  return query === undefined ? ['sourceIp'] : ['query', query['name']]
+}
+
+function hashFromOurs(policy: HashPolicy): unknown {
+  if (policy.kind === 'cookie') return ['cookie', policy.name, policy.path, policy.ttlSeconds, policy.attributes]
+  return policy.kind === 'sourceIp' ? ['sourceIp'] : [policy.kind, policy.name]
 }
 
 function faultFromXds(fault: Message | undefined): unknown {
@@ -236,6 +254,7 @@ function actionFromOurs(action: Route['action']): unknown {
             hosts: retry.hostSelectionAttempts,
             previous: retry.avoidPreviousHosts,
           },
+    hash: action.hashPolicies.map(hashFromOurs),
     rewrite: rewrite === null ? null : rewrite.kind === 'regex' ? [rewrite.pattern, rewrite.value] : rewrite.value,
     host: action.hostRewrite,
     mirrors: action.mirrors.map((m) => [m.cluster, m.percent]),
