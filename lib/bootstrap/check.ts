@@ -2,13 +2,12 @@
 // before validation, so that these are reported together with wrong types.
 import { didYouMean } from '../base/nearest.ts'
 import type { DocumentPath } from './document.ts'
-import { BOOTSTRAP_FIELDS, LISTENER_FIELDS, SECTIONS } from './fields.ts'
+import { BOOTSTRAP_FIELDS, HEALTH_CHECK_FIELDS, LISTENER_FIELDS, LISTS, SECTIONS } from './fields.ts'
 import { found } from './leaf.ts'
 
 type Mapping = Readonly<Record<string, unknown>>
 export type Report = (path: DocumentPath, part: 'key' | 'value', message: string) => void
 
-const LISTENER_EXAMPLE = '{ name: out, direction: outbound, port: 8080 }'
 const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   admin: '{ port: 15000 }',
   health: '{ port: 15021 }',
@@ -22,19 +21,30 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   workload: '{ namespace: default }',
 }
 
+/** The probes of a health check, of which it has one. */
+const PROBE_EXAMPLES = { http: '{ path: /healthz }', tcp: '{ }', grpc: '{ service: shop.Cart }' } as const
+
 export function checkShapes(root: Mapping, report: Report): void {
   const wrong = (path: DocumentPath, what: string, example: string, value: unknown) =>
     report(path, 'value', `expected ${what} such as \`${example}\`; found ${found(value)}`)
   for (const section of SECTIONS) {
     if (!isMapping(root[section])) wrong([section], 'a mapping', SECTION_EXAMPLES[section] ?? '{ }', root[section])
   }
-  const listeners = root['listeners'] ?? []
-  if (!Array.isArray(listeners)) {
-    wrong(['listeners'], 'a list', `[ ${LISTENER_EXAMPLE} ]`, listeners)
-    return
+  for (const [name, { example }] of Object.entries(LISTS)) {
+    const list = root[name] ?? []
+    if (!Array.isArray(list)) {
+      wrong([name], 'a list', example, list)
+      continue
+    }
+    for (const [index, element] of list.entries()) {
+      if (!isMapping(element)) wrong([name, index], 'a mapping', example.slice(2, -2), element)
+    }
   }
-  for (const [index, listener] of listeners.entries()) {
-    if (!isMapping(listener)) wrong(['listeners', index], 'a mapping', LISTENER_EXAMPLE, listener)
+  for (const [index, check] of elementsOf(root, 'healthChecks')) {
+    for (const [kind, example] of Object.entries(PROBE_EXAMPLES)) {
+      const probe = check[kind]
+      if (probe !== undefined && !isMapping(probe)) wrong(['healthChecks', index, kind], 'a mapping', example, probe)
+    }
   }
 }
 
@@ -46,12 +56,53 @@ export function checkFieldNames(root: Mapping, report: Report): void {
     if (isMapping(root[section])) unknownIn(root[section], [section], known, report)
   }
   const ofListener = new Set(LISTENER_FIELDS.map((f) => f.path[0]!))
-  for (const [index, listener] of listenersOf(root)) unknownIn(listener, ['listeners', index], ofListener, report)
+  for (const [index, listener] of elementsOf(root, 'listeners')) unknownIn(listener, ['listeners', index], ofListener, report)
+  const ofCheck = new Set(HEALTH_CHECK_FIELDS.map((f) => f.path[0]!))
+  for (const [index, check] of elementsOf(root, 'healthChecks')) {
+    unknownIn(check, ['healthChecks', index], ofCheck, report)
+    for (const kind of Object.keys(PROBE_EXAMPLES)) {
+      const ofProbe = new Set(HEALTH_CHECK_FIELDS.filter((f) => f.path[0] === kind).map((f) => f.path[1]!))
+      if (isMapping(check[kind])) unknownIn(check[kind], ['healthChecks', index, kind], ofProbe, report)
+    }
+  }
+}
+
+export function checkHealthChecks(root: Mapping, report: Report): void {
+  const listeners = elementsOf(root, 'listeners').map(([, l]) => l)
+  for (const [index, check] of elementsOf(root, 'healthChecks')) {
+    const at = ['healthChecks', index]
+    const probes = Object.keys(PROBE_EXAMPLES).filter((kind) => check[kind] !== undefined)
+    if (probes.length === 0)
+      report(at, 'value', 'a health check needs one of `http`, `tcp` and `grpc`, such as `http: { path: /healthz }`')
+    else if (probes.length > 1)
+      report(
+        [...at, probes[1]!],
+        'key',
+        `a health check has one of \`http\`, \`tcp\` and \`grpc\`; found ${probes.map((p) => `\`${p}\``).join(' and ')}`,
+      )
+    const chosen = [check['hosts'], check['listeners']].filter((list) => !Array.isArray(list) || list.length > 0)
+    if (chosen.every((list) => list === undefined))
+      report(at, 'value', 'a health check needs `hosts`, the services whose endpoints are asked, such as `hosts: [ reviews ]`')
+    checkListenerNames(check, at, listeners, report)
+  }
+}
+
+/** The application behind a listener is asked only when that listener is named. */
+function checkListenerNames(check: Mapping, at: DocumentPath, listeners: readonly Mapping[], report: Report): void {
+  if (!Array.isArray(check['listeners'])) return
+  for (const [i, name] of check['listeners'].entries()) {
+    const listener = listeners.find((l) => l['name'] === name)
+    const inbound = listeners.filter((l) => l['direction'] === 'inbound').map((l) => String(l['name']))
+    if (listener === undefined && typeof name === 'string')
+      report([...at, 'listeners', i], 'value', `there is no listener \`${name}\`${didYouMean(name, inbound)}`)
+    else if (listener !== undefined && listener['direction'] !== 'inbound')
+      report([...at, 'listeners', i], 'value', `listener \`${name}\` is not inbound: its endpoints are chosen with \`hosts\``)
+  }
 }
 
 export function checkListeners(root: Mapping, report: Report): void {
   const names = new Map<string, number>()
-  for (const [index, listener] of listenersOf(root)) {
+  for (const [index, listener] of elementsOf(root, 'listeners')) {
     const name = listener['name']
     const first = typeof name === 'string' ? names.get(name) : undefined
     if (first !== undefined)
@@ -107,7 +158,7 @@ function checkPorts(root: Mapping, report: Report): void {
     return { path: [key, 'port'], who: `\`${key}\``, address: section['address'] ?? '127.0.0.1', port: section['port'] ?? port }
   }
   const sockets = [of('admin', 15_000), of('health', 15_021)]
-  for (const [index, listener] of listenersOf(root)) {
+  for (const [index, listener] of elementsOf(root, 'listeners')) {
     sockets.push({
       path: ['listeners', index, 'port'],
       who: `listener \`${String(listener['name'])}\``,
@@ -126,10 +177,10 @@ function clashes(a: Socket, b: Socket): boolean {
   return a.address === b.address || [a.address, b.address].some((address) => address === '0.0.0.0' || address === '::')
 }
 
-function listenersOf(root: Mapping): [index: number, listener: Mapping][] {
-  const listeners = root['listeners']
-  if (!Array.isArray(listeners)) return []
-  return listeners.flatMap((l: unknown, index): [number, Mapping][] => (isMapping(l) ? [[index, l]] : []))
+function elementsOf(root: Mapping, name: string): [index: number, element: Mapping][] {
+  const list = root[name]
+  if (!Array.isArray(list)) return []
+  return list.flatMap((e: unknown, index): [number, Mapping][] => (isMapping(e) ? [[index, e]] : []))
 }
 
 function unknownIn(mapping: Mapping, path: DocumentPath, known: ReadonlySet<string>, report: Report): void {

@@ -1,7 +1,7 @@
 // The schema as a flat list: what each field is called in YAML and in the environment, and what its default is.
 import * as v from 'valibot'
 import type { LeafInfo } from './leaf.ts'
-import { bootstrapSchema, listenerSchema } from './schema.ts'
+import { bootstrapSchema, healthCheckSchema, listenerSchema } from './schema.ts'
 
 export interface BootstrapField {
   /** `['admin', 'port']`. */
@@ -13,17 +13,27 @@ export interface BootstrapField {
   readonly info: LeafInfo
 }
 
-/** The list of listeners has no leaf of its own: the environment says it as YAML. */
-const LISTENERS: LeafInfo = {
-  form: 'yaml',
-  expected: 'a list of listeners',
-  example: '[ { name: out, direction: outbound, port: 8080 } ]',
+/** Lists of mappings have no leaf of their own: the environment says them as YAML. */
+export const LISTS: Readonly<Record<string, LeafInfo>> = {
+  listeners: {
+    form: 'yaml',
+    expected: 'a list of listeners',
+    example: '[ { name: out, direction: outbound, port: 8080 } ]',
+  },
+  healthChecks: {
+    form: 'yaml',
+    expected: 'a list of health checks',
+    example: '[ { hosts: [ reviews ], http: { path: /healthz } } ]',
+  },
 }
 
 export const BOOTSTRAP_FIELDS: readonly BootstrapField[] = fieldsOf(bootstrapSchema.entries, [], 'HEDDLE')
 
 /** The fields of one element of `listeners`. */
 export const LISTENER_FIELDS: readonly BootstrapField[] = fieldsOf(listenerSchema.entries, [], '')
+
+/** The fields of one element of `healthChecks`; those of a probe have a path of two. */
+export const HEALTH_CHECK_FIELDS: readonly BootstrapField[] = fieldsOf(healthCheckSchema.entries, [], '')
 
 /** Sections that hold further fields: `admin`, `limits`… */
 export const SECTIONS: readonly string[] = Object.entries(bootstrapSchema.entries).flatMap(([key, schema]) =>
@@ -34,9 +44,9 @@ function fieldsOf(entries: object, path: readonly string[], prefix: string): Boo
   return Object.entries(entries).flatMap(([key, schema]) => {
     const here = [...path, key]
     const environment = prefix === '' ? snake(key) : `${prefix}_${snake(key)}`
-    if ('entries' in schema) return fieldsOf(schema.entries, here, environment)
     const inner = 'wrapped' in schema ? schema.wrapped : schema
-    const info = inner.type === 'array' ? LISTENERS : (v.getMetadata(inner) as unknown as LeafInfo)
+    if ('entries' in inner) return fieldsOf(inner.entries, here, environment)
+    const info = inner.type === 'array' ? LISTS[key]! : (v.getMetadata(inner) as unknown as LeafInfo)
     return [{ path: here, environment, defaultValue: schema.default, info }]
   })
 }

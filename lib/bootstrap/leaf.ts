@@ -112,3 +112,51 @@ export const labels = (example: string) =>
       ? (Object.fromEntries(entries) as Record<string, string>)
       : undefined
   })
+
+/** Services by name: exact, `*.suffix` or `*`. */
+export const hosts = (example: string) =>
+  leaf('list', 'a list of service hosts, `*.suffix` or `*`', example, (x) =>
+    Array.isArray(x) && x.every((e) => typeof e === 'string' && HOST_PATTERN.test(e))
+      ? (x as readonly string[]).map((e) => e.toLowerCase())
+      : undefined,
+  )
+
+const HOST_PATTERN = /^(?:\*|(?:\*\.)?[A-Za-z0-9_](?:[-_.A-Za-z0-9]*[A-Za-z0-9_])?)$/
+
+export const names = (expected: string, example: string) =>
+  leaf('list', expected, example, (x) =>
+    Array.isArray(x) && x.every((e) => typeof e === 'string' && e !== '') ? (x as readonly string[]) : undefined,
+  )
+
+export const ports = (example: string) =>
+  leaf('yaml', 'a list of ports', example, (x) => {
+    const isPort = (e: unknown) => typeof e === 'number' && Number.isInteger(e) && e >= 1 && e <= 65_535
+    return Array.isArray(x) && x.every(isPort) ? (x as readonly number[]) : undefined
+  })
+
+const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** RFC 9110 §5.1, §5.5. */
+export const headers = (example: string) =>
+  leaf('pairs', 'a mapping of header names to texts', example, (x) => {
+    if (typeof x !== 'object' || x === null || Array.isArray(x)) return undefined
+    const entries = Object.entries(x)
+    const fits = entries.every(([k, e]) => HEADER_NAME.test(k) && typeof e === 'string' && HEADER_VALUE.test(e))
+    return fits ? (entries as readonly (readonly [name: string, value: string])[]) : undefined
+  })
+
+/** Inclusive ranges: `["200-299", 404]`. */
+export const statuses = (example: string) =>
+  leaf('list', 'a list of statuses (100 to 599) and ranges', example, (x) => {
+    const ranges = Array.isArray(x) && x.length > 0 ? x.map(statusRange) : [null]
+    return ranges.includes(null) ? undefined : (ranges as readonly { readonly from: number; readonly to: number }[])
+  })
+
+function statusRange(x: unknown): { from: number; to: number } | null {
+  const parts = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(typeof x === 'number' ? String(x) : typeof x === 'string' ? x : '')
+  if (parts === null) return null
+  const from = Number(parts[1])
+  const to = Number(parts[2] ?? parts[1])
+  return from <= to ? { from, to } : null
+}

@@ -3,10 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import * as v from 'valibot'
 import type { BootstrapConfig, ListenerConfig } from '../state/bootstrap-config.ts'
-import { checkFieldNames, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
+import { checkFieldNames, checkHealthChecks, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
 import { type DocumentPath, readYamlDocument, type YamlDocument } from './document.ts'
 import { LISTENER_FIELDS, SECTIONS } from './fields.ts'
 import type { FlagValues } from './flags.ts'
+import { fillEmptyProbes, healthCheckRule } from './health-checks.ts'
 import { applyOverrides, type Overridden } from './overrides.ts'
 import type { ConfigProblem } from './problem.ts'
 import { type BootstrapDocument, bootstrapSchema } from './schema.ts'
@@ -44,6 +45,7 @@ export function parseBootstrap(
   fillEmptySections(root)
   absolutePaths(root, dirname(file))
   const overridden = applyOverrides(root, env, flags)
+  fillEmptyProbes(root)
 
   const errors: ConfigProblem[] = []
   const where = locator(document, overridden, file)
@@ -54,6 +56,7 @@ export function parseBootstrap(
   checkShapes(root, report)
   checkFieldNames(root, report)
   checkListeners(root, report)
+  checkHealthChecks(root, report)
   checkResources(root, report)
   const result = v.safeParse(bootstrapSchema, root)
   for (const issue of result.issues ?? []) reportIssue(issue, report)
@@ -66,7 +69,7 @@ export function parseBootstrap(
 /** `limits:` with only comments below is an empty section, not an error. */
 function fillEmptySections(root: Record<string, unknown>): void {
   for (const section of SECTIONS) root[section] ??= {}
-  for (const list of ['listeners', 'resources']) if (root[list] === null) delete root[list]
+  for (const list of ['listeners', 'healthChecks', 'resources']) if (root[list] === null) delete root[list]
 }
 
 function absolutePaths(root: Record<string, unknown>, folder: string): void {
@@ -146,6 +149,10 @@ function toConfig(
         forwardTo: l.forwardTo ?? '',
         origin,
       }
+    }),
+    healthChecks: d.healthChecks.map((check, index) => {
+      const at = where(['healthChecks', index])
+      return healthCheckRule(check, { kind: 'bootstrap', namespace, name: `healthChecks[${index}]`, ...at })
     }),
     drain: { deadlineMs: d.drain.deadline },
     limits: {

@@ -6,12 +6,17 @@ import {
   choice,
   count,
   duration,
+  headers,
   hostAndPort,
+  hosts,
   labels,
+  names,
   nullablePath,
   paths,
   port,
+  ports,
   servers,
+  statuses,
   text,
   whole,
 } from './leaf.ts'
@@ -28,6 +33,36 @@ const listener = v.strictObject({
   forwardTo: v.optional(hostAndPort('`address:port` of the application', '"127.0.0.1:9000"', true)),
   destinationPort: v.optional(port(), 0),
   connect: v.optional(choice('refuse', 'tunnel'), 'refuse'),
+})
+
+const inARow = (fallback: number) => v.optional(whole(1, 1000, 'a number of results in a row', String(fallback)), fallback)
+
+const healthCheck = v.strictObject({
+  hosts: v.optional(hosts('[ reviews, "*.example.com" ]'), []),
+  ports: v.optional(ports('[ 80 ]'), []),
+  listeners: v.optional(names('a list of names of inbound listeners', '[ in ]'), []),
+  http: v.optional(
+    v.strictObject({
+      path: v.optional(text('a path that begins with `/`', '/healthz', /^\/[!-~]*$/), '/'),
+      host: v.optional(text('a host name, with or without a port', 'reviews.example.com', /^[-._:[\]A-Za-z0-9]+$/)),
+      port: v.optional(port(), 0),
+      scheme: v.optional(choice('http', 'https'), 'http'),
+      headers: v.optional(headers('{ x-probe: "1" }'), {}),
+      expectedStatuses: v.optional(statuses('[ "200-299" ]'), ['200-299']),
+    }),
+  ),
+  tcp: v.optional(v.strictObject({ port: v.optional(port(), 0) })),
+  grpc: v.optional(
+    v.strictObject({
+      service: v.optional(text('the name of a gRPC service, or an empty text', 'shop.Cart', /^[!-~]*$/), ''),
+      port: v.optional(port(), 0),
+    }),
+  ),
+  interval: v.optional(duration(10, '5s'), '5s'),
+  timeout: v.optional(duration(1, '1s'), '1s'),
+  unhealthyThreshold: inARow(2),
+  healthyThreshold: inARow(2),
+  initialDelay: v.optional(duration(0, '0s'), '0s'),
 })
 
 export const bootstrapSchema = v.strictObject({
@@ -56,6 +91,7 @@ export const bootstrapSchema = v.strictObject({
   logLevel: v.optional(choice('info', 'debug', 'warning', 'error'), 'info'),
   resources: v.optional(paths('[ ./mesh ]'), []),
   listeners: v.optional(v.array(listener), []),
+  healthChecks: v.optional(v.array(healthCheck), []),
   drain: v.strictObject({
     deadline: v.optional(duration(0, '5s'), '5s'),
   }),
@@ -93,4 +129,6 @@ export const bootstrapSchema = v.strictObject({
 export type BootstrapDocument = v.InferOutput<typeof bootstrapSchema>
 export type ListenerDocument = v.InferOutput<typeof listener>
 
-export { listener as listenerSchema }
+export type HealthCheckDocument = v.InferOutput<typeof healthCheck>
+
+export { healthCheck as healthCheckSchema, listener as listenerSchema }

@@ -13,6 +13,7 @@ import { type ServiceSpec, service } from './schema/service.ts'
 import { type ServiceEntrySpec, serviceEntry } from './schema/service-entry.ts'
 import { type VirtualServiceSpec, virtualService } from './schema/virtual-service.ts'
 import { type WorkloadEntrySpec, workloadEntry } from './schema/workload-entry.ts'
+import { type WorkloadGroupSpec, workloadGroup } from './schema/workload-group.ts'
 
 /** The part of an object that is its own: `spec`, or the whole object where Kubernetes puts fields beside the metadata. */
 export interface KindSpecs {
@@ -20,6 +21,7 @@ export interface KindSpecs {
   DestinationRule: DestinationRuleSpec
   ServiceEntry: ServiceEntrySpec
   WorkloadEntry: WorkloadEntrySpec
+  WorkloadGroup: WorkloadGroupSpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
@@ -55,6 +57,7 @@ export const KINDS: readonly KindDefinition[] = [
   istio('DestinationRule', destinationRule),
   istio('ServiceEntry', serviceEntry),
   istio('WorkloadEntry', workloadEntry),
+  istio('WorkloadGroup', workloadGroup),
   {
     kind: 'Service',
     group: '',
@@ -99,7 +102,6 @@ const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'networking.istio.io': {
     Gateway: NOT_YET,
     Sidecar: NOT_YET,
-    WorkloadGroup: NOT_YET,
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },

@@ -115,6 +115,7 @@ function readKnown(
     labels: meta.labels ?? {},
     annotations: meta.annotations ?? {},
     createdMs: meta.creationTimestamp === undefined ? Number.NEGATIVE_INFINITY : Date.parse(meta.creationTimestamp),
+    owners: (meta.ownerReferences ?? []).map(({ kind = '', name = '' }) => ({ kind, name })),
     spec: spec as KindSpecs[Kind],
     specPath: definition.specPath,
   }

@@ -41,6 +41,12 @@ export class ObjectSource {
   }
 }
 
+/** Kubernetes OwnerReference; the owner is of the same namespace. */
+export interface Owner {
+  readonly kind: string
+  readonly name: string
+}
+
 /** A valid object of kind K. */
 export class ResourceObject<K extends Kind = Kind> implements ObjectIdentity {
   readonly kind: K
@@ -50,6 +56,7 @@ export class ResourceObject<K extends Kind = Kind> implements ObjectIdentity {
   readonly annotations: Readonly<Record<string, string>>
   /** Milliseconds since 1970; without a timestamp before all that have one, as a zero time is in istiod. */
   readonly createdMs: number
+  readonly owners: readonly Owner[]
   readonly spec: KindSpecs[K]
   readonly specPath: Path
   readonly source: ObjectSource
@@ -61,6 +68,7 @@ export class ResourceObject<K extends Kind = Kind> implements ObjectIdentity {
     this.labels = facts.labels
     this.annotations = facts.annotations
     this.createdMs = facts.createdMs
+    this.owners = facts.owners
     this.spec = facts.spec
     this.specPath = facts.specPath
     this.source = source
@@ -79,6 +87,7 @@ export interface ObjectFacts<K extends Kind = Kind> extends ObjectIdentity {
   readonly labels: Readonly<Record<string, string>>
   readonly annotations: Readonly<Record<string, string>>
   readonly createdMs: number
+  readonly owners: readonly Owner[]
   readonly spec: KindSpecs[K]
   readonly specPath: Path
 }

@@ -1,4 +1,5 @@
 // heddle.yaml after validation: every field present, every path absolute. Made by `bootstrap/`, read by everybody.
+import type { HealthCheck } from './health-check.ts'
 import type { Origin } from './origin.ts'
 
 export type Role = 'sidecar' | 'node' | 'waypoint' | 'gateway'
@@ -59,6 +60,17 @@ export interface Limits {
   readonly maxSeries: number
 }
 
+/** Which endpoints are asked how they are, and how. The first rule that fits a cluster is the one for it. */
+export interface HealthCheckRule {
+  /** Services: exact, `*.suffix` or `*`; a name without a dot is one of the workload's namespace. Lower case. */
+  readonly hosts: readonly string[]
+  /** Of the service; empty: all. */
+  readonly ports: readonly number[]
+  /** Inbound listeners whose application is asked. */
+  readonly listeners: readonly string[]
+  readonly check: HealthCheck
+}
+
 export interface MeshSettings {
   /** Istio rootNamespace. */
   readonly rootNamespace: string
@@ -100,6 +112,7 @@ export interface BootstrapConfig {
   readonly retries: 'guarded' | 'exact'
   /** `x-envoy-fault-*` of requests: `ignore`, or `allow` clients to ask for faults on routes with a fault policy and on others. */
   readonly faults: { readonly headers: 'ignore' | 'allow' }
+  readonly healthChecks: readonly HealthCheckRule[]
   /** Path of heddle.yaml, for messages. */
   readonly file: string
 }

@@ -1,10 +1,12 @@
 // Who answers for a port of a service: endpoint slices, inline endpoints, and the workloads that a selector picks.
 import type { EndpointWorkload, Locality } from '../../state/cluster.ts'
+import type { HealthCheck } from '../../state/health-check.ts'
 import type { Origin } from '../../state/origin.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import type { ServicePortSpec } from '../schema/service.ts'
 import type { WorkloadEntrySpec } from '../schema/workload-entry.ts'
 import { hasLabels } from './host-names.ts'
+import { WorkloadGroups } from './workload-groups.ts'
 import type { World } from './world.ts'
 
 /** An endpoint with the labels that subsets ask for. */
@@ -16,6 +18,8 @@ export interface Backend {
   readonly locality: Locality
   readonly labels: Readonly<Record<string, string>>
   readonly workload: EndpointWorkload
+  /** Of its WorkloadGroup; null: none. */
+  readonly healthCheck: HealthCheck | null
   readonly origin: Origin
 }
 
@@ -35,6 +39,7 @@ const NOWHERE: Locality = { region: '', zone: '', subzone: '' }
 export class Workloads {
   readonly entries: readonly ResourceObject<'WorkloadEntry'>[]
   readonly pods: readonly ResourceObject<'Pod'>[]
+  readonly groups: WorkloadGroups
   /** Those that some service selected. */
   readonly selected: Set<ResourceObject>
   private readonly slices: Map<string, ResourceObject<'EndpointSlice'>[]>
@@ -44,6 +49,7 @@ export class Workloads {
   constructor(world: World) {
     this.entries = world.objects('WorkloadEntry')
     this.pods = world.objects('Pod')
+    this.groups = new WorkloadGroups(world)
     this.selected = new Set()
     this.slices = new Map()
     this.podsByName = new Map()
@@ -80,6 +86,7 @@ export function serviceBackends(workloads: Workloads, service: ResourceObject<'S
         locality: NOWHERE,
         labels: {},
         workload: UNKNOWN,
+        healthCheck: null,
         origin,
       },
     ]
@@ -102,6 +109,7 @@ export function serviceBackends(workloads: Workloads, service: ResourceObject<'S
         entry.namespace,
         entry.name,
         entryLabels(entry),
+        workloads.groups.checkFor(entry),
         entry.origin(),
       ),
     )
@@ -128,15 +136,13 @@ export function entryBackends(
   if (spec.workloadSelector !== undefined) return selectedBackends(workloads, object, port, target)
   const endpoints = spec.endpoints ?? []
   if (endpoints.length === 0 && (spec.resolution ?? 'NONE').startsWith('DNS')) {
-    const workload = UNKNOWN
-    return [
-      { address: hostname, port: target, weight: 1, locality: NOWHERE, labels: {}, workload, origin: object.origin(['hosts']) },
-    ]
+    const nothing = { weight: 1, locality: NOWHERE, labels: {}, workload: UNKNOWN, healthCheck: null }
+    return [{ address: hostname, port: target, ...nothing, origin: object.origin(['hosts']) }]
   }
   return endpoints.flatMap((endpoint, i) => {
     if (unusable(world, object, ['endpoints', i], endpoint)) return []
     const at = endpoint.ports?.[port.name] ?? target
-    return [entryBackend(endpoint, at, object.namespace, '', endpoint.labels ?? {}, object.origin(['endpoints', i]))]
+    return [entryBackend(endpoint, at, object.namespace, '', endpoint.labels ?? {}, null, object.origin(['endpoints', i]))]
   })
 }
 
@@ -175,6 +181,7 @@ function selectedBackends(
         entry.namespace,
         entry.name,
         entryLabels(entry),
+        workloads.groups.checkFor(entry),
         entry.origin(),
       ),
     )
@@ -183,7 +190,17 @@ function selectedBackends(
     const ip = podIps(pod)[0]
     if (ip === undefined || pod.namespace !== object.namespace || !hasLabels(pod.labels, wanted)) continue
     const workload = workloadOf(podWorkload(pod), pod.namespace, pod.labels)
-    backends.push({ address: ip, port: target, weight: 1, locality: NOWHERE, labels: pod.labels, workload, origin: pod.origin() })
+    const { labels } = pod
+    backends.push({
+      address: ip,
+      port: target,
+      weight: 1,
+      locality: NOWHERE,
+      labels,
+      workload,
+      healthCheck: null,
+      origin: pod.origin(),
+    })
   }
   return backends
 }
@@ -211,7 +228,8 @@ function sliceBackends(
     const name = pod === undefined ? (ref?.name ?? '') : podWorkload(pod)
     const locality = { region: '', zone: endpoint.zone ?? '', subzone: '' }
     const workload = workloadOf(name, pod?.namespace ?? slice.namespace, labels)
-    return [{ address, port: at, weight: 1, locality, labels, workload, origin: slice.origin(['endpoints', i]) }]
+    const origin = slice.origin(['endpoints', i])
+    return [{ address, port: at, weight: 1, locality, labels, workload, healthCheck: null, origin }]
   })
 }
 
@@ -221,12 +239,14 @@ function entryBackend(
   namespace: string,
   name: string,
   labels: Labels,
+  healthCheck: HealthCheck | null,
   origin: Origin,
 ): Backend {
   const [region = '', zone = '', subzone = ''] = (entry.locality ?? '').split('/')
   const weight = entry.weight === undefined || entry.weight === 0 ? 1 : entry.weight
   const workload = workloadOf(name === '' ? (labels['app'] ?? '') : name, namespace, labels)
-  return { address: entry.address ?? '', port, weight, locality: { region, zone, subzone }, labels, workload, origin }
+  const at = { region, zone, subzone }
+  return { address: entry.address ?? '', port, weight, locality: at, labels, workload, healthCheck, origin }
 }
 
 /** Labels of the spec win over those of the metadata. */

@@ -99,6 +99,6 @@ function isName(backend: Backend): boolean {
 }
 
 function endpointOf(backend: Backend): Endpoint {
-  const { address, port, weight, locality, workload, origin } = backend
-  return { address, port, weight, locality, priority: 0, workload, healthCheck: null, origin }
+  const { address, port, weight, locality, workload, healthCheck, origin } = backend
+  return { address, port, weight, locality, priority: 0, workload, healthCheck, origin }
 }

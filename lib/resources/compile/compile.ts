@@ -7,6 +7,7 @@ import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { assignRules } from './destination-rules.ts'
 import { DestinationHashes } from './hash-policies.ts'
+import { withHealthChecks } from './health-checks.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
 import { isHttp } from './protocol.ts'
@@ -37,7 +38,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     .map((l) => l.destinationPort)
   const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
   const listeners = buildListeners(world, registry, virtualServices, hashes)
-  const clusters = [...buildClusters(registry, rules), ...listeners.clusters]
+  const clusters = withHealthChecks(world, [...buildClusters(registry, rules), ...listeners.clusters])
   noteLosses(world, tables, virtualServices)
   noteMissingDestinations(world, registry, clusters, tables.placements)
   noteMissingTcpDestinations(
@@ -93,6 +94,7 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
 }
 
 function noteWorkloads(world: World, workloads: Workloads): void {
+  workloads.groups.note()
   for (const slice of world.objects('EndpointSlice')) {
     if (workloads.selected.has(slice)) continue
     const name = slice.labels['kubernetes.io/service-name']

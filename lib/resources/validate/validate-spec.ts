@@ -7,6 +7,7 @@ import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
 import { validateVirtualService } from './virtual-service.ts'
 import { validateWorkloadEntry } from './workload-entry.ts'
+import { validateWorkloadGroup } from './workload-group.ts'
 
 /** `spec` has passed the schema of `kind`. Findings are counted from the spec. */
 export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
@@ -14,5 +15,6 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'DestinationRule') validateDestinationRule(spec as KindSpecs['DestinationRule'], report)
   else if (kind === 'ServiceEntry') validateServiceEntry(spec as KindSpecs['ServiceEntry'], report)
   else if (kind === 'WorkloadEntry') validateWorkloadEntry(spec as KindSpecs['WorkloadEntry'], [], report)
+  else if (kind === 'WorkloadGroup') validateWorkloadGroup(spec as KindSpecs['WorkloadGroup'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
 }

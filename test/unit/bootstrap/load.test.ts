@@ -16,6 +16,7 @@ const DEFAULTS: BootstrapConfig = {
   logLevel: 'info',
   resources: [],
   listeners: [],
+  healthChecks: [],
   drain: { deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
@@ -286,8 +287,78 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+      ],
+    ],
+    [
+      'misspelt in a health check, and in its probe',
+      'healthChecks:\n  - { hosts: [ a ], intervall: 5s, http: { pth: /x } }',
+      [
+        '2:21: `healthChecks[0]`: unknown field `intervall`; did you mean `interval`?',
+        '2:44: `healthChecks[0].http`: unknown field `pth`; did you mean `path`?',
+      ],
+    ],
+    [
+      'health checks not a list',
+      'healthChecks: { hosts: [ a ] }',
+      ['1:15: `healthChecks`: expected a list such as `[ { hosts: [ reviews ], http: { path: /healthz } } ]`; found a mapping'],
+    ],
+    [
+      'a probe of the wrong shape',
+      'healthChecks: [ { hosts: [ a ], tcp: 80 } ]',
+      ['1:38: `healthChecks[0].tcp`: expected a mapping such as `{ }`; found the number 80'],
+    ],
+    [
+      'a health check without a probe',
+      'healthChecks: [ { hosts: [ a ] } ]',
+      ['1:17: `healthChecks[0]`: a health check needs one of `http`, `tcp` and `grpc`, such as `http: { path: /healthz }`'],
+    ],
+    [
+      'two probes',
+      'healthChecks: [ { hosts: [ a ], http: {}, grpc: {} } ]',
+      ['1:43: `healthChecks[0]`: a health check has one of `http`, `tcp` and `grpc`; found `http` and `grpc`'],
+    ],
+    [
+      'a health check of nothing',
+      'healthChecks: [ { hosts: [], tcp: } ]',
+      [
+        '1:17: `healthChecks[0]`: a health check needs `hosts`, the services whose endpoints are asked, such as `hosts: [ reviews ]`',
+      ],
+    ],
+    [
+      'listeners that there are not, or not inbound',
+      `listeners: [ ${out}, { name: in, direction: inbound, port: 1, forwardTo: "127.0.0.1:9" } ]\nhealthChecks: [ { listeners: [ im, out ], tcp: } ]`,
+      [
+        '2:32: `healthChecks[0].listeners[0]`: there is no listener `im`; did you mean `in`?',
+        '2:36: `healthChecks[0].listeners[1]`: listener `out` is not inbound: its endpoints are chosen with `hosts`',
+      ],
+    ],
+    [
+      'values of a health check',
+      `healthChecks:
+  - hosts: [ "a*" ]
+    ports: [ 0 ]
+    http:
+      path: healthz
+      host: a b
+      headers: { "x y": z }
+      expectedStatuses: [ "200-199" ]
+      scheme: HTTPS
+    interval: 1ms
+    timeout: 0s
+    unhealthyThreshold: 0`,
+      [
+        '2:12: `healthChecks[0].hosts`: expected a list of service hosts, `*.suffix` or `*`, such as `[ reviews, "*.example.com" ]`; found a list',
+        '3:12: `healthChecks[0].ports`: expected a list of ports, such as `[ 80 ]`; found a list',
+        '5:13: `healthChecks[0].http.path`: expected a path that begins with `/`, such as `/healthz`; found the text "healthz"',
+        '6:13: `healthChecks[0].http.host`: expected a host name, with or without a port, such as `reviews.example.com`; found the text "a b"',
+        '7:16: `healthChecks[0].http.headers`: expected a mapping of header names to texts, such as `{ x-probe: "1" }`; found a mapping',
+        '8:25: `healthChecks[0].http.expectedStatuses`: expected a list of statuses (100 to 599) and ranges, such as `[ "200-299" ]`; found a list',
+        '9:15: `healthChecks[0].http.scheme`: expected one of `http`, `https`, such as `http`; found the text "HTTPS"',
+        '10:15: `healthChecks[0].interval`: expected a duration of at least 10ms up to 24h, such as `5s`; found the text "1ms"',
+        '11:14: `healthChecks[0].timeout`: expected a duration of at least 1ms up to 24h, such as `1s`; found the text "0s"',
+        '12:25: `healthChecks[0].unhealthyThreshold`: expected a number of results in a row (1 to 1000), such as `2`; found the number 0',
       ],
     ],
     ['not a mapping', '- 1', ['1:1: expected a mapping with fields such as `role`, `resources` and `listeners`']],
@@ -300,6 +371,72 @@ t.test('what is wrong is said with its place', async (t) => {
       title,
     )
   }
+})
+
+t.test('health checks: what is said, and what is left out', async (t) => {
+  const source = `workload: { namespace: shop }
+listeners: [ { name: in, direction: inbound, port: 1, forwardTo: "127.0.0.1:9" } ]
+healthChecks:
+  - hosts: [ Reviews, "*.example.com" ]
+    ports: [ 80 ]
+    http: { path: /up, port: 8081, scheme: https, host: r.example.com, headers: { x-a: b }, expectedStatuses: [ 204, "300-399" ] }
+    interval: 500ms
+    timeout: 250ms
+    unhealthyThreshold: 3
+    healthyThreshold: 1
+    initialDelay: 2s
+  - listeners: [ in ]
+    http:
+  - { hosts: [ "*" ], grpc: { service: shop.Cart } }
+  - { hosts: [ "*" ], tcp: { port: 9 } }`
+  const origin = (index: number, line: number) => ({
+    kind: 'bootstrap',
+    namespace: 'shop',
+    name: `healthChecks[${index}]`,
+    file: 'h.yaml',
+    line,
+    column: 5,
+  })
+  const usual = { intervalMs: 5000, timeoutMs: 1000, unhealthyThreshold: 2, healthyThreshold: 2, initialDelayMs: 0 }
+  const http = { kind: 'http', tls: false, port: 0, path: '/', host: '', headers: [], statuses: [{ from: 200, to: 299 }] }
+  t.same(loaded(source, {}, {}, 'h.yaml').healthChecks, [
+    {
+      hosts: ['reviews', '*.example.com'],
+      ports: [80],
+      listeners: [],
+      check: {
+        probe: {
+          kind: 'http',
+          tls: true,
+          port: 8081,
+          path: '/up',
+          host: 'r.example.com',
+          headers: [['x-a', 'b']],
+          statuses: [
+            { from: 204, to: 204 },
+            { from: 300, to: 399 },
+          ],
+        },
+        intervalMs: 500,
+        timeoutMs: 250,
+        unhealthyThreshold: 3,
+        healthyThreshold: 1,
+        initialDelayMs: 2000,
+        origin: origin(0, 4),
+      },
+    },
+    { hosts: [], ports: [], listeners: ['in'], check: { ...usual, probe: http, origin: origin(1, 12) } },
+    {
+      hosts: ['*'],
+      ports: [],
+      listeners: [],
+      check: { ...usual, probe: { kind: 'grpc', port: 0, service: 'shop.Cart' }, origin: origin(2, 14) },
+    },
+    { hosts: ['*'], ports: [], listeners: [], check: { ...usual, probe: { kind: 'tcp', port: 9 }, origin: origin(3, 15) } },
+  ])
+  const env = { HEDDLE_HEALTH_CHECKS: '[ { hosts: [ db ], tcp: } ]' }
+  t.match(loaded(source, env).healthChecks, [{ hosts: ['db'], check: { origin: { file: 'environment HEDDLE_HEALTH_CHECKS' } } }])
+  t.same(loaded('healthChecks:').healthChecks, [])
 })
 
 t.test('what YAML refuses is said with its place', async (t) => {

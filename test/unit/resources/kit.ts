@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type LoadResult, ResourceLoader } from '../../../lib/resources/load.ts'
-import type { BootstrapConfig, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
+import type { BootstrapConfig, HealthCheckRule, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
 import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
@@ -13,6 +13,7 @@ export interface View {
   readonly namespace?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly listeners?: readonly Partial<ListenerConfig>[]
+  readonly healthChecks?: readonly HealthCheckRule[]
   readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
 }
 
@@ -58,6 +59,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     mirror: { hostSuffix: '', maxRequests: 1024 },
     retries: 'exact',
     faults: { headers: 'ignore' },
+    healthChecks: view.healthChecks ?? [],
     file: 'heddle.yaml',
   }
 }
