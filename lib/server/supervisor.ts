@@ -4,6 +4,7 @@ import { HealthServer } from '../admin/health-server.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
 import type { FailedRequest } from '../cluster/ejecting.ts'
+import { HealthChecker } from '../cluster/health-checks/health-checker.ts'
 import { HostRows } from '../cluster/host-rows.ts'
 import { membershipOf } from '../cluster/membership.ts'
 import { OutlierSweep } from '../cluster/outlier-sweep.ts'
@@ -13,6 +14,7 @@ import { type Reservation, reserve } from '../listener/bind.ts'
 import { KINDS } from '../pool/limiter.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { HealthCheckStats } from '../telemetry/health-check-stats.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
@@ -41,6 +43,9 @@ const SHARED_CLUSTERS = 8192
 /** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
+/** The same for the first health checks of endpoints. */
+const CHECKS_START_MS = 3000
+const CHECKS_RELOAD_MS = 500
 const APPLY_LIMIT_MS = 5000
 
 export class Supervisor {
@@ -52,6 +57,7 @@ export class Supervisor {
   readonly store: ConfigStore
   readonly pool: WorkerPool
   readonly outliers: OutlierSweep
+  readonly checks: HealthChecker
   /** Resolves when the proxy has ended, with what the drain cut. */
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
@@ -107,6 +113,7 @@ export class Supervisor {
       onEndpoints: (cluster, endpoints) => {
         const rows = this.#rows.assignHosts(cluster, endpoints)
         this.outliers.followEndpoints(cluster)
+        this.checks.updateEndpoints(cluster, endpoints)
         this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows })
       },
     })
@@ -132,6 +139,13 @@ export class Supervisor {
         const timer = setInterval(run, ms).unref()
         return () => clearInterval(timer)
       },
+    })
+    this.checks = new HealthChecker({
+      hosts,
+      rows: this.#rows,
+      statsFor: (cluster) => new HealthCheckStats(this.registry.main, cluster),
+      log: logger,
+      onPass: () => {},
     })
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
@@ -160,6 +174,8 @@ export class Supervisor {
       this.#dns.update(this.store.snapshot.clusters)
       await this.#bind()
       if (!this.#ending) await this.#dns.settled(DNS_START_MS)
+      if (!this.#ending) this.#world()
+      if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
       if (!this.#ending) await this.pool.start()
     } catch (error) {
       await this.#closeAll()
@@ -271,9 +287,16 @@ export class Supervisor {
     this.registry.addWorker(index, metrics)
     const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
+    const { snapshot, rows } = this.#world()
+    return { index, bootstrap, snapshot, metrics, shared: this.#shared, sharedHosts: this.#sharedHosts, rows, ports }
+  }
+
+  /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */
+  #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
     const snapshot = this.#dns.inject(this.store.snapshot)
     const rows = this.#assignRows(snapshot)
-    return { index, bootstrap, snapshot, metrics, shared: this.#shared, sharedHosts: this.#sharedHosts, rows, ports }
+    this.checks.update(snapshot.clusters)
+    return { snapshot, rows }
   }
 
   #assignRows(snapshot: Snapshot): RowMap {
@@ -299,8 +322,9 @@ export class Supervisor {
     const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
-    const injected = this.#dns.inject(snapshot)
-    this.pool.broadcast({ type: 'snapshot', snapshot: injected, rows: this.#assignRows(injected) })
+    this.#world()
+    await this.checks.settled(CHECKS_RELOAD_MS)
+    this.pool.broadcast({ type: 'snapshot', ...this.#world() })
     const { version } = snapshot
     if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.
@@ -325,6 +349,7 @@ export class Supervisor {
     const { deadlineMs } = this.bootstrap.drain
     this.#setState('DRAINING')
     this.#watch.close()
+    this.checks.stop()
     this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
     const drained = this.pool.drain(deadlineMs)
     await this.#release()
@@ -337,6 +362,7 @@ export class Supervisor {
     this.#watch.close()
     this.#dns.stop()
     this.outliers.close()
+    this.checks.stop()
     await this.pool.terminate()
     await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#release()])
   }

@@ -155,6 +155,19 @@ export const MEMBERSHIP = group(
   { onlyUsed: true },
 )
 
+/** Of `HealthCheckStats`; label cluster_name. Of clusters that have a check. */
+export const HEALTH_CHECK = group(
+  'envoy_cluster_health_check',
+  [
+    counter('envoy_cluster_health_check_attempt', 'Health checks that have ended.'),
+    counter('envoy_cluster_health_check_success', 'Health checks that passed.'),
+    counter('envoy_cluster_health_check_failure', 'Health checks that failed.'),
+    counter('envoy_cluster_health_check_network_failure', 'Health checks that got no answer, or none in time.'),
+    gauge('envoy_cluster_health_check_healthy', 'Endpoints that are well by their health checks.'),
+  ],
+  { onlyUsed: true },
+)
+
 /** Of `ListenerStats`, in the order of its slots; labels http_conn_manager_prefix (Envoy HTTP stats). */
 export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_downstream_cx_total', 'Connections accepted.'),
@@ -249,6 +262,7 @@ export const GROUPS: readonly FamilyGroup[] = [
   CLUSTER,
   OUTLIER,
   MEMBERSHIP,
+  HEALTH_CHECK,
   HTTP_LISTENER,
   TCP_LISTENER,
   BOUNDARY_ERRORS,
