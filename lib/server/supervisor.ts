@@ -145,7 +145,7 @@ export class Supervisor {
       rows: this.#rows,
       statsFor: (cluster) => new HealthCheckStats(this.registry.main, cluster),
       log: logger,
-      onPass: () => {},
+      onUneject: (cluster, address) => logger.info(`health check: ${address} of ${cluster} passed, which ends its ejection`),
     })
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
@@ -261,6 +261,7 @@ export class Supervisor {
       return
     }
     // `start` is under way: it notices, and ends what it began.
+    this.checks.stop()
     await this.pool.terminate()
   }
 

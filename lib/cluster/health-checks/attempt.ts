@@ -15,7 +15,7 @@ export class Attempt {
   readonly result: Promise<CheckResult>
   readonly timeoutMs: number
   readonly #resolve: (result: CheckResult) => void
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | null
   readonly #cleanups: (() => void)[]
   #connected: boolean
   #done: boolean
@@ -27,8 +27,7 @@ export class Attempt {
     })
     this.timeoutMs = timeoutMs
     this.#resolve = resolve
-    this.#timer = setTimeout(() => this.#timedOut(), timeoutMs)
-    this.#timer.unref()
+    this.#timer = null
     this.#cleanups = []
     this.#connected = false
     this.#done = false
@@ -38,10 +37,16 @@ export class Attempt {
     return this.#done
   }
 
-  /** The one connection. `onConnect` is not called once there is a result. */
+  /** The one connection. The time counts from here on, so that loading a client is not the endpoint's fault. */
   open(address: string, port: number, onConnect: (socket: Socket) => void): void {
+    if (this.#done) return
+    this.#timer = setTimeout(() => this.#timedOut(), this.timeoutMs)
+    this.#timer.unref()
     const socket = connect({ host: address, port })
-    socket.on('error', (error: NodeJS.ErrnoException) => this.broke(error))
+    // Once it is open, whoever speaks on it sees its errors, and may well end it with one of his own.
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (!this.#connected) this.broke(error)
+    })
     this.atEnd(() => socket.destroy())
     socket.once('connect', () => {
       this.#connected = true
@@ -85,7 +90,7 @@ export class Attempt {
   #end(result: CheckResult): void {
     if (this.#done) return
     this.#done = true
-    clearTimeout(this.#timer)
+    if (this.#timer !== null) clearTimeout(this.#timer)
     for (const cleanup of this.#cleanups) cleanup()
     this.#cleanups.length = 0
     this.#resolve(result)
@@ -96,6 +101,6 @@ function reasonOf(error: NodeJS.ErrnoException | null): string {
   const code = error === null ? 'UND_ERR_SOCKET' : (error.code ?? error.name)
   if (code === 'UND_ERR_SOCKET') return 'the connection was closed'
   if (code === 'UND_ERR_HEADERS_OVERFLOW') return 'the headers do not end'
-  if (/^(?:HPE|ERR_HTTP2)_/.test(code)) return `what came breaks the protocol (${code})`
+  if (/^(?:HPE_|ERR_HTTP2_|HTTPParserError$)/.test(code)) return `what came breaks the protocol (${code})`
   return code
 }

@@ -76,8 +76,14 @@ function secure(socket: Socket, host: string, attempt: Attempt, done: (secured: 
   // SNI is for names only (RFC 6066 §3).
   const servername = isIP(name.replace(/[[\]]/g, '')) === 0 && name !== '' ? { servername: name } : {}
   const secured = connect({ socket, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'], ...servername })
-  secured.once('secureConnect', () => done(secured))
-  secured.on('error', (error) => attempt.broke(error))
+  let handshake = true
+  secured.once('secureConnect', () => {
+    handshake = false
+    done(secured)
+  })
+  secured.on('error', (error) => {
+    if (handshake) attempt.broke(error)
+  })
 }
 
 function statusesText(ranges: readonly { readonly from: number; readonly to: number }[]): string {

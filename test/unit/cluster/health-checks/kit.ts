@@ -1,0 +1,30 @@
+// Checks and endpoints for tests.
+import type { Endpoint } from '../../../../lib/state/cluster.ts'
+import type { HealthCheck, HealthProbe } from '../../../../lib/state/health-check.ts'
+import { BUILT_IN } from '../../../../lib/state/origin.ts'
+
+export function checkOf(probe: HealthProbe, more: Partial<HealthCheck> = {}): HealthCheck {
+  return {
+    probe,
+    intervalMs: 1000,
+    timeoutMs: 1000,
+    unhealthyThreshold: 2,
+    healthyThreshold: 2,
+    initialDelayMs: 0,
+    origin: BUILT_IN,
+    ...more,
+  }
+}
+
+export function endpointAt(port: number, healthCheck: HealthCheck | null = null): Endpoint {
+  return {
+    address: '127.0.0.1',
+    port,
+    weight: 1,
+    locality: { region: '', zone: '', subzone: '' },
+    priority: 0,
+    workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
+    healthCheck,
+    origin: BUILT_IN,
+  }
+}
