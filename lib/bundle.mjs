@@ -19,8 +19,8 @@ const NEW = `${OUT}.new`
 /** Modules that a thread begins with. */
 const ENTRIES = ['lib/cli/main.ts', 'lib/server/worker.ts', 'lib/server/config-reader.ts']
 
-/** Native code, and what is loaded from its own package when it is needed (lib/base/regex.ts). */
-const EXTERNAL = ['koffi', 're2js']
+/** Native code, and what is loaded from its own package when it is needed (lib/base/regex.ts, lib/cluster/health-checks/http-probe.ts). */
+const EXTERNAL = ['koffi', 're2js', 'undici']
 
 async function bundle() {
   rmSync(NEW, { recursive: true, force: true })

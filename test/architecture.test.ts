@@ -47,7 +47,8 @@ const IMPURE =
   /\basync\b|\bawait\b|\bPromise\b|\bMath\.random\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bprocess\.|\bset(?:Timeout|Interval|Immediate)\b/g
 const PURE_NODE_MODULES: readonly string[] = []
 
-/** What a worker must never load: configuration and control-plane libraries. */
+/** What a worker must never load: configuration and control-plane libraries, and what the main thread does for all. */
+const NOT_IN_A_WORKER_FILES = ['lib/cluster/health-checks/', 'lib/cluster/dns']
 const NOT_IN_A_WORKER = ['yaml', 'valibot', 'node:http', 'node:http2', 'node:https', 'prom-client', 'undici']
 
 interface Source {
@@ -116,6 +117,20 @@ t.test('files of the hot lane neither await nor promise', async (t) => {
     [],
   )
   t.ok(hot.length > 0, 'there are files of the hot lane')
+})
+
+t.test('the clients of health checks are loaded with the first check that needs them', async (t) => {
+  const late = ['lib/cluster/health-checks/http-probe.ts', 'lib/cluster/health-checks/grpc-probe.ts']
+  const wrong = sources
+    .filter((s) => !late.includes(s.file))
+    .flatMap((s) =>
+      s.imports.map((i) => ({ ...i, file: s.file, target: i.specifier.startsWith('.') ? resolved(s.file, i) : '' })),
+    )
+    .filter((i) => !i.typeOnly && !i.dynamic && (late.includes(i.target) || i.specifier === 'undici'))
+  t.same(
+    wrong.map((i) => `${i.file}:${i.line} imports ${i.specifier}`),
+    [],
+  )
 })
 
 t.test('a worker loads no configuration library and no HTTP of Node', async (t) => {
@@ -234,6 +249,7 @@ function forbiddenFrom(entry: string): string[] {
         wrong.push(`${way}:${i.line} imports ${i.specifier}`)
       if (!i.specifier.startsWith('.')) continue
       const target = resolved(file, i)
+      if (NOT_IN_A_WORKER_FILES.some((f) => target.startsWith(f))) wrong.push(`${way}:${i.line} imports ${target}`)
       if (seen.has(target)) continue
       seen.add(target)
       queue.push({ file: target, way: `${way} → ${target}` })
