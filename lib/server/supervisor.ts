@@ -145,7 +145,7 @@ export class Supervisor {
       rows: this.#rows,
       statsFor: (cluster) => new HealthCheckStats(this.registry.main, cluster),
       log: logger,
-      onUneject: (cluster, address) => logger.info(`health check: ${address} of ${cluster} passed, which ends its ejection`),
+      onPass: (cluster, address) => this.outliers.onCheckPassed(cluster, address),
     })
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()

@@ -3,9 +3,8 @@
 import type { Cluster, Endpoint } from '../../state/cluster.ts'
 import { type Origin, originText } from '../../state/origin.ts'
 import type { HealthCheckStats } from '../../telemetry/health-check-stats.ts'
-import { uneject } from '../ejecting.ts'
 import { hostAddress } from '../lb/host.ts'
-import { EJECTED_FLAG, FAILED_CHECK_FLAG, HEALTH, type SharedHosts, UNCHECKED_FLAG } from '../shared-hosts.ts'
+import { FAILED_CHECK_FLAG, HEALTH, type SharedHosts, UNCHECKED_FLAG } from '../shared-hosts.ts'
 import type { Attempt, CheckResult } from './attempt.ts'
 import { EndpointHealth } from './endpoint-health.ts'
 import { askedText, startCheck } from './probe.ts'
@@ -27,8 +26,8 @@ export interface HealthCheckerOptions {
   readonly statsFor: (cluster: string) => HealthCheckStats
   /** Changes, and first results that are failures; first results that are not, as `debug`. */
   readonly log: { debug(message: string): void; info(message: string): void; warning(message: string): void }
-  /** A passing check has ended the ejection of an endpoint (Envoy successful_active_health_check_uneject_host). */
-  readonly onUneject: (cluster: string, address: string) => void
+  /** A check of an endpoint that is well has passed. */
+  readonly onPass: (cluster: string, address: string) => void
   /** Default: `startCheck`. */
   readonly start?: typeof startCheck
   /** Calls back once; returns how to cancel. Default: an unref'd setTimeout. */
@@ -254,7 +253,7 @@ export class HealthChecker {
       cluster.stats.setHealthy(cluster.healthy)
       this.#say(loop, result, asked, before !== null)
     }
-    if (result.passed && health.healthy === true) this.#uneject(cluster.name, address)
+    if (result.passed && health.healthy === true) this.#options.onPass(cluster.name, address)
     if (before === null) this.#settle(loop)
     this.#pause(loop, health.check.intervalMs * (1 - JITTER + 2 * JITTER * this.#random()))
   }
@@ -278,14 +277,6 @@ export class HealthChecker {
     const before = Atomics.or(hosts.cells, at, set)
     Atomics.and(hosts.cells, at, ~clear)
     if ((before & set) !== set || (before & clear) !== 0) hosts.changed(clusterRow)
-  }
-
-  #uneject(cluster: string, address: string): void {
-    const { hosts, rows, onUneject } = this.#options
-    const row = rows.rowOf(cluster, address)
-    // Asked first: `uneject` begins the runs of failures anew, which a check has no say in.
-    if (row < 0 || (Atomics.load(hosts.cells, hosts.hostAt(row) + HEALTH) & EJECTED_FLAG) === 0) return
-    if (uneject(hosts, rows.clusterRowOf(cluster), hosts.hostAt(row))) onUneject(cluster, address)
   }
 
   #drop(loop: Loop): void {
