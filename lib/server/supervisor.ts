@@ -24,6 +24,7 @@ import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { ConfigWatch } from './config-watch.ts'
+import { reportCut } from './cut-report.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
 import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
@@ -383,20 +384,6 @@ export class Supervisor {
 /** A row holds two hashes, the count of all workers and the part of each. */
 function sharedBytes(workers: number): number {
   return SHARED_CLUSTERS * (2 + KINDS * (1 + workers)) * Int32Array.BYTES_PER_ELEMENT
-}
-
-/** Lines of the report; a proxy with ten thousand connections needs no ten thousand lines. */
-const MAX_CUT_LINES = 50
-
-function reportCut(cut: readonly CutConnection[], logger: Logger): void {
-  if (cut.length === 0) {
-    logger.info('drained: nothing was cut')
-    return
-  }
-  logger.warning(`drained: ${cut.length} connections were cut`)
-  for (const { listener, peer, what, reason } of cut.slice(0, MAX_CUT_LINES))
-    logger.warning(`cut: ${what}`, { listener, peer, reason })
-  if (cut.length > MAX_CUT_LINES) logger.warning(`cut: and ${cut.length - MAX_CUT_LINES} more`)
 }
 
 function bindErrorText(listener: BootstrapConfig['listeners'][number], error: NodeJS.ErrnoException): string {
