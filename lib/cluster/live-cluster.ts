@@ -12,7 +12,7 @@ import type { FailedRequest } from './ejecting.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
 import { Host, hostAddress, OWN_CELLS } from './lb/host.ts'
 import { ClusterDetection, OutlierDetector, type ReportEjection } from './outlier-detector.ts'
-import { type ClusterRows, HEALTH, HOST_CELLS, type SharedHosts, VERSION } from './shared-hosts.ts'
+import { type ClusterRows, EJECTED_FLAG, HEALTH, HOST_CELLS, type SharedHosts, VERSION } from './shared-hosts.ts'
 
 /** A host without a row counts here: the cells of a row, and a part of its own. */
 const OWN_HOST_CELLS = HOST_CELLS + OWN_CELLS
@@ -24,6 +24,8 @@ export class LiveHost extends Host {
   series: SeriesCache
   /** null: its cluster has no outlier detection. */
   detector: OutlierDetector | null
+  /** Its HEALTH that `available` shows. */
+  health: number
 
   constructor(id: number, endpoint: Endpoint, pool: HostPool, series: SeriesCache) {
     super(id, endpoint)
@@ -32,6 +34,7 @@ export class LiveHost extends Host {
     this.pool = pool
     this.series = series
     this.detector = null
+    this.health = 0
   }
 }
 
@@ -62,6 +65,8 @@ export class LiveCluster {
   /** VERSION of the row that `hosts` show. */
   private seenVersion: number
   private detection: ClusterDetection | null
+  /** PEAK_EWMA: attempts tell how long their answers took; 0: another policy, nobody asks. */
+  latencyDecayMs: number
 
   constructor(id: number, config: Cluster, context: ClusterContext, limiter: Limiter, stats: ClusterStats) {
     this.balanced = new BalancedCluster(id, config)
@@ -74,6 +79,7 @@ export class LiveCluster {
     this.row = -1
     this.seenVersion = 0
     this.detection = null
+    this.latencyDecayMs = decayOf(config)
   }
 
   get hosts(): readonly LiveHost[] {
@@ -84,6 +90,7 @@ export class LiveCluster {
   update(config: Cluster, rows: ClusterRows | null): void {
     const { limits } = config
     this.settings = settingsOf(config, this.context.limits)
+    this.latencyDecayMs = decayOf(config)
     this.limiter.setMax(CONNECTIONS, limits.maxConnections)
     this.limiter.setMax(PENDING, limits.maxPendingRequests)
     this.limiter.setMax(REQUESTS, limits.maxRequests)
@@ -117,8 +124,10 @@ export class LiveCluster {
   private readHealth(hosts: readonly LiveHost[]): void {
     const now = this.context.io.clock.monotonicMs
     for (const host of hosts) {
-      const available = host.count(HEALTH) === 0
-      if (available && !host.available) host.availableSinceMs = now
+      const health = host.count(HEALTH)
+      const available = health === 0
+      if (available && (host.health & ~EJECTED_FLAG) !== 0) host.availableSinceMs = now
+      host.health = health
       host.available = available
     }
   }
@@ -204,6 +213,9 @@ export class LiveCluster {
   }
 
   sweep(): void {
+    const { balanced, context } = this
+    if (balanced.warmAtMs !== 0 && balanced.warmAtMs <= context.io.clock.monotonicMs)
+      balanced.refresh(context.io.clock.monotonicMs)
     for (const host of this.byAddress.values()) host.pool.sweep()
   }
 
@@ -215,6 +227,10 @@ export class LiveCluster {
       host.pool.drain()
     }
   }
+}
+
+function decayOf({ loadBalancer }: Cluster): number {
+  return loadBalancer.kind === 'PEAK_EWMA' ? loadBalancer.decayMs : 0
 }
 
 function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number }): PoolSettings {

@@ -19,6 +19,7 @@ import {
   NO_VIRTUAL_HOST,
   REDIRECT,
 } from './decision.ts'
+import { addLayerSteps } from './layer-steps.ts'
 import {
   ENDPOINT,
   ENDPOINT_AGAIN,
@@ -117,6 +118,7 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
     return NO_HEALTHY_UPSTREAM
   }
   decision.host = host
+  if (cluster.layers !== null) addLayerSteps(cluster.layers, host, 0, steps)
   steps.add(ENDPOINT, host.id, cluster.hosts.length)
   return FORWARD
 }
@@ -160,6 +162,7 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing)
   if (cluster === null) return false
   const action = decision.route === null ? null : decision.route.action
   const retry = action !== null && action.kind === 'forward' ? action.retry : null
+  if (retry?.remoteLocalities) ctx.avoidPriorities = prioritiesToAvoid(decision, ctx.tried)
   const morePicks = retry?.avoidPreviousHosts ? retry.hostSelectionAttempts : 0
   ctx.again = 0
   ctx.hashed = decision.hashed
@@ -175,14 +178,34 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing)
     picks++
   }
   decision.host = host
+  if (decision.avoided !== ctx.avoidPriorities) {
+    // There was nothing else left: what was tried is forgotten.
+    decision.avoided = 0
+    decision.avoidedFrom = ctx.tried === null ? 0 : ctx.tried.length
+  }
   if (host === null) {
     decision.verdict = NO_HEALTHY_UPSTREAM
     steps.addTo(decision.steps, NO_ENDPOINT, cluster.hosts.length, 0)
     return false
   }
   decision.verdict = FORWARD
-  steps.addTo(decision.steps, ENDPOINT_AGAIN, host.id, picks)
+  steps.resume(decision.steps)
+  if (cluster.layers !== null) addLayerSteps(cluster.layers, host, decision.avoided, steps)
+  steps.add(ENDPOINT_AGAIN, host.id, picks)
   return true
+}
+
+/** Priorities of hosts tried so far; looked at anew after every second attempt (Envoy previous_priorities with update_frequency 2). */
+function prioritiesToAvoid(decision: Decision, tried: readonly Host[] | null): number {
+  const attempts = tried === null ? 0 : tried.length - decision.avoidedFrom
+  if (tried !== null && attempts > 0 && attempts % 2 === 0) {
+    for (let i = decision.avoidedFrom; i < tried.length; i++) {
+      const { priority } = (tried[i] as Host).endpoint
+      // More priorities than bits: those are never avoided.
+      if (priority < 31) decision.avoided |= 1 << priority
+    }
+  }
+  return decision.avoided
 }
 
 function wasTried(host: Host, tried: readonly Host[] | null): boolean {

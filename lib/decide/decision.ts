@@ -52,6 +52,10 @@ export class Decision {
   cookiesMade: number
   /** Its value; empty for none. */
   cookie: string
+  /** Priorities that its retries avoid, a bit each (retryRemoteLocalities). */
+  avoided: number
+  /** How many of the hosts tried play no part in that any more. */
+  avoidedFrom: number
   /** What this request's steps are read by and added to (`StepRing.addTo`); -1 before `decide`. */
   steps: number
 
@@ -69,6 +73,8 @@ export class Decision {
     this.hashLow = 0
     this.cookiesMade = 0
     this.cookie = ''
+    this.avoided = 0
+    this.avoidedFrom = 0
     this.steps = -1
   }
 
@@ -86,6 +92,8 @@ export class Decision {
     this.hashLow = 0
     this.cookiesMade = 0
     this.cookie = ''
+    this.avoided = 0
+    this.avoidedFrom = 0
     this.steps = -1
   }
 }

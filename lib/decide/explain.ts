@@ -3,7 +3,6 @@
 import type { Host } from '../cluster/lb/host.ts'
 import type { CompiledTable, CompiledVirtualHost, Tables } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
-import { BY_EXACT, BY_PREFIX, BY_STAR, BY_SUFFIX } from '../route/domain-index.ts'
 import type { RequestView } from '../route/request-view.ts'
 import { rewriteTarget } from '../route/rewrite.ts'
 import { balancesByHash } from '../state/cluster.ts'
@@ -13,8 +12,10 @@ import { Decision, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.
 import { failedConditionOf } from './explain-condition.ts'
 import { corsText, faultText, mirrorText } from './explain-filters.ts'
 import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
+import { localityText, priorityText, readPriority, type ToldPriority } from './explain-layers.ts'
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { retryOf, timersOf } from './explain-terms.ts'
+import { howText, noTableText, OUTCOMES } from './explain-words.ts'
 import {
   type Answer,
   type ExplainedAttempt,
@@ -71,6 +72,8 @@ class Story {
   #host: Host | null
   /** A step has told of the request's hash. */
   #hashed: boolean
+  /** Of the pick that is being told. */
+  #priorities: ToldPriority[]
 
   constructor(input: ExplainInput) {
     this.#input = input
@@ -86,6 +89,7 @@ class Story {
     this.#endpoint = null
     this.#host = null
     this.#hashed = false
+    this.#priorities = []
   }
 
   tell(code: number, a: number, b: number): void {
@@ -122,6 +126,12 @@ class Story {
       case S.NO_CLUSTER_STEP:
         this.#weighted = this.#route?.weighted[a] ?? null
         this.#say('cluster', `there is no cluster ${this.#clusterName() ?? '?'}`)
+        break
+      case S.PRIORITY:
+        this.#notePriority(readPriority(a, b))
+        break
+      case S.LOCALITY:
+        this.#say('locality', localityText(this.#weighted?.cluster?.config ?? null, a, b))
         break
       case S.ENDPOINT:
         this.#sayEndpoint(a, `of ${plural(b, 'endpoint')} in ${this.#clusterName() ?? '?'}`)
@@ -267,6 +277,15 @@ class Story {
     if (cluster !== null) this.#say('cluster', `cluster ${cluster.name}`, cluster.config.origin)
   }
 
+  #notePriority(told: ToldPriority): void {
+    if (!told.chosen) {
+      this.#priorities.push(told)
+      return
+    }
+    this.#say('priority', priorityText(told, this.#priorities, this.#weighted?.cluster?.config.panicThreshold ?? 0))
+    this.#priorities = []
+  }
+
   #sayEndpoint(id: number, how: string): void {
     const policy = this.#weighted?.cluster?.config.loadBalancer
     if (!this.#hashed && policy !== undefined && balancesByHash(policy)) {
@@ -326,42 +345,6 @@ class Story {
     add('endpoint', this.#host?.endpoint.origin)
     return objects
   }
-}
-
-const OUTCOMES: Readonly<Record<number, string>> = {
-  [S.OUTCOME_CONNECT_FAILED]: 'connect-failed',
-  [S.OUTCOME_CONNECT_TIMEOUT]: 'connect-timeout',
-  [S.OUTCOME_CLOSED]: 'closed-before-response',
-  [S.OUTCOME_RESET]: 'reset',
-  [S.OUTCOME_REFUSED_STREAM]: 'refused-stream',
-  [S.OUTCOME_PROTOCOL_ERROR]: 'protocol-error',
-  [S.OUTCOME_PER_TRY_TIMEOUT]: 'per-try-timeout',
-  [S.OUTCOME_TIMEOUT]: 'timeout',
-  [S.OUTCOME_OVERFLOW]: 'overflow',
-  [S.OUTCOME_CANCELLED]: 'cancelled',
-  [S.OUTCOME_STALE_CONNECTION]: 'stale-connection',
-  [S.OUTCOME_GOAWAY]: 'goaway',
-}
-
-function howText(how: number): string {
-  switch (how) {
-    case BY_EXACT:
-      return 'is one of its names'
-    case BY_SUFFIX:
-      return 'ends as one of its *.suffixes'
-    case BY_PREFIX:
-      return 'begins as one of its prefixes.*'
-    case BY_STAR:
-      return 'is unknown to the others, and it takes any host'
-    default:
-      return ''
-  }
-}
-
-function noTableText(port: number, why: number): string {
-  if (why === S.TABLE_FIXED) return 'the route table of the listener does not exist'
-  if (port < 0) return 'what stands behind the colon of the authority is no port'
-  return `there is no route table for port ${port}: no service has it`
 }
 
 function verdictText(verdict: number, route: CompiledRoute | null): string {

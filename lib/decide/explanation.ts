@@ -48,6 +48,8 @@ export interface ExplainedStep {
     | 'weight'
     | 'cluster'
     | 'hash'
+    | 'priority'
+    | 'locality'
     | 'endpoint'
     | 'attempt'
     | 'fault'

@@ -28,6 +28,8 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | WRITTEN | number of an attempt without a response | 1: bytes of it may have left; 0: nothing has |
  * | RETRIED | keyword and reason, see retry-steps.ts | ms of back-off |
  * | NOT_RETRIED | keyword that asked for it, -1: none | reason of retry-steps.ts |
+ * | PRIORITY | priority × 1024 + PRIORITY_… + its percent of the load | healthy hosts × 65536 + hosts |
+ * | LOCALITY | index in the cluster's localityWeights | its share of the priority, in hundredths of a percent |
  */
 export const TABLE = 1
 export const NO_TABLE = 2
@@ -46,6 +48,17 @@ export const VERDICT = 14
 export const WRITTEN = 15
 export const RETRIED = 16
 export const NOT_RETRIED = 17
+/** One for each priority up to the chosen one. */
+export const PRIORITY = 19
+export const LOCALITY = 20
+
+/** Added to the load of PRIORITY: the one that was chosen. */
+export const PRIORITY_CHOSEN = 512
+/** Added: a retry avoided it. */
+export const PRIORITY_AVOIDED = 256
+/** Added: it is in panic and uses all of its hosts. */
+export const PRIORITY_PANIC = 128
+export const PRIORITY_STEP = 1024
 
 export const HASH = 18
 export const FAULT = 23
@@ -133,9 +146,14 @@ export class StepRing implements TriedRoutes {
     this.#head = (this.#head + 1) & WRAP
   }
 
+  /** `add` goes on with the steps of an earlier request. */
+  resume(start: number): void {
+    this.#owner = start
+  }
+
   /** A later step of a request, after others have had theirs. */
   addTo(start: number, code: number, a: number, b: number): void {
-    this.#owner = start
+    this.resume(start)
     this.add(code, a, b)
   }
 

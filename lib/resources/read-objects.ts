@@ -12,6 +12,7 @@ import type { Finding, Path } from './finding.ts'
 import { type Kind, type KindDefinition, type KindSpecs, lookUpKind } from './kinds.ts'
 import type { ObjectFacts, ObjectIdentity } from './resource-object.ts'
 import type { Metadata } from './schema/metadata.ts'
+import { checkBalancerAnnotations } from './validate/balancer-annotations.ts'
 import { isDnsLabel } from './validate/names.ts'
 import { UNSAFE_RETRIES, unsafeRetriesProblem } from './validate/unsafe-retries.ts'
 import { validateSpec } from './validate/validate-spec.ts'
@@ -150,6 +151,7 @@ function checkAnnotations(annotations: Readonly<Record<string, string>>, report:
     [FAILURE_PERCENTAGE_ANNOTATION, failurePercentageOf(annotations)],
   ] as const)
     if (typeof value === 'string') report(['annotations', name], value)
+  checkBalancerAnnotations(annotations, (name, message) => report(['annotations', name], message))
 }
 
 function toFinding(issue: v.BaseIssue<unknown>): Finding {

@@ -1,6 +1,7 @@
 // Hot lane: one attempt: a connection borrowed from the endpoint's pool, the request on it, its response.
 
 import { ACTIVE } from '../cluster/lb/host.ts'
+import { observe, observeFailure, observeGivenUp } from '../cluster/lb/peak-ewma.ts'
 import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import { type Attempted, statusOfGrpc } from '../cluster/outlier-detector.ts'
 import type { HeaderMap } from '../http/header-map.ts'
@@ -58,6 +59,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   private paused: boolean
   /** Bytes of the body have been handed to the connection. */
   private bodyBegun: boolean
+  /** Monotonic ms, of clusters whose policy asks for latencies. */
+  private startedMs: number
 
   constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number) {
     this.owner = owner
@@ -75,9 +78,11 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.counted = false
     this.paused = false
     this.bodyBegun = false
+    this.startedMs = 0
   }
 
   start(): void {
+    if (this.cluster.latencyDecayMs !== 0) this.startedMs = this.host.pool.io.clock.monotonicMs
     this.host.pool.acquire(this)
   }
 
@@ -111,7 +116,19 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     detector.onLocalFailure(504, 'timeout', this.owner)
   }
 
+  /** PEAK_EWMA. `status` of the response; 0: it failed; -1: nobody waits any more. */
+  private noteLatency(status: number): void {
+    const { host, cluster } = this
+    const now = host.pool.io.clock.monotonicMs
+    const elapsed = now - this.startedMs
+    const decayMs = cluster.latencyDecayMs
+    if (status < 0) observeGivenUp(host, elapsed, decayMs, now)
+    else if (status === 0 || (status >= 502 && status <= 504)) observeFailure(host, elapsed, decayMs, now)
+    else observe(host, elapsed, decayMs, now)
+  }
+
   private noteReset(reason: number): void {
+    if (this.cluster.latencyDecayMs !== 0 && !this.responseStarted && reason !== RESET_OVERFLOW) this.noteLatency(0)
     const { detector } = this.host
     if (detector === null || reason === RESET_OVERFLOW || reason === RESET_LOCAL) return
     detector.onLocalFailure(503, RESET_WORDS[reason] as string, this.owner)
@@ -154,6 +171,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     const c = this.connection
     if (c === null) return
     this.responseStarted = true
+    if (this.cluster.latencyDecayMs !== 0) this.noteLatency(c.status)
     c.takeHopByHop()
     this.owner.onAttemptResponse(this)
   }
@@ -233,6 +251,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   cancel(): void {
     if (this.over) return
     this.over = true
+    if (this.cluster.latencyDecayMs !== 0 && !this.responseStarted) this.noteLatency(-1)
     if (this.counted) this.leave(false)
     else this.host.pool.cancel(this)
   }

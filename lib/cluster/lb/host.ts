@@ -31,12 +31,15 @@ export class Host {
   own: number
   /** False while ejected or failing its checks. After a change the owner calls `BalancedCluster.refresh`. */
   available: boolean
-  /** Monotonic ms since when it has been available; slow start counts from there. */
+  /** Monotonic ms since when it has been there, or has passed its checks again: slow start counts from there. The end of an ejection is no new start (Envoy). */
   availableSinceMs: number
   /** PEAK_EWMA only: expected latency in ms when it last answered, see peak-ewma.ts. Of this worker's requests. */
   latencyMs: number
   /** Monotonic ms of that answer; -1: none yet. */
   latencyAtMs: number
+
+  /** Index of its locality in the cluster's `localityWeights`; -1: localities are not told apart, or it has no weight. Set by layers.ts. */
+  locality: number
 
   constructor(id: number, endpoint: Endpoint) {
     this.id = id
@@ -50,6 +53,7 @@ export class Host {
     this.availableSinceMs = 0
     this.latencyMs = 0
     this.latencyAtMs = -1
+    this.locality = -1
   }
 
   /** Requests in flight from all workers. */

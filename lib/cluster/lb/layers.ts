@@ -8,7 +8,8 @@ import { type Balancer, EMPTY_PICKER, type Picker } from './picker.ts'
 import { type Level, localityFactor, type PriorityLoads, priorityLoads } from './priority-load.ts'
 
 export interface LayerLocality extends Level {
-  readonly locality: Locality
+  /** In the cluster's `localityWeights`. */
+  readonly index: number
   /** Of the configuration. */
   readonly configured: number
   /** The same, less what its unhealthy hosts cannot take; 0: gets nothing. */
@@ -22,6 +23,8 @@ export interface Layers {
   readonly loads: PriorityLoads
   /** By priority; null: localities are not told apart there. */
   readonly localities: readonly (readonly LayerLocality[] | null)[]
+  /** By index in the cluster's `localityWeights`: hundredths of a percent of what its priority gets. */
+  readonly shares: readonly number[]
 }
 
 export interface Published {
@@ -58,6 +61,7 @@ export class LayeredBalancer {
     this.#before = this.#balancers
     this.#balancers = new Map()
     if (hosts.length === 0) return { picker: this.#balancer('0').update(hosts, nowMs, null), layers: null }
+    placeInLocalities(config, hosts)
     const groups = groupByPriority(hosts)
     const levels = groups.map(levelOf)
     const loads = priorityLoads(levels, config.panicThreshold)
@@ -71,7 +75,7 @@ export class LayeredBalancer {
     })
     const picker =
       pickers.length === 1 ? (pickers[0] as Picker) : new PriorityPicker(pickers, loads.loads, loads.health, this.#byHash)
-    return { picker, layers: { levels, loads, localities } }
+    return { picker, layers: { levels, loads, localities, shares: sharesOf(config, localities) } }
   }
 
   #flat(usable: readonly Host[], priority: number, nowMs: number): Picker {
@@ -82,11 +86,12 @@ export class LayeredBalancer {
     const weighted = (localities ?? []).filter((l) => l.weight > 0)
     // Where no locality has a weight, they are not told apart (Envoy hostSourceToUse).
     if (weighted.length === 0) return this.#flat(usable, priority, nowMs)
-    const groups = weighted.map(({ locality }) => inLocality(usable, locality))
+    const groups = weighted.map(({ index }) => inLocality(usable, index))
     if (this.#byHash) return this.#oneRing(groups, weighted, priority, nowMs)
-    const pickers = groups.map((group, i) =>
-      this.#balancer(`${priority} ${localityName((weighted[i] as LayerLocality).locality)}`).update(group, nowMs, null),
-    )
+    const pickers = groups.map((group, i) => {
+      const { index } = weighted[i] as LayerLocality
+      return this.#balancer(`${priority} ${index}`).update(group, nowMs, null)
+    })
     if (pickers.length === 1) return pickers[0] as Picker
     return new LocalityPicker(
       pickers,
@@ -126,17 +131,32 @@ function groupByPriority(hosts: readonly Host[]): readonly (readonly Host[])[] {
 
 function localitiesOf(config: Cluster, group: readonly Host[], priority: number): readonly LayerLocality[] | null {
   if (config.localityWeights === null) return null
-  return config.localityWeights
-    .filter((w) => w.priority === priority)
-    .map(({ locality, weight }) => {
-      const level = levelOf(inLocality(group, locality))
-      return { ...level, locality, configured: weight, weight: weight * localityFactor(level) }
-    })
+  return config.localityWeights.flatMap((w, index) => {
+    if (w.priority !== priority) return []
+    const level = levelOf(inLocality(group, index))
+    return [{ ...level, index, configured: w.weight, weight: w.weight * localityFactor(level) }]
+  })
 }
 
-function inLocality(hosts: readonly Host[], locality: Locality): readonly Host[] {
-  const name = localityName(locality)
-  return hosts.filter((host) => localityName(host.endpoint.locality) === name)
+function placeInLocalities({ localityWeights }: Cluster, hosts: readonly Host[]): void {
+  const key = (locality: Locality, priority: number): string => `${priority} ${localityName(locality)}`
+  const index = new Map((localityWeights ?? []).map((w, i) => [key(w.locality, w.priority), i]))
+  for (const host of hosts) {
+    host.locality = localityWeights === null ? -1 : (index.get(key(host.endpoint.locality, host.endpoint.priority)) ?? -1)
+  }
+}
+
+function sharesOf(config: Cluster, localities: readonly (readonly LayerLocality[] | null)[]): readonly number[] {
+  return (config.localityWeights ?? []).map(({ priority }, index) => {
+    const all = localities[priority] ?? []
+    const sum = all.reduce((n, l) => n + l.weight, 0)
+    const own = all.find((l) => l.index === index)?.weight ?? 0
+    return sum === 0 ? 0 : Math.round((10_000 * own) / sum)
+  })
+}
+
+function inLocality(hosts: readonly Host[], index: number): readonly Host[] {
+  return hosts.filter((host) => host.locality === index)
 }
 
 export function localityName({ region, zone, subzone }: Locality): string {

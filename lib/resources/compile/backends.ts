@@ -6,10 +6,11 @@ import type { ResourceObject } from '../resource-object.ts'
 import type { ServicePortSpec } from '../schema/service.ts'
 import type { WorkloadEntrySpec } from '../schema/workload-entry.ts'
 import { hasLabels } from './host-names.ts'
+import { knownRegions, parseLocality, podLocality, type Regions, withTopology } from './topology.ts'
 import { WorkloadGroups } from './workload-groups.ts'
 import type { World } from './world.ts'
 
-/** An endpoint with the labels that subsets ask for. */
+/** An endpoint with the labels that subsets ask for, those of its place among them. */
 export interface Backend {
   /** IP address or, with DNS resolution, a name. */
   readonly address: string
@@ -42,6 +43,7 @@ export class Workloads {
   readonly groups: WorkloadGroups
   /** Those that some service selected. */
   readonly selected: Set<ResourceObject>
+  readonly regions: Regions
   private readonly slices: Map<string, ResourceObject<'EndpointSlice'>[]>
   private readonly podsByName: Map<string, ResourceObject<'Pod'>>
   private readonly podsByIp: Map<string, ResourceObject<'Pod'>>
@@ -51,6 +53,7 @@ export class Workloads {
     this.pods = world.objects('Pod')
     this.groups = new WorkloadGroups(world)
     this.selected = new Set()
+    this.regions = knownRegions(world)
     this.slices = new Map()
     this.podsByName = new Map()
     this.podsByIp = new Map()
@@ -66,6 +69,11 @@ export class Workloads {
 
   slicesOf(service: ResourceObject<'Service'>): readonly ResourceObject<'EndpointSlice'>[] {
     return this.slices.get(`${service.namespace}/${service.name}`) ?? []
+  }
+
+  /** Name of the node on which the pod with this address runs; empty: not known. */
+  nodeAt(ip: string): string {
+    return nodeOf(this.podsByIp.get(ip))
   }
 
   pod(namespace: string, name: string, ip: string): ResourceObject<'Pod'> | undefined {
@@ -190,17 +198,10 @@ function selectedBackends(
     const ip = podIps(pod)[0]
     if (ip === undefined || pod.namespace !== object.namespace || !hasLabels(pod.labels, wanted)) continue
     const workload = workloadOf(podWorkload(pod), pod.namespace, pod.labels)
-    const { labels } = pod
-    backends.push({
-      address: ip,
-      port: target,
-      weight: 1,
-      locality: NOWHERE,
-      labels,
-      workload,
-      healthCheck: null,
-      origin: pod.origin(),
-    })
+    const locality = podLocality(pod.labels, {}, '', workloads.regions)
+    const labels = withTopology(pod.labels, locality, nodeOf(pod), '')
+    const origin = pod.origin()
+    backends.push({ address: ip, port: target, weight: 1, locality, labels, workload, healthCheck: null, origin })
   }
   return backends
 }
@@ -224,10 +225,13 @@ function sliceBackends(
     if (address === undefined || (endpoint.conditions?.ready === false && !notReady)) return []
     const ref = endpoint.targetRef
     const pod = workloads.pod(ref?.namespace ?? slice.namespace, ref?.name ?? '', address)
-    const labels = pod?.labels ?? {}
+    const own = pod?.labels ?? {}
     const name = pod === undefined ? (ref?.name ?? '') : podWorkload(pod)
-    const locality = { region: '', zone: endpoint.zone ?? '', subzone: '' }
-    const workload = workloadOf(name, pod?.namespace ?? slice.namespace, labels)
+    const topology = endpoint.deprecatedTopology ?? {}
+    const locality = podLocality(own, topology, endpoint.zone ?? '', workloads.regions)
+    const node = endpoint.nodeName ?? nodeOf(pod)
+    const labels = withTopology(own, locality, node, '')
+    const workload = workloadOf(name, pod?.namespace ?? slice.namespace, own)
     const origin = slice.origin(['endpoints', i])
     return [{ address, port: at, weight: 1, locality, labels, workload, healthCheck: null, origin }]
   })
@@ -242,16 +246,20 @@ function entryBackend(
   healthCheck: HealthCheck | null,
   origin: Origin,
 ): Backend {
-  const [region = '', zone = '', subzone = ''] = (entry.locality ?? '').split('/')
+  const locality = parseLocality(entry.locality ?? '')
   const weight = entry.weight === undefined || entry.weight === 0 ? 1 : entry.weight
   const workload = workloadOf(name === '' ? (labels['app'] ?? '') : name, namespace, labels)
-  const at = { region, zone, subzone }
-  return { address: entry.address ?? '', port, weight, locality: at, labels, workload, healthCheck, origin }
+  const placed = withTopology(labels, locality, '', entry.network ?? '')
+  return { address: entry.address ?? '', port, weight, locality, labels: placed, workload, healthCheck, origin }
 }
 
 /** Labels of the spec win over those of the metadata. */
 function entryLabels(entry: ResourceObject<'WorkloadEntry'>): Labels {
   return { ...entry.labels, ...(entry.spec.labels ?? {}) }
+}
+
+function nodeOf(pod: ResourceObject<'Pod'> | undefined): string {
+  return pod?.spec.spec?.nodeName ?? ''
 }
 
 function podIps(pod: ResourceObject<'Pod'>): string[] {

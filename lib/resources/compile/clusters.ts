@@ -3,12 +3,15 @@
 import { isIP } from 'node:net'
 import type { Cluster, Endpoint } from '../../state/cluster.ts'
 import { BUILT_IN } from '../../state/origin.ts'
-import type { Backend } from './backends.ts'
+import type { Workloads } from './backends.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
 import { hasLabels } from './host-names.ts'
+import { type ClientPlace, localityRules, type PlacedBackend, place, trafficDistributionOf } from './locality.ts'
 import { clusterProtocol } from './protocol.ts'
 import type { Registry, RegistryPort, RegistryService } from './registry.ts'
+import { parseLocality, withTopology } from './topology.ts'
 import { DEFAULT_POLICY, PANIC_THRESHOLD, policyFor } from './traffic-policy.ts'
+import type { World } from './world.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 /** Istio gives connections to unknown destinations five minutes. */
@@ -18,13 +21,19 @@ export function clusterName(port: number, subset: string, host: string): string 
   return `outbound|${port}|${subset}|${host}`
 }
 
-export function buildClusters(registry: Registry, rules: ReadonlyMap<string, EffectiveRule>): Cluster[] {
+export function buildClusters(
+  world: World,
+  workloads: Workloads,
+  registry: Registry,
+  rules: ReadonlyMap<string, EffectiveRule>,
+): Cluster[] {
+  const client = clientPlace(world, workloads)
   const clusters: Cluster[] = [passthrough()]
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {
-      clusters.push(outbound(service, port, rule, null))
-      for (const subset of rule?.subsets ?? []) clusters.push(outbound(service, port, rule, subset))
+      clusters.push(outbound(client, service, port, rule, null))
+      for (const subset of rule?.subsets ?? []) clusters.push(outbound(client, service, port, rule, subset))
     }
   }
   return clusters
@@ -54,7 +63,14 @@ function passthrough(): Cluster {
   }
 }
 
+function clientPlace(world: World, workloads: Workloads): ClientPlace {
+  const { locality: written, address } = world.bootstrap.workload
+  const locality = parseLocality(written)
+  return { locality, labels: withTopology(world.client.labels, locality, workloads.nodeAt(address), '') }
+}
+
 function outbound(
+  client: ClientPlace,
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -63,9 +79,12 @@ function outbound(
   const policy = policyFor(rule, subset, port.number)
   const name = subset?.spec.name ?? ''
   const wanted = subset?.spec.labels ?? {}
-  const backends = port.backends.filter((b) => hasLabels(b.labels, wanted))
+  const selected = port.backends.filter((b) => hasLabels(b.labels, wanted))
+  const distribution = trafficDistributionOf(trafficDistribution(service), service.object.annotations)
+  const rules = localityRules(policy.locality, distribution)
+  const { placed, weights } = place(rules, client, selected, policy.outlierDetection !== null)
   // Also where an endpoint of a Service is a name (EndpointSlice addressType FQDN).
-  const dns = port.resolution.startsWith('DNS') || backends.some(isName)
+  const dns = port.resolution.startsWith('DNS') || placed.some(isName)
   // istiod makes headless services ORIGINAL_DST too, since the client of a sidecar dials one of the pods. A client of an
   // explicit listener dials the listener, so there they are balanced like any other.
   const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH'
@@ -74,12 +93,12 @@ function outbound(
     name: clusterName(port.number, name, service.hostname),
     type: dialled ? 'ORIGINAL_DST' : dns ? 'DNS' : 'STATIC',
     // Addresses as well as names: what is resolved replaces `endpoints` as a whole.
-    dnsNames: dialled || !dns ? [] : backends.map((b) => ({ host: b.address, port: b.port, endpoint: endpointOf(b) })),
+    dnsNames: dialled || !dns ? [] : placed.map(nameOf),
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
-    endpoints: dialled || dns ? [] : backends.map(endpointOf),
+    endpoints: dialled || dns ? [] : placed.map(endpointOf),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
-    slowStart: null,
-    localityWeights: null,
+    slowStart: dialled ? null : policy.slowStart,
+    localityWeights: dialled ? null : weights,
     panicThreshold: policy.panicThreshold,
     outlierDetection: policy.outlierDetection,
     limits: policy.limits,
@@ -94,11 +113,20 @@ function outbound(
   }
 }
 
-function isName(backend: Backend): boolean {
+function trafficDistribution({ object }: RegistryService): string | undefined {
+  return object.kind === 'Service' ? object.spec.trafficDistribution : undefined
+}
+
+function isName({ backend }: PlacedBackend): boolean {
   return isIP(backend.address) === 0
 }
 
-function endpointOf(backend: Backend): Endpoint {
+function nameOf(placed: PlacedBackend): Cluster['dnsNames'][number] {
+  const { address, port } = placed.backend
+  return { host: address, port, endpoint: endpointOf(placed) }
+}
+
+function endpointOf({ backend, priority }: PlacedBackend): Endpoint {
   const { address, port, weight, locality, workload, healthCheck, origin } = backend
-  return { address, port, weight, locality, priority: 0, workload, healthCheck, origin }
+  return { address, port, weight, locality, priority, workload, healthCheck, origin }
 }

@@ -38,7 +38,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     .map((l) => l.destinationPort)
   const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
   const listeners = buildListeners(world, registry, virtualServices, hashes)
-  const clusters = withHealthChecks(world, [...buildClusters(registry, rules), ...listeners.clusters])
+  const clusters = withHealthChecks(world, [...buildClusters(world, workloads, registry, rules), ...listeners.clusters])
   noteLosses(world, tables, virtualServices)
   noteMissingDestinations(world, registry, clusters, tables.placements)
   noteMissingTcpDestinations(

@@ -15,8 +15,6 @@ export function noteHttpRules(world: World, object: VirtualServiceObject): void 
       if (rule[field] !== undefined && (rule.redirect !== undefined || rule.directResponse !== undefined))
         note(['http', i, field], 'has no effect: the rule answers by itself, and forwards nothing')
     }
-    if (rule.retries?.retryRemoteLocalities === true)
-      note(['http', i, 'retries', 'retryRemoteLocalities'], 'is not carried out yet: localities are not told apart')
     noteFraming(rule.headers, ['http', i, 'headers'], note)
     for (const [k, destination] of (rule.route ?? []).entries())
       noteFraming(destination.headers, ['http', i, 'route', k, 'headers'], note)

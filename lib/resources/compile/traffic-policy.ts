@@ -1,5 +1,5 @@
 // The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy), and what of it is carried out.
-import type { ClusterLimits, LoadBalancerPolicy, RetryBudget } from '../../state/cluster.ts'
+import type { ClusterLimits, LoadBalancerPolicy, RetryBudget, SlowStart } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { OutlierDetection } from '../../state/outlier-detection.ts'
 import { FAILURE_PERCENTAGE_ANNOTATION, SUCCESS_RATE_ANNOTATION } from '../ejection-annotations.ts'
@@ -7,8 +7,10 @@ import type { Path } from '../finding.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
+import { LOAD_BALANCER, LOAD_BALANCER_DECAY } from '../validate/balancer-annotations.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
 import { type ConsistentHashSpec, hashPolicyOf } from './hash-policies.ts'
+import type { LocalitySpec } from './locality.ts'
 import { outlierDetectionOf, panicThresholdOf } from './outlier-detection.ts'
 import type { World } from './world.ts'
 
@@ -16,6 +18,10 @@ import type { World } from './world.ts'
 const CONNECT_TIMEOUT_MS = 10_000
 /** Envoy's default for both. */
 const IDLE_TIMEOUT_MS = 3_600_000
+/** Envoy min_weight_percent. */
+const WARMUP_PERCENT = 10
+/** PEAK_EWMA, as in Finagle. */
+const EWMA_DECAY_MS = 10_000
 /** Linux tcp_keepalive_time. */
 const KEEPALIVE_SECONDS = 7200
 /** Envoy's defaults. */
@@ -30,6 +36,9 @@ export const PANIC_THRESHOLD = 50
 
 export interface ClusterPolicy {
   readonly loadBalancer: LoadBalancerPolicy
+  readonly slowStart: SlowStart | null
+  /** undefined: what the Service or the mesh says. */
+  readonly locality: LocalitySpec | undefined
   readonly limits: ClusterLimits
   readonly outlierDetection: OutlierDetection | null
   readonly panicThreshold: number
@@ -40,6 +49,8 @@ export interface ClusterPolicy {
 
 export const DEFAULT_POLICY: ClusterPolicy = {
   loadBalancer: { kind: 'LEAST_REQUEST' },
+  slowStart: null,
+  locality: undefined,
   limits: limitsOf(undefined),
   outlierDetection: null,
   panicThreshold: PANIC_THRESHOLD,
@@ -55,8 +66,11 @@ export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | 
   // Joined rules may be several objects: the annotations are those of the one that wrote the block.
   const isOfRule = outlier === (portSettings(rule.policy, port) ?? rule.policy)?.outlierDetection
   const writer = subset === null || isOfRule ? rule.policyObject : subset.object
+  const loadBalancer = loadBalancerOf(blocks, rule)
   return {
-    loadBalancer: loadBalancerOf(blocks),
+    loadBalancer,
+    slowStart: slowStartOf(blocks, loadBalancer),
+    locality: blocks.loadBalancer?.localityLbSetting,
     limits: { ...limitsOf(blocks.connectionPool), retryBudget: retryBudgetOf(rule.policy, subset?.spec.trafficPolicy) },
     outlierDetection: outlier === undefined ? null : outlierDetectionOf(outlier, writer.annotations),
     panicThreshold: outlier === undefined ? PANIC_THRESHOLD : panicThresholdOf(outlier),
@@ -91,10 +105,16 @@ function portSettings(policy: TrafficPolicySpec | undefined, port: number): Poli
   return policy?.portLevelSettings?.find((p) => p.port?.number === port)
 }
 
-function loadBalancerOf(blocks: PolicyBlocksSpec): LoadBalancerPolicy {
+/** The annotation takes the place of every `simple` but PASSTHROUGH, which does not balance, and leaves consistent hashes alone. */
+function loadBalancerOf(blocks: PolicyBlocksSpec, rule: EffectiveRule): LoadBalancerPolicy {
   const hash = blocks.loadBalancer?.consistentHash
   if (hash !== undefined) return hashBalancerOf(hash)
   const simple = blocks.loadBalancer?.simple
+  const annotated = rule.objects.find((object) => object.annotations[LOAD_BALANCER] !== undefined)?.annotations
+  if (annotated !== undefined && simple !== 'PASSTHROUGH') {
+    const decay = annotated[LOAD_BALANCER_DECAY]
+    return { kind: 'PEAK_EWMA', decayMs: decay === undefined ? EWMA_DECAY_MS : durationMs(decay) }
+  }
   if (simple === 'ROUND_ROBIN' || simple === 'RANDOM' || simple === 'PASSTHROUGH') return { kind: simple }
   return { kind: 'LEAST_REQUEST' }
 }
@@ -104,6 +124,18 @@ function hashBalancerOf({ maglev, ringHash, minimumRingSize }: ConsistentHashSpe
   if (maglev !== undefined) return { kind: 'MAGLEV', tableSize: maglev.tableSize || MAGLEV_TABLE_SIZE }
   const minimum = ringHash?.minimumRingSize || minimumRingSize || MINIMUM_RING_SIZE
   return { kind: 'RING_HASH', minimumRingSize: minimum, maximumRingSize: MAXIMUM_RING_SIZE }
+}
+
+/** Istio warmup: with these two policies only. */
+function slowStartOf(blocks: PolicyBlocksSpec, { kind }: LoadBalancerPolicy): SlowStart | null {
+  const lb = blocks.loadBalancer
+  const duration = lb?.warmup?.duration ?? lb?.warmupDurationSecs
+  if (duration === undefined || (kind !== 'ROUND_ROBIN' && kind !== 'LEAST_REQUEST')) return null
+  return {
+    windowMs: durationMs(duration),
+    minimumPercent: lb?.warmup?.minimumPercent ?? WARMUP_PERCENT,
+    aggression: lb?.warmup?.aggression ?? 1,
+  }
 }
 
 /** Istio ConnectionPoolSettings. */
@@ -157,9 +189,10 @@ function notePolicy(
   path: Path,
 ): void {
   if (policy === undefined) return
-  noteBlocks(world, rule, policy, path)
+  const detects = (policy.outlierDetection ?? rule.spec.trafficPolicy?.outlierDetection) !== undefined
+  noteBlocks(world, rule, policy, path, detects)
   for (const [i, port] of (policy.portLevelSettings ?? []).entries())
-    noteBlocks(world, rule, port, [...path, 'portLevelSettings', i])
+    noteBlocks(world, rule, port, [...path, 'portLevelSettings', i], port.outlierDetection !== undefined)
   if (policy.tunnel !== undefined) world.verdicts.partly(rule, [...path, 'tunnel'], `${LATER}: connections go out directly`, true)
   if (policy.proxyProtocol !== undefined)
     world.verdicts.partly(rule, [...path, 'proxyProtocol'], `${LATER}: no PROXY header is sent`, true)
@@ -167,18 +200,27 @@ function notePolicy(
     world.verdicts.partly(rule, [...path, 'retryBudget', 'budgetInterval'], `${LATER}: the requests of this moment count`, true)
 }
 
-function noteBlocks(world: World, rule: ResourceObject<'DestinationRule'>, blocks: PolicyBlocksSpec, path: Path): void {
+function noteBlocks(
+  world: World,
+  rule: ResourceObject<'DestinationRule'>,
+  blocks: PolicyBlocksSpec,
+  path: Path,
+  detectsOutliers: boolean,
+): void {
   const note = (at: Path, reason: string): void => world.verdicts.partly(rule, [...path, ...at], reason, true)
   const lb = blocks.loadBalancer
   if (lb?.consistentHash !== undefined && hashPolicyOf(lb.consistentHash) === null)
     note(['loadBalancer', 'consistentHash'], 'names nothing to hash: endpoints are drawn')
-  for (const field of ['localityLbSetting', 'zoneAwareLbSetting'] as const) {
-    if (lb?.[field] !== undefined && lb[field].enabled !== false)
-      note(['loadBalancer', field], `${LATER}: localities are not told apart`)
+  for (const field of ['failover', 'failoverPriority'] as const) {
+    const setting = lb?.localityLbSetting
+    if (setting?.enabled !== false && (setting?.[field]?.length ?? 0) > 0 && !detectsOutliers)
+      note(
+        ['loadBalancer', 'localityLbSetting', field],
+        'has no effect without `outlierDetection`: nothing finds out which endpoints fail',
+      )
   }
-  for (const field of ['warmup', 'warmupDurationSecs'] as const) {
-    if (lb?.[field] !== undefined) note(['loadBalancer', field], `${LATER}: new endpoints get their full share at once`)
-  }
+  if (lb?.zoneAwareLbSetting !== undefined && lb.zoneAwareLbSetting.enabled !== false)
+    note(['loadBalancer', 'zoneAwareLbSetting'], `${LATER}: endpoints get priorities as if the field were not there`)
   const mode = blocks.tls?.mode
   if (mode !== undefined && mode !== 'DISABLE')
     note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)

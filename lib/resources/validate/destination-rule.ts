@@ -10,6 +10,7 @@ import type {
   TrafficPolicySpec,
 } from '../schema/destination-rule.ts'
 import { checkConsistentHash } from './consistent-hash.ts'
+import { checkLocality, checkWarmup } from './locality-lb.ts'
 import { checkExportTo, checkPort, hostProblem, isDnsLabel } from './names.ts'
 import { checkDuration, checkNotNegative, checkRange } from './values.ts'
 
@@ -100,12 +101,8 @@ function checkLoadBalancer(lb: LoadBalancerSpec, path: Path, report: Report): vo
     if (lb.simple !== undefined) report([...path, 'consistentHash'], '`simple` and `consistentHash` cannot both be set', true)
     checkConsistentHash(lb.consistentHash, [...path, 'consistentHash'], report)
   }
-  const locality = lb.localityLbSetting
-  if ((locality?.distribute?.length ?? 0) > 0 && (locality?.failover?.length ?? 0) > 0) {
-    report([...path, 'localityLbSetting', 'failover'], '`distribute` and `failover` cannot both be set', true)
-  }
-  if (locality !== undefined && lb.zoneAwareLbSetting !== undefined)
-    report([...path, 'zoneAwareLbSetting'], 'not together with `localityLbSetting`', true)
+  checkLocality(lb, path, report)
+  checkWarmup(lb, path, report)
 }
 
 function checkOutlier(outlier: OutlierDetectionSpec, path: Path, report: Report): void {

@@ -1,7 +1,11 @@
 // Service: what the API server would have refused and the compiler relies on.
+import { didYouMean } from '../../base/nearest.ts'
 import type { Path, Report } from '../finding.ts'
 import type { ServiceSpec } from '../schema/service.ts'
 import { checkPort, hostProblem, isAddress } from './names.ts'
+
+/** Kubernetes ServiceSpec. */
+const DISTRIBUTIONS = ['PreferClose', 'PreferSameZone', 'PreferSameNode']
 
 export function validateService(spec: ServiceSpec, report: Report): void {
   checkAddress(spec.clusterIP, ['clusterIP'], report)
@@ -18,6 +22,13 @@ export function validateService(spec: ServiceSpec, report: Report): void {
     const number = `${port.protocol ?? 'TCP'} ${port.port}`
     if (numbers.has(number)) report(['ports', i, 'port'], `the port ${port.port} is listed twice`)
     numbers.add(number)
+  }
+  if (spec.trafficDistribution !== undefined && !DISTRIBUTIONS.includes(spec.trafficDistribution)) {
+    const found = spec.trafficDistribution
+    report(
+      ['trafficDistribution'],
+      `expected one of ${DISTRIBUTIONS.join(', ')}, found "${found}"${didYouMean(found, DISTRIBUTIONS)}`,
+    )
   }
   if (spec.type !== 'ExternalName') return
   const problem = hostProblem(spec.externalName ?? '', false)

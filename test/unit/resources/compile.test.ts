@@ -358,7 +358,6 @@ t.test('what is not carried out is said with its place', async (t) => {
       'x',
     )
   const rows: [text: string, reason: RegExp][] = [
-    ['retries: {attempts: 2, retryRemoteLocalities: true}', /http\[0\]\.retries\.retryRemoteLocalities.*not carried out/],
     ['headers: {request: {set: {Content-Length: "5"}}}', /headers\.request\.set.*Content-Length.*no effect/],
     ['headers: {response: {remove: [x-a, transfer-encoding]}}', /headers\.response\.remove\[1\].*no effect/],
   ]

@@ -80,12 +80,51 @@ const KINDS: readonly Case[] = [
   ['- just\n- a list\n', 1, 1, /expected a Kubernetes object/],
 ]
 
+const LB = `${DR}  trafficPolicy:\n    loadBalancer:\n      `
+const ANNOTATED = (annotations: string) => DR.replace('{name: x}', `{name: x, annotations: {${annotations}}}`)
+const BALANCING: readonly Case[] = [
+  [`${LB}localityLbSetting: {distribute: [{from: us, to: {us: 60, eu: 30}}]}\n`, 8, 55, /add up to 90, expected 100/],
+  [`${LB}localityLbSetting: {distribute: [{from: us, to: {us: 0, eu: 100}}]}\n`, 8, 60, /from 1 to 100, found 0/],
+  [`${LB}localityLbSetting: {distribute: [{from: us, to: {us/a: 50, "us/*": 50}}]}\n`, 8, 74, /`us\/\*` overlaps with `us\/a`/],
+  [`${LB}localityLbSetting: {distribute: [{from: "us/*/r", to: {us: 100}}]}\n`, 8, 47, /as the last part only/],
+  [`${LB}localityLbSetting: {distribute: [{from: us/, to: {us: 100}}]}\n`, 8, 47, /expected region\/zone\/subzone/],
+  [
+    `${LB}localityLbSetting: {distribute: [{from: us, to: {us: 100}}, {from: us/a, to: {us: 100}}]}\n`,
+    8,
+    74,
+    /overlaps with `us`/,
+  ],
+  [`${LB}localityLbSetting: {failover: [{from: us, to: us}]}\n`, 8, 53, /another region than `from`/],
+  [`${LB}localityLbSetting: {failover: [{from: us/a, to: eu}]}\n`, 8, 45, /without `\/` and `\*`, found "us\/a"/],
+  [
+    `${LB}localityLbSetting: {failoverPriority: [topology.kubernetes.io/zone], failover: [{from: us, to: eu}]}\n`,
+    8,
+    46,
+    /cannot be used together with `failover`/,
+  ],
+  [`${LB}zoneAwareLbSetting: {failoverPriority: [topology.istio.io/subzone]}\n`, 8, 47, /cannot be used in `zoneAwareLbSetting`/],
+  [`${LB}warmup: {minimumPercent: 5}\n`, 8, 15, /needs a `duration`/],
+  [`${LB}warmup: {duration: 1s, minimumPercent: 101}\n`, 8, 46, /from 0 to 100, found 101/],
+  [`${LB}warmup: {duration: 1s, aggression: 0}\n`, 8, 42, /above 0, found 0/],
+  [`${LB}warmupDurationSecs: 0s\n`, 8, 27, /at least 1ms/],
+  [ANNOTATED('heddle.io/load-balancer: PEAK_EWAM'), 3, 60, /found "PEAK_EWAM"; did you mean `PEAK_EWMA`\?/],
+  [ANNOTATED('heddle.io/load-balancer-decay: 1s'), 3, 66, /only together with `heddle\.io\/load-balancer: PEAK_EWMA`/],
+  [ANNOTATED('heddle.io/load-balancer: PEAK_EWMA, heddle.io/load-balancer-decay: soon'), 3, 102, /a duration .* found "soon"/],
+  [
+    'apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {trafficDistribution: PreferClosed}\n',
+    4,
+    29,
+    /found "PreferClosed"; did you mean `PreferClose`\?/,
+  ],
+]
+
 const SEMANTICS: readonly Case[] = [
   ['apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIP: nobody}\n', 4, 19, /expected an IP address, or None/],
   ['apiVersion: v1\nkind: Service\nmetadata: {name: x.y}\nspec: {}\n', 3, 18, /metadata\.name: expected letters, digits and `-`/],
   ['apiVersion: v1\nkind: Service\nmetadata: {name: x, namespace: "*"}\nspec: {}\n', 3, 32, /metadata\.namespace: expected/],
   [`${DR}  trafficPolicy:\n    connectionPool: {tcp: {maxConnections: -1}}\n`, 7, 44, /expected 0 or more, found -1/],
   [`${DR}  trafficPolicy: {tls: {mode: MUTUAL, privateKey: /k}}\n`, 6, 24, /mode MUTUAL needs a `clientCertificate`/],
+  ...BALANCING,
   [`${DR}  exportTo: ["~"]\n`, 6, 14, /only for ServiceEntry/],
   [`${DR}  exportTo: [".", "*"]\n`, 6, 19, /must stand alone/],
   [`${DR}  workloadSelector: {matchLabels: {a: b}}\n  exportTo: ["*"]\n`, 7, 13, /own namespace only/],

@@ -1,0 +1,39 @@
+// Words for the numbers in steps. Loaded only when somebody asks.
+import { BY_EXACT, BY_PREFIX, BY_STAR, BY_SUFFIX } from '../route/domain-index.ts'
+import * as S from './steps.ts'
+
+export const OUTCOMES: Readonly<Record<number, string>> = {
+  [S.OUTCOME_CONNECT_FAILED]: 'connect-failed',
+  [S.OUTCOME_CONNECT_TIMEOUT]: 'connect-timeout',
+  [S.OUTCOME_CLOSED]: 'closed-before-response',
+  [S.OUTCOME_RESET]: 'reset',
+  [S.OUTCOME_REFUSED_STREAM]: 'refused-stream',
+  [S.OUTCOME_PROTOCOL_ERROR]: 'protocol-error',
+  [S.OUTCOME_PER_TRY_TIMEOUT]: 'per-try-timeout',
+  [S.OUTCOME_TIMEOUT]: 'timeout',
+  [S.OUTCOME_OVERFLOW]: 'overflow',
+  [S.OUTCOME_CANCELLED]: 'cancelled',
+  [S.OUTCOME_STALE_CONNECTION]: 'stale-connection',
+  [S.OUTCOME_GOAWAY]: 'goaway',
+}
+
+export function howText(how: number): string {
+  switch (how) {
+    case BY_EXACT:
+      return 'is one of its names'
+    case BY_SUFFIX:
+      return 'ends as one of its *.suffixes'
+    case BY_PREFIX:
+      return 'begins as one of its prefixes.*'
+    case BY_STAR:
+      return 'is unknown to the others, and it takes any host'
+    default:
+      return ''
+  }
+}
+
+export function noTableText(port: number, why: number): string {
+  if (why === S.TABLE_FIXED) return 'the route table of the listener does not exist'
+  if (port < 0) return 'what stands behind the colon of the authority is no port'
+  return `there is no route table for port ${port}: no service has it`
+}
