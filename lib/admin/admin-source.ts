@@ -29,8 +29,17 @@ export interface ListenerView {
 export interface WorkerLoad {
   readonly clusters: readonly {
     readonly name: string
+    /** Its part of what connectionPool limits. */
+    readonly inUse: LimitedUse
     readonly hosts: readonly HostLoad[]
   }[]
+}
+
+export interface LimitedUse {
+  readonly connections: number
+  readonly pendingRequests: number
+  readonly requests: number
+  readonly retries: number
 }
 
 export interface HostLoad {

@@ -1,7 +1,7 @@
 // `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import type { HostLoad, WorkerLoad } from './admin-source.ts'
+import type { HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
 
 interface HostSum extends HostLoad {
   /** null: known to a worker only. */
@@ -10,19 +10,21 @@ interface HostSum extends HostLoad {
 
 interface ClusterSum {
   readonly cluster: Cluster
+  readonly inUse: LimitedUse
   readonly hosts: readonly HostSum[]
 }
 
 /** Lines `cluster::host:port::stat::value`. */
 export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[]): string {
   let text = ''
-  for (const { cluster, hosts } of sumUp(snapshot, views)) {
+  for (const { cluster, inUse, hosts } of sumUp(snapshot, views)) {
     const name = cluster.name
     text += `${name}::observability_name::${name}\n`
     text += `${name}::default_priority::max_connections::${cluster.limits.maxConnections}\n`
     text += `${name}::default_priority::max_pending_requests::${cluster.limits.maxPendingRequests}\n`
     text += `${name}::default_priority::max_requests::${cluster.limits.maxRequests}\n`
     text += `${name}::default_priority::max_retries::${cluster.limits.maxRetries}\n`
+    for (const [key, value] of inUseStats(inUse)) text += `${name}::default_priority::${key}::${value}\n`
     text += `${name}::added_via_api::false\n`
     for (const host of hosts) {
       for (const [key, value] of hostStats(host)) text += `${name}::${host.address}::${key}::${value}\n`
@@ -35,7 +37,7 @@ export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLo
 /** Shape of envoy.admin.v3.Clusters, as far as it is known here. 64-bit numbers are strings, as protobuf JSON has them. */
 export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[]): unknown {
   return {
-    cluster_statuses: sumUp(snapshot, views).map(({ cluster, hosts }) => ({
+    cluster_statuses: sumUp(snapshot, views).map(({ cluster, inUse, hosts }) => ({
       name: cluster.name,
       added_via_api: false,
       observability_name: cluster.name,
@@ -49,6 +51,7 @@ export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLo
             max_retries: cluster.limits.maxRetries,
           },
         ],
+        in_use: Object.fromEntries(inUseStats(inUse)),
       },
       host_statuses: hosts.map((host) => ({
         address: { socket_address: socketAddress(host.address) },
@@ -70,6 +73,16 @@ export function socketAddress(text: string): { address: string; port_value: numb
   const colon = text.lastIndexOf(':')
   const address = text.slice(0, colon).replace(/^\[|\]$/g, '')
   return { address, port_value: Number(text.slice(colon + 1)) }
+}
+
+/** Under limits or not, this is what the limits count; of heddle, Envoy tells it in metrics only. */
+function inUseStats(use: LimitedUse): [string, number][] {
+  return [
+    ['connections', use.connections],
+    ['pending_requests', use.pendingRequests],
+    ['requests', use.requests],
+    ['retries', use.retries],
+  ]
 }
 
 function hostStats(host: HostSum): [string, number][] {
@@ -96,11 +109,27 @@ function hostFacts(host: HostSum): [string, string | number][] {
 /** All clusters of the snapshot, with all endpoints that the snapshot or a worker knows (DNS answers are with the workers). */
 function sumUp(snapshot: Snapshot | null, views: readonly WorkerLoad[]): ClusterSum[] {
   if (snapshot === null) return []
-  const live = new Map<string, HostLoad[]>()
+  const live = new Map<string, WorkerLoad['clusters'][number][]>()
   for (const view of views) {
-    for (const cluster of view.clusters) live.set(cluster.name, [...(live.get(cluster.name) ?? []), ...cluster.hosts])
+    for (const cluster of view.clusters) live.set(cluster.name, [...(live.get(cluster.name) ?? []), cluster])
   }
-  return snapshot.clusters.map((cluster) => ({ cluster, hosts: hostsOf(cluster, live.get(cluster.name) ?? []) }))
+  return snapshot.clusters.map((cluster) => {
+    const parts = live.get(cluster.name) ?? []
+    const sum = (field: keyof LimitedUse): number => parts.reduce((total, p) => total + p.inUse[field], 0)
+    return {
+      cluster,
+      inUse: {
+        connections: sum('connections'),
+        pendingRequests: sum('pendingRequests'),
+        requests: sum('requests'),
+        retries: sum('retries'),
+      },
+      hosts: hostsOf(
+        cluster,
+        parts.flatMap((p) => p.hosts),
+      ),
+    }
+  })
 }
 
 function hostsOf(cluster: Cluster, live: readonly HostLoad[]): HostSum[] {

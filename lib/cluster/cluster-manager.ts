@@ -32,6 +32,8 @@ export class ClusterManager implements ClusterContext {
   private hostIds: number
   /** Whoever owns the worker sets it before traffic comes. */
   reportEjection: ReportEjection
+  /** Likewise. */
+  askForPlace: (cluster: string) => void
 
   constructor(
     io: Io,
@@ -54,6 +56,12 @@ export class ClusterManager implements ClusterContext {
     this.byId = []
     this.hostIds = 0
     this.reportEjection = () => {}
+    this.askForPlace = () => {}
+  }
+
+  /** Requests of another worker find no place for a connection under maxConnections. */
+  giveWay(cluster: string): void {
+    this.byName.get(cluster)?.giveWay(false)
   }
 
   nextHostId(): number {

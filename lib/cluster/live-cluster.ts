@@ -3,6 +3,7 @@
 
 import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
+import { Places } from '../pool/places.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { OutlierStats } from '../telemetry/outlier-stats.ts'
@@ -27,11 +28,11 @@ export class LiveHost extends Host {
   /** Its HEALTH that `available` shows. */
   health: number
 
-  constructor(id: number, endpoint: Endpoint, pool: HostPool, series: SeriesCache) {
+  constructor(id: number, endpoint: Endpoint, makePool: (host: Host) => HostPool, series: SeriesCache) {
     super(id, endpoint)
     this.cells = new Int32Array(OWN_HOST_CELLS)
     this.own = HOST_CELLS
-    this.pool = pool
+    this.pool = makePool(this)
     this.series = series
     this.detector = null
     this.health = 0
@@ -46,6 +47,8 @@ export interface ClusterContext {
   /** null: every host counts for itself. */
   readonly sharedHosts: SharedHosts | null
   nextHostId(): number
+  /** Tells the other workers that a place for a connection of this cluster would be welcome. */
+  askForPlace(cluster: string): void
   readonly reportEjection: ReportEjection
   outlierStatsFor(cluster: string): OutlierStats
   seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache
@@ -54,6 +57,7 @@ export interface ClusterContext {
 export class LiveCluster {
   readonly balanced: BalancedCluster
   readonly limiter: Limiter
+  private readonly places: Places
   readonly stats: ClusterStats
   /** Series of requests that got no endpoint. */
   seriesWithoutHost: SeriesCache
@@ -72,6 +76,7 @@ export class LiveCluster {
     this.balanced = new BalancedCluster(id, config)
     this.context = context
     this.limiter = limiter
+    this.places = new Places(context.io, limiter, () => this.askForPlace())
     this.stats = stats
     this.seriesWithoutHost = context.seriesFor(config, null)
     this.byAddress = new Map()
@@ -205,11 +210,21 @@ export class LiveCluster {
       return known
     }
     const { io, values } = this.context
-    const pool = new HostPool(io, endpoint.address, endpoint.port, this.settings, this.limiter, this.stats, values)
-    const host = new LiveHost(this.context.nextHostId(), endpoint, pool, this.context.seriesFor(config, endpoint))
+    const makePool = (host: Host) => new HostPool(io, host, this.settings, this.places, this.stats, values)
+    const host = new LiveHost(this.context.nextHostId(), endpoint, makePool, this.context.seriesFor(config, endpoint))
     host.availableSinceMs = io.clock.monotonicMs
     this.byAddress.set(key, host)
     return host
+  }
+
+  private askForPlace(): void {
+    this.giveWay(true)
+    this.context.askForPlace(this.balanced.name)
+  }
+
+  /** Somebody waits for a place of maxConnections. `own`: it may be this worker. */
+  giveWay(own: boolean): void {
+    for (const host of this.byAddress.values()) host.pool.giveWay(own)
   }
 
   sweep(): void {

@@ -1,10 +1,12 @@
 // Hot lane: the HTTP/1 connections to one endpoint of one cluster: idle ones, lent ones, and the requests that wait for one.
 import type net from 'node:net'
+import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { Io } from '../transport/io.ts'
 import { type ConnectOwner, Connector } from './connector.ts'
 import { type PoolWaiter, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
-import { CONNECTIONS, type Limiter, PENDING, REQUESTS } from './limiter.ts'
+import { type Limiter, PENDING, REQUESTS } from './limiter.ts'
+import { PATIENCE_MS, type Places, type Seeker, SLICE_MS } from './places.ts'
 import { UpstreamConnection } from './upstream-connection.ts'
 
 /** What configuration says of a cluster's connections. Replaced, never edited; connections that are there stay. */
@@ -25,10 +27,12 @@ export interface PoolSettings {
 /** A peer that says `timeout=5` closes after about 5 s: we stop using the connection this much earlier. */
 const PEER_IDLE_MARGIN_MS = 1000
 
-export class HostPool implements ConnectOwner {
+export class HostPool implements ConnectOwner, Seeker {
   readonly io: Io
+  readonly host: Host
   readonly address: string
   readonly port: number
+  readonly places: Places
   readonly limiter: Limiter
   readonly stats: ClusterStats
   readonly values: Float64Array
@@ -41,21 +45,21 @@ export class HostPool implements ConnectOwner {
   private waiting: PoolWaiter[]
   private readonly connecting: Set<Connector>
   private draining: boolean
+  /** From Places. */
+  looking: boolean
+  /** Those of `connections` that carry HTTP. */
+  private pooled: number
+  /** Monotonic ms until which others go first, after a connection was given up for them. */
+  private patientUntilMs: number
 
-  constructor(
-    io: Io,
-    address: string,
-    port: number,
-    settings: PoolSettings,
-    limiter: Limiter,
-    stats: ClusterStats,
-    values: Float64Array,
-  ) {
+  constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     this.io = io
-    this.address = address
-    this.port = port
+    this.host = host
+    this.address = host.endpoint.address
+    this.port = host.endpoint.port
     this.settings = settings
-    this.limiter = limiter
+    this.places = places
+    this.limiter = places.limiter
     this.stats = stats
     this.values = values
     this.connections = 0
@@ -65,6 +69,9 @@ export class HostPool implements ConnectOwner {
     this.waiting = []
     this.connecting = new Set()
     this.draining = false
+    this.looking = false
+    this.pooled = 0
+    this.patientUntilMs = 0
   }
 
   get idleConnections(): number {
@@ -86,7 +93,7 @@ export class HostPool implements ConnectOwner {
     this.values[this.stats.rqPendingTotal]!++
     this.values[this.stats.rqPendingActive]!++
     this.waiting.push(waiter)
-    if (this.connecting.size < this.waiting.length) this.connect()
+    if (this.seeking) this.connect()
   }
 
   /** A waiter that does not want any more. */
@@ -100,6 +107,7 @@ export class HostPool implements ConnectOwner {
   private leftQueue(): void {
     this.limiter.give(PENDING)
     this.values[this.stats.rqPendingActive]!--
+    if (this.looking) this.places.review(this)
   }
 
   /** The connection used last: the others may age and go. */
@@ -109,9 +117,27 @@ export class HostPool implements ConnectOwner {
       if (c === undefined) return null
       if (c.doomed || c.connection.closed || c.connection.peerEnded) continue
       // The sweep comes once a second only; by now the peer may have said goodbye.
-      if (!this.isStale(c)) return c
-      this.expire(c)
+      if (this.isStale(c)) this.expire(c)
+      else if (this.isOld(c)) this.retire(c)
+      else return c
     }
+  }
+
+  /** Beyond maxConnectionDuration. */
+  private isOld(c: UpstreamConnection): boolean {
+    const age = this.settings.maxConnectionDurationMs
+    return age !== 0 && this.io.clock.monotonicMs - c.createdMs >= age
+  }
+
+  private retire(c: UpstreamConnection): void {
+    this.values[this.stats.cxMaxDurationReached]!++
+    this.end(c, 'max_connection_duration')
+  }
+
+  /** It carries nothing now, and will not again. */
+  private end(c: UpstreamConnection, reason: string): void {
+    c.doomed = true
+    c.connection.destroy(reason)
   }
 
   /** Idle for longer than we or the peer want. */
@@ -124,8 +150,7 @@ export class HostPool implements ConnectOwner {
 
   private expire(c: UpstreamConnection): void {
     this.values[this.stats.cxIdleTimeout]!++
-    c.doomed = true
-    c.connection.destroy('idle_timeout')
+    this.end(c, 'idle_timeout')
   }
 
   private lend(c: UpstreamConnection, waiter: PoolWaiter): void {
@@ -148,18 +173,62 @@ export class HostPool implements ConnectOwner {
   }
 
   private connect(): void {
-    if (!this.limiter.take(CONNECTIONS)) {
-      this.values[this.stats.cxOverflow]!++
-      // A host without any connection gets one, or its requests would wait for ever.
-      if (this.connections + this.connecting.size > 0) return
-      this.limiter.takeAnyway(CONNECTIONS)
-    }
+    if (this.tryConnect()) return
+    this.values[this.stats.cxOverflow]!++
+    this.places.lookFor(this)
+  }
+
+  private tryConnect(): boolean {
+    if (this.io.clock.monotonicMs < this.patientUntilMs || !this.places.take(this.host)) return false
     this.connecting.add(new Connector(this, this))
+    if (this.looking) this.places.review(this)
+    return true
+  }
+
+  get seeking(): boolean {
+    return this.waiting.length > this.connecting.size
+  }
+
+  get bare(): boolean {
+    return this.pooled + this.connecting.size === 0
+  }
+
+  seek(): boolean {
+    let found = false
+    while (this.seeking && this.tryConnect()) found = true
+    if (this.seeking) this.places.lookFor(this)
+    return found
+  }
+
+  /**
+   * Somebody waits for a place of this cluster: gives up an idle connection, if that helps. `own`: the place may be for a pool of this worker.
+   */
+  giveWay(own: boolean): void {
+    const c = this.idle[0]
+    if (c === undefined) return
+    const spare = this.pooled + this.connecting.size > 1 && this.places.isWanted(own)
+    if (!spare && !this.places.othersStarve(this.host)) return
+    this.idle.shift()
+    this.giveUp(c)
+  }
+
+  private giveUp(c: UpstreamConnection): void {
+    this.patientUntilMs = this.io.clock.monotonicMs + PATIENCE_MS
+    this.end(c, 'gave_way')
+  }
+
+  /** Whether a connection that has become free is to be given up for others, who wait for its place. */
+  private yields(c: UpstreamConnection): boolean {
+    const now = this.io.clock.monotonicMs
+    if (now < this.patientUntilMs) return false
+    if (this.places.othersStarve(this.host)) return this.waiting.length === 0 || now - c.createdMs >= SLICE_MS
+    return this.waiting.length === 0 && this.pooled + this.connecting.size > 1 && this.places.isWanted(true)
   }
 
   onConnected(connector: Connector, socket: net.Socket): void {
     this.connecting.delete(connector)
     this.noteConnected()
+    this.pooled++
     const c = new UpstreamConnection(this.io, socket, this, this.settings)
     this.offer(c)
   }
@@ -167,7 +236,7 @@ export class HostPool implements ConnectOwner {
   /** All that wait hear of it: whether to try again is theirs to decide (as Envoy does). */
   onConnectFailed(connector: Connector, reason: number, detail: string): void {
     this.connecting.delete(connector)
-    this.limiter.give(CONNECTIONS)
+    this.places.give(this.host)
     this.noteConnectFailed(reason)
     const waiting = this.waiting
     this.waiting = []
@@ -203,6 +272,10 @@ export class HostPool implements ConnectOwner {
 
   /** A free connection goes to who has waited longest, else to the idle ones. */
   private offer(c: UpstreamConnection): void {
+    if (this.places.limited && this.yields(c)) {
+      this.giveUp(c)
+      return
+    }
     while (this.waiting.length > 0) {
       const waiter = this.waiting.shift() as PoolWaiter
       this.leftQueue()
@@ -214,8 +287,7 @@ export class HostPool implements ConnectOwner {
       this.idle.pop()
     }
     if (this.draining) {
-      c.doomed = true
-      c.connection.destroy('draining')
+      this.end(c, 'draining')
       return
     }
     c.idleSinceMs = this.io.clock.monotonicMs
@@ -225,45 +297,41 @@ export class HostPool implements ConnectOwner {
   /** From UpstreamConnection: its request is complete and it may carry another. */
   returned(c: UpstreamConnection): void {
     const max = this.settings.maxRequestsPerConnection
-    const age = this.settings.maxConnectionDurationMs
-    const spent = max !== 0 && c.requests >= max
-    if (spent) this.values[this.stats.cxMaxRequests]!++
-    if (spent || (age !== 0 && this.io.clock.monotonicMs - c.createdMs >= age)) {
-      c.doomed = true
-      c.connection.destroy('spent')
-      return
-    }
-    this.offer(c)
+    if (max !== 0 && c.requests >= max) {
+      this.values[this.stats.cxMaxRequests]!++
+      this.end(c, 'max_requests')
+    } else if (this.isOld(c)) this.retire(c)
+    else this.offer(c)
   }
 
   /** From UpstreamConnection, when it is closed or given up; called again it does nothing. */
   lost(c: UpstreamConnection): void {
     if (!c.counted) return
     c.counted = false
-    this.limiter.give(CONNECTIONS)
+    this.pooled--
+    this.places.give(this.host)
     this.noteClosed(c.connection.bytesRead, c.connection.bytesWritten)
     const i = this.idle.indexOf(c)
     if (i >= 0) this.idle.splice(i, 1)
-    if (this.waiting.length > this.connecting.size) this.connect()
+    if (this.seeking) this.connect()
   }
 
-  /** Called about once a second: closes what has been idle too long. */
+  /** Called about once a second: closes what has been idle too long, or is too old. */
   sweep(): void {
     for (let i = this.idle.length - 1; i >= 0; i--) {
       const c = this.idle[i] as UpstreamConnection
-      if (!this.isStale(c)) continue
+      const stale = this.isStale(c)
+      if (!stale && !this.isOld(c)) continue
       this.idle.splice(i, 1)
-      this.expire(c)
+      if (stale) this.expire(c)
+      else this.retire(c)
     }
   }
 
   /** The endpoint left the configuration, or the process ends: idle connections close now, lent ones when their request is done. */
   drain(): void {
     this.draining = true
-    for (const c of this.idle.splice(0)) {
-      c.doomed = true
-      c.connection.destroy('draining')
-    }
+    for (const c of this.idle.splice(0)) this.end(c, 'draining')
   }
 
   /** The endpoint is back before its pool was gone. */

@@ -5,9 +5,11 @@ export const CONNECTIONS = 0
 export const PENDING = 1
 export const REQUESTS = 2
 export const RETRIES = 3
-export const KINDS = 4
+/** Workers with requests that wait for a place of CONNECTIONS (pool/places.ts). */
+export const WANTING = 4
+export const KINDS = 5
 
-/** Reserves by adding and takes back when that was one too many, so that two workers can never both take the last place. */
+/** Two workers can never both take the last place, and nobody is refused while there is one. */
 export class Limiter {
   private readonly cells: Int32Array
   /** First cell of the counts of all workers. */
@@ -35,11 +37,16 @@ export class Limiter {
 
   /** False: the limit is reached, nothing was reserved. */
   take(kind: number): boolean {
-    const before = Atomics.add(this.cells, this.all + kind, 1)
     const max = this.max[kind] as number
-    if (max !== 0 && before >= max) {
-      Atomics.sub(this.cells, this.all + kind, 1)
-      return false
+    const at = this.all + kind
+    if (max === 0) Atomics.add(this.cells, at, 1)
+    else {
+      for (let seen = Atomics.load(this.cells, at); ; ) {
+        if (seen >= max) return false
+        const found = Atomics.compareExchange(this.cells, at, seen, seen + 1)
+        if (found === seen) break
+        seen = found
+      }
     }
     this.cells[this.own + kind]!++
     return true
@@ -84,6 +91,20 @@ export class Limiter {
   give(kind: number): void {
     Atomics.sub(this.cells, this.all + kind, 1)
     this.cells[this.own + kind]!--
+  }
+
+  isLimited(kind: number): boolean {
+    return this.max[kind] !== 0
+  }
+
+  /** More than the limit allows: it was lowered, or places were taken anyway. */
+  isBeyond(kind: number): boolean {
+    return this.count(kind) > (this.max[kind] as number)
+  }
+
+  /** This worker's part of the present count. */
+  ownCount(kind: number): number {
+    return this.cells[this.own + kind] as number
   }
 
   /** Present count over all workers. */

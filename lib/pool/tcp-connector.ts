@@ -3,7 +3,6 @@ import type net from 'node:net'
 import { type ConnectOwner, Connector } from './connector.ts'
 import { RESET_OVERFLOW } from './exchange.ts'
 import type { HostPool } from './host-pool.ts'
-import { CONNECTIONS } from './limiter.ts'
 
 export interface TcpConnectOwner {
   /** The caller makes a Connection of it. Afterwards `release` is to be called once, at its end. */
@@ -26,7 +25,7 @@ export class TcpConnector implements ConnectOwner {
 
   start(): void {
     const { pool } = this
-    if (!pool.limiter.take(CONNECTIONS)) {
+    if (!pool.places.takeStrictly(pool.host)) {
       pool.values[pool.stats.cxOverflow]!++
       this.owner.onTcpFailed(RESET_OVERFLOW, '')
       return
@@ -63,6 +62,6 @@ export class TcpConnector implements ConnectOwner {
   private giveBack(): void {
     if (!this.counted) return
     this.counted = false
-    this.pool.limiter.give(CONNECTIONS)
+    this.pool.places.give(this.pool.host)
   }
 }

@@ -41,6 +41,8 @@ export type ToWorker =
   /** Answered with `reply`: `WorkerView`. */
   | { readonly type: 'inspect'; readonly call: number }
   | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
+  /** In another worker requests wait for a connection of this cluster and find no place under its maxConnections. */
+  | { readonly type: 'give-way'; readonly cluster: string }
   /** SIGUSR1: the access log's file was rotated; open it anew. */
   | { readonly type: 'reopen-logs' }
 
@@ -60,6 +62,8 @@ export type FromWorker =
     }
   | { readonly type: 'reply'; readonly call: number; readonly value: unknown }
   | { readonly type: 'drained'; readonly cut: readonly CutConnection[] }
+  /** To be passed on to the other workers, as `give-way`. */
+  | { readonly type: 'wants-connection'; readonly cluster: string }
   /** A listener could not be bound, or the worker cannot serve for another reason. It exits afterwards. */
   | { readonly type: 'failed'; readonly message: string }
 
@@ -76,6 +80,13 @@ export interface CutConnection {
 export interface WorkerView {
   readonly clusters: readonly {
     readonly name: string
+    /** Its part of what connectionPool limits. */
+    readonly inUse: {
+      readonly connections: number
+      readonly pendingRequests: number
+      readonly requests: number
+      readonly retries: number
+    }
     readonly hosts: readonly {
       readonly address: string
       readonly activeRequests: number

@@ -194,6 +194,11 @@ export class WorkerPool {
       case 'reply':
         this.#onReply(slot.index, message.call, message.value)
         return
+      case 'wants-connection':
+        for (const other of this.#slots) {
+          if (other !== slot) other.worker?.postMessage({ type: 'give-way', cluster: message.cluster } satisfies ToWorker)
+        }
+        return
       case 'drained':
         slot.drained = message.cut
         break

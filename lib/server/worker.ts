@@ -52,6 +52,7 @@ class Worker {
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
     const clusters = new ClusterManager(io, slab, shared, hosts, metrics, bootstrap.limits)
     clusters.reportEjection = (cluster, address, detector, atMs) => post({ type: 'ejected', cluster, address, detector, atMs })
+    clusters.askForPlace = (cluster) => post({ type: 'wants-connection', cluster })
     this.parts = {
       io,
       slab,
@@ -96,6 +97,9 @@ class Worker {
         return
       case 'endpoints':
         this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)
+        return
+      case 'give-way':
+        this.parts.clusters.giveWay(message.cluster)
         return
       case 'drain':
         void drainWorker(this.parts, this.listeners, message.deadlineMs).then((cut) => post({ type: 'drained', cut }))

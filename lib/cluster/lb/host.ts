@@ -5,7 +5,9 @@ import type { Endpoint } from '../../state/cluster.ts'
 export const ACTIVE = 0
 /** Connections, open and being opened. */
 export const CONNECTIONS = 1
-export const OWN_CELLS = 2
+/** Workers in which requests wait for a connection to it and that have none (pool/places.ts). */
+export const STARVING = 2
+export const OWN_CELLS = 3
 
 /** `ip:port`, `[ip]:port` for IPv6. */
 export function hostAddress(endpoint: Endpoint): string {
@@ -70,10 +72,10 @@ export class Host {
     return this.cells[this.own + cell] as number
   }
 
-  /** One more of ACTIVE or CONNECTIONS, of this worker. */
-  add(cell: number): void {
-    Atomics.add(this.cells, this.row + cell, 1)
+  /** One more of a cell below OWN_CELLS, of this worker. Returns the count of all workers before. */
+  add(cell: number): number {
     this.cells[this.own + cell]!++
+    return Atomics.add(this.cells, this.row + cell, 1)
   }
 
   remove(cell: number): void {

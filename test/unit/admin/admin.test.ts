@@ -95,6 +95,7 @@ const refused: ResourceStatus = {
   column: 3,
 }
 
+const inUse = { connections: 1, pendingRequests: 2, requests: 3, retries: 4 }
 const host = { activeRequests: 1, connections: 2, idleConnections: 1, requestsTotal: 5, connectFailures: 1 }
 
 class Source implements AdminSource {
@@ -123,17 +124,18 @@ class Source implements AdminSource {
   }
   async workerViews(): ReturnType<AdminSource['workerViews']> {
     return [
-      { clusters: [{ name: cluster.name, hosts: [{ address: '10.0.0.9:9080', ...host }] }] },
+      { clusters: [{ name: cluster.name, inUse, hosts: [{ address: '10.0.0.9:9080', ...host }] }] },
       {
         clusters: [
           {
             name: cluster.name,
+            inUse,
             hosts: [
               { address: '10.0.0.9:9080', ...host },
               { address: '[fd00::1]:9080', ...host },
             ],
           },
-          { name: 'gone', hosts: [] },
+          { name: 'gone', inUse, hosts: [] },
         ],
       },
     ]
@@ -276,6 +278,8 @@ t.test('clusters are summed over workers', async (t) => {
   const text = (await ask(port, 'GET', '/clusters')).body
   for (const line of [
     'outbound|9080||reviews::default_priority::max_connections::10',
+    'outbound|9080||reviews::default_priority::connections::2',
+    'outbound|9080||reviews::default_priority::retries::8',
     'outbound|9080||reviews::10.0.0.9:9080::cx_active::4',
     'outbound|9080||reviews::10.0.0.9:9080::rq_total::10',
     'outbound|9080||reviews::10.0.0.9:9080::weight::3',
