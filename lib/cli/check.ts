@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import type { ResourceState, ResourceStatus } from '../state/snapshot.ts'
+import type { ResourceNote, ResourceState, ResourceStatus } from '../state/snapshot.ts'
 import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command, JSON_FLAG, UsageError } from './command.ts'
 import { EXIT_CONFIG, EXIT_FINDINGS, EXIT_OK } from './exit-codes.ts'
 import { configFile, loadOrReport, namedConfigFile, reportProblems, shownPath } from './load-config.ts'
@@ -13,6 +13,7 @@ export const checkCommand: Command = {
 Loads resources as the proxy would and lists each object: in force, shadowed by another one, partly in force, refused, or waiting
 for something; with the reason and its place. Without DIR the resources of heddle.yaml. With DIR and without --config the workload
 of the defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
+Notes say where heddle holds retries back that Istio would make, because the upstream may have carried the request out already.
 `,
   flags: {
     config: { ...CONFIG_FLAG, help: `${CONFIG_FLAG.help} where no DIR is given` },
@@ -30,12 +31,14 @@ of the defaults is assumed, in the namespace \`default\` or --namespace. Ends wi
     const bootstrap = await loadOrReport(file, flags, io)
     if (bootstrap === null) return EXIT_CONFIG
     const { ResourceLoader } = await import('../resources/load.ts')
-    const { statuses, problems } = new ResourceLoader(bootstrap).load()
+    const { statuses, problems, notes } = new ResourceLoader(bootstrap).load()
     const shown = statuses.map((status) => ({ ...status, file: shownPath(status.file) }))
     const faults = problems.map((problem) => ({ ...problem, file: shownPath(problem.file) }))
-    if (args.has('json')) io.stdout.write(`${JSON.stringify({ resources: shown, problems: faults }, null, 1)}\n`)
+    const remarks = notes.map((note) => ({ ...note, file: shownPath(note.file) }))
+    if (args.has('json')) io.stdout.write(`${JSON.stringify({ resources: shown, problems: faults, notes: remarks }, null, 1)}\n`)
     else {
       io.stdout.write(listing(shown, paintFor(io.stdout, io.env)))
+      io.stdout.write(noteList(remarks))
       reportProblems(faults, io.stdout, paintFor(io.stdout, io.env))
     }
     return faults.length > 0 || statuses.some((s) => s.state === 'refused') ? EXIT_FINDINGS : EXIT_OK
@@ -65,6 +68,14 @@ function listing(statuses: readonly ResourceStatus[], paint: Paint): string {
     return column === 0 ? paint(STYLES[statuses[row - 1]!.state], cell) : cell
   })
   return `${text}\n\n${summary(statuses)}\n`
+}
+
+function noteList(notes: readonly ResourceNote[]): string {
+  const lines = notes.map((n) => {
+    const object = `${n.kind} ${n.namespace === '' ? '' : `${n.namespace}/`}${n.name}`
+    return `note: ${n.file}:${n.line}:${n.column}: ${object}${n.route === '' ? '' : `, route ${n.route}`}: ${n.message}\n`
+  })
+  return lines.join('')
 }
 
 function summary(statuses: readonly ResourceStatus[]): string {

@@ -1,7 +1,7 @@
 // From files to a Snapshot, again and again: each object is judged alone, and what was good stays in force while its newer
 // text is not.
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
-import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import { type Compiled, compile } from './compile/compile.ts'
 import type { Verdicts } from './compile/verdicts.ts'
 import { Document } from './document.ts'
@@ -26,6 +26,8 @@ export interface LoadResult {
   readonly statuses: readonly ResourceStatus[]
   /** Files and folders that could not be read. Refused objects are in `statuses`. */
   readonly problems: readonly ResourceProblem[]
+  /** For `heddle check`: they change no state. Sorted by file and line. */
+  readonly notes: readonly ResourceNote[]
   /** Why the reading as a whole is not to be put in force, such as a folder that is not there; null when it is. */
   readonly fatal: string | null
 }
@@ -88,11 +90,11 @@ export class ResourceLoader {
     const compiled = this.compile([...round.good.values()])
     if (compiled instanceof Error)
       return this.fatal(`cannot be compiled, which is a bug of heddle: ${compiled.stack ?? compiled.message}`, problems)
-    const { snapshot, verdicts } = compiled
+    const { snapshot, verdicts, notes } = compiled
     this.version++
     this.lastSnapshot = snapshot
     this.lastGood = round.remembered()
-    return { snapshot, statuses: round.statuses(verdicts), problems, fatal: null }
+    return { snapshot, statuses: round.statuses(verdicts), problems, notes: notes.toSorted(byPlace), fatal: null }
   }
 
   memory(): LoaderMemory {
@@ -152,7 +154,7 @@ export class ResourceLoader {
   private fatal(message: string, problems: readonly ResourceProblem[]): LoadResult {
     const snapshot = this.lastSnapshot ?? compile(this.bootstrap, [], 0).snapshot
     const told = problems.length > 0 ? problems : [{ file: this.bootstrap.file, line: 0, column: 0, message }]
-    return { snapshot, statuses: [], problems: told, fatal: message }
+    return { snapshot, statuses: [], problems: told, notes: [], fatal: message }
   }
 }
 
@@ -311,7 +313,7 @@ function toProblem(unreadable: UnreadableFile): ResourceProblem {
   return { file: unreadable.file, line: 0, column: 0, message: unreadable.message }
 }
 
-function byPlace(a: ResourceStatus, b: ResourceStatus): number {
+function byPlace(a: ResourceStatus | ResourceNote, b: ResourceStatus | ResourceNote): number {
   if (a.file !== b.file) return a.file < b.file ? -1 : 1
   return a.line - b.line || a.column - b.column
 }

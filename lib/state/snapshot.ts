@@ -32,3 +32,16 @@ export interface ResourceStatus {
   readonly line: number
   readonly column: number
 }
+
+/** What an operator may want to know of an object that is in force as it was written. Changes nobody's state. */
+export interface ResourceNote {
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  /** Name of the route that it is about, as access logs have it; empty for one without a name. */
+  readonly route: string
+  readonly message: string
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}

@@ -332,36 +332,6 @@ t.test('another try goes to the same destination, and there to another endpoint'
   t.same([...first].sort(), ['a', 'b'], 'both destinations are drawn')
 })
 
-t.test('maxRetries: the breaker is full, the original answer stands with UO', async (t) => {
-  const held: Exchange[] = []
-  const busy = await Upstream.start(t, (e) =>
-    header(e.request, 'x-envoy-attempt-count') === '1' ? e.answer({ status: 503, body: 'first' }) : held.push(e),
-  )
-  const own = await startProxy(t, {
-    resources: yaml(
-      service({ host: 'web', endpoints: [busy] }),
-      destinationRule('web', 'web', { trafficPolicy: { connectionPool: { http: { maxRetries: 1 } } } }),
-      virtualService('web', ['web'], [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 2, retryOn: '5xx' } }]),
-    ),
-  })
-  const one = await RawClient.connect(t, own.port())
-  await one.send({ host: 'web', target: '/one' })
-  await busy.next()
-  await busy.next()
-  const two = await askOnce(t, own.port(), { host: 'web', target: '/two' })
-  t.same([two.status, two.body.toString()], [503, 'first'])
-  t.match(await own.logged({ path: '/two' }), { response_flags: 'UO', response_code_details: 'via_upstream' })
-  await held[0]?.answer({ body: 'second' })
-  t.equal((await one.response()).body.toString(), 'second')
-  busy.startAfresh()
-  const three = await RawClient.connect(t, own.port())
-  await three.send({ host: 'web', target: '/three' })
-  await busy.next()
-  await busy.next()
-  await held[1]?.answer({ body: 'again' })
-  t.equal((await three.response()).body.toString(), 'again', 'the place has been given back')
-})
-
 t.test('retries are counted', async (t) => {
   const value = async (name: string) =>
     (await proxy.metrics()).value(`envoy_cluster_upstream_${name}`, {
@@ -371,4 +341,35 @@ t.test('retries are counted', async (t) => {
   await ask(t, [{ status: 503 }], { target: '/many/counted' })
   t.equal((await value('rq_retry')) - (before[0] as number), 6)
   t.equal((await value('rq_retry_limit_exceeded')) - (before[1] as number), 1)
+})
+
+t.test('a retry that ends well is counted as one, a retry that does not is none', async (t) => {
+  const value = async () =>
+    (await proxy.metrics()).value('envoy_cluster_upstream_rq_retry_success', {
+      cluster_name: 'outbound|80||web.default.svc.cluster.local',
+    }) ?? 0
+  const before = await value()
+  await ask(t, [OK], { target: '/5xx/at-once' })
+  await ask(t, [{ status: 503 }], { target: '/5xx/never' })
+  t.equal(await value(), before)
+  await ask(t, [{ status: 503 }, 'close', OK], { target: '/5xx/in-the-end' })
+  t.equal(await value(), before + 1)
+  await ask(t, [{ status: 503 }, { status: 404 }], { target: '/5xx/another-end' })
+  t.equal(await value(), before + 2, 'what nobody repeats has ended the retries')
+})
+
+t.test('what a client says of retries is taken out and not heeded', async (t) => {
+  const headers = {
+    'x-envoy-retry-on': '5xx',
+    'x-envoy-retry-grpc-on': 'unavailable',
+    'x-envoy-max-retries': '5',
+    'x-envoy-retriable-status-codes': '503',
+    'x-envoy-retriable-header-names': 'x-again',
+    'x-envoy-hedge-on-per-try-timeout': 'true',
+    'x-envoy-upstream-rq-per-try-timeout-ms': '1',
+  }
+  const again = { status: 503, headers: { 'x-again': 'yes' } }
+  t.equal((await ask(t, [again], { target: '/default/client', headers })).tries, 1)
+  for (const name of Object.keys(headers)) t.equal(header(tries[0]!.request, name), undefined, name)
+  t.equal((await ask(t, [again], { target: '/5xx/client', headers })).tries, 3, 'the policy’s own number')
 })

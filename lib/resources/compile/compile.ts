@@ -1,6 +1,6 @@
 // Valid objects down to a Snapshot, as istiod compiles them for the outbound side of one sidecar.
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
-import type { Snapshot } from '../../state/snapshot.ts'
+import type { ResourceNote, Snapshot } from '../../state/snapshot.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { Workloads } from './backends.ts'
 import { buildClusters } from './clusters.ts'
@@ -8,6 +8,7 @@ import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } f
 import { assignRules } from './destination-rules.ts'
 import { DestinationHashes } from './hash-policies.ts'
 import { withHealthChecks } from './health-checks.ts'
+import { heldBackRetries } from './held-back-retries.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
 import { isHttp } from './protocol.ts'
@@ -22,6 +23,7 @@ import { World } from './world.ts'
 export interface Compiled {
   readonly snapshot: Snapshot
   readonly verdicts: Verdicts
+  readonly notes: readonly ResourceNote[]
 }
 
 /** `objects`: one of each identity. */
@@ -57,7 +59,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     defaultPorts: defaultPorts(world, registry),
     clusters,
   }
-  return { snapshot, verdicts }
+  return { snapshot, verdicts, notes: heldBackRetries(snapshot.routeTables, clusters) }
 }
 
 /** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */

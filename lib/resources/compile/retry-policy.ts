@@ -41,6 +41,11 @@ export function defaultRetry(unsafe: RetryPolicy['unsafe'], hashed = false): Ret
   return unsafe === 'allowed' ? DEFAULT_RETRY_EXACT : DEFAULT_RETRY
 }
 
+/** Nobody wrote its retryOn. */
+export function hasDefaultWords(policy: RetryPolicy): boolean {
+  return policy.on === DEFAULT_ON
+}
+
 /** From the proxy to its own application: only what was not written, which is safe always. */
 export const INBOUND_RETRY: RetryPolicy = {
   ...DEFAULT_RETRY,

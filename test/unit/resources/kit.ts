@@ -15,6 +15,8 @@ export interface View {
   readonly listeners?: readonly Partial<ListenerConfig>[]
   readonly healthChecks?: readonly HealthCheckRule[]
   readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+  /** exact */
+  readonly retries?: 'guarded' | 'exact'
 }
 
 export function bootstrapFor(resources: readonly string[], view: View = {}): BootstrapConfig {
@@ -57,7 +59,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     },
     http1: { halfClose: 'serve' },
     mirror: { hostSuffix: '', maxRequests: 1024 },
-    retries: 'exact',
+    retries: view.retries ?? 'exact',
     faults: { headers: 'ignore' },
     healthChecks: view.healthChecks ?? [],
     file: 'heddle.yaml',
