@@ -54,7 +54,10 @@ export class Connection implements ByteSink {
   lastActiveMs: number
   /** Output of this event; null when there is none. */
   private out: Buffer | null
-  private outLength: number
+  /** Where the next byte of output goes in its block. */
+  outPosition: number
+  /** Number of blocks that are no longer ours: bytes in the block of an earlier number must not be touched. */
+  outEpoch: number
   private dirty: boolean
   private readPauses: number
   private pendingWrites: number
@@ -74,7 +77,8 @@ export class Connection implements ByteSink {
     this.closeReason = ''
     this.lastActiveMs = io.clock.monotonicMs
     this.out = null
-    this.outLength = 0
+    this.outPosition = 0
+    this.outEpoch = 0
     this.dirty = false
     this.readPauses = 0
     this.pendingWrites = 0
@@ -93,7 +97,7 @@ export class Connection implements ByteSink {
   /** Queues text (latin1) for the end of this event. */
   writeText(text: string): void {
     const out = this.room(text.length)
-    if (out !== null) this.outLength += latin1Write(out, text, this.outLength)
+    if (out !== null) this.outPosition += latin1Write(out, text, this.outPosition)
     else this.writeLongText(text)
   }
 
@@ -103,24 +107,35 @@ export class Connection implements ByteSink {
     while (at < end && !this.closed) {
       const n = Math.min(end - at, BLOCK_BYTES)
       const out = this.room(n) as Buffer
-      bytes.copy(out, this.outLength, at, at + n)
-      this.outLength += n
+      bytes.copy(out, this.outPosition, at, at + n)
+      this.outPosition += n
       at += n
     }
+  }
+
+  /**
+   * For who puts bytes together where they leave from: at most `n` from `outPosition` on, then `advance`. Null when no block has that much room.
+   */
+  reserve(n: number): Buffer | null {
+    return this.room(n)
+  }
+
+  advance(n: number): void {
+    this.outPosition += n
   }
 
   /** The block that output collects in, with room for `n` more bytes; null when no block has that much. */
   private room(n: number): Buffer | null {
     if (n > BLOCK_BYTES) return null
     if (this.out !== null) {
-      if (this.outLength + n <= BLOCK_BYTES) return this.out
+      if (this.outPosition + n <= BLOCK_BYTES) return this.out
       this.flush()
     }
     if (!this.dirty) {
       this.dirty = true
       this.io.markDirty(this)
     }
-    this.outLength = 0
+    this.outPosition = 0
     this.out = this.io.blocks.acquire()
     return this.out
   }
@@ -135,14 +150,15 @@ export class Connection implements ByteSink {
     const block = this.out
     if (block === null) return
     this.out = null
+    this.outEpoch++
     const handle = INTERNALS === null ? null : handleOf(this.socket)
     if (this.closed || this.ended || (INTERNALS !== null && handle === null)) {
       this.io.blocks.release(block)
       return
     }
-    this.bytesWritten += this.outLength
+    this.bytesWritten += this.outPosition
     this.lastActiveMs = this.io.clock.monotonicMs
-    const view = new Uint8Array(block.buffer, block.byteOffset, this.outLength)
+    const view = new Uint8Array(block.buffer, block.byteOffset, this.outPosition)
     if (INTERNALS === null || handle === null) {
       this.socket.write(view)
       if (this.socket.writableLength > 0) this.awaitDrain(block)
@@ -155,7 +171,7 @@ export class Connection implements ByteSink {
 
   private afterWrite(internals: Internals, handle: StreamHandle, wrap: object, error: number, block: Buffer): void {
     if (error !== 0) {
-      this.bytesWritten -= this.outLength
+      this.bytesWritten -= this.outPosition
       returnWrap(wrap)
       this.io.blocks.release(block)
       this.fail(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)
@@ -243,6 +259,7 @@ export class Connection implements ByteSink {
     if (this.closeReason === '') this.closeReason = reason
     if (this.out !== null) this.io.blocks.release(this.out)
     this.out = null
+    this.outEpoch++
     this.ended = true
     this.socket.destroy()
   }

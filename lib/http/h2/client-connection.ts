@@ -1,0 +1,136 @@
+// Hot lane: HTTP/2 towards an upstream: requests go out as streams.
+
+import type { Connection } from '../../transport/connection.ts'
+import type { HeaderMap } from '../header-map.ts'
+import * as E from './error-codes.ts'
+import * as F from './frame-types.ts'
+import { COMPRESSION_FAILED } from './hpack/decoder.ts'
+import { HpackEncoder } from './hpack/encoder.ts'
+import { Http2Connection, type Http2Events } from './http2-connection.ts'
+import { RESPONSE, UNEXPECTED_HEADERS } from './message-head.ts'
+import type { Http2Options } from './options.ts'
+import { Http2Stream } from './stream.ts'
+import type { StreamEvents } from './stream-events.ts'
+
+export class Http2ClientConnection extends Http2Connection {
+  private nextId: number
+
+  constructor(connection: Connection, events: Http2Events, options: Http2Options) {
+    super(connection, events, options, false)
+    this.nextId = 1
+    connection.writeText(F.PREFACE)
+    this.greet([F.SETTINGS_ENABLE_PUSH, 0])
+  }
+
+  /** Is there room for another request? Before the peer's SETTINGS have come, 100 are taken for its limit. */
+  get hasRoom(): boolean {
+    return (
+      !this.closed &&
+      !this.finishing &&
+      this.nextId <= F.MAX_STREAM_ID &&
+      this.streams.size < this.peer.maxConcurrentStreams &&
+      this.streams.size < this.options.maxConcurrentStreams
+    )
+  }
+
+  /**
+   * Opens a stream with a request's head; null when there is no room. `fields` are lines with CRLF, as for HTTP/1. A CONNECT has empty scheme and
+   * path, unless it has a protocol (RFC 8441). `end`: no body follows.
+   */
+  request(
+    events: StreamEvents,
+    method: string,
+    scheme: string,
+    authority: string,
+    path: string,
+    protocol: string,
+    fields: string,
+    neverIndexed: string,
+    end: boolean,
+  ): Http2Stream | null {
+    if (!this.hasRoom) return null
+    const id = this.nextId
+    this.nextId += 2
+    const stream = new Http2Stream(this, id, this.takeMap())
+    stream.events = events
+    stream.method = method
+    stream.scheme = scheme
+    stream.authority = authority
+    stream.path = path
+    stream.protocol = protocol
+    this.streams.set(id, stream)
+    const { writer, encoder } = this
+    const b = writer.begin(HpackEncoder.bound(method.length + authority.length + path.length + protocol.length + fields.length))
+    const stop = encoder.request(b, writer.payloadAt, method, scheme, authority, path, protocol, fields, neverIndexed)
+    writer.endHeaders(id, stop, end)
+    stream.localEnded = end
+    this.guardWaiting()
+    return stream
+  }
+
+  isIdle(id: number): boolean {
+    return (id & 1) === 0 || id >= this.nextId
+  }
+
+  onBlock(id: number, endStream: boolean, b: Buffer, start: number, end: number): boolean {
+    const stream = this.streams.get(id)
+    if (stream === undefined) {
+      if (this.isIdle(id)) return this.fail(E.PROTOCOL_ERROR, 'a response to nothing')
+      if (!this.mayTrail(id)) return this.fail(E.STREAM_CLOSED, 'HEADERS on a closed stream')
+      return this.discard(b, start, end)
+    }
+    if (stream.headRead || stream.remoteEnded) return this.trailers(stream, endStream, b, start, end)
+    const fault = this.decode(b, start, end, RESPONSE, stream.headers)
+    if (fault === COMPRESSION_FAILED) return false
+    return this.response(stream, stream.headers, fault, endStream)
+  }
+
+  private response(stream: Http2Stream, headers: HeaderMap, headFault: number, endStream: boolean): boolean {
+    const { head } = this
+    let fault = headFault
+    if (fault === 0 && head.status < 200) {
+      // An interim response never is the last (RFC 9113 §8.1).
+      if (endStream) fault = UNEXPECTED_HEADERS
+      else {
+        stream.events.onInformational(head.status, headers)
+        return !this.closed
+      }
+    }
+    if (fault === 0) fault = stream.takeResponse(head, endStream)
+    if (fault !== 0) return this.streamError(stream, E.PROTOCOL_ERROR, fault)
+    stream.events.onResponse()
+    if (endStream && !stream.closed) stream.takeEnd(null)
+    return !this.closed
+  }
+
+  peerReset(stream: Http2Stream, code: number): boolean {
+    stream.unprocessed = code === E.REFUSED_STREAM
+    if (stream.remoteEnded) {
+      // The response is complete and the rest of the request is not wanted (RFC 9113 §8.1): nothing is lost.
+      stream.localEnded = true
+      stream.dropQueue()
+      this.forget(stream)
+      return !this.closed
+    }
+    this.forget(stream)
+    stream.cut(code)
+    return !this.closed
+  }
+
+  /** An orderly end: no new requests, and the connection ends with the last one. */
+  override shutdown(): void {
+    if (this.closed || this.finishing) return
+    this.finishing = true
+    this.writer.goaway(0, E.NO_ERROR, '')
+    this.endWhenDone()
+  }
+
+  protected override afterPeerGoaway(lastId: number): void {
+    for (const stream of [...this.streams.values()]) {
+      if (stream.id <= lastId) continue
+      stream.unprocessed = true
+      this.forget(stream)
+      stream.cut(E.REFUSED_STREAM)
+    }
+  }
+}

@@ -1,0 +1,47 @@
+// Hot lane: how much a peer may send (RFC 9113 §5.2). A window is given back as its bytes are consumed, half a window at a time. One that is used
+// up within two round trips is what holds the sender back: it doubles, up to a limit. The round trip is that of SETTINGS and PING, which are
+// sent anyway.
+
+export class ReceiveWindow {
+  /** What the peer may send at once, when all is consumed; what it may still send is `available`. */
+  size: number
+  available: number
+  /** Bytes that came and are not consumed. */
+  held: number
+  /** When the window was last given back. */
+  private sinceMs: number
+
+  constructor(initial: number, nowMs: number) {
+    this.size = initial
+    this.available = initial
+    this.held = 0
+    this.sinceMs = nowMs
+  }
+
+  /** Bytes came. False when they are more than was allowed. */
+  take(n: number): boolean {
+    this.available -= n
+    this.held += n
+    return this.available >= 0
+  }
+
+  /** Bytes were consumed. Returns what to announce to the peer; mostly 0. `most`: what the window may grow to. `rttMs` 0: not known. */
+  give(n: number, most: number, nowMs: number, rttMs: number): number {
+    this.held -= n
+    let due = this.size - this.available - this.held
+    if (due * 2 < this.size) return 0
+    if (this.size < most && rttMs > 0 && nowMs - this.sinceMs < 2 * rttMs) {
+      const larger = Math.min(most, this.size * 2)
+      due += larger - this.size
+      this.size = larger
+    }
+    this.sinceMs = nowMs
+    this.available += due
+    return due
+  }
+
+  /** Makes the window at least so large from the next time on that it is given back. */
+  raise(size: number): void {
+    if (size > this.size) this.size = size
+  }
+}
