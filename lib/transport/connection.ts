@@ -96,7 +96,7 @@ export class Connection implements ByteSink {
 
   /** Queues text (latin1) for the end of this event. */
   writeText(text: string): void {
-    const out = this.room(text.length)
+    const out = this.reserve(text.length)
     if (out !== null) this.outPosition += latin1Write(out, text, this.outPosition)
     else this.writeLongText(text)
   }
@@ -106,26 +106,15 @@ export class Connection implements ByteSink {
     let at = start
     while (at < end && !this.closed) {
       const n = Math.min(end - at, BLOCK_BYTES)
-      const out = this.room(n) as Buffer
+      const out = this.reserve(n) as Buffer
       bytes.copy(out, this.outPosition, at, at + n)
       this.outPosition += n
       at += n
     }
   }
 
-  /**
-   * For who puts bytes together where they leave from: at most `n` from `outPosition` on, then `advance`. Null when no block has that much room.
-   */
+  /** The block that output collects in, with room for `n` bytes from `outPosition` on, which who writes them there moves. Null: too many for a block. */
   reserve(n: number): Buffer | null {
-    return this.room(n)
-  }
-
-  advance(n: number): void {
-    this.outPosition += n
-  }
-
-  /** The block that output collects in, with room for `n` more bytes; null when no block has that much. */
-  private room(n: number): Buffer | null {
     if (n > BLOCK_BYTES) return null
     if (this.out !== null) {
       if (this.outPosition + n <= BLOCK_BYTES) return this.out
@@ -174,7 +163,7 @@ export class Connection implements ByteSink {
       this.bytesWritten -= this.outPosition
       returnWrap(wrap)
       this.io.blocks.release(block)
-      this.fail(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)
+      this.destroy(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)
       return
     }
     if (internals.state[internals.lastWriteWasAsync] === 0) {
@@ -216,7 +205,7 @@ export class Connection implements ByteSink {
     this.pendingWrites--
     if (this.closed) return
     if (status < 0) {
-      this.fail(status === -32 ? 'EPIPE' : status === -125 ? 'ECANCELED' : 'ECONNRESET')
+      this.destroy(status === -32 ? 'EPIPE' : status === -125 ? 'ECANCELED' : 'ECONNRESET')
       return
     }
     this.lastActiveMs = this.io.clock.monotonicMs
@@ -262,11 +251,6 @@ export class Connection implements ByteSink {
     this.outEpoch++
     this.ended = true
     this.socket.destroy()
-  }
-
-  /** A write told us that the peer is gone. */
-  private fail(reason: string): void {
-    this.destroy(reason)
   }
 }
 

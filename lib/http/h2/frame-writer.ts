@@ -91,7 +91,7 @@ export class FrameWriter {
     b[p + 7] = streamId >>> 8
     b[p + 8] = streamId
     if (this.direct) {
-      this.connection.advance(stop - p)
+      this.connection.outPosition = stop
       return
     }
     this.waitingBytes = stop
