@@ -24,6 +24,7 @@ t.before(async () => {
   a = await Upstream.start(t)
   b = await Upstream.start(t)
   echo = await EchoUpstream.start(t, { name: 'echo' })
+  const echoToo = await EchoUpstream.start(t, { name: 'echo-too' })
   const rules: Readonly<Record<string, readonly object[]>> = {
     s1: [{ match: [{ uri: { prefix: '/foo' } }], route: [to('echo')] }],
     s3: [{ route: [to('echo', { weight: 0 })] }],
@@ -97,6 +98,8 @@ t.before(async () => {
         },
       }),
       service({ host: 's35', endpoints: [a, echo] }),
+      service({ host: 's36', endpoints: [echo, echoToo] }),
+      destinationRule('s36', 's36', { trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: 'x-user' } } } }),
       ...hosts.map((host) => service({ host, endpoints: [] })),
       ...hosts.map((host) => virtualService(host, [host], rules[host] as never)),
     ),
@@ -358,6 +361,20 @@ t.test('35: LEAST_REQUEST is the default, two draws with replacement: who is bus
   await held.answer()
 })
 
+t.test('36: consistent hash without the header present balances randomly instead of failing', async (t) => {
+  const client = await RawClient.connect(t, proxy.port())
+  const seen = new Set<string | undefined>()
+  for (let i = 0; i < 60; i++) {
+    const response = await client.ask({ host: 's36' })
+    t.equal(response.status, 200)
+    seen.add(header(response, 'x-upstream'))
+  }
+  t.equal(seen.size, 2, 'both endpoints')
+  const hashed = new Set<string | undefined>()
+  for (let i = 0; i < 20; i++) hashed.add(header(await client.ask({ host: 's36', headers: { 'x-user': 'u1' } }), 'x-upstream'))
+  t.equal(hashed.size, 1, 'with it always the same')
+})
+
 t.test('38: a local reply to gRPC is 200 with grpc-status: 504 is 14, 404 is 12', async (t) => {
   const late = await ask(t, { host: 's38', target: '/late', ...GRPC })
   t.same([late.status, header(late, 'grpc-status'), late.body.length], [200, '14', 0])
@@ -385,7 +402,6 @@ const ABSENT: Readonly<Record<number, string>> = {
   32: 'outlier detection',
   33: 'outlier detection',
   34: 'locality failover',
-  36: 'consistent hashing',
   40: 'Gateway API',
 }
 
