@@ -79,6 +79,21 @@ t.test('every key goes where Envoy sends it', async (t) => {
   }
 })
 
+t.test('and where Envoy sends it when istiod has configured it', async (t) => {
+  // Asked of the recorded world of five services each: endpoints 127.0.23.N:9080 by header, 127.0.24.N:9080 by cookie.
+  const keys = [
+    ...['u1', 'u2', 'alice', 'bob', 'carol', 'deadbeef', '550e8400-e29b-41d4-a716-446655440000', ''],
+    ...Array.from({ length: 24 }, (_, i) => `session-${i}`),
+  ]
+  const five = (net: number) => [1, 2, 3, 4, 5].map((n) => new Host(n, endpoint(`127.0.${net}.${n}`, 9080)))
+  const asked = (net: number, values: readonly string[]) => {
+    const picker = createBalancer(RING).update(five(net), 0)
+    return values.map((value) => pickFor(picker, value).id).join('')
+  }
+  t.equal(asked(23, keys), '31422333121131232544534243215241')
+  t.equal(asked(24, ['abc', 'x', 'session-1', 'session-2']), '5111')
+})
+
 t.test('attempts that are to avoid the hosts before find those that Envoy finds', async (t) => {
   // Three retries of a request that always fails, previous-hosts predicate, five more picks: the hosts of the four attempts.
   const rows: [policy: LoadBalancerPolicy, answers: string][] = [
