@@ -21,17 +21,12 @@ export class XxHash64 {
   /** 0 … 2³²−1, as `low`. */
   high: number
   low: number
-  /** The number that is being made, as int32 halves: small integers, which are stored without taking memory. */
-  private h: number
-  private l: number
   /** Four accumulators, high half and low half by turns. */
   private readonly lanes: Int32Array
 
   constructor() {
     this.high = 0
     this.low = 0
-    this.h = 0
-    this.l = 0
     this.lanes = new Int32Array(8)
   }
 
@@ -39,156 +34,145 @@ export class XxHash64 {
   hash(text: string, seedHigh = 0, seedLow = 0): void {
     const length = text.length
     let at = 0
-    if (length >= STRIPE) at = this.stripes(text, seedHigh | 0, seedLow | 0)
-    else this.sum(seedHigh, seedLow, P5H, P5L)
-    this.sum(this.h, this.l, 0, length)
+    // The number that is being made.
+    let h: number
+    let l: number
+    if (length >= STRIPE) {
+      at = this.stripes(text, seedHigh | 0, seedLow | 0)
+      h = this.lanes[0] as number
+      l = this.lanes[1] as number
+    } else {
+      l = (seedLow + P5L) | 0
+      h = (seedHigh + P5H + carry(l, P5L)) | 0
+    }
+    l = (l + length) | 0
+    h = (h + carry(l, length)) | 0
     for (; at + 8 <= length; at += 8) {
-      const h = this.h
-      const l = this.l
-      this.round(0, 0, word(text, at + 4), word(text, at))
-      this.h ^= h
-      this.l ^= l
-      this.rotate(27)
-      this.multiply(P1H, P1L)
-      this.sum(this.h, this.l, P4H, P4L)
+      const wordLow = word(text, at)
+      const rh = timesHigh(word(text, at + 4), wordLow, P2H, P2L)
+      const rl = Math.imul(wordLow, P2L)
+      const turnedLow = (rl << 31) | (rh >>> 1)
+      // Of both halves at once: the round's product, mixed in.
+      const xh = h ^ timesHigh((rh << 31) | (rl >>> 1), turnedLow, P1H, P1L)
+      const xl = l ^ Math.imul(turnedLow, P1L)
+      const low = (xl << 27) | (xh >>> 5)
+      l = (Math.imul(low, P1L) + P4L) | 0
+      h = (timesHigh((xh << 27) | (xl >>> 5), low, P1H, P1L) + P4H + carry(l, P4L)) | 0
     }
     if (at + 4 <= length) {
-      const h = this.h
-      const l = this.l
-      this.h = 0
-      this.l = word(text, at)
-      this.multiply(P1H, P1L)
-      this.h ^= h
-      this.l ^= l
-      this.rotate(23)
-      this.multiply(P2H, P2L)
-      this.sum(this.h, this.l, P3H, P3L)
+      const wordLow = word(text, at)
+      const xh = h ^ timesHigh(0, wordLow, P1H, P1L)
+      const xl = l ^ Math.imul(wordLow, P1L)
+      const low = (xl << 23) | (xh >>> 9)
+      l = (Math.imul(low, P2L) + P3L) | 0
+      h = (timesHigh((xh << 23) | (xl >>> 9), low, P2H, P2L) + P3H + carry(l, P3L)) | 0
       at += 4
     }
     for (; at < length; at++) {
-      const h = this.h
-      const l = this.l
-      this.h = 0
-      this.l = text.charCodeAt(at) & 0xff
-      this.multiply(P5H, P5L)
-      this.h ^= h
-      this.l ^= l
-      this.rotate(11)
-      this.multiply(P1H, P1L)
+      const byte = text.charCodeAt(at) & 0xff
+      const xh = h ^ timesHigh(0, byte, P5H, P5L)
+      const xl = l ^ Math.imul(byte, P5L)
+      const low = (xl << 11) | (xh >>> 21)
+      h = timesHigh((xh << 11) | (xl >>> 21), low, P1H, P1L)
+      l = Math.imul(low, P1L)
     }
-    this.avalanche()
-    this.high = this.h >>> 0
-    this.low = this.l >>> 0
+    this.avalanche(h, l)
   }
 
-  /** Everything but the last stripe's rest. Returns where that begins. */
+  /** All whole stripes; what they come to is left in the first lane. Returns where the rest begins. */
   private stripes(text: string, seedHigh: number, seedLow: number): number {
     const { lanes } = this
-    this.sum(seedHigh, seedLow, P1H, P1L)
-    this.sum(this.h, this.l, P2H, P2L)
-    this.keep(0)
-    this.sum(seedHigh, seedLow, P2H, P2L)
-    this.keep(1)
+    const twoLow = (seedLow + P2L) | 0
+    const twoHigh = (seedHigh + P2H + carry(twoLow, P2L)) | 0
+    const bothLow = (twoLow + P1L) | 0
+    lanes[0] = twoHigh + P1H + carry(bothLow, P1L)
+    lanes[1] = bothLow
+    lanes[2] = twoHigh
+    lanes[3] = twoLow
     lanes[4] = seedHigh
     lanes[5] = seedLow
-    // Minus a prime is plus its complement.
-    this.sum(seedHigh, seedLow, ~P1H, -P1L)
-    this.keep(3)
+    lanes[6] = seedHigh - P1H - (seedLow >>> 0 < P1L ? 1 : 0)
+    lanes[7] = seedLow - P1L
     let at = 0
     for (; at + STRIPE <= text.length; at += STRIPE) {
-      for (let lane = 0; lane < 4; lane++) {
-        const from = at + 8 * lane
-        this.round(lanes[2 * lane] as number, lanes[2 * lane + 1] as number, word(text, from + 4), word(text, from))
-        this.keep(lane)
+      for (let lane = 0; lane < 8; lane += 2) {
+        const from = at + 4 * lane
+        round(lanes, lane, word(text, from + 4), word(text, from))
       }
     }
-    this.converge()
+    converge(lanes)
     return at
   }
 
-  private converge(): void {
-    const { lanes } = this
-    let high = 0
-    let low = 0
-    for (let lane = 0; lane < 4; lane++) {
-      this.load(lane)
-      this.rotate(lane === 0 ? 1 : lane === 1 ? 7 : lane === 2 ? 12 : 18)
-      this.sum(this.h, this.l, high, low)
-      high = this.h
-      low = this.l
-    }
-    for (let lane = 0; lane < 4; lane++) {
-      this.round(0, 0, lanes[2 * lane] as number, lanes[2 * lane + 1] as number)
-      this.h ^= high
-      this.l ^= low
-      this.multiply(P1H, P1L)
-      this.sum(this.h, this.l, P4H, P4L)
-      high = this.h
-      low = this.l
-    }
-  }
-
-  private avalanche(): void {
-    // h ^= h >>> 33
-    this.l ^= this.h >>> 1
-    this.multiply(P2H, P2L)
+  private avalanche(high: number, low: number): void {
+    // h ^= h >>> 33, by which only the lower half changes
+    let l = low ^ (high >>> 1)
+    let h = timesHigh(high, l, P2H, P2L)
+    l = Math.imul(l, P2L)
     // h ^= h >>> 29
-    const low = this.l ^ ((this.l >>> 29) | (this.h << 3))
-    this.h ^= this.h >>> 29
-    this.l = low
-    this.multiply(P3H, P3L)
+    l ^= (l >>> 29) | (h << 3)
+    h ^= h >>> 29
+    h = timesHigh(h, l, P3H, P3L)
+    l = Math.imul(l, P3L)
     // h ^= h >>> 32
-    this.l ^= this.h
+    this.high = h >>> 0
+    this.low = (l ^ h) >>> 0
   }
+}
 
-  /** acc = rotl(acc + input · P2, 31) · P1 */
-  private round(accHigh: number, accLow: number, inputHigh: number, inputLow: number): void {
-    this.h = inputHigh
-    this.l = inputLow
-    this.multiply(P2H, P2L)
-    this.sum(this.h, this.l, accHigh, accLow)
-    this.rotate(31)
-    this.multiply(P1H, P1L)
-  }
+/** lane = rotl(lane + word · P2, 31) · P1 */
+function round(lanes: Int32Array, lane: number, wordHigh: number, wordLow: number): void {
+  const product = Math.imul(wordLow, P2L)
+  const sl = ((lanes[lane + 1] as number) + product) | 0
+  const sh = ((lanes[lane] as number) + timesHigh(wordHigh, wordLow, P2H, P2L) + carry(sl, product)) | 0
+  const low = (sl << 31) | (sh >>> 1)
+  lanes[lane] = timesHigh((sh << 31) | (sl >>> 1), low, P1H, P1L)
+  lanes[lane + 1] = Math.imul(low, P1L)
+}
 
-  private load(lane: number): void {
-    this.h = this.lanes[2 * lane] as number
-    this.l = this.lanes[2 * lane + 1] as number
-  }
+const TURNS = [1, 7, 12, 18] as const
 
-  private keep(lane: number): void {
-    this.lanes[2 * lane] = this.h
-    this.lanes[2 * lane + 1] = this.l
+function converge(lanes: Int32Array): void {
+  let h = 0
+  let l = 0
+  for (let lane = 0; lane < 8; lane += 2) {
+    const turn = TURNS[lane >> 1] as number
+    const lh = lanes[lane] as number
+    const ll = lanes[lane + 1] as number
+    const low = (ll << turn) | (lh >>> (32 - turn))
+    l = (l + low) | 0
+    h = (h + ((lh << turn) | (ll >>> (32 - turn))) + carry(l, low)) | 0
   }
+  for (let lane = 0; lane < 8; lane += 2) {
+    const lh = lanes[lane] as number
+    const ll = lanes[lane + 1] as number
+    lanes[lane] = 0
+    lanes[lane + 1] = 0
+    round(lanes, lane, lh, ll)
+    const xl = l ^ (lanes[lane + 1] as number)
+    l = (Math.imul(xl, P1L) + P4L) | 0
+    h = (timesHigh(h ^ (lanes[lane] as number), xl, P1H, P1L) + P4H + carry(l, P4L)) | 0
+  }
+  lanes[0] = h
+  lanes[1] = l
+}
 
-  /** The sum of two numbers. */
-  private sum(aHigh: number, aLow: number, bHigh: number, bLow: number): void {
-    const low = (aLow + bLow) | 0
-    const carry = low >>> 0 < aLow >>> 0 ? 1 : 0
-    this.h = (aHigh + bHigh + carry) | 0
-    this.l = low
-  }
+/** Of a sum of lower halves and one of those that were added. */
+function carry(sum: number, part: number): number {
+  return sum >>> 0 < part >>> 0 ? 1 : 0
+}
 
-  /** To the left, by 1 to 31. */
-  private rotate(bits: number): void {
-    const { h, l } = this
-    this.h = (h << bits) | (l >>> (32 - bits))
-    this.l = (l << bits) | (h >>> (32 - bits))
-  }
-
-  private multiply(high: number, low: number): void {
-    const { h, l } = this
-    // The upper half of l · low, from products of 16 bits each.
-    const a = l & 0xffff
-    const b = l >>> 16
-    const c = low & 0xffff
-    const d = low >>> 16
-    const middle = (Math.imul(b, c) >>> 0) + (Math.imul(a, c) >>> 16)
-    const other = (Math.imul(a, d) >>> 0) + (middle & 0xffff)
-    const upper = (Math.imul(b, d) >>> 0) + (middle >>> 16) + (other >>> 16)
-    this.h = (upper + Math.imul(h, low) + Math.imul(l, high)) | 0
-    this.l = Math.imul(l, low)
-  }
+/** The upper half of a product; the lower is Math.imul of the lower halves. */
+function timesHigh(h: number, l: number, high: number, low: number): number {
+  // Of l · low, from products of 16 bits each.
+  const a = l & 0xffff
+  const b = l >>> 16
+  const c = low & 0xffff
+  const d = low >>> 16
+  const middle = (Math.imul(b, c) >>> 0) + (Math.imul(a, c) >>> 16)
+  const other = (Math.imul(a, d) >>> 0) + (middle & 0xffff)
+  const upper = Math.imul(b, d) + (middle >>> 16) + (other >>> 16)
+  return (upper + Math.imul(h, low) + Math.imul(l, high)) | 0
 }
 
 /** Four bytes, the first the lowest. */
