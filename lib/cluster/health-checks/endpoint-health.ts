@@ -9,15 +9,12 @@ export class EndpointHealth {
   /** Results of one kind in a row, the newest of them among these; 0: no result yet. */
   run: number
   last: CheckResult | null
-  /** The newest failure, until the endpoint is well again. */
-  lastFailure: CheckResult | null
 
   constructor(check: HealthCheck) {
     this.check = check
     this.healthy = null
     this.run = 0
     this.last = null
-    this.lastFailure = null
   }
 
   /** Another way of asking: what is known stays in force until its first result, which decides alone. */
@@ -32,11 +29,9 @@ export class EndpointHealth {
     const first = this.last === null
     this.run = this.last?.passed === result.passed ? this.run + 1 : 1
     this.last = result
-    if (!result.passed) this.lastFailure = result
     const needed = result.passed ? this.check.healthyThreshold : this.check.unhealthyThreshold
     if (result.passed === this.healthy || (!first && this.run < needed)) return false
     this.healthy = result.passed
-    if (result.passed) this.lastFailure = null
     return true
   }
 }

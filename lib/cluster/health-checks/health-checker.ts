@@ -13,6 +13,8 @@ import { askedText, startCheck } from './probe.ts'
 const MAX_RUNNING = 256
 /** Pauses differ by up to this share, so that endpoints are not asked in step for ever. */
 const JITTER = 0.1
+/** Absences of an endpoint that are remembered. */
+const REMEMBERED = 8
 
 /** The part of HostRows that is needed. -1: there is no row. */
 export interface RowFinder {
@@ -32,15 +34,21 @@ export interface HealthCheckerOptions {
   readonly start?: typeof startCheck
   /** Calls back once; returns how to cancel. Default: an unref'd setTimeout. */
   readonly schedule?: (callback: () => void, delayMs: number) => () => void
+  /** Epoch ms. Default: Date.now. */
+  readonly wallNow?: () => number
   /** 0 to 1. Default: Math.random. */
   readonly random?: () => number
 }
 
-/** What is known of an endpoint, for those who look from outside. */
-export interface CheckedEndpoint {
-  /** null: no result yet. */
-  readonly healthy: boolean | null
-  /** Why it is left out, or would be if it went on so; null: its last check passed. */
+/** A time in which an endpoint was not used because of its check. */
+export interface Absence {
+  /** `ip:port` of the endpoint. */
+  readonly address: string
+  /** Epoch ms. */
+  readonly sinceMs: number
+  /** Epoch ms; 0: it lasts. */
+  readonly untilMs: number
+  /** What was asked and what came last, `GET http://10.0.0.1:80/healthz answered 503, expected 200-299`; null: there was no result yet. */
   readonly failure: string | null
   /** Of the check. */
   readonly origin: Origin
@@ -55,6 +63,8 @@ interface Loop {
   cancel: () => void
   running: Attempt | null
   dropped: boolean
+  /** Oldest first; the newest may last. */
+  readonly absences: Absence[]
 }
 
 interface CheckedCluster {
@@ -75,6 +85,7 @@ export class HealthChecker {
   readonly #start: typeof startCheck
   readonly #schedule: (callback: () => void, delayMs: number) => () => void
   readonly #random: () => number
+  readonly #wallNow: () => number
   readonly #clusters: Map<string, CheckedCluster>
   /** Endpoints of all clusters at the last update: one of these was used without a check, and stays so until the first result. */
   readonly #known: Map<string, readonly Endpoint[]>
@@ -88,6 +99,7 @@ export class HealthChecker {
     this.#start = options.start ?? startCheck
     this.#schedule = options.schedule ?? unrefTimeout
     this.#random = options.random ?? Math.random
+    this.#wallNow = options.wallNow ?? Date.now
     this.#clusters = new Map()
     this.#known = new Map()
     this.#queue = new Set()
@@ -141,10 +153,10 @@ export class HealthChecker {
     })
   }
 
-  /** null: it has no check. */
-  stateOf(cluster: string, address: string): CheckedEndpoint | null {
-    const loop = this.#clusters.get(cluster)?.loops.get(address)
-    return loop === undefined ? null : stateOf(loop)
+  /** Endpoints of a cluster that were not used at that time because of their checks, as far as it is remembered. `atMs`: epoch. */
+  absentAt(cluster: string, atMs: number): Absence[] {
+    const loops = [...(this.#clusters.get(cluster)?.loops.values() ?? [])]
+    return loops.flatMap((l) => l.absences.filter((a) => a.sinceMs <= atMs && (a.untilMs === 0 || a.untilMs >= atMs)))
   }
 
   /** Asks nobody any more. What is known stays in force. */
@@ -200,9 +212,12 @@ export class HealthChecker {
     const check = endpoint.healthCheck
     if (check === null) return
     const health = new EndpointHealth(check)
-    const loop: Loop = { cluster, address, endpoint, health, cancel: () => {}, running: null, dropped: false }
+    const loop: Loop = { cluster, address, endpoint, health, cancel: () => {}, running: null, dropped: false, absences: [] }
     cluster.loops.set(address, loop)
-    if (!wasUsed) this.#mark(loop, UNCHECKED_FLAG, 0)
+    if (!wasUsed) {
+      this.#mark(loop, UNCHECKED_FLAG, 0)
+      this.#remember(loop, false, null)
+    }
     if (wasUsed || check.initialDelayMs === 0) this.#enqueue(loop)
     else this.#pause(loop, check.initialDelayMs)
   }
@@ -245,7 +260,10 @@ export class HealthChecker {
     const { health, cluster, address } = loop
     const before = health.healthy
     cluster.stats.count(result.passed, result.network)
-    if (health.note(result)) {
+    const changed = health.note(result)
+    if (changed || health.healthy === false)
+      this.#remember(loop, health.healthy === true, result.passed ? null : `${asked} ${result.seen}`)
+    if (changed) {
       if (result.passed) this.#mark(loop, 0, FAILED_CHECK_FLAG | UNCHECKED_FLAG)
       else this.#mark(loop, FAILED_CHECK_FLAG, UNCHECKED_FLAG)
       if (result.passed) cluster.healthy++
@@ -265,6 +283,21 @@ export class HealthChecker {
     if (!result.passed) log.warning(`${of} is left out: ${what}${health.run > 1 ? `; ${health.run} failures in a row` : ''}`)
     else if (known) log.info(`${of} is used again: ${what}`)
     else log.debug(`${of} is used: ${what}`)
+  }
+
+  /** `failure` null: no news of it. */
+  #remember({ absences, address, health }: Loop, well: boolean, failure: string | null): void {
+    const now = this.#wallNow()
+    const last = absences.at(-1)
+    if (last !== undefined && last.untilMs === 0) {
+      const goesOn = !well && (last.failure !== null || failure === null)
+      const ended = { ...last, untilMs: goesOn ? 0 : now, failure: last.failure === null ? null : (failure ?? last.failure) }
+      absences[absences.length - 1] = ended
+      if (goesOn) return
+    }
+    if (well) return
+    absences.push({ address, sinceMs: now, untilMs: 0, failure, origin: health.check.origin })
+    if (absences.length > REMEMBERED) absences.shift()
   }
 
   /** The workers see it before their next decision. */
@@ -291,12 +324,6 @@ export class HealthChecker {
   #settle(loop: Loop): void {
     for (const { pending, resolve } of this.#waiters) if (pending.delete(loop) && pending.size === 0) resolve()
   }
-}
-
-function stateOf({ health, endpoint }: Loop): CheckedEndpoint {
-  const { check, lastFailure, healthy } = health
-  const failure = lastFailure === null ? null : `${askedText(check, endpoint)} ${lastFailure.seen}`
-  return { healthy, failure, origin: check.origin }
 }
 
 /** A line that moved in its file is no other check. */

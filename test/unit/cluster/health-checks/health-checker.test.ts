@@ -64,6 +64,7 @@ class World {
   readonly log: string[]
   readonly passes: string[]
   readonly registry: MetricsRegistry
+  nowMs: number
 
   constructor(random = 0.5) {
     this.hosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), -1, 1)
@@ -74,6 +75,7 @@ class World {
     this.log = []
     this.passes = []
     this.registry = new MetricsRegistry()
+    this.nowMs = 1
     const say = (level: string) => (message: string) => void this.log.push(`${level} ${message}`)
     this.checker = new HealthChecker({
       hosts: this.hosts,
@@ -88,6 +90,7 @@ class World {
         return () => void (this.pauses.includes(pause) && this.pauses.splice(this.pauses.indexOf(pause), 1))
       },
       random: () => random,
+      wallNow: () => this.nowMs,
     })
   }
 
@@ -174,23 +177,56 @@ t.test('a new endpoint is not used before its first result; changes are told to 
   ])
 })
 
-t.test('a first failure leaves out at once, and what is known says why', async (t) => {
+t.test('when an endpoint was left out, and why, is remembered', async (t) => {
   const w = new World()
-  w.update(clusterOf('c', [endpointAt(1, CHECK)]))
-  t.match(w.checker.stateOf('c', A), { healthy: null, failure: null })
+  const absent = (atMs: number) =>
+    w.checker
+      .absentAt('c', atMs)
+      .map((a) => `${a.address} ${a.sinceMs}-${a.untilMs === 0 ? '' : a.untilMs} ${a.failure ?? 'no result'}`)
+  w.nowMs = 100
+  w.update(clusterOf('c', [endpointAt(1, CHECK), endpointAt(2, CHECK)]))
+  t.same(absent(99), [])
+  t.same(absent(100), [`${A} 100- no result`, `${B} 100- no result`])
+  w.nowMs = 110
   await w.answer(A, LOST)
+  await w.answer(B, PASS)
   t.equal(w.flags('c', A), FAILED_CHECK_FLAG)
-  t.match(w.checker.stateOf('c', A), { healthy: false, failure: 'TCP check of 127.0.0.1:1 could not connect: ECONNREFUSED' })
+  t.same(absent(105), [`${A} 100-110 no result`, `${B} 100-110 no result`])
+  t.same(absent(115), [`${A} 110- TCP check of ${A} could not connect: ECONNREFUSED`])
+  w.checker.updateEndpoints('c', [endpointAt(1, CHECK)])
+  w.nowMs = 120
+  w.next()
+  await w.answer(A, FAIL)
+  const failure = `TCP check of ${A} answered 503, expected 200-299`
+  t.same(absent(115), [`${A} 110- ${failure}`], 'the newest reason')
+  w.nowMs = 130
   w.next()
   await w.answer(A, PASS)
-  t.match(w.checker.stateOf('c', A), { healthy: false, failure: /ECONNREFUSED/ }, 'until it is well again')
+  t.same(absent(130), [`${A} 110- ${failure}`], 'one pass is not enough')
+  w.nowMs = 140
   w.next()
   await w.answer(A, PASS)
-  t.match(w.checker.stateOf('c', A), { healthy: true, failure: null })
-  t.equal(w.checker.stateOf('c', B), null)
+  t.same(absent(139), [`${A} 110-140 ${failure}`])
+  t.same(absent(141), [])
+  w.next()
+  await w.answer(A, FAIL)
+  t.same(absent(141), [], 'one failure is not enough')
+  t.same(w.checker.absentAt('d', 141), [])
   t.same(
     ['attempt', 'success', 'failure', 'network_failure', 'healthy'].map((name) => w.metric(name)),
-    [3, 2, 1, 1, 1],
+    [6, 3, 3, 1, 1],
+  )
+  for (let i = 0; i < 40; i++) {
+    w.nowMs++
+    w.next()
+    await w.answer(A, i % 4 < 2 ? FAIL : PASS)
+  }
+  t.equal(
+    Array.from({ length: 300 }, (_, at) => absent(at))
+      .flat()
+      .filter((text, i, all) => all.indexOf(text) === i).length,
+    8,
+    'the last eight',
   )
 })
 
@@ -215,12 +251,11 @@ t.test('an update keeps what is known of endpoints that stay, and asks about the
   t.equal(w.flags('c', A), FAILED_CHECK_FLAG, 'it stays left out')
   t.equal(w.flags('c', B), UNCHECKED_FLAG)
   t.same(w.asked, [A, B], 'a line that moved is no reason to ask anew')
-  t.equal(w.checker.stateOf('c', A)?.origin.line, 7)
   await w.answer(B, PASS)
   t.equal(w.pauses.length, 2)
   w.update(clusterOf('c', [endpointAt(2, CHECK)]))
   t.equal(w.pauses.length, 1, 'one that is gone is asked no more')
-  t.equal(w.checker.stateOf('c', A), null)
+  t.same(w.checker.absentAt('c', 0), [])
   w.update()
   t.equal(w.pauses.length, 0, 'nor are those of a cluster that is gone')
   t.equal(w.metric('healthy'), 0)
