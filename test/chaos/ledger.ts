@@ -128,8 +128,7 @@ export class Ledger {
     if (line === undefined) {
       // Nothing of a request that was reset at once need have been read.
       this.unread++
-      const excused =
-        (end === 'left' && plan.leavesBy === 'rst') || (end === 'cut' && status === 0 && this.stoodBehindEarlyAnswer(fate))
+      const excused = (end === 'left' && plan.leavesBy === 'rst') || (status === 0 && this.stoodBehindEarlyAnswer(fate))
       if (!excused && !this.crashed(fate))
         this.wrong(`${name}: no log line; ${fate.where}, ${Math.round(fate.endedMs - fate.sentMs)} ms`)
       return

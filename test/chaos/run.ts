@@ -93,16 +93,11 @@ class Run {
         limits: { bufferBytes: BUFFER_BYTES, streamIdleTimeout: '2s' },
       },
     })
-    const [warmUp, measured] = options.requests
-    await this.part(proxy, world, warmUp, options.crashes)
-    await this.settle(proxy)
-    const before = await this.measure(proxy)
-    await this.part(proxy, world, measured, 0)
-    await this.settle(proxy)
-    const after = await this.measure(proxy)
-    for (const [i, then] of before.entries()) this.compare(then, after[i] as Holdings)
-    this.judgeMetrics(proxy)
-    ledger.judgeWrites()
+    try {
+      await this.both(proxy, world)
+    } catch (error) {
+      ledger.wrong(`${(error as Error).stack}\nthe log of the proxy ends with\n${proxy.log.slice(-12).join('')}`)
+    }
     const { heard, answered, local, cut, left, writes, repeated } = ledger
     const took = ((performance.now() - this.started) / 1000).toFixed(1)
     const summary =
@@ -110,6 +105,19 @@ class Run {
       `${writes} written to upstreams, ${repeated} of the requests more than once; ${this.generation} configurations, ` +
       `${ledger.crashes.length} dead workers; ${took} s`
     return { faults: ledger.faults, ledger, summary }
+  }
+
+  private async both(proxy: InProcess, world: WorldOptions): Promise<void> {
+    const [warmUp, measured] = this.options.requests
+    await this.part(proxy, world, warmUp, this.options.crashes)
+    await this.settle(proxy)
+    const before = await this.measure(proxy)
+    await this.part(proxy, world, measured, 0)
+    await this.settle(proxy)
+    const after = await this.measure(proxy)
+    for (const [i, then] of before.entries()) this.compare(then, after[i] as Holdings)
+    this.judgeMetrics(proxy)
+    this.ledger.judgeWrites()
   }
 
   private act(id: number, attempt: number): Act {
@@ -153,7 +161,7 @@ class Run {
       await Promise.race([all, pause(10)])
       if (this.nextId >= nextReload && this.nextId < this.goal) {
         nextReload += options.reloadEvery
-        await proxy.reload(mesh(world, ++this.generation))
+        await proxy.reload(mesh(world, ++this.generation), SETTLE_MS)
         options.progress?.(`${this.nextId} requests, configuration ${this.generation}, ${ledger.faults.length} faults`)
       }
       if (crashed < crashes && this.nextId >= nextCrash) {

@@ -28,7 +28,7 @@ export interface InProcess {
   readonly log: readonly string[]
   metrics(): Metrics
   /** Replaces the file that `resources` became, and waits until it is in force. */
-  reload(resources: string): Promise<void>
+  reload(resources: string, budgetMs?: number): Promise<void>
   /** The worker with this index dies of an exception. */
   crash(index: number): void
   /** What the worker with this index holds after a full collection. */
@@ -89,10 +89,10 @@ export async function startInProcess(t: Teardown, resources: string, options: In
     port: supervisor.boundPorts()[0]!.port,
     log,
     metrics: () => new Metrics(supervisor.metricsText()),
-    reload: async (text) => {
+    reload: async (text, budgetMs = 5000) => {
       const before = supervisor.store.appliedVersion
       writeFileSync(file, text)
-      await eventually('the configuration to be in force', () => supervisor.store.appliedVersion > before)
+      await eventually('the configuration to be in force', () => supervisor.store.appliedVersion > before, budgetMs)
     },
     crash: (index) => channel.postMessage({ index, what: 'crash' } satisfies ProbeQuestion),
     measure: async (index) => {
