@@ -11,6 +11,7 @@ import { namespace } from './schema/namespace.ts'
 import { type PodSpec, podSpec, podStatus } from './schema/pod.ts'
 import { type ServiceSpec, service } from './schema/service.ts'
 import { type ServiceEntrySpec, serviceEntry } from './schema/service-entry.ts'
+import { type SidecarSpec, sidecar } from './schema/sidecar.ts'
 import { type VirtualServiceSpec, virtualService } from './schema/virtual-service.ts'
 import { type WorkloadEntrySpec, workloadEntry } from './schema/workload-entry.ts'
 import { type WorkloadGroupSpec, workloadGroup } from './schema/workload-group.ts'
@@ -22,6 +23,7 @@ export interface KindSpecs {
   ServiceEntry: ServiceEntrySpec
   WorkloadEntry: WorkloadEntrySpec
   WorkloadGroup: WorkloadGroupSpec
+  Sidecar: SidecarSpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
@@ -58,6 +60,7 @@ export const KINDS: readonly KindDefinition[] = [
   istio('ServiceEntry', serviceEntry),
   istio('WorkloadEntry', workloadEntry),
   istio('WorkloadGroup', workloadGroup),
+  istio('Sidecar', sidecar),
   {
     kind: 'Service',
     group: '',
@@ -101,7 +104,6 @@ export const UNENFORCED =
 const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'networking.istio.io': {
     Gateway: NOT_YET,
-    Sidecar: NOT_YET,
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },

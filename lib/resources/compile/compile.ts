@@ -16,6 +16,7 @@ import { buildRegistry, domainsOf, type Registry } from './registry.ts'
 import { buildRouteTables, noteLosses } from './route-tables.ts'
 import { noteUnreachable } from './routes.ts'
 import { selectVirtualServices, type VirtualServiceRules } from './rules.ts'
+import { withDestinations } from './sidecar-scope.ts'
 import { noteNotCarriedOut } from './traffic-policy.ts'
 import { Verdicts } from './verdicts.ts'
 import { World } from './world.ts'
@@ -31,21 +32,23 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const verdicts = new Verdicts()
   const world = new World(bootstrap, objects, verdicts)
   const workloads = new Workloads(world)
-  const registry = buildRegistry(world, workloads)
-  const rules = assignRules(world, registry)
-  const hashes = new DestinationHashes(world, rules)
+  const all = buildRegistry(world, workloads)
+  const registry = world.scope.visible(world, all)
   const virtualServices = selectVirtualServices(world)
+  const reachable = withDestinations(world, all, registry, virtualServices)
+  const rules = assignRules(world, reachable)
+  const hashes = new DestinationHashes(world, rules)
   const extraPorts = bootstrap.listeners
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
   const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
   const listeners = buildListeners(world, registry, virtualServices, hashes)
-  const clusters = withHealthChecks(world, [...buildClusters(world, workloads, registry, rules), ...listeners.clusters])
+  const clusters = withHealthChecks(world, [...buildClusters(world, workloads, reachable, rules), ...listeners.clusters])
   noteLosses(world, tables, virtualServices)
-  noteMissingDestinations(world, registry, clusters, tables.placements)
+  noteMissingDestinations(world, reachable, clusters, tables.placements)
   noteMissingTcpDestinations(
     world,
-    registry,
+    reachable,
     virtualServices.map((v) => v.object),
   )
   noteWrongPorts(world, tables.placements)

@@ -68,7 +68,7 @@ function outboundTcp(
     }
   }
   const address = /^[\d.]+$|:/.test(host)
-  const allowed = address && world.bootstrap.mesh.outboundTrafficPolicy === 'ALLOW_ANY'
+  const allowed = address && world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
   return {
     ...head(config),

@@ -265,8 +265,8 @@ function defaultHost(service: RegistryService, port: RegistryPort, world: World,
  * destination: such a host is not found. To dial what the authority names instead would make an open proxy of every explicit listener.
  */
 function catchAll(world: World): VirtualHost | null {
-  const { mesh, listeners } = world.bootstrap
-  const allow = mesh.outboundTrafficPolicy === 'ALLOW_ANY'
+  const { listeners } = world.bootstrap
+  const allow = world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
   if (allow && !listeners.some((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destination !== '')) return null
   const name = allow ? 'allow_any' : 'block_all'
   const action: RouteAction = allow ? forwardTo(PASSTHROUGH_CLUSTER, null) : { kind: 'direct', status: 502, body: '' }

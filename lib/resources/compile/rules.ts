@@ -40,6 +40,13 @@ export function selectVirtualServices(world: World): VirtualServiceRules[] {
   )) {
     if (!applies(world, object)) continue
     const hosts = (object.spec.hosts ?? []).map((host) => resolveHost(host, object.namespace, world.domain))
+    if (!world.scope.importsRules(object.namespace, hosts)) {
+      world.verdicts.waiting(
+        object,
+        `waiting to be imported: no egress entry of this workload's Sidecar lists ${hosts.join(', ')}`,
+      )
+      continue
+    }
     visible.push({ object, hosts, http: rulesOf(world, object, delegates, usedDelegates) })
   }
   for (const delegate of delegates.values()) {

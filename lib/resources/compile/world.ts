@@ -2,6 +2,7 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { Kind } from '../kinds.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { SidecarScope } from './sidecar-scope.ts'
 import type { Verdicts } from './verdicts.ts'
 
 /** The workload that this proxy serves. */
@@ -17,6 +18,8 @@ export class World {
   readonly domain: string
   readonly rootNamespace: string
   readonly verdicts: Verdicts
+  /** What the workload's Sidecar lets it see. */
+  readonly scope: SidecarScope
   private readonly byKind: Map<Kind, ResourceObject[]>
 
   constructor(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], verdicts: Verdicts) {
@@ -32,6 +35,7 @@ export class World {
       else list.push(object)
     }
     for (const list of this.byKind.values()) list.sort(olderFirst)
+    this.scope = new SidecarScope(this)
   }
 
   /** Oldest first, then by name and namespace, as istiod orders them. */

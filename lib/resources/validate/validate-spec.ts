@@ -5,6 +5,7 @@ import type { Kind, KindSpecs } from '../kinds.ts'
 import { validateDestinationRule } from './destination-rule.ts'
 import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
+import { validateSidecar } from './sidecar.ts'
 import { validateVirtualService } from './virtual-service.ts'
 import { validateWorkloadEntry } from './workload-entry.ts'
 import { validateWorkloadGroup } from './workload-group.ts'
@@ -16,5 +17,6 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'ServiceEntry') validateServiceEntry(spec as KindSpecs['ServiceEntry'], report)
   else if (kind === 'WorkloadEntry') validateWorkloadEntry(spec as KindSpecs['WorkloadEntry'], [], report)
   else if (kind === 'WorkloadGroup') validateWorkloadGroup(spec as KindSpecs['WorkloadGroup'], report)
+  else if (kind === 'Sidecar') validateSidecar(spec as KindSpecs['Sidecar'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
 }

@@ -159,12 +159,6 @@ export const DIFFERS: readonly Difference[] = [
     instead: {},
     pending: true,
   },
-  {
-    cases: /^cases\/visibility: hidden service by host$/,
-    reason: 'not there yet: Sidecar',
-    instead: {},
-    pending: true,
-  },
 ]
 
 /** Objects that `check` judges otherwise than Istio's validator, as `Kind/name`. */
