@@ -4,11 +4,12 @@
 import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import { Places } from '../pool/places.ts'
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Cluster, ClusterLimits, Endpoint } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { OutlierStats } from '../telemetry/outlier-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
+import type { Keepalive } from '../transport/keepalive.ts'
 import type { FailedRequest } from './ejecting.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
 import { Host, hostAddress, OWN_CELLS } from './lb/host.ts'
@@ -254,8 +255,17 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     idleTimeoutMs: config.limits.httpIdleTimeoutMs,
     maxRequestsPerConnection: config.limits.maxRequestsPerConnection,
     maxConnectionDurationMs: config.limits.maxConnectionDurationMs,
-    tcpKeepaliveSeconds: config.limits.tcpKeepaliveSeconds,
+    keepalive: keepaliveOf(config.limits),
     maxHeaders: limits.maxHeaders,
     maxHeaderBytes: limits.maxHeaderBytes,
+  }
+}
+
+function keepaliveOf(limits: ClusterLimits): Keepalive | null {
+  if (limits.tcpKeepaliveSeconds === 0) return null
+  return {
+    idleSeconds: limits.tcpKeepaliveSeconds,
+    intervalSeconds: limits.tcpKeepaliveIntervalSeconds,
+    probes: limits.tcpKeepaliveProbes,
   }
 }

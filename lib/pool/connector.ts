@@ -2,6 +2,7 @@
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import type { Io } from '../transport/io.ts'
+import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
@@ -16,7 +17,7 @@ export interface ConnectTarget {
   readonly io: Io
   readonly address: string
   readonly port: number
-  readonly settings: { readonly connectTimeoutMs: number; readonly tcpKeepaliveSeconds: number }
+  readonly settings: { readonly connectTimeoutMs: number; readonly keepalive: Keepalive | null }
 }
 
 export class Connector implements DeadlineOwner {
@@ -38,10 +39,12 @@ export class Connector implements DeadlineOwner {
       port: target.port,
       noDelay: true,
       allowHalfOpen: true,
-      keepAlive: settings.tcpKeepaliveSeconds > 0,
-      keepAliveInitialDelay: settings.tcpKeepaliveSeconds * 1000,
     })
-    this.socket.on('connect', () => this.finish(''))
+    const { keepalive } = settings
+    this.socket.on('connect', () => {
+      if (keepalive !== null) setKeepalive(this.socket, keepalive)
+      this.finish('')
+    })
     this.socket.on('error', (e: NodeJS.ErrnoException) => this.finish(connectErrorText(e.code ?? e.message)))
     if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
   }

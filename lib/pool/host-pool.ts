@@ -3,6 +3,7 @@ import type net from 'node:net'
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { Io } from '../transport/io.ts'
+import type { Keepalive } from '../transport/keepalive.ts'
 import { type ConnectOwner, Connector } from './connector.ts'
 import { type PoolWaiter, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
 import { type Limiter, PENDING, REQUESTS } from './limiter.ts'
@@ -18,8 +19,8 @@ export interface PoolSettings {
   readonly maxRequestsPerConnection: number
   /** 0: no limit. */
   readonly maxConnectionDurationMs: number
-  /** 0: no SO_KEEPALIVE. */
-  readonly tcpKeepaliveSeconds: number
+  /** null: no SO_KEEPALIVE. */
+  readonly keepalive: Keepalive | null
   readonly maxHeaders: number
   readonly maxHeaderBytes: number
 }

@@ -10,6 +10,7 @@ import { RecentRequests } from '../filter/http/recent-requests.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
 import { compileTables, type Tables } from '../route/compile.ts'
+import type { Snapshot } from '../state/snapshot.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { WorkerStats } from '../telemetry/data-path-stats.ts'
 import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
@@ -17,6 +18,7 @@ import { Logger } from '../telemetry/logger.ts'
 import { RequestMetrics } from '../telemetry/request-metrics.ts'
 import { MetricsSlab } from '../telemetry/slab.ts'
 import { Io } from '../transport/io.ts'
+import { canSetKeepalive } from '../transport/keepalive.ts'
 import { drainWorker } from './drain.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
 import { viewOf } from './worker-view.ts'
@@ -31,10 +33,12 @@ class Worker {
   readonly listeners: ListenerSet
   tables: Tables
   private readonly logger: Logger
+  private keepaliveNoted: boolean
 
   constructor(init: WorkerInit) {
     const { bootstrap } = init
     this.init = init
+    this.keepaliveNoted = false
     this.logger = new Logger({ level: bootstrap.logLevel, fields: { worker: init.index } })
     const slab = new MetricsSlab(
       init.metrics,
@@ -78,7 +82,19 @@ class Worker {
     await this.listeners.open(this.init.snapshot.listeners, this.init.ports, this.tables)
     setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
+    this.noteKeepalive(this.init.snapshot)
     post({ type: 'ready' })
+  }
+
+  /** Said once in each worker's life, by the first worker. */
+  private noteKeepalive(snapshot: Snapshot): void {
+    if (this.init.index !== 0 || this.keepaliveNoted) return
+    const asked = snapshot.clusters.find((c) => c.limits.tcpKeepaliveIntervalSeconds > 0 || c.limits.tcpKeepaliveProbes > 0)
+    if (asked === undefined || canSetKeepalive()) return
+    this.keepaliveNoted = true
+    const text =
+      'tcpKeepalive: interval and probes need the package koffi on Linux, which is not there; a probe a second and ten of them are used'
+    this.logger.warning(text, { cluster: asked.name })
   }
 
   private sweep(): void {
@@ -92,6 +108,7 @@ class Worker {
         // Swapped between two events: a request finishes on the tables that it began with.
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
         this.listeners.use(this.tables)
+        this.noteKeepalive(message.snapshot)
         this.parts.recent.configurationChanged(message.snapshot.version)
         post({ type: 'applied', version: message.snapshot.version })
         return

@@ -9,6 +9,7 @@ import { constants } from 'node:os'
 export interface StreamHandle {
   /** Kept by net.Socket: whether reads have been started. */
   reading: boolean
+  readonly fd: number
   readStart(): number
   readStop(): number
   useUserBuffer(buffer: Uint8Array): void

@@ -374,6 +374,33 @@ t.test('TCP: so many sessions at once in both workers, the others are closed: UO
   t.equal(upstream.most, 3)
 })
 
+t.test('tcpKeepalive: the system watches connections to the endpoint', ON_LINUX, async (t) => {
+  const upstream = await EchoUpstream.start(t)
+  /** The timer of our side of the connection: `00` none, `02` keepalive (proc(5), /proc/net/tcp). */
+  const timer = () => {
+    const port = upstream.port.toString(16).toUpperCase().padStart(4, '0')
+    const rows = readFileSync('/proc/net/tcp', 'latin1')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+    // Established, the endpoint's port on the other side.
+    return rows.filter((r) => r[2]?.endsWith(`:${port}`) && r[3] === '01').map((r) => r[5]?.slice(0, 2))
+  }
+  for (const [tcpKeepalive, wanted] of [
+    [undefined, '00'],
+    [{ time: '30s', interval: '5s', probes: 3 }, '02'],
+  ] as const) {
+    const proxy = await startProxy(t, {
+      resources: resources([upstream], { tcp: tcpKeepalive === undefined ? {} : { tcpKeepalive } }),
+    })
+    const client = await RawClient.connect(t, proxy.port())
+    t.equal((await client.ask({ host: 'web' })).status, 200)
+    // While the acknowledgement of the last byte is awaited, it is that timer which shows.
+    await eventually(`timer ${wanted}`, () => timer().join() === wanted)
+    await proxy.stop()
+    await eventually('the connection to go', () => timer().length === 0)
+  }
+})
+
 t.test('/clusters tells limits and what is in use', async (t) => {
   const upstream = await EchoUpstream.start(t)
   const proxy = await startProxy(t, {

@@ -138,6 +138,11 @@ function slowStartOf(blocks: PolicyBlocksSpec, { kind }: LoadBalancerPolicy): Sl
   }
 }
 
+/** Nothing shorter can be said to the system. */
+function wholeSeconds(ms: number): number {
+  return Math.max(1, Math.round(ms / 1000))
+}
+
 /** Istio ConnectionPoolSettings. */
 function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
   const tcp = pool?.tcp
@@ -154,11 +159,10 @@ function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
     httpIdleTimeoutMs: ms(http?.idleTimeout ?? tcp?.idleTimeout, IDLE_TIMEOUT_MS),
     tcpIdleTimeoutMs: ms(tcp?.idleTimeout, IDLE_TIMEOUT_MS),
     maxConnectionDurationMs: ms(tcp?.maxConnectionDuration, 0),
-    tcpKeepaliveIntervalSeconds: 0,
-    tcpKeepaliveProbes: 0,
+    tcpKeepaliveIntervalSeconds: keepalive?.interval === undefined ? 0 : wholeSeconds(durationMs(keepalive.interval)),
+    tcpKeepaliveProbes: Math.max(0, keepalive?.probes ?? 0),
     retryBudget: null,
-    tcpKeepaliveSeconds:
-      keepalive === undefined ? 0 : Math.max(1, Math.round(ms(keepalive.time, KEEPALIVE_SECONDS * 1000) / 1000)),
+    tcpKeepaliveSeconds: keepalive === undefined ? 0 : wholeSeconds(ms(keepalive.time, KEEPALIVE_SECONDS * 1000)),
   }
 }
 

@@ -198,6 +198,24 @@ t.test('policies of destination, port and subset', async (t) => {
   })
 })
 
+t.test('tcpKeepalive: whole seconds, what is left out is the system’s', async (t) => {
+  const limits = (keepalive: string) =>
+    clusterOf(
+      loadText(
+        t,
+        A + istio('DestinationRule', 'r', `{host: a, trafficPolicy: {connectionPool: {tcp: {tcpKeepalive: ${keepalive}}}}}`),
+      ),
+      'outbound|8080||a.default.svc.cluster.local',
+    ).limits
+  t.match(limits('{}'), { tcpKeepaliveSeconds: 7200, tcpKeepaliveIntervalSeconds: 0, tcpKeepaliveProbes: 0 })
+  t.match(limits('{time: 1m, interval: 10s, probes: 4}'), {
+    tcpKeepaliveSeconds: 60,
+    tcpKeepaliveIntervalSeconds: 10,
+    tcpKeepaliveProbes: 4,
+  })
+  t.match(limits('{interval: 100ms}'), { tcpKeepaliveSeconds: 7200, tcpKeepaliveIntervalSeconds: 1 })
+})
+
 t.test('what a DestinationRule asks for and is not carried out is told with its line', async (t) => {
   const result = loadText(
     t,
