@@ -5,8 +5,9 @@ import type { SocketAddress } from '../state/bootstrap-config.ts'
 import { LOG_LEVELS, type Logger, type LogLevel } from '../telemetry/logger.ts'
 import { EXPOSITION_TYPE } from '../telemetry/metrics-registry.ts'
 import type { AdminSource } from './admin-source.ts'
-import { clustersJson, clustersText, socketAddress } from './cluster-page.ts'
+import { clustersJson, clustersText, type HealthLookup, socketAddress } from './cluster-page.ts'
 import { configDump, redactedJson } from './config-dump.ts'
+import { ejectionsJson, ejectionsText } from './ejection-page.ts'
 import { answer, closeServer, createLocalServer, JSON_TYPE, listenOn, TEXT } from './http-listen.ts'
 import { isLocalHost, isLocalOrigin } from './origin-check.ts'
 import { statsText } from './stats-page.ts'
@@ -91,6 +92,7 @@ const PAGES: readonly Page[] = [
   { path: '/clusters', method: 'GET', help: 'clusters and endpoints; ?format=json', run: clusters },
   { path: '/config_dump', method: 'GET', help: 'configuration in force; ?resource=clusters for a part', run: dump },
   { path: '/drain_listeners', method: 'POST', help: 'stop accepting, finish what is in flight', run: drain },
+  { path: '/ejections', method: 'GET', help: 'endpoints that are or were ejected, and why; ?format=json', run: ejections },
   { path: '/explain', method: 'GET', help: 'what was decided for a request; ?id=<x-request-id>', run: explain },
   { path: '/help', method: 'GET', help: 'this list', run: () => answerOf(200, TEXT, helpText()) },
   { path: '/listeners', method: 'GET', help: 'listeners and their addresses; ?format=json', run: listeners },
@@ -131,8 +133,9 @@ function dump(source: AdminSource, query: URLSearchParams): Answer {
 async function clusters(source: AdminSource, query: URLSearchParams): Promise<Answer> {
   const views = await source.workerViews()
   const snapshot = source.snapshot()
-  if (query.get('format') === 'json') return answerOf(200, JSON_TYPE, jsonText(clustersJson(snapshot, views)))
-  return answerOf(200, TEXT, clustersText(snapshot, views))
+  const healthOf: HealthLookup = (cluster, address) => source.hostHealth(cluster, address)
+  if (query.get('format') === 'json') return answerOf(200, JSON_TYPE, jsonText(clustersJson(snapshot, views, healthOf)))
+  return answerOf(200, TEXT, clustersText(snapshot, views, healthOf))
 }
 
 function listeners(source: AdminSource, query: URLSearchParams): Answer {
@@ -179,6 +182,13 @@ function quit(source: AdminSource): Answer {
 function drain(source: AdminSource): Answer {
   source.drain()
   return answerOf(200, TEXT, 'OK\n')
+}
+
+function ejections(source: AdminSource, query: URLSearchParams): Answer {
+  const all = source.ejections()
+  return query.get('format') === 'json'
+    ? answerOf(200, JSON_TYPE, jsonText(ejectionsJson(all)))
+    : answerOf(200, TEXT, ejectionsText(all))
 }
 
 async function explain(source: AdminSource, query: URLSearchParams): Promise<Answer> {

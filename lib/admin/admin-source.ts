@@ -1,4 +1,5 @@
 // What the admin page needs of the proxy: the one seam between `admin/` and `server/`.
+import type { Ejection } from '../cluster/ejection.ts'
 import type { BootstrapConfig, SocketAddress } from '../state/bootstrap-config.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ServerState } from '../telemetry/main-metrics.ts'
@@ -52,6 +53,19 @@ export interface HostLoad {
   readonly connectFailures: number
 }
 
+/** What is known of an endpoint's health. */
+export interface HostHealth {
+  readonly failedOutlierCheck: boolean
+  readonly failedActiveCheck: boolean
+  /** It has a health check, and no result yet. */
+  readonly unchecked: boolean
+  /** Percent of the last interval; null: not judged. */
+  readonly successRate: number | null
+  readonly localSuccessRate: number | null
+  /** null: it is not ejected. */
+  readonly ejection: Ejection | null
+}
+
 export interface ServerInfo {
   readonly version: string
   readonly uptimeSeconds: number
@@ -80,4 +94,7 @@ export interface AdminSource {
   drain(): void
   /** An `Explanation` of the request with this x-request-id; null when no worker remembers it. */
   explain(id: string): Promise<unknown>
+  /** Newest first; those that last, and the last ones that are over. */
+  ejections(): readonly Ejection[]
+  hostHealth(cluster: string, address: string): HostHealth
 }

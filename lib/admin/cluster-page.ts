@@ -1,7 +1,10 @@
 // `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import type { HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
+import type { HostHealth, HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
+
+/** The main thread's knowledge of an endpoint. */
+export type HealthLookup = (cluster: string, address: string) => HostHealth
 
 interface HostSum extends HostLoad {
   /** null: known to a worker only. */
@@ -15,7 +18,7 @@ interface ClusterSum {
 }
 
 /** Lines `cluster::host:port::stat::value`. */
-export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[]): string {
+export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[], healthOf: HealthLookup): string {
   let text = ''
   for (const { cluster, inUse, hosts } of sumUp(snapshot, views)) {
     const name = cluster.name
@@ -28,14 +31,15 @@ export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLo
     text += `${name}::added_via_api::false\n`
     for (const host of hosts) {
       for (const [key, value] of hostStats(host)) text += `${name}::${host.address}::${key}::${value}\n`
-      for (const [key, value] of hostFacts(host)) text += `${name}::${host.address}::${key}::${value}\n`
+      for (const [key, value] of [...hostFacts(host), ...healthFacts(healthOf(name, host.address))])
+        text += `${name}::${host.address}::${key}::${value}\n`
     }
   }
   return text
 }
 
 /** Shape of envoy.admin.v3.Clusters, as far as it is known here. 64-bit numbers are strings, as protobuf JSON has them. */
-export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[]): unknown {
+export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[], healthOf: HealthLookup): unknown {
   return {
     cluster_statuses: sumUp(snapshot, views).map(({ cluster, inUse, hosts }) => ({
       name: cluster.name,
@@ -60,7 +64,7 @@ export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLo
           value: String(value),
           type: name.endsWith('_active') ? 'GAUGE' : 'COUNTER',
         })),
-        health_status: { eds_health_status: 'HEALTHY' },
+        ...healthJson(healthOf(cluster.name, host.address)),
         weight: host.endpoint?.weight ?? 1,
         locality: host.endpoint === null ? {} : { ...host.endpoint.locality },
       })),
@@ -97,13 +101,58 @@ function hostStats(host: HostSum): [string, number][] {
 
 function hostFacts(host: HostSum): [string, string | number][] {
   return [
-    ['health_flags', 'healthy'],
     ['weight', host.endpoint?.weight ?? 1],
     ['region', host.endpoint?.locality.region ?? ''],
     ['zone', host.endpoint?.locality.zone ?? ''],
     ['sub_zone', host.endpoint?.locality.subzone ?? ''],
-    ['priority', 0],
+    ['priority', host.endpoint?.priority ?? 0],
   ]
+}
+
+/** Flags in Envoy's words and order. The last three lines are heddle's own; the end is the earliest possible. */
+function healthFacts(health: HostHealth): [string, string | number][] {
+  const flags = [
+    health.failedActiveCheck ? '/failed_active_hc' : '',
+    health.failedOutlierCheck ? '/failed_outlier_check' : '',
+    health.unchecked ? '/pending_active_hc' : '',
+  ].join('')
+  const { ejection } = health
+  return [
+    ['health_flags', flags === '' ? 'healthy' : flags],
+    ['success_rate', health.successRate ?? -1],
+    ['local_origin_success_rate', health.localSuccessRate ?? -1],
+    ...(ejection === null
+      ? []
+      : ([
+          ['ejected_by', ejection.detector],
+          ['ejected_since', new Date(ejection.sinceMs).toISOString()],
+          ['ejected_until', new Date(ejection.sinceMs + ejection.durationMs).toISOString()],
+        ] satisfies [string, string][])),
+  ]
+}
+
+/** Fields of envoy.admin.v3.HostStatus. What is false or not judged is left out, as protobuf JSON has it. */
+function healthJson(health: HostHealth): object {
+  const { ejection } = health
+  return {
+    health_status: {
+      ...(health.failedActiveCheck ? { failed_active_health_check: true } : {}),
+      ...(health.failedOutlierCheck ? { failed_outlier_check: true } : {}),
+      ...(health.unchecked ? { pending_active_hc: true } : {}),
+      eds_health_status: 'HEALTHY',
+    },
+    ...(health.successRate === null ? {} : { success_rate: { value: health.successRate } }),
+    ...(health.localSuccessRate === null ? {} : { local_origin_success_rate: { value: health.localSuccessRate } }),
+    ...(ejection === null
+      ? {}
+      : {
+          ejection: {
+            detector: ejection.detector,
+            since: new Date(ejection.sinceMs).toISOString(),
+            until: new Date(ejection.sinceMs + ejection.durationMs).toISOString(),
+          },
+        }),
+  }
 }
 
 /** All clusters of the snapshot, with all endpoints that the snapshot or a worker knows (DNS answers are with the workers). */

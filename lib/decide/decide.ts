@@ -35,6 +35,7 @@ import {
   TABLE_BY_DEFAULT,
   TABLE_BY_PORT,
   TABLE_FIXED,
+  UNAVAILABLE,
   VERDICT,
   VIRTUAL_HOST,
   WEIGHT,
@@ -112,6 +113,7 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   decision.cluster = cluster
   if (route.hash !== null && balancesByHash(cluster.config.loadBalancer))
     hashRequest(route, route.hash, weighted, facts, decision, steps)
+  if (cluster.unavailable !== 0) steps.add(UNAVAILABLE, cluster.unavailable, cluster.hosts.length)
   const host = cluster.picker.pick(facts.pick)
   if (host === null) {
     steps.add(NO_ENDPOINT, cluster.hosts.length, 0)
@@ -183,6 +185,7 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing)
     decision.avoided = 0
     decision.avoidedFrom = ctx.tried === null ? 0 : ctx.tried.length
   }
+  if (cluster.unavailable !== 0) steps.addTo(decision.steps, UNAVAILABLE, cluster.unavailable, cluster.hosts.length)
   if (host === null) {
     decision.verdict = NO_HEALTHY_UPSTREAM
     steps.addTo(decision.steps, NO_ENDPOINT, cluster.hosts.length, 0)

@@ -70,6 +70,7 @@ class Story {
   #weight: ExplainedWeight | null
   #endpoint: string | null
   #host: Host | null
+  #unavailable: Explanation['unavailable']
   /** A step has told of the request's hash. */
   #hashed: boolean
   /** Of the pick that is being told. */
@@ -88,6 +89,7 @@ class Story {
     this.#weight = null
     this.#endpoint = null
     this.#host = null
+    this.#unavailable = null
     this.#hashed = false
     this.#priorities = []
   }
@@ -139,6 +141,13 @@ class Story {
       case S.ENDPOINT_AGAIN:
         this.#sayEndpoint(a, `for another attempt, after ${plural(b, 'pick')}`)
         break
+      case S.UNAVAILABLE:
+        this.#unavailable = { count: a, of: b, endpoints: [] }
+        this.#say(
+          'health',
+          `${a} of ${plural(b, 'endpoint')} of ${this.#clusterName() ?? '?'} ${a === 1 ? 'was' : 'were'} not well`,
+        )
+        break
       case S.NO_ENDPOINT:
         this.#endpoint = null
         this.#host = null
@@ -186,12 +195,14 @@ class Story {
     const forward = action !== null && action.kind === 'forward' ? action : null
     return {
       id,
+      at: null,
       verdict,
       request: { method: request.method, authority: request.authority, path: withQuery(request.path, request.query) },
       virtualHost: this.#virtualHost?.config.name ?? null,
       route: this.#route === null ? null : { ...refOf(this.#route.config.origin), route: this.#route.config.name },
       cluster: this.#clusterName(),
       endpoint: this.#endpoint,
+      unavailable: this.#unavailable,
       weight: this.#weight,
       attempts: this.#attempts,
       timers: forward === null ? [] : timersOf(forward, cluster?.config ?? null),

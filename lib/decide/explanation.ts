@@ -50,6 +50,7 @@ export interface ExplainedStep {
     | 'hash'
     | 'priority'
     | 'locality'
+    | 'health'
     | 'endpoint'
     | 'attempt'
     | 'fault'
@@ -78,6 +79,19 @@ export interface ExplainedAttempt {
   readonly retry: string
 }
 
+export interface UnavailableEndpoint {
+  /** `ip:port`. */
+  readonly address: string
+  /** `ejected (consecutive_5xx): 5 failures in a row`. */
+  readonly why: string
+  /** ISO 8601; null: not known. */
+  readonly since: string | null
+  /** When it ended, or when it will at the earliest; null: not known. */
+  readonly until: string | null
+  /** The requests that led to it, `id: status`. */
+  readonly requests: readonly string[]
+}
+
 export interface ExplainedWeight {
   readonly draw: number
   readonly total: number
@@ -93,6 +107,8 @@ export interface ExplainedWeight {
 
 export interface Explanation {
   readonly id: string
+  /** When it came, ISO 8601; null: it has not happened. */
+  readonly at: string | null
   /** A word of decision.ts: `forward`, `no-route`. */
   readonly verdict: string
   readonly request: { readonly method: string; readonly authority: string; readonly path: string }
@@ -102,6 +118,13 @@ export interface Explanation {
   readonly cluster: string | null
   /** `ip:port`. */
   readonly endpoint: string | null
+  /** Endpoints that were ejected or failed their checks at the last pick; null: all were well. */
+  readonly unavailable: {
+    readonly count: number
+    readonly of: number
+    /** As far as the running proxy knows; workers alone know only how many. */
+    readonly endpoints: readonly UnavailableEndpoint[]
+  } | null
   readonly weight: ExplainedWeight | null
   readonly attempts: readonly ExplainedAttempt[]
   readonly timers: readonly ExplainedTimer[]

@@ -21,6 +21,7 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | NO_ENDPOINT | hosts of the cluster | 0 |
  * | ATTEMPT | number, from 1 | status of the response, or an OUTCOME_… below 100 |
  * | HASH | hash policies of the route that had something to hash, a bit each | those that made a cookie |
+ * | UNAVAILABLE | hosts that are ejected or fail their checks; not taken when there are none | hosts of the cluster |
  * | FAULT | FAULT_DELAY, FAULT_ABORT, FAULT_GRPC_ABORT | milliseconds, the status |
  * | CORS | 1: the origin is allowed, 0: it is not | 0: no preflight, CORS_ANSWERED, CORS_FORWARDED |
  * | MIRROR | index of the mirror | MIRROR_… |
@@ -61,6 +62,7 @@ export const PRIORITY_PANIC = 128
 export const PRIORITY_STEP = 1024
 
 export const HASH = 18
+export const UNAVAILABLE = 21
 export const FAULT = 23
 export const CORS = 24
 export const MIRROR = 25

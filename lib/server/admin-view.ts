@@ -1,5 +1,8 @@
 // What the admin page sees of the proxy.
-import type { AdminSource } from '../admin/admin-source.ts'
+import type { AdminSource, HostHealth } from '../admin/admin-source.ts'
+import { EJECTED_FLAG, FAILED_CHECK_FLAG, UNCHECKED_FLAG } from '../cluster/shared-hosts.ts'
+import type { Explanation } from '../decide/explanation.ts'
+import { withLeftOut } from './left-out.ts'
 import type { WorkerView } from './messages.ts'
 import type { Supervisor } from './supervisor.ts'
 
@@ -29,6 +32,24 @@ export function adminSource(proxy: Supervisor): AdminSource {
     setLogLevel: (level) => proxy.setLogLevel(level),
     quit: () => void proxy.shutdown('/quitquitquit'),
     drain: () => void proxy.drain(),
-    explain: async (id) => (await proxy.pool.ask({ type: 'explain', id }))[0] ?? null,
+    explain: async (id) => {
+      const found = (await proxy.pool.ask({ type: 'explain', id }))[0] as Explanation | undefined
+      return found === undefined ? null : withLeftOut(found, proxy.outliers, proxy.healthByAddress(found.cluster ?? ''))
+    },
+    ejections: () => proxy.outliers.history.all,
+    hostHealth: (cluster, address) => healthView(proxy, cluster, address),
+  }
+}
+
+function healthView(proxy: Supervisor, cluster: string, address: string): HostHealth {
+  const flags = proxy.healthOf(cluster, address)
+  const rates = proxy.outliers.ratesOf(cluster, address)
+  return {
+    failedOutlierCheck: (flags & EJECTED_FLAG) !== 0,
+    failedActiveCheck: (flags & FAILED_CHECK_FLAG) !== 0,
+    unchecked: (flags & UNCHECKED_FLAG) !== 0,
+    successRate: rates.external,
+    localSuccessRate: rates.local,
+    ejection: proxy.outliers.ejectionOf(cluster, address),
   }
 }

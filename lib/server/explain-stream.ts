@@ -12,7 +12,7 @@ import { flagsText } from '../telemetry/response-flags.ts'
 export function explainStream(stream: HttpStream, id: string, steps: StepRing): Explanation | null {
   const taken = stream.decision.steps < 0 ? new Int32Array(0) : steps.read(stream.decision.steps)
   if (taken === null) return null
-  return explain({
+  const explanation = explain({
     id,
     request: viewOf(stream),
     steps: taken,
@@ -23,6 +23,7 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
       details: stream.responseCodeDetails,
     },
   })
+  return { ...explanation, at: new Date(stream.startTimeMs).toISOString() }
 }
 
 /** The request as it was routed: its headers are read again from the head, since the map they were in serves another request now. */

@@ -15,6 +15,8 @@ export class BalancedCluster {
   config: Cluster
   /** All hosts, available or not, in the order of the configuration. */
   hosts: readonly Host[]
+  /** How many of them may not be used. */
+  unavailable: number
   /** Published by the last `update` or `refresh`; read it for each pick, do not keep it. */
   picker: Picker
   /** What `picker` chooses among before it chooses a host; null: nothing, all available hosts are one group. */
@@ -28,6 +30,7 @@ export class BalancedCluster {
     this.name = config.name
     this.config = config
     this.hosts = []
+    this.unavailable = 0
     this.picker = EMPTY_PICKER
     this.layers = null
     this.warmAtMs = 0
@@ -47,6 +50,7 @@ export class BalancedCluster {
   refresh(nowMs: number): void {
     const { picker, layers } = this.#balancer.update(this.config, this.hosts, nowMs)
     this.picker = picker
+    this.unavailable = this.hosts.reduce((sum, host) => sum + (host.available ? 0 : 1), 0)
     this.layers = layers
     this.warmAtMs = warmAtMs(this.config.slowStart, this.hosts, nowMs)
   }

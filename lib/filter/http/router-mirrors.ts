@@ -14,7 +14,9 @@ export function startMirrors(stream: HttpStream, route: CompiledRoute, target: s
   let shadows: Shadow[] | null = null
   for (const { cluster, config } of route.mirrors) {
     if (cluster === null || !manager.rng.percent(config.percent)) continue
-    const host = cluster.picker.pick(manager.pickContext(null)) as LiveHost | null
+    // First the context: making it may publish another picker.
+    const context = manager.pickContext(null)
+    const host = cluster.picker.pick(context) as LiveHost | null
     if (host === null) continue
     const head = new RequestHead(stream.method, target, shadowHeadersOf(stream, manager.hostSuffix), bodyLength < 0)
     const live = manager.clusters.liveOf(cluster)

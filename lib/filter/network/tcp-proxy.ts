@@ -163,7 +163,9 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     }
     this.cluster = proxy.clusters.liveOf(cluster)
     this.upstreamCluster = cluster.name
-    const host = cluster.picker.pick(proxy.pickContext(this.connection.peerAddress)) as LiveHost | null
+    // First the context: making it may publish another picker.
+    const context = proxy.pickContext(this.connection.peerAddress)
+    const host = cluster.picker.pick(context) as LiveHost | null
     if (host === null) {
       this.fail(F.UH, 'no_healthy_upstream')
       return

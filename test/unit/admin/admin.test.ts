@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { AdminServer } from '../../../lib/admin/admin-server.ts'
-import type { AdminSource, ProxyState } from '../../../lib/admin/admin-source.ts'
+import type { AdminSource, HostHealth, ProxyState } from '../../../lib/admin/admin-source.ts'
 import { HealthServer } from '../../../lib/admin/health-server.ts'
 import { isLocalHost, isLocalOrigin } from '../../../lib/admin/origin-check.ts'
+import type { Ejection } from '../../../lib/cluster/ejection.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { Route } from '../../../lib/state/route.ts'
@@ -98,6 +99,34 @@ const refused: ResourceStatus = {
 const inUse = { connections: 1, pendingRequests: 2, requests: 3, retries: 4 }
 const host = { activeRequests: 1, connections: 2, idleConnections: 1, requestsTotal: 5, connectFailures: 1 }
 
+const WELL: HostHealth = {
+  failedOutlierCheck: false,
+  failedActiveCheck: false,
+  unchecked: false,
+  successRate: null,
+  localSuccessRate: null,
+  ejection: null,
+}
+
+const SINCE = Date.parse('2026-01-02T03:04:05Z')
+
+const EJECTION: Ejection = {
+  cluster: cluster.name,
+  address: '10.0.0.9:9080',
+  detector: 'consecutive_5xx',
+  reason: '2 failures in a row',
+  policy: BUILT_IN,
+  sinceMs: SINCE,
+  durationMs: 30_000,
+  multiplier: 1,
+  evidence: [
+    { id: 'a', status: 503, cause: '', atMs: SINCE - 1000 },
+    { id: '', status: 0, cause: 'connection termination', atMs: SINCE },
+  ],
+  endedMs: 0,
+  ended: '',
+}
+
 class Source implements AdminSource {
   readonly calls: string[] = []
   proxy: ProxyState = {
@@ -109,6 +138,8 @@ class Source implements AdminSource {
     workers: 2,
   }
   level: 'debug' | 'info' | 'warning' | 'error' = 'info'
+  ejected: readonly Ejection[] = []
+  health: HostHealth = WELL
 
   state(): ProxyState {
     return this.proxy
@@ -160,6 +191,12 @@ class Source implements AdminSource {
   }
   drain(): void {
     this.calls.push('drain')
+  }
+  ejections(): readonly Ejection[] {
+    return this.ejected
+  }
+  hostHealth(): HostHealth {
+    return this.health
   }
   async explain(id: string): Promise<unknown> {
     if (id === 'boom') throw new Error('worker said no')
@@ -309,6 +346,64 @@ t.test('clusters are summed over workers', async (t) => {
       },
     ],
   })
+})
+
+t.test('clusters say how endpoints are', async (t) => {
+  const { port, source } = await admin(t)
+  const lines = async () => (await ask(port, 'GET', '/clusters')).body.split('\n').filter((l) => l.includes('::10.0.0.9:9080::'))
+  const line = (key: string, value: string) => `outbound|9080||reviews::10.0.0.9:9080::${key}::${value}`
+  const hostOf = async () => {
+    const { body } = await ask(port, 'GET', '/clusters?format=json')
+    return (JSON.parse(body) as { cluster_statuses: { host_statuses: object[] }[] }).cluster_statuses[0]?.host_statuses[0]
+  }
+  const well = await lines()
+  for (const [key, value] of [
+    ['health_flags', 'healthy'],
+    ['success_rate', '-1'],
+    ['local_origin_success_rate', '-1'],
+  ] as const)
+    t.ok(well.includes(line(key, value)), key)
+  t.match(await hostOf(), { health_status: { eds_health_status: 'HEALTHY', failed_outlier_check: undefined } })
+  source.health = { ...WELL, failedActiveCheck: true, failedOutlierCheck: true, successRate: 62.5, ejection: EJECTION }
+  const ill = await lines()
+  for (const [key, value] of [
+    ['health_flags', '/failed_active_hc/failed_outlier_check'],
+    ['success_rate', '62.5'],
+    ['ejected_by', 'consecutive_5xx'],
+    ['ejected_since', '2026-01-02T03:04:05.000Z'],
+    ['ejected_until', '2026-01-02T03:04:35.000Z'],
+  ] as const)
+    t.ok(ill.includes(line(key, value)), key)
+  t.match(await hostOf(), {
+    health_status: { failed_active_health_check: true, failed_outlier_check: true },
+    success_rate: { value: 62.5 },
+    ejection: { until: '2026-01-02T03:04:35.000Z' },
+  })
+  source.health = { ...WELL, unchecked: true }
+  t.ok((await lines()).includes(line('health_flags', '/pending_active_hc')))
+})
+
+t.test('ejections', async (t) => {
+  const { port, source } = await admin(t)
+  t.equal((await ask(port, 'GET', '/ejections')).body, 'no endpoint has been ejected\n')
+  source.ejected = [EJECTION, { ...EJECTION, endedMs: EJECTION.sinceMs + 31_000, ended: 'time' }]
+  const text = (await ask(port, 'GET', '/ejections')).body.split('\n')
+  t.equal(
+    text[0],
+    '10.0.0.9:9080 of outbound|9080||reviews: consecutive_5xx, 2 failures in a row; since 2026-01-02T03:04:05.000Z until the first sweep after 2026-01-02T03:04:35.000Z; built-in default',
+  )
+  t.same(text.slice(1, 3), ['  2026-01-02T03:04:04.000Z a: 503', '  2026-01-02T03:04:05.000Z without id: connection termination'])
+  t.match(text[3], /until 2026-01-02T03:04:36\.000Z \(time\)/)
+  const json = JSON.parse((await ask(port, 'GET', '/ejections?format=json')).body) as { ejections: object[] }
+  t.match(json.ejections[0], {
+    detector: 'consecutive_5xx',
+    until: '2026-01-02T03:04:35.000Z',
+    duration_ms: 30_000,
+    multiplier: 1,
+    ended: undefined,
+    requests: [{ id: 'a', status: 503 }, { cause: 'connection termination' }],
+  })
+  t.match(json.ejections[1], { ended: 'time', until: '2026-01-02T03:04:36.000Z' })
 })
 
 t.test('readiness tells the state', async (t) => {
