@@ -9,15 +9,15 @@ export interface HashShares {
   readonly max: number
 }
 
-/** `weights`: other weights than the hosts' own, one each and above 0; null: the hosts' own. */
+/** `weights`: parts of one that somebody has worked out, which may come to less together; null: the hosts' own weights decide. */
 export function hashShares(hosts: readonly Host[], weights: readonly number[] | null): HashShares {
   const shares = new Float64Array(hosts.length)
   let sum = 0
-  for (let i = 0; i < hosts.length; i++) sum += weights === null ? (hosts[i] as Host).weight : (weights[i] as number)
+  for (const host of hosts) sum += host.weight
   let min = 1
   let max = 0
   for (let i = 0; i < hosts.length; i++) {
-    const share = (weights === null ? (hosts[i] as Host).weight : (weights[i] as number)) / sum
+    const share = weights === null ? (hosts[i] as Host).weight / sum : (weights[i] as number)
     shares[i] = share
     min = Math.min(min, share)
     max = Math.max(max, share)

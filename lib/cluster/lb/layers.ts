@@ -70,8 +70,10 @@ export class LayeredBalancer {
     }
     const localities = groups.map((group, priority) => localitiesOf(config, group, priority))
     const pickers = groups.map((group, priority) => {
-      if (loads.panic[priority] === true) return this.#flat(group, priority, nowMs)
-      return this.#pickerOf(availableOf(group), priority, localities[priority] ?? null, nowMs)
+      const panic = loads.panic[priority] === true
+      const own = localities[priority] ?? null
+      if (this.#byHash && own !== null) return this.#oneRing(panic ? group : availableOf(group), own, priority, nowMs)
+      return panic ? this.#flat(group, priority, nowMs) : this.#pickerOf(availableOf(group), priority, own, nowMs)
     })
     const picker =
       pickers.length === 1 ? (pickers[0] as Picker) : new PriorityPicker(pickers, loads.loads, loads.health, this.#byHash)
@@ -87,7 +89,6 @@ export class LayeredBalancer {
     // Where no locality has a weight, they are not told apart (Envoy hostSourceToUse).
     if (weighted.length === 0) return this.#flat(usable, priority, nowMs)
     const groups = weighted.map(({ index }) => inLocality(usable, index))
-    if (this.#byHash) return this.#oneRing(groups, weighted, priority, nowMs)
     const pickers = groups.map((group, i) => {
       const { index } = weighted[i] as LayerLocality
       return this.#balancer(`${priority} ${index}`).update(group, nowMs, null)
@@ -100,13 +101,25 @@ export class LayeredBalancer {
     )
   }
 
-  /** Each host has its part of its locality, times the locality's part of all; over-provisioning plays no part (Envoy normalizeLocalityWeights). */
-  #oneRing(groups: readonly (readonly Host[])[], localities: readonly LayerLocality[], priority: number, nowMs: number): Picker {
-    const weights = groups.flatMap((group, i) => {
-      const sum = group.reduce((n, host) => n + host.weight, 0)
-      return group.map((host) => (host.weight / sum) * (localities[i] as LayerLocality).configured)
+  /**
+   * Each host has its part of its locality, times the locality's part of all. Over-provisioning plays no part, panic leaves localities their
+   * weights, and the part of a locality without hosts is not given to others (Envoy normalizeLocalityWeights).
+   */
+  #oneRing(usable: readonly Host[], localities: readonly LayerLocality[], priority: number, nowMs: number): Picker {
+    const all = localities.reduce((n, l) => n + l.configured, 0)
+    if (all === 0) return this.#flat(usable, priority, nowMs)
+    const groups = localities
+      .filter((l) => l.configured > 0)
+      .map((l) => ({ hosts: inLocality(usable, l.index), part: l.configured / all }))
+    const weights = groups.flatMap(({ hosts, part }) => {
+      const sum = hosts.reduce((n, host) => n + host.weight, 0)
+      return hosts.map((host) => (host.weight * part) / sum)
     })
-    return this.#balancer(`${priority}`).update(groups.flat(), nowMs, weights)
+    return this.#balancer(`${priority}`).update(
+      groups.flatMap((g) => g.hosts),
+      nowMs,
+      weights,
+    )
   }
 
   #balancer(key: string): Balancer {

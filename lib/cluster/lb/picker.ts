@@ -50,8 +50,8 @@ export interface Picker {
 /** One policy over one group of hosts. `update` does all the work and publishes a picker; it is called for each change of hosts, weights or health. */
 export interface Balancer {
   /**
-   * Each of `hosts` may be picked: which of them are well, and whether that matters, layers.ts has said. `nowMs`: monotonic. `weights`: theirs in
-   * this group, in the order of `hosts`, of which only consistent hashes are told; null or left out: their own.
+   * Each of `hosts` may be picked: which of them are well, and whether that matters, layers.ts has said. `nowMs`: monotonic. `weights`: parts
+   * of one in the order of `hosts`, of which only consistent hashes are told; null or left out: the hosts' own weights.
    */
   update(hosts: readonly Host[], nowMs: number, weights?: readonly number[] | null): Picker
 }

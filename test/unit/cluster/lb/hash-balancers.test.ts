@@ -1,12 +1,13 @@
 // RING_HASH and MAGLEV against Envoy 1.40, and what a consistent hash promises.
 import t from 'tap'
 import { XxHash64 } from '../../../../lib/base/xx-hash64.ts'
+import { BalancedCluster } from '../../../../lib/cluster/lb/balanced-cluster.ts'
 import { createBalancer } from '../../../../lib/cluster/lb/create.ts'
 import { Host } from '../../../../lib/cluster/lb/host.ts'
 import { PickContext, type Picker } from '../../../../lib/cluster/lb/picker.ts'
 import type { LoadBalancerPolicy } from '../../../../lib/state/cluster.ts'
 import { balancerSuite, hosts } from '../../../suite/balancer.ts'
-import { endpoint } from '../../route/world.ts'
+import { cluster, endpoint } from '../../route/world.ts'
 
 const MAXIMUM = 8_388_608
 const RING: LoadBalancerPolicy = { kind: 'RING_HASH', minimumRingSize: 1024, maximumRingSize: MAXIMUM }
@@ -94,6 +95,94 @@ t.test('and where Envoy sends it when istiod has configured it', async (t) => {
   t.equal(asked(24, ['abc', 'x', 'session-1', 'session-2']), '5111')
 })
 
+/** `1`: a host of weight 1; `2*3`: of weight 3; `4!`: one that is not well. Last number of its address. */
+function zoneOf(zone: string, priority: number, text: string): Host[] {
+  return text.split(' ').map((word) => {
+    const [, n, weight = '1', ill] = /^(\d)(?:\*(\d))?(!)?$/.exec(word) as RegExpExecArray
+    const locality = { region: 'r', zone, subzone: '' }
+    const host = new Host(Number(n), { ...endpoint(`127.0.9.${n}`, 8080, Number(weight)), locality, priority })
+    host.available = ill === undefined
+    return host
+  })
+}
+
+t.test(
+  'with localities, priorities and panic too: one ring over weighted localities, the hash chooses the priority',
+  async (t) => {
+    const keys = Array.from({ length: 60 }, (_, i) => `session-${i}`)
+    const weighted = [zoneOf('z1', 0, '1 2*3'), zoneOf('z2', 0, '3 4 5')]
+    const ill = [zoneOf('z1', 0, '1 2*3!'), zoneOf('z2', 0, '3 4! 5! 6')]
+    const gone = [zoneOf('z1', 0, '1 2'), zoneOf('z2', 0, '3!'), zoneOf('z3', 0, '4 5 6')]
+    const levels = [zoneOf('z1', 0, '1 2! 3 4!'), zoneOf('z2', 1, '5 6 7')]
+    const panic = [zoneOf('z1', 0, '1 2! 3! 4! 5!')]
+    const panicking = [zoneOf('z1', 0, '1 2! 3!'), zoneOf('z2', 0, '4! 5!')]
+    const rows: [
+      name: string,
+      policy: LoadBalancerPolicy,
+      zones: readonly Host[][],
+      weights: readonly number[] | null,
+      answers: string,
+    ][] = [
+      ['localities of 30 and 70', RING, weighted, [30, 70], '552124522132533535232544254421235432242552441335312543432512'],
+      ['localities of 30 and 70', MAGLEV, weighted, [30, 70], '223254252222331535242533525145222335245344524455354355455353'],
+      [
+        'unhealthy hosts leave localities their weights',
+        RING,
+        ill,
+        [30, 70],
+        '631613663331333633633663166611113331616663131666361111163613',
+      ],
+      [
+        'a locality without healthy hosts',
+        RING,
+        gone,
+        [30, 70, 50],
+        '526124622125156525626544646511245464242522441564615511422512',
+      ],
+      [
+        'a locality without healthy hosts',
+        MAGLEV,
+        gone,
+        [30, 70, 50],
+        '266251652626441515642661525165222415245544124455454565461654',
+      ],
+      [
+        '70 % of the load for the first priority',
+        RING,
+        levels,
+        null,
+        '351733617337333533136511117133163313653133131611317111133613',
+      ],
+      [
+        '70 % of the load for the first priority',
+        MAGLEV,
+        levels,
+        null,
+        '163731617136331513117731135111371333771333133611335331131613',
+      ],
+      ['panic', RING, panic, null, '552124522132133535232544254511235442242552441115312511432512'],
+      ['panic', MAGLEV, panic, null, '213251252222331515242531525145222335245344124455354355451353'],
+      [
+        'panic leaves localities their weights',
+        RING,
+        panicking,
+        [30, 70],
+        '554124422133531555524544454441545444252554541435315514432554',
+      ],
+    ]
+    for (const [name, loadBalancer, zones, weights, answers] of rows) {
+      const localityWeights =
+        weights === null
+          ? null
+          : zones.map(([host], i) => ({ locality: (host as Host).endpoint.locality, priority: 0, weight: weights[i] as number }))
+      const config = { ...cluster('c'), loadBalancer, localityWeights, panicThreshold: 50 }
+      const made = new BalancedCluster(0, config)
+      made.update(config, zones.flat(), 0)
+      t.equal(keys.map((key) => pickFor(made.picker, key).id).join(''), answers, `${loadBalancer.kind}: ${name}`)
+    }
+  },
+)
+
 t.test('attempts that are to avoid the hosts before find those that Envoy finds', async (t) => {
   // Three retries of a request that always fails, previous-hosts predicate, five more picks: the hosts of the four attempts.
   const rows: [policy: LoadBalancerPolicy, answers: string][] = [
@@ -152,7 +241,7 @@ for (const policy of [RING, MAGLEV]) {
     }
     const own = shares(createBalancer(policy).update(hosts([1, 3]), 0), 2)
     t.ok(Math.abs((own[1] as number) - 0.75) < 0.05, `${own}`)
-    const given = shares(createBalancer(policy).update(hosts([1, 1, 1]), 0, [0.2, 0.2, 1.6]), 3)
+    const given = shares(createBalancer(policy).update(hosts([1, 1, 1]), 0, [0.1, 0.1, 0.8]), 3)
     t.ok(Math.abs((given[2] as number) - 0.8) < 0.05, `${given}`)
   })
 
