@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { parseByteSize } from '../base/byte-size.ts'
 import { parseDuration } from '../base/duration.ts'
+import { RETRY_KEYWORDS } from '../state/retry-keywords.ts'
 
 /** How the text of an environment variable or a flag becomes a value of this leaf. */
 export type TextForm = 'text' | 'number' | 'nullable-path' | 'paths' | 'list' | 'pairs' | 'yaml'
@@ -90,6 +91,13 @@ export function splitHostPort(value: string): { host: string; port: number } | n
 
 export const nullablePath = (example: string) =>
   leaf('nullable-path', 'a path or null', example, (x) => (x === null || (typeof x === 'string' && x !== '') ? x : undefined))
+
+/** Words as in retryOn, with commas and without blanks between them. */
+export const retryOn = (example: string) =>
+  leaf('text', `conditions of retryOn (${RETRY_KEYWORDS.join(', ')}) or status codes`, example, (x) => {
+    const known = (word: string) => RETRY_KEYWORDS.includes(word) || /^[1-5]\d\d$/.test(word)
+    return typeof x === 'string' && (x === '' || x.split(',').every(known)) ? x : undefined
+  })
 
 /** A list of `address:port`. */
 export const servers = (example: string) =>

@@ -8,7 +8,7 @@ import { explainRequest } from '../decide/explain.ts'
 import type { Explanation } from '../decide/explanation.ts'
 import { ResourceLoader } from '../resources/load.ts'
 import { compileTables } from '../route/compile.ts'
-import { normalizePath } from '../route/path.ts'
+import { normalizePathAs } from '../route/path.ts'
 import type { HeaderView } from '../route/request-view.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster } from '../state/cluster.ts'
@@ -43,7 +43,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
     return { ok: false, message: `there is no HTTP listener ${request.listener}; there are: ${names}` }
   }
   const mark = request.target.indexOf('?')
-  const path = normalizePath(mark < 0 ? request.target : request.target.slice(0, mark))
+  const path = normalizePathAs(bootstrap.mesh.pathNormalization, mark < 0 ? request.target : request.target.slice(0, mark))
   if (path === null) return { ok: false, message: `the path of ${request.target} cannot be normalised; the proxy answers 400` }
   // `-H 'host: x'` wins over the URL's, as with curl.
   const host = request.headers.findLast(([name]) => name.toLowerCase() === 'host')?.[1] ?? request.authority

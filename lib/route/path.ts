@@ -1,6 +1,7 @@
 // Hot lane: runs once for each request, before anything is matched. What it returns is matched and is what goes upstream,
 // so that no rule can be dodged by spelling a path differently (Istio pathNormalization BASE: Envoy normalize_path, which
-// canonicalises as Chromium does; slashes are not merged, %2F and %5C stay as they are).
+// canonicalises as Chromium does; slashes are not merged, %2F and %5C stay as they are, unless the mesh wants more).
+import type { PathNormalization } from '../state/bootstrap-config.ts'
 
 const PASS = 0
 /** `.` `\` `%`: looked at more closely. */
@@ -45,6 +46,21 @@ function classTable(): Uint8Array {
 export function normalizePath(path: string): string | null {
   if (BUSY.test(path)) return rewrite(path)
   return path === '' ? '/' : path
+}
+
+const SLASHES = /\/\//
+const MANY_SLASHES = /\/{2,}/g
+const ESCAPED_SLASHES = /%2f|%5c/gi
+
+/** `normalizePath` as the mesh wants it. In Envoy's order: escaped slashes, then dots, then slashes in a row. */
+export function normalizePathAs(mode: PathNormalization, path: string): string | null {
+  if (mode === 'BASE') return normalizePath(path)
+  if (mode === 'NONE') return path === '' ? '/' : path
+  let normal: string | null = path
+  if (mode === 'DECODE_AND_MERGE_SLASHES' && path.includes('%'))
+    normal = path.replace(ESCAPED_SLASHES, (code) => (code.charAt(1) === '2' ? '/' : '\\'))
+  normal = normalizePath(normal)
+  return normal !== null && SLASHES.test(normal) ? normal.replace(MANY_SLASHES, '/') : normal
 }
 
 /** The path has something in it that may have to change. Runs for few requests, and may allocate. */

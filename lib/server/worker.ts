@@ -71,6 +71,7 @@ class Worker {
       logger: this.logger,
       limits: bootstrap.limits,
       hostSuffix: bootstrap.mirror.hostSuffix,
+      pathNormalization: bootstrap.mesh.pathNormalization,
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }

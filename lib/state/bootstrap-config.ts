@@ -71,6 +71,8 @@ export interface HealthCheckRule {
   readonly check: HealthCheck
 }
 
+export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES'
+
 export interface MeshSettings {
   /** Istio rootNamespace. */
   readonly rootNamespace: string
@@ -78,6 +80,11 @@ export interface MeshSettings {
   readonly domain: string
   /** Unknown hosts: ALLOW_ANY passes them on where the original destination is known, REGISTRY_ONLY answers 502. */
   readonly outboundTrafficPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+  /** What is done to a path before it is matched and sent on (Istio pathNormalization). NONE: as it came. */
+  readonly pathNormalization: PathNormalization
+  /** Of routes without `retries`: attempts beyond the first, and on what. Empty: Istio's own list (Istio defaultHttpRetryPolicy). */
+  readonly defaultRetryAttempts: number
+  readonly defaultRetryOn: string
   /** Milliseconds between look-ups of a DNS name whose answer has no TTL. 60000. */
   readonly dnsRefreshMs: number
   /** `address:port` of DNS servers to ask in place of the system's; empty: the system's. */

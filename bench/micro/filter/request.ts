@@ -209,6 +209,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
     limits,
     hostSuffix: '',
     servesHalfClosed: true,
+    pathNormalization: 'BASE',
     obeysFaultHeaders: false,
   }
   const listener = {

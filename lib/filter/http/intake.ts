@@ -2,7 +2,7 @@
 // client may not say (Envoy header sanitising), and the path in its one true form.
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
-import { normalizePath } from '../../route/path.ts'
+import { normalizePathAs } from '../../route/path.ts'
 import type { HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
 
@@ -102,7 +102,7 @@ function splitTarget(stream: HttpStream, target: string): R.Reason | null {
   const pathEnd = mark < 0 || mark > end ? end : mark
   stream.query = pathEnd === mark ? target.substring(mark + 1, end) : null
   stream.path = target.substring(0, pathEnd)
-  const normal = normalizePath(stream.path)
+  const normal = normalizePathAs(stream.manager.pathNormalization, stream.path)
   if (normal === null) return R.PATH_NOT_NORMAL
   stream.path = normal
   return null

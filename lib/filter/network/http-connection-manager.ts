@@ -12,7 +12,7 @@ import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-template.ts'
 import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
-import type { Limits } from '../../state/bootstrap-config.ts'
+import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
 import type { Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { AccessLog } from '../../telemetry/access-log.ts'
@@ -44,6 +44,7 @@ export interface WorkerParts {
   readonly logger: Logger
   readonly limits: Limits
   readonly hostSuffix: string
+  readonly pathNormalization: PathNormalization
   readonly servesHalfClosed: boolean
   /** `x-envoy-fault-*` of requests are obeyed. */
   readonly obeysFaultHeaders: boolean
@@ -79,6 +80,7 @@ export class HttpConnectionManager {
   readonly requestIds: RequestIds
   readonly limits: Limits
   readonly outbound: boolean
+  readonly pathNormalization: PathNormalization
   readonly allowConnect: boolean
   readonly servesHalfClosed: boolean
   readonly obeysFaultHeaders: boolean
@@ -111,6 +113,7 @@ export class HttpConnectionManager {
     this.obeysFaultHeaders = parts.obeysFaultHeaders
     this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
     this.hostSuffix = parts.hostSuffix
+    this.pathNormalization = parts.pathNormalization
     this.sessions = new Set()
     this.tables = tables
     this.draining = false

@@ -1,4 +1,5 @@
 // HTTPRetry to RetryPolicy, and the policies that hold where nobody wrote one (Istio HTTPRetry).
+import type { MeshSettings } from '../../state/bootstrap-config.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { RetryPolicy } from '../../state/route.ts'
 import { durationMs } from '../schema/fields.ts'
@@ -13,7 +14,7 @@ const BASE_INTERVAL_MS = 25
 const MAX_INTERVAL_FACTOR = 10
 const HOST_SELECTION_ATTEMPTS = 5
 
-/** Of every outbound route without `retries`. The list of codes is empty: only a request's own header can fill it. */
+/** Istio's, for every outbound route without `retries`. The list of codes is empty: only a request's own header can fill it. */
 const DEFAULT_RETRY: RetryPolicy = {
   on: DEFAULT_ON,
   statusCodes: [],
@@ -29,16 +30,23 @@ const DEFAULT_RETRY: RetryPolicy = {
   origin: BUILT_IN,
 }
 
-const DEFAULT_RETRY_EXACT: RetryPolicy = { ...DEFAULT_RETRY, unsafe: 'allowed' }
+type DefaultRetry = (unsafe: RetryPolicy['unsafe'], hashed?: boolean) => RetryPolicy | null
 
-/** By a hash: the same endpoint again. */
-const HASHED_RETRY: RetryPolicy = { ...DEFAULT_RETRY, avoidPreviousHosts: false }
-const HASHED_RETRY_EXACT: RetryPolicy = { ...DEFAULT_RETRY_EXACT, avoidPreviousHosts: false }
-
-/** One object for all routes, so that what is worked out from it is worked out once. `hashed`: the destination balances by a hash. */
-export function defaultRetry(unsafe: RetryPolicy['unsafe'], hashed = false): RetryPolicy {
-  if (hashed) return unsafe === 'allowed' ? HASHED_RETRY_EXACT : HASHED_RETRY
-  return unsafe === 'allowed' ? DEFAULT_RETRY_EXACT : DEFAULT_RETRY
+/**
+ * The policy of routes without `retries`; null: none. One object for all routes, so that what is worked out from it is worked out once. `hashed`: the
+ * destination balances by a hash, which leads to the same endpoint again.
+ */
+export function defaultRetries(mesh: MeshSettings): DefaultRetry {
+  if (mesh.defaultRetryAttempts === 0) return () => null
+  const terms = { attempts: mesh.defaultRetryAttempts, ...parseRetryOn(mesh.defaultRetryOn) }
+  const heldBack: RetryPolicy = { ...DEFAULT_RETRY, ...terms }
+  const allowed: RetryPolicy = { ...heldBack, unsafe: 'allowed' }
+  const hashedHeldBack: RetryPolicy = { ...heldBack, avoidPreviousHosts: false }
+  const hashedAllowed: RetryPolicy = { ...allowed, avoidPreviousHosts: false }
+  return (unsafe, hashed = false) => {
+    if (hashed) return unsafe === 'allowed' ? hashedAllowed : hashedHeldBack
+    return unsafe === 'allowed' ? allowed : heldBack
+  }
 }
 
 /** Nobody wrote its retryOn. */

@@ -25,7 +25,7 @@ import { clusterName } from './clusters.ts'
 import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
 import { resolveHost } from './host-names.ts'
-import { compileRetries, defaultRetry, unsafeRetries } from './retry-policy.ts'
+import { compileRetries, unsafeRetries } from './retry-policy.ts'
 import { stringMatch } from './route-match.ts'
 import type { HttpRule } from './rules.ts'
 import type { World } from './world.ts'
@@ -85,7 +85,7 @@ export function compileForward(
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
     retry:
       spec.retries === undefined
-        ? defaultRetry(unsafe, hashed)
+        ? world.defaultRetry(unsafe, hashed)
         : compileRetries(spec.retries, unsafe, hashed, fieldOrigin('retries', true)),
     hashPolicies: hashPoliciesOf(hashSpecs),
     pathRewrite: pathRewrite(spec, match),

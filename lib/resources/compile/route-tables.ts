@@ -7,7 +7,6 @@ import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { covers, mostSpecific } from './host-names.ts'
 import { isHttp } from './protocol.ts'
 import { domainsOf, type Registry, type RegistryPort, type RegistryService } from './registry.ts'
-import { defaultRetry } from './retry-policy.ts'
 import { forwardTo } from './route-action.ts'
 import { MATCH_ALL } from './route-match.ts'
 import { compileRoutes } from './routes.ts'
@@ -253,7 +252,7 @@ class TableHosts {
 
 function defaultHost(service: RegistryService, port: RegistryPort, world: World, hashes: DestinationHashes): VirtualHost {
   const origin = port.object.origin()
-  const retry = defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
+  const retry = world.defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
   const hash = hashes.ofService(service.hostname, port.number)
   const action = { ...forwardTo(clusterName(port.number, '', service.hostname), retry), hashPolicies: hashPoliciesOf([hash]) }
   const route: Route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }

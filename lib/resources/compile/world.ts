@@ -2,6 +2,7 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { Kind } from '../kinds.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { defaultRetries } from './retry-policy.ts'
 import { SidecarScope } from './sidecar-scope.ts'
 import type { Verdicts } from './verdicts.ts'
 
@@ -20,6 +21,8 @@ export class World {
   readonly verdicts: Verdicts
   /** What the workload's Sidecar lets it see. */
   readonly scope: SidecarScope
+  /** The policy of routes without `retries`. */
+  readonly defaultRetry: ReturnType<typeof defaultRetries>
   private readonly byKind: Map<Kind, ResourceObject[]>
 
   constructor(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], verdicts: Verdicts) {
@@ -28,6 +31,7 @@ export class World {
     this.domain = bootstrap.mesh.domain
     this.rootNamespace = bootstrap.mesh.rootNamespace
     this.verdicts = verdicts
+    this.defaultRetry = defaultRetries(bootstrap.mesh)
     this.byKind = new Map()
     for (const object of objects) {
       const list = this.byKind.get(object.kind)

@@ -147,18 +147,6 @@ export const DIFFERS: readonly Difference[] = [
     ignore: [...FOLLOWS, 'upstream'],
     also: (found) => found.upstream?.[0]?.protocol === 'HTTP/1.1' && found.upstream[0].authority === 'a',
   },
-  {
-    cases: /^cases\/registry-only: mesh default retry (503|on VS route)$/,
-    reason: 'not there yet: a default retry policy for the mesh',
-    instead: {},
-    pending: true,
-  },
-  {
-    cases: /^cases\/registry-only: norm (\/\/|%2f|%5c)$/,
-    reason: 'not there yet: the choice of a path normalisation',
-    instead: {},
-    pending: true,
-  },
 ]
 
 /** Objects that `check` judges otherwise than Istio's validator, as `Kind/name`. */

@@ -103,7 +103,7 @@ const MESH_FILE = 'mesh.yaml'
 
 export interface MeshConfig {
   readonly outboundTrafficPolicy?: { readonly mode: string }
-  readonly defaultHttpRetryPolicy?: Readonly<Record<string, unknown>>
+  readonly defaultHttpRetryPolicy?: { readonly attempts: number; readonly retryOn: string }
   readonly pathNormalization?: { readonly normalization: string }
 }
 

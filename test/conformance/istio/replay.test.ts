@@ -70,7 +70,13 @@ async function startHeddle(t: Teardown, { workload, resources, mesh, names, port
       workload: { ...workload, serviceAccount: 'default' },
       retries: 'exact',
       mirror: { hostSuffix: '' },
-      mesh: { dnsServers: [dns.address], outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY' },
+      mesh: {
+        dnsServers: [dns.address],
+        outboundTrafficPolicy: mesh.outboundTrafficPolicy?.mode ?? 'ALLOW_ANY',
+        pathNormalization: mesh.pathNormalization?.normalization ?? 'BASE',
+        defaultRetryAttempts: mesh.defaultHttpRetryPolicy?.attempts ?? 2,
+        defaultRetryOn: mesh.defaultHttpRetryPolicy?.retryOn ?? '',
+      },
       http1: { halfClose: 'abort' },
     },
   })

@@ -59,12 +59,13 @@ export class Replay {
   async run(only: string): Promise<Result[]> {
     const asked: Asked[] = []
     for (const request of this.recording.requests) {
-      if (!request.name.includes(only)) continue
+      const asks = request.path !== undefined || request.raw !== undefined
+      if (asks && !request.name.includes(only)) continue
       if (request.down !== undefined) await this.stubs.close(request.down)
       if (request.up !== undefined) await this.stubs.open(request.up)
       if (request.pauseMs !== undefined) await pause(request.pauseMs)
       if (request.restart === true || this.proxy === null) this.proxy = await this.fresh()
-      if (request.path === undefined && request.raw === undefined) continue
+      if (!asks) continue
       const wanted = this.recording.expected.get(request.name)
       if (wanted === undefined) throw new Error(`no outcome recorded for ${request.name}`)
       const port = request.port ?? DEFAULT_PORT

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { normalizePath } from '../../../lib/route/path.ts'
+import { normalizePath, normalizePathAs } from '../../../lib/route/path.ts'
 
 t.test('normal form', async (t) => {
   const rows: [path: string, expected: string | null][] = [
@@ -163,4 +163,25 @@ t.test('a path in normal form comes back as the same string', async () => {
       return normalizePath(path) === path
     }),
   )
+})
+
+// Istio pathNormalization; Envoy decodes escaped slashes first, then resolves dots, then merges slashes.
+t.test('what else a mesh may want', async (t) => {
+  const rows: [path: string, none: string | null, merge: string | null, decode: string | null][] = [
+    ['/a//b', '/a//b', '/a/b', '/a/b'],
+    ['/a%2fb', '/a%2fb', '/a%2fb', '/a/b'],
+    ['/a%5Cb', '/a%5Cb', '/a%5Cb', '/a/b'],
+    ['/a%2F%2f//b', '/a%2F%2f//b', '/a%2F%2f/b', '/a/b'],
+    ['/a%2f..%2fb', '/a%2f..%2fb', '/a%2f..%2fb', '/b'],
+    ['/a/../b', '/a/../b', '/b', '/b'],
+    ['/a\\\\b', '/a\\\\b', '/a/b', '/a/b'],
+    ['', '/', '/', '/'],
+    ['/%00', '/%00', null, null],
+  ]
+  for (const [path, none, merge, decode] of rows) {
+    t.equal(normalizePathAs('NONE', path), none, `NONE ${path}`)
+    t.equal(normalizePathAs('BASE', path), normalizePath(path), `BASE ${path}`)
+    t.equal(normalizePathAs('MERGE_SLASHES', path), merge, `MERGE_SLASHES ${path}`)
+    t.equal(normalizePathAs('DECODE_AND_MERGE_SLASHES', path), decode, `DECODE_AND_MERGE_SLASHES ${path}`)
+  }
 })
