@@ -31,7 +31,11 @@ function nameOf(policy: HashPolicy): string {
 }
 
 function missing(policy: HashPolicy): string {
-  return policy.kind === 'sourceIp' ? "the client's address is not known" : `there is no ${nameOf(policy)}`
+  if (policy.kind === 'sourceIp') return "the client's address is not known"
+  // With a connection it would have been made.
+  if (policy.kind === 'cookie' && policy.ttlSeconds >= 0)
+    return `${nameOf(policy)} is made of the client's address, which is not known`
+  return `there is no ${nameOf(policy)}`
 }
 
 function join(parts: readonly string[]): string {

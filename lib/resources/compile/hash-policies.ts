@@ -52,6 +52,18 @@ export class DestinationHashes {
     return ofPort(subset, port) ?? ofPolicy(subset) ?? ofPort(rule.policy, port) ?? ofPolicy(rule.policy)
   }
 
+  /**
+   * The cluster on `port` hashes, by settings of that port, and a destination that names no port does not learn of it: the rule that has the
+   * settings; null otherwise.
+   */
+  unheard(destination: DestinationSpec, namespace: string, port: number): EffectiveRule | null {
+    const rule = this.rules.get(resolveHost(destination.host, namespace, this.world.domain))
+    if (rule === undefined || destination.port !== undefined || this.ofDestination(destination, namespace) !== undefined)
+      return null
+    const settings = ofPort(subsetPolicy(rule, destination.subset), port) ?? ofPort(rule.policy, port)
+    return settings !== undefined && hashPolicyOf(settings) !== null ? rule : null
+  }
+
   /** For a service without a VirtualService. */
   ofService(hostname: string, port: number): ConsistentHashSpec | undefined {
     const policy = this.rules.get(hostname)?.policy

@@ -75,6 +75,7 @@ export function compileForward(
   const fieldOrigin = (field: string, set: boolean) => (set ? fieldPlace(rule, field) : BUILT_IN)
   const unsafe = unsafeRetries(world, rule)
   const hashSpecs = kept.map((r) => hashes.ofDestination(r.destination, namespace))
+  noteUnheard(world, rule, port, hashes)
   // A request that is hashed stays where it is, also when it is repeated; where destinations are drawn istiod does not look.
   const hashed = single !== undefined && hashSpecs[0] !== undefined
   const action: ForwardAction = {
@@ -96,6 +97,20 @@ export function compileForward(
     clusterNotFoundStatus: CLUSTER_NOT_FOUND,
   }
   return { action, destinationHeaders }
+}
+
+function noteUnheard(world: World, rule: HttpRule, port: number, hashes: DestinationHashes): void {
+  const { actionObject, actionPath } = rule
+  for (const [i, { destination }] of (rule.spec.route ?? []).entries()) {
+    const by = hashes.unheard(destination, actionObject.namespace, port)
+    if (by === null) continue
+    const { namespace, name } = by.policyObject
+    world.verdicts.partly(
+      actionObject,
+      [...actionPath, 'route', i, 'destination'],
+      `without a \`port\` the destination takes no consistentHash from the settings of port ${port} of DestinationRule ${namespace}/${name}: endpoints are drawn`,
+    )
+  }
 }
 
 /** A field of the delegate, or of the root where the delegate leaves it open: then the rule that delegates is shown. */

@@ -160,6 +160,54 @@ t.test('another attempt stays on the cluster and avoids hosts that were tried', 
   t.equal(d.cluster?.name, 'a')
 })
 
+t.test('a hash chooses the endpoint, for every attempt; where nothing is to be hashed it is drawn', async (t) => {
+  const five = [1, 2, 3, 4, 5].map((n) => endpoint(`127.0.9.${n}`, 8080))
+  const ring = { kind: 'RING_HASH', minimumRingSize: 1024, maximumRingSize: 8_388_608 } as const
+  const hashPolicies = [{ kind: 'header', name: 'x-key' }] as const
+  const to = (name: string, retry: RetryPolicy) =>
+    route(name, path('prefix', `/${name}`), forward({ clusters: [weighted('h')], hashPolicies, retry }))
+  const mine = world(
+    [
+      table(80, [
+        virtualHost(
+          'v',
+          ['*'],
+          [
+            to('stay', { ...RETRY, avoidPreviousHosts: false }),
+            to('leave', RETRY),
+            route('least', path('prefix', '/least'), forward({ clusters: [weighted('plain')], hashPolicies })),
+          ],
+        ),
+      ]),
+    ],
+    [{ ...cluster('h', 'RANDOM', five), loadBalancer: ring }, cluster('plain', 'LEAST_REQUEST', five)],
+  )
+  const steps = new StepRing(256)
+  const asked = (target: string, key: string | null) => ({
+    ...facts(target, 'x'),
+    request: view(target, { headers: key === null ? [] : [['x-key', key]] }),
+  })
+  // Of Envoy 1.40: the first attempt and three retries of a request that fails.
+  const rows: [target: string, key: string, attempts: string][] = [
+    ['/leave', 'u1', '2134'],
+    ['/leave', 'deadbeef', '5314'],
+    ['/stay', 'u1', '2222'],
+    ['/stay', 'deadbeef', '5555'],
+  ]
+  for (const [target, key, attempts] of rows) {
+    const f = asked(target, key)
+    const d = decided(mine, f, steps)
+    const tried: Host[] = []
+    while (tried.push(d.host as Host) < 4) {
+      // Others have been decided meanwhile: the context is new each time.
+      pickAgain(d, Object.assign(new PickContext(), { tried, draw: 0x1234_5678 * tried.length }), steps)
+    }
+    t.equal(tried.map((h) => h.endpoint.address.slice(-1)).join(''), attempts, `${target} ${key}`)
+  }
+  t.equal(decided(mine, asked('/stay', null), steps).hashed, false)
+  t.equal(decided(mine, asked('/least', 'u1'), steps).hashed, false, 'a balancer that does not hash does not ask')
+})
+
 t.test('another attempt when the hosts have gone', async (t) => {
   const mine = world([table(80, [virtualHost('v', ['*'], [route('r', {}, forward({ retry: RETRY }))])])], [clusters[0] as never])
   const ring = new StepRing(64)

@@ -3,9 +3,11 @@ import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import { decide, type Facts } from '../../../lib/decide/decide.ts'
 import { Decision } from '../../../lib/decide/decision.ts'
 import { explain, explainRequest } from '../../../lib/decide/explain.ts'
+import { hashText } from '../../../lib/decide/explain-hash.ts'
 import { explainText } from '../../../lib/decide/explain-text.ts'
 import { ATTEMPT, OUTCOME_CONNECT_FAILED, StepRing } from '../../../lib/decide/steps.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { HashPolicy } from '../../../lib/state/route.ts'
 import {
   cluster,
   endpoint,
@@ -260,4 +262,27 @@ t.test('for people', async (t) => {
     '  endpoint      EndpointSlice default/slice (mesh.yaml:9:3)',
     '',
   ])
+})
+
+t.test('what was hashed', async (t) => {
+  const cookie = (ttlSeconds: number): HashPolicy => ({ kind: 'cookie', name: 'c', path: '', ttlSeconds, attributes: [] })
+  const header: HashPolicy = { kind: 'header', name: 'x-a' }
+  const query: HashPolicy = { kind: 'query', name: 'k' }
+  const rows: [policies: readonly HashPolicy[], used: number, made: number, text: string][] = [
+    [[header], 1, 0, 'the hash of header x-a chooses the endpoint'],
+    [[header], 0, 0, 'nothing to hash, there is no header x-a: the endpoint is drawn'],
+    [[cookie(-1)], 0, 0, 'nothing to hash, there is no cookie c: the endpoint is drawn'],
+    [[cookie(0)], 0, 0, "nothing to hash, cookie c is made of the client's address, which is not known: the endpoint is drawn"],
+    [[cookie(0)], 1, 1, 'the hash of cookie c, which the request did not bring and the response sets, chooses the endpoint'],
+    [[{ kind: 'sourceIp' }], 1, 0, "the hash of the client's address chooses the endpoint"],
+    [[{ kind: 'sourceIp' }], 0, 0, "nothing to hash, the client's address is not known: the endpoint is drawn"],
+    [
+      [header, query, cookie(-1)],
+      3,
+      0,
+      'the hash of header x-a and query parameter k chooses the endpoint; there is no cookie c',
+    ],
+    [[header, query], 0, 0, 'nothing to hash, there is no header x-a and there is no query parameter k: the endpoint is drawn'],
+  ]
+  for (const [policies, used, made, text] of rows) t.equal(hashText(policies, used, made), text)
 })

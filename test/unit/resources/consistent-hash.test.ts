@@ -107,6 +107,24 @@ t.test(
   },
 )
 
+t.test('a destination that does not learn of the hash of its port is told', async (t) => {
+  const ports = '{portLevelSettings: [{port: {number: 8080}, loadBalancer: {consistentHash: {httpHeaderName: x}}}]}'
+  const to = (destination: string) =>
+    loadText(
+      t,
+      service('a', HTTP) +
+        rule(ports) +
+        istio('VirtualService', 'v', `{hosts: [a], http: [{route: [{destination: ${destination}}]}]}`),
+    )
+  t.match(statusOf(to('{host: a}'), 'v'), {
+    state: 'partly',
+    reason:
+      /http\[0\]\.route\[0\]\.destination: without a `port` .* port 8080 of DestinationRule default\/r: endpoints are drawn$/,
+  })
+  t.equal(statusOf(to('{host: a, port: {number: 8080}}'), 'v').reason, '')
+  t.equal(statusOf(to('{host: a, port: {number: 8081}}'), 'v').reason, '')
+})
+
 t.test('retries stay with the endpoint, unless the rule says otherwise', async (t) => {
   const to = '{destination: {host: a}}'
   const rows: [name: string, rest: string, avoids: boolean][] = [
