@@ -1,6 +1,7 @@
 // Forty things about Istio's traffic management that are easy to get wrong. Each test carries the number of its sentence; those that belong to
 // what is not built yet stand at the end with the reason, and a count holds the two together.
 import t from 'tap'
+import { clusterWith, grouped, percents } from '../suite/balancer.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
@@ -336,6 +337,20 @@ t.test('30 and 37: http2MaxRequests holds for HTTP/1.1; overflow is 503 with x-e
   await first.response()
 })
 
+t.test('34: failover needs outlierDetection; with it, 7 of 10 local endpoints healthy still keep 98 %', async (t) => {
+  const localityLbSetting = { failover: [{ from: 'us', to: 'eu' }] }
+  const known = service({ host: 'a', endpoints: [{ address: '10.0.0.1:80' }] })
+  const rule = (policy: object) =>
+    destinationRule('failover', 'a', { trafficPolicy: { loadBalancer: { localityLbSetting }, ...policy } })
+  t.match((await judge(t, rule({}), known)).reason, /localityLbSetting\.failover: has no effect without `outlierDetection`/)
+  t.notMatch((await judge(t, rule({ outlierDetection: {} }), known)).reason, /no effect/)
+  const all = grouped([
+    { priority: 0, healthy: 7, total: 10 },
+    { priority: 1, healthy: 10, total: 10 },
+  ])
+  t.same(percents(clusterWith(all, { loadBalancer: { kind: 'LEAST_REQUEST' }, panicThreshold: 0 }), 2), [98, 2])
+})
+
 t.test('35: LEAST_REQUEST is the default, two draws with replacement: who is busy still gets a quarter', async (t) => {
   const busy = await RawClient.connect(t, proxy.port())
   let held: Exchange | null = null
@@ -401,7 +416,6 @@ const ABSENT: Readonly<Record<number, string>> = {
   31: 'outlier detection',
   32: 'outlier detection',
   33: 'outlier detection',
-  34: 'locality failover',
   40: 'Gateway API',
 }
 
@@ -423,8 +437,9 @@ t.test('all forty have a test or a reason', (t) => {
 async function judge(
   t: Teardown & { testdir(files: Record<string, string>): string },
   object: { readonly [key: string]: unknown },
+  ...others: readonly { readonly [key: string]: unknown }[]
 ) {
-  const dir = t.testdir({ 'object.yaml': yaml(object) })
+  const dir = t.testdir({ 'object.yaml': yaml(object, ...others) })
   const { stdout } = await runHeddle(['check', dir, '--json'])
   const { resources } = JSON.parse(stdout) as { resources: { name: string; state: string; reason: string }[] }
   const name = (object['metadata'] as { name: string }).name

@@ -13,6 +13,8 @@ const POLICIES: readonly LoadBalancerPolicy[] = [
   { kind: 'LEAST_REQUEST' },
   { kind: 'RANDOM' },
   { kind: 'PEAK_EWMA', decayMs: 10_000 },
+  { kind: 'RING_HASH', minimumRingSize: 2048, maximumRingSize: 8_388_608 },
+  { kind: 'MAGLEV', tableSize: 4099 },
 ]
 for (const policy of POLICIES) balancerSuite(t, policy.kind, policy)
 

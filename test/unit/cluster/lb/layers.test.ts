@@ -236,3 +236,27 @@ t.test('a hash chooses the priority, always the same; retries do not move it', a
   }
   t.strictSame(found, [70, 30])
 })
+
+t.test(
+  'with a hash, localities are parts of one table: their weights count, how many of their hosts are well does not',
+  async (t) => {
+    const all = grouped([
+      { zone: 'a', healthy: 1, total: 2 },
+      { zone: 'b', healthy: 3, total: 3 },
+      { zone: 'c', healthy: 1, total: 1 },
+    ])
+    const made = clusterWith(all, {
+      loadBalancer: { kind: 'MAGLEV', tableSize: 4099 },
+      localityWeights: [zoneWeight('a', 70), zoneWeight('b', 30), zoneWeight('c', 0)],
+      panicThreshold: 0,
+    })
+    const found = [0, 0, 0, 0, 0, 0]
+    for (let low = 0; low < 4099; low++) {
+      const host = made.picker.pick(Object.assign(at(0), { hashed: true, hashHigh: 0, hashLow: low }))
+      if (host !== null) found[host.id] = (found[host.id] as number) + 1
+    }
+    // Each slot of the table once: Maglev fills it to a slot or so of the weights.
+    for (const [i, part] of [0.7, 0, 0.1, 0.1, 0.1, 0].entries())
+      t.ok(Math.abs((found[i] as number) - 4099 * part) < 20, `host ${i}: ${found[i]} of 4099`)
+  },
+)
