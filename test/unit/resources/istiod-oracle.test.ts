@@ -22,17 +22,27 @@ interface Recorded {
     readonly name: string
     readonly type?: string
     readonly lb_policy?: string
+    readonly common_lb_config?: {
+      readonly healthy_panic_threshold?: { readonly value?: number }
+      readonly locality_weighted_lb_config?: object
+    }
     readonly ring_hash_lb_config?: { readonly minimum_ring_size?: string }
     readonly maglev_lb_config?: { readonly table_size?: string }
   }[]
   readonly endpoints: {
     readonly cluster_name: string
-    readonly endpoints?: { readonly lb_endpoints: readonly RecordedEndpoint[] }[]
+    readonly endpoints?: {
+      readonly locality?: { readonly region?: string; readonly zone?: string; readonly sub_zone?: string }
+      readonly priority?: number
+      readonly load_balancing_weight?: number
+      readonly lb_endpoints: readonly RecordedEndpoint[]
+    }[]
   }[]
   readonly refused: { readonly kind: string; readonly name: string; readonly reason: string }[]
 }
 
 interface RecordedEndpoint {
+  readonly load_balancing_weight?: number
   readonly endpoint: { readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } } }
 }
 
@@ -114,6 +124,13 @@ function compareClusters(t: Test, result: LoadResult, xds: Recorded): void {
   const recorded = xds.clusters.filter((c) => c.name.startsWith('outbound|'))
   const ours = result.snapshot.clusters.filter((c) => c.name.startsWith('outbound|'))
   t.same(ours.map((c) => c.name).sort(), recorded.map((c) => c.name).sort(), 'names of clusters')
+  for (const { name, common_lb_config: common = {} } of recorded) {
+    const cluster = ours.find((c) => c.name === name)
+    // Not written is Envoy's 50, written without a value is 0.
+    const threshold = common.healthy_panic_threshold
+    t.equal(cluster?.panicThreshold, threshold === undefined ? 50 : (threshold.value ?? 0), `panic threshold of ${name}`)
+    t.equal(cluster?.localityWeights !== null, common.locality_weighted_lb_config !== undefined, `locality weights of ${name}`)
+  }
   for (const { name, lb_policy: kind, ring_hash_lb_config: ring, maglev_lb_config: maglev } of recorded) {
     // Headless services, which istiod leaves to the address that the client dialled, are balanced here.
     if (kind === 'CLUSTER_PROVIDED') continue
@@ -124,14 +141,27 @@ function compareClusters(t: Test, result: LoadResult, xds: Recorded): void {
     t.same(ours.find((c) => c.name === name)?.loadBalancer, { kind: kind ?? 'ROUND_ROBIN', ...sizes }, `balancer of ${name}`)
   }
   for (const { cluster_name: name, endpoints = [] } of xds.endpoints) {
-    const expected = endpoints
-      .flatMap((e) => e.lb_endpoints)
-      .map(({ endpoint }) => {
+    const cluster = ours.find((c) => c.name === name)
+    const placeOf = ({ region = '', zone = '', sub_zone = '' }: NonNullable<(typeof endpoints)[number]['locality']>) =>
+      `${region}/${zone}/${sub_zone}`
+    const expected = endpoints.flatMap((group) =>
+      group.lb_endpoints.map(({ endpoint, load_balancing_weight: weight = 1 }) => {
         const { address, port_value: port } = endpoint.address.socket_address
-        return `${address}:${port}`
-      })
-    const found = ours.find((c) => c.name === name)?.endpoints.map((e) => `${e.address}:${e.port}`)
+        return `${address}:${port} weight ${weight} priority ${group.priority ?? 0} in ${placeOf(group.locality ?? {})}`
+      }),
+    )
+    const found = cluster?.endpoints.map(
+      ({ address, port, weight, priority, locality: { region, zone, subzone } }) =>
+        `${address}:${port} weight ${weight} priority ${priority} in ${region}/${zone}/${subzone}`,
+    )
     t.same(found?.toSorted(), expected.sort(), `endpoints of ${name}`)
+    for (const weight of cluster?.localityWeights ?? []) {
+      const { region, zone, subzone } = weight.locality
+      const group = endpoints.find(
+        (e) => (e.priority ?? 0) === weight.priority && placeOf(e.locality ?? {}) === `${region}/${zone}/${subzone}`,
+      )
+      t.equal(weight.weight, group?.load_balancing_weight, `weight of ${region}/${zone}/${subzone} in ${name}`)
+    }
   }
 }
 
