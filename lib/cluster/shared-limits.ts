@@ -2,7 +2,7 @@
 // numbers with anybody: who comes first enters the name, the others find it.
 //
 // Layout of a row: two hashes of the name, KINDS cells of all workers, then KINDS cells for each worker: its own part of the count.
-import { CONNECTIONS, KINDS, Limiter } from '../pool/limiter.ts'
+import { CONNECTIONS, KINDS, Limiter, REQUESTS } from '../pool/limiter.ts'
 
 const KEYS = 2
 
@@ -39,6 +39,13 @@ export class SharedLimits {
     if (max === 0) return null
     const limiter = this.limiterFor('')
     limiter.setMax(CONNECTIONS, max)
+    return limiter
+  }
+
+  /** Mirrored copies of the process; no cluster has a name like that. `max` 0: no limit. */
+  mirrors(max: number): Limiter {
+    const limiter = this.limiterFor(' mirrors')
+    limiter.setMax(REQUESTS, max)
     return limiter
   }
 

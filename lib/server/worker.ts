@@ -72,6 +72,7 @@ class Worker {
       limits: bootstrap.limits,
       hostSuffix: bootstrap.mirror.hostSuffix,
       pathNormalization: bootstrap.mesh.pathNormalization,
+      mirrors: shared.mirrors(bootstrap.mirror.maxRequests),
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }

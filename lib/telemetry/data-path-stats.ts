@@ -5,6 +5,7 @@ import {
   CONNECTIONS_CUT,
   type FamilyGroup,
   HTTP_LISTENER,
+  MIRRORS_DROPPED,
   REQUESTS_REFUSED,
   RETRIES_HELD_BACK,
   TCP_LISTENER,
@@ -207,6 +208,11 @@ export class WorkerStats {
   /** A retry was asked for and is not known to be safe. */
   retryHeldBack(cluster: string): void {
     this.#count(RETRIES_HELD_BACK, 'cluster_name', cluster)
+  }
+
+  /** A copy was not sent, or given up. */
+  mirrorDropped(reason: string): void {
+    this.#count(MIRRORS_DROPPED, 'reason', reason)
   }
 
   #count(group: FamilyGroup, label: string, value: string): void {

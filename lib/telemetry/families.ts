@@ -221,6 +221,9 @@ export const RETRIES_HELD_BACK = single(
     'Retries that a policy asks for and that were not made because they are not known to be safe.',
   ),
 )
+export const MIRRORS_DROPPED = single(
+  counter('heddle_mirrors_dropped_total', 'Mirrored copies that were not sent, or not to their end, by reason.'),
+)
 export const METRIC_OVERFLOW = single(
   counter('heddle_metric_overflow_total', 'Series that found no room under limits.maxSeries and went to the overflow series.'),
 )
@@ -268,6 +271,7 @@ export const GROUPS: readonly FamilyGroup[] = [
   BOUNDARY_ERRORS,
   REQUESTS_REFUSED,
   CONNECTIONS_CUT,
+  MIRRORS_DROPPED,
   RETRIES_HELD_BACK,
   METRIC_OVERFLOW,
   ACCESS_LOG_LINES,

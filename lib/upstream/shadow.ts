@@ -1,5 +1,5 @@
 // Hot lane: a mirrored copy of a request: sent, its response read and thrown away. It never delays or fails the request that it copies; what
-// it cannot keep up with is dropped (Istio mirror).
+// it cannot keep up with is dropped (Istio mirror). It has a place among the copies of the process from its making to its end.
 
 import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
@@ -7,11 +7,24 @@ import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { H_CONTENT_TYPE, H_GRPC_STATUS, H_X_REQUEST_ID } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
+import { RESET_OVERFLOW } from '../pool/exchange.ts'
+import { type Limiter, REQUESTS } from '../pool/limiter.ts'
 import type { Io } from '../transport/io.ts'
 import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
 
+/** A copy that nobody answers ends by then, also where its route has no timeout: what waits for ever would take all places in the end. */
+const MAX_MS = 300_000
+
+/** What copies need of their worker. */
+export interface ShadowContext {
+  readonly io: Io
+  /** Counts copies, as REQUESTS. */
+  readonly mirrors: Limiter
+  readonly worker: { mirrorDropped(reason: string): void }
+}
+
 export class Shadow implements AttemptOwner, DeadlineOwner {
-  private readonly io: Io
+  private readonly context: ShadowContext
   private readonly attempt: UpstreamRequest
   private readonly head: RequestHead
   private readonly timeoutMs: number
@@ -23,11 +36,12 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   private deadline: Deadline | null
   private over: boolean
 
-  constructor(io: Io, cluster: LiveCluster, host: LiveHost, head: RequestHead, timeoutMs: number) {
-    this.io = io
+  /** The caller has taken its place. `timeoutMs`: 0 for none. */
+  constructor(context: ShadowContext, cluster: LiveCluster, host: LiveHost, head: RequestHead, timeoutMs: number) {
+    this.context = context
     this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1)
     this.head = head
-    this.timeoutMs = timeoutMs
+    this.timeoutMs = timeoutMs === 0 ? MAX_MS : timeoutMs
     this.hasBody = false
     this.limit = 0
     this.waiting = null
@@ -47,9 +61,9 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   }
 
   private arm(): void {
-    if (this.timeoutMs === 0 || this.over) return
+    if (this.over) return
     this.deadline = new Deadline(this, 0)
-    this.io.timers.arm(this.deadline, this.timeoutMs)
+    this.context.io.timers.arm(this.deadline, this.timeoutMs)
   }
 
   body(bytes: Buffer, start: number, end: number): void {
@@ -62,7 +76,9 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     }
     this.waiting ??= new BodyBuffer()
     this.waiting.append(bytes, start, end)
-    if (this.limit !== 0 && this.waiting.bytes > this.limit) this.stop()
+    if (this.limit === 0 || this.waiting.bytes <= this.limit) return
+    this.context.worker.mirrorDropped('buffer')
+    this.stop()
   }
 
   end(trailers: string): void {
@@ -106,13 +122,15 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   }
 
   abandon(): void {
-    this.over = true
+    this.finish()
   }
 
   private finish(): void {
+    if (this.over) return
     this.over = true
     this.waiting = null
-    if (this.deadline !== null) this.io.timers.cancel(this.deadline)
+    this.context.mirrors.give(REQUESTS)
+    if (this.deadline !== null) this.context.io.timers.cancel(this.deadline)
   }
 
   onAttemptStale(): void {}
@@ -138,7 +156,8 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     this.finish()
   }
 
-  onAttemptReset(): void {
+  onAttemptReset(_attempt: UpstreamRequest, reason: number): void {
+    if (reason === RESET_OVERFLOW) this.context.worker.mirrorDropped('overflow')
     this.finish()
   }
 

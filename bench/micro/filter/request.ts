@@ -175,14 +175,8 @@ function assemble(withLog: boolean): (iterations: number) => void {
   }
   const sharedHosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), 0, 1)
   const rows = new HostRows(sharedHosts, () => 0).assign(snapshot().clusters)
-  const clusters = new ClusterManager(
-    io,
-    slab,
-    new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1),
-    sharedHosts,
-    metrics,
-    limits,
-  )
+  const shared = new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1)
+  const clusters = new ClusterManager(io, slab, shared, sharedHosts, metrics, limits)
   const tables = compileTables(snapshot(), clusters.update(snapshot(), rows))
   const log = withLog
     ? new AccessLog({
@@ -208,6 +202,7 @@ function assemble(withLog: boolean): (iterations: number) => void {
     logger: new Logger({ level: 'error' }),
     limits,
     hostSuffix: '',
+    mirrors: shared.mirrors(0),
     servesHalfClosed: true,
     pathNormalization: 'BASE',
     obeysFaultHeaders: false,

@@ -1,7 +1,9 @@
 // Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (Envoy shadowing).
 import type { LiveHost } from '../../cluster/live-cluster.ts'
+import * as S from '../../decide/steps.ts'
 import { RequestHead } from '../../http/request-head.ts'
-import type { CompiledRoute } from '../../route/compiled-route.ts'
+import { REQUESTS } from '../../pool/limiter.ts'
+import type { CompiledMirror, CompiledRoute } from '../../route/compiled-route.ts'
 import { Shadow } from '../../upstream/shadow.ts'
 import type { HttpStream } from './http-stream.ts'
 import { shadowHeadersOf } from './shadow-headers.ts'
@@ -9,21 +11,42 @@ import { shadowHeadersOf } from './shadow-headers.ts'
 /** The copies that are under way; null for none. Their headers are those of the request after all edits. */
 export function startMirrors(stream: HttpStream, route: CompiledRoute, target: string, timeoutMs: number): Shadow[] | null {
   if (stream.method === 'CONNECT' || stream.upgrade !== '') return null
-  const { manager, session } = stream
-  const { hasBody, bodyLength } = session
+  const { manager } = stream
   let shadows: Shadow[] | null = null
-  for (const { cluster, config } of route.mirrors) {
-    if (cluster === null || !manager.rng.percent(config.percent)) continue
-    // First the context: making it may publish another picker.
-    const context = manager.pickContext(null)
-    const host = cluster.picker.pick(context) as LiveHost | null
-    if (host === null) continue
-    const head = new RequestHead(stream.method, target, shadowHeadersOf(stream, manager.hostSuffix), bodyLength < 0)
-    const live = manager.clusters.liveOf(cluster)
-    const shadow = new Shadow(manager.io, live, host, head, timeoutMs)
-    shadow.start(hasBody, manager.limits.bufferBytes)
+  for (const [i, mirror] of route.mirrors.entries()) {
+    const shadow = manager.rng.percent(mirror.config.percent)
+      ? startMirror(stream, mirror, target, timeoutMs)
+      : S.MIRROR_NOT_DRAWN
+    const sent = typeof shadow !== 'number'
+    manager.steps.addTo(stream.decision.steps, S.MIRROR, i, sent ? S.MIRROR_SENT : shadow)
+    if (!sent) continue
     shadows ??= []
     shadows.push(shadow)
   }
   return shadows
+}
+
+/** The copy, or why there is none: MIRROR_… of decide/steps.ts. */
+function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: string, timeoutMs: number): Shadow | number {
+  const { manager, session } = stream
+  const { mirrors, worker } = manager.parts
+  if (cluster === null) {
+    worker.mirrorDropped('no_cluster')
+    return S.MIRROR_NO_CLUSTER
+  }
+  // First the context: making it may publish another picker.
+  const context = manager.pickContext(null)
+  const host = cluster.picker.pick(context) as LiveHost | null
+  if (host === null) {
+    worker.mirrorDropped('no_endpoint')
+    return S.MIRROR_NO_ENDPOINT
+  }
+  if (!mirrors.take(REQUESTS)) {
+    worker.mirrorDropped('max_requests')
+    return S.MIRROR_LIMIT
+  }
+  const head = new RequestHead(stream.method, target, shadowHeadersOf(stream, manager.hostSuffix), session.bodyLength < 0)
+  const shadow = new Shadow(manager.parts, manager.clusters.liveOf(cluster), host, head, timeoutMs)
+  shadow.start(session.hasBody, manager.limits.bufferBytes)
+  return shadow
 }

@@ -115,9 +115,21 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     }
     sayTimeouts(stream, this.perTryMs, this.timeoutMs, 0)
     this.head = new RequestHead(this.method, target, stream.headers, this.chunked)
-    if (action.mirrors.length > 0) this.shadows = startMirrors(stream, this.route, target, this.timeoutMs)
+    if (action.mirrors.length > 0) this.mirror(target)
     if (this.requestEnded) this.requestComplete()
     this.begin(stream.decision.host as LiveHost)
+  }
+
+  private mirror(target: string): void {
+    const shadows = startMirrors(this.stream, this.route, target, this.timeoutMs)
+    this.shadows = shadows
+    if (shadows === null || !this.hasBody) return
+    // What came while a filter held the request.
+    const chunks = this.body === null ? [] : this.body.chunks
+    for (const shadow of shadows) {
+      for (const chunk of chunks) shadow.body(chunk, 0, chunk.length)
+      if (this.requestEnded) shadow.end(this.trailers)
+    }
   }
 
   // ---- the request -----------------------------------------------------------------------------------------------------
@@ -348,6 +360,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.attempt = null
     this.stopped = true
     this.cancelTimers()
+    this.stopShadows()
     this.stream.endResponse(trailers)
   }
 
@@ -440,6 +453,11 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       this.stream.manager.values[this.cluster.stats.rqTxReset]!++
       attempt.cancel()
     }
+    this.stopShadows()
+  }
+
+  /** Copies of a request that will not become complete; the others go on by themselves. */
+  private stopShadows(): void {
     if (this.shadows !== null && !this.requestEnded) for (const shadow of this.shadows) shadow.stop()
   }
 

@@ -8,6 +8,7 @@ import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveHost } from '../../cluster/live-cluster.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
+import type { Limiter } from '../../pool/limiter.ts'
 import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-template.ts'
 import { locationOf } from '../../route/redirect.ts'
@@ -45,6 +46,8 @@ export interface WorkerParts {
   readonly limits: Limits
   readonly hostSuffix: string
   readonly pathNormalization: PathNormalization
+  /** Mirrored copies of the process, counted as REQUESTS. */
+  readonly mirrors: Limiter
   readonly servesHalfClosed: boolean
   /** `x-envoy-fault-*` of requests are obeyed. */
   readonly obeysFaultHeaders: boolean
