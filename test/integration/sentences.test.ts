@@ -413,9 +413,6 @@ t.test('39: x-envoy-upstream-rq-timeout-ms of an application is stripped and has
 const ABSENT: Readonly<Record<number, string>> = {
   2: 'Gateway API',
   26: 'waypoint role',
-  31: 'outlier detection',
-  32: 'outlier detection',
-  33: 'outlier detection',
   40: 'Gateway API',
 }
 

@@ -14,6 +14,7 @@ import { RecentRequests } from '../../../lib/filter/http/recent-requests.ts'
 import { HttpConnectionManager, type WorkerParts } from '../../../lib/filter/network/http-connection-manager.ts'
 import { compileTables } from '../../../lib/route/compile.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { AccessLog } from '../../../lib/telemetry/access-log.ts'
 import { WorkerStats } from '../../../lib/telemetry/data-path-stats.ts'
@@ -45,10 +46,26 @@ function endlessSocket(): net.Socket {
   return socket as unknown as net.Socket
 }
 
+/** As Istio's documentation writes it, with everything that has a counter. */
+const OUTLIER: OutlierDetection = {
+  consecutive5xx: 5,
+  consecutiveGateway: 3,
+  splitLocalOrigin: true,
+  consecutiveLocalOrigin: 5,
+  errorStatuses: [],
+  intervalMs: 10_000,
+  baseEjectionMs: 30_000,
+  maxEjectionMs: 300_000,
+  maxEjectionPercent: 100,
+  successRate: null,
+  failurePercentage: null,
+}
+const OUTLIER_BY_RATE: OutlierDetection = { ...OUTLIER, successRate: { minimumHosts: 5, requestVolume: 100, stdevFactor: 1.9 } }
+
 const REQUEST = 'GET /1k HTTP/1.1\r\nHost: be:9001\r\nUser-Agent: autocannon\r\nAccept: */*\r\n\r\n'
 const RESPONSE = `HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 10:50:22 GMT\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\nLast-Modified: Sat, 21 Nov 2026 10:10:54 GMT\r\nConnection: keep-alive\r\nETag: "6b016e2e-400"\r\nAccept-Ranges: bytes\r\n\r\n${'a'.repeat(1024)}`
 
-function snapshot(): Snapshot {
+function snapshot(outlierDetection: OutlierDetection | null): Snapshot {
   const name = 'outbound|9001||be.default.svc.cluster.local'
   const workload = {
     workload: 'be',
@@ -126,7 +143,7 @@ function snapshot(): Snapshot {
         slowStart: null,
         localityWeights: null,
         panicThreshold: 50,
-        outlierDetection: null,
+        outlierDetection,
         limits: {
           maxConnections: 0,
           maxPendingRequests: 0,
@@ -155,7 +172,7 @@ function snapshot(): Snapshot {
   }
 }
 
-function assemble(withLog: boolean): (iterations: number) => void {
+function assemble(withLog: boolean, outlierDetection: OutlierDetection | null = null): (iterations: number) => void {
   const io = new Io((error) => {
     throw error
   })
@@ -173,11 +190,12 @@ function assemble(withLog: boolean): (iterations: number) => void {
     streamIdleTimeoutMs: 0,
     maxSeries: 10_000,
   }
+  const config = snapshot(outlierDetection)
   const sharedHosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), 0, 1)
-  const rows = new HostRows(sharedHosts, () => 0).assign(snapshot().clusters)
+  const rows = new HostRows(sharedHosts, () => 0).assign(config.clusters)
   const shared = new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1)
   const clusters = new ClusterManager(io, slab, shared, sharedHosts, metrics, limits)
-  const tables = compileTables(snapshot(), clusters.update(snapshot(), rows))
+  const tables = compileTables(config, clusters.update(config, rows))
   const log = withLog
     ? new AccessLog({
         path: '/dev/null',
@@ -250,4 +268,6 @@ function assemble(withLog: boolean): (iterations: number) => void {
 export const benches: readonly Bench[] = [
   { name: 'filter/request: forwarded GET, 1 KB, metrics and access log', fn: assemble(true) },
   { name: 'filter/request: forwarded GET, 1 KB, metrics only', fn: assemble(false) },
+  { name: 'filter/request: the same with outlier detection', fn: assemble(false, OUTLIER) },
+  { name: 'filter/request: the same with ejection by success rate too', fn: assemble(false, OUTLIER_BY_RATE) },
 ]
