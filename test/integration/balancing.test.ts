@@ -69,8 +69,18 @@ t.test('PEAK_EWMA prefers the faster of two upstreams', async (t) => {
   const held = await slow.next()
   for (let i = 0; i < 20; i++) await free.ask({ host: 'web' })
   t.equal(slow.exchanges.length, 1, 'while its only request is not answered, it gets no other')
-  await held.answer({ status: 503 })
+  await held.answer()
   await busy.response()
   for (let i = 0; i < 20; i++) await free.ask({ host: 'web' })
-  t.equal(slow.exchanges.length, 1, 'a gateway error counts as slow')
+  t.equal(slow.exchanges.length, 1, 'now that it is known, the other one is better')
+  const askedSlow = () => slow.exchanges.length
+  // A gateway error counts as slow, however fast it came, each further one twice as slow: soon the slow one is better.
+  for (let i = 0; i < 10 && askedSlow() === 1; i++) {
+    const before = fast.seen.length
+    await free.send({ host: 'web', headers: { 'x-status': '503' } })
+    await eventually('somebody to have it', () => fast.seen.length > before || askedSlow() === 2)
+    if (askedSlow() === 2) await slow.exchanges[1]?.answer()
+    await free.response()
+  }
+  t.equal(askedSlow(), 2)
 })
