@@ -34,8 +34,8 @@ export class Http2ClientConnection extends Http2Connection {
   }
 
   /**
-   * Opens a stream with a request's head; null when there is no room. `fields` are lines with CRLF, as for HTTP/1. A CONNECT has empty scheme and
-   * path, unless it has a protocol (RFC 8441). `end`: no body follows.
+   * Opens a stream with a request's head; null when there is no room. A CONNECT has empty scheme and path, unless it has a protocol (RFC 8441).
+   * `fields` are lines with CRLF, as for HTTP/1; what only HTTP/1 knows is left out, and `host`, which the authority says. `end`: no body follows.
    */
   request(
     events: StreamEvents,
@@ -49,6 +49,37 @@ export class Http2ClientConnection extends Http2Connection {
     end: boolean,
   ): Http2Stream | null {
     if (!this.hasRoom) return null
+    const stream = this.open(events, method, scheme, authority, path, protocol)
+    this.send(stream, null, fields, neverIndexed, end)
+    return stream
+  }
+
+  /** As `request`, with the fields of a map. */
+  requestWith(
+    events: StreamEvents,
+    method: string,
+    scheme: string,
+    authority: string,
+    path: string,
+    protocol: string,
+    headers: HeaderMap,
+    neverIndexed: string,
+    end: boolean,
+  ): Http2Stream | null {
+    if (!this.hasRoom) return null
+    const stream = this.open(events, method, scheme, authority, path, protocol)
+    this.send(stream, headers, '', neverIndexed, end)
+    return stream
+  }
+
+  private open(
+    events: StreamEvents,
+    method: string,
+    scheme: string,
+    authority: string,
+    path: string,
+    protocol: string,
+  ): Http2Stream {
     const id = this.nextId
     this.nextId += 2
     const stream = new Http2Stream(this, id, this.takeMap())
@@ -59,13 +90,22 @@ export class Http2ClientConnection extends Http2Connection {
     stream.path = path
     stream.protocol = protocol
     this.streams.set(id, stream)
+    return stream
+  }
+
+  private send(stream: Http2Stream, headers: HeaderMap | null, fields: string, neverIndexed: string, end: boolean): void {
     const { writer, encoder } = this
-    const b = writer.begin(HpackEncoder.bound(method.length + authority.length + path.length + protocol.length + fields.length))
-    const stop = encoder.request(b, writer.payloadAt, method, scheme, authority, path, protocol, fields, neverIndexed)
-    writer.endHeaders(id, stop, end)
+    const { method, scheme, authority, path, protocol } = stream
+    const pseudo = HpackEncoder.bound(method.length + scheme.length + authority.length + path.length + protocol.length)
+    const b = writer.begin(pseudo + (headers === null ? HpackEncoder.bound(fields.length) : HpackEncoder.boundOf(headers)))
+    encoder.begin(b, writer.payloadAt, neverIndexed)
+    encoder.request(method, scheme, authority, path, protocol)
+    if (headers === null) encoder.fields(fields, false)
+    else encoder.map(headers, false)
+    writer.endHeaders(stream.id, encoder.position, end)
+    stream.headBytesSent = writer.lastHeaderBytes
     stream.localEnded = end
     this.guardWaiting()
-    return stream
   }
 
   isIdle(id: number): boolean {
@@ -82,6 +122,7 @@ export class Http2ClientConnection extends Http2Connection {
     if (stream.headRead || stream.remoteEnded) return this.trailers(stream, endStream, b, start, end)
     const fault = this.decode(b, start, end, RESPONSE, stream.headers)
     if (fault === COMPRESSION_FAILED) return false
+    stream.headBytes = end - start + F.FRAME_HEADER_BYTES
     return this.response(stream, stream.headers, fault, endStream)
   }
 
@@ -130,7 +171,7 @@ export class Http2ClientConnection extends Http2Connection {
       if (stream.id <= lastId) continue
       stream.unprocessed = true
       this.forget(stream)
-      stream.cut(E.REFUSED_STREAM)
+      stream.cut(E.GOAWAY_BEFORE)
     }
   }
 }

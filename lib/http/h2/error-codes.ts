@@ -39,3 +39,5 @@ export function errorName(code: number): string {
 
 /** Not of the wire: the connection went away under its streams. */
 export const CONNECTION_LOST = -1
+/** Not of the wire: GOAWAY said that the peer will do nothing with the stream (RFC 9113 §6.8). */
+export const GOAWAY_BEFORE = -2

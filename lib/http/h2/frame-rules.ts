@@ -113,6 +113,7 @@ export class FrameRules implements FrameSink {
     this.dataStream = stream
     this.dataBytes = 0
     this.dataEnds = (flags & F.END_STREAM) !== 0
+    stream.remoteEnding = this.dataEnds
     return BODY
   }
 

@@ -16,6 +16,8 @@ export class FrameWriter {
   waitingBytes: number
   /** Where the payload goes that is being put together. */
   payloadAt: number
+  /** Bytes that the last header block took, frame headers included. */
+  lastHeaderBytes: number
   private waiting: Buffer
   private buffer: Buffer
   private direct: boolean
@@ -32,6 +34,7 @@ export class FrameWriter {
     this.waitingFrames = 0
     this.waitingBytes = 0
     this.payloadAt = 0
+    this.lastHeaderBytes = 0
     this.waiting = NOTHING
     this.buffer = NOTHING
     this.direct = false
@@ -110,6 +113,7 @@ export class FrameWriter {
   /** The header block that was begun with `begin` ends at `stop`. What does not fit in one frame goes on in CONTINUATION frames. */
   endHeaders(streamId: number, stop: number, endStream: boolean): void {
     const flags = endStream ? F.END_STREAM : 0
+    this.lastHeaderBytes = stop - this.frameAt
     if (stop - this.payloadAt <= this.maxFrame) {
       this.end(stop, F.HEADERS, flags | F.END_HEADERS, streamId)
       this.remember(streamId)
@@ -117,6 +121,7 @@ export class FrameWriter {
     }
     const cut = this.payloadAt + this.maxFrame
     const rest = Buffer.from(this.buffer.subarray(cut, stop))
+    this.lastHeaderBytes += Math.ceil(rest.length / this.maxFrame) * F.FRAME_HEADER_BYTES
     this.end(cut, F.HEADERS, flags, streamId)
     for (let at = 0; at < rest.length; at += this.maxFrame) {
       const n = Math.min(this.maxFrame, rest.length - at)

@@ -291,7 +291,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   /** `n` bytes of a stream's data have been consumed. */
   giveBack(stream: Http2Stream, n: number): void {
     if (this.closed) return
-    if (!stream.remoteEnded && !stream.closed) {
+    if (!stream.remoteEnding && !stream.remoteEnded && !stream.closed) {
       const { receiveWindow } = stream
       receiveWindow.raise(this.streamWindow)
       const due = receiveWindow.give(n, this.options.maxStreamWindow, this.nowMs, this.rttMs)

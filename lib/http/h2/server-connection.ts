@@ -56,7 +56,9 @@ export class Http2ServerConnection extends Http2Connection {
     const map = this.takeMap()
     const fault = this.decode(b, start, end, REQUEST, map)
     if (fault === COMPRESSION_FAILED) return false
-    return this.open(new Http2Stream(this, id, map), fault, endStream)
+    const stream = new Http2Stream(this, id, map)
+    stream.headBytes = end - start + F.FRAME_HEADER_BYTES
+    return this.open(stream, fault, endStream)
   }
 
   private open(stream: Http2Stream, headFault: number, endStream: boolean): boolean {

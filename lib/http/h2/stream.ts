@@ -29,14 +29,21 @@ export class Http2Stream {
   protocol: string
   status: number
   readonly headers: HeaderMap
-  /** Names of fields that must not be indexed further on, as `,a,b,`. */
+  /** Names of fields that came as never indexed, as `,a,b,`: whoever passes them on says so. */
   neverIndexed: string
+  /** Servers: names of fields of the response that must not be indexed, in the same form; set before it is sent. */
+  responseNeverIndexed: string
+  /** Bytes on the wire of the head that came and of the one that was sent, frame headers included. */
+  headBytes: number
+  headBytesSent: number
   hasBody: boolean
   /** -1: not known beforehand. */
   bodyLength: number
   /** Clients: the final response has come. Servers: always. */
   headRead: boolean
   remoteEnded: boolean
+  /** The frame that is being read is the peer's last: it needs no window any more. */
+  remoteEnding: boolean
   localEnded: boolean
   closed: boolean
   /** Why we called the message malformed; 0: we did not. */
@@ -79,10 +86,14 @@ export class Http2Stream {
     this.status = 0
     this.headers = headers
     this.neverIndexed = ''
+    this.responseNeverIndexed = ''
+    this.headBytes = 0
+    this.headBytesSent = 0
     this.hasBody = false
     this.bodyLength = 0
     this.headRead = false
     this.remoteEnded = false
+    this.remoteEnding = false
     this.localEnded = false
     this.closed = false
     this.fault = 0
@@ -109,23 +120,34 @@ export class Http2Stream {
 
   // ---- sending ---------------------------------------------------------------------------------------------------------
 
-  /** Servers: an interim response. */
+  /** Servers: an interim response. `fields` are lines with CRLF, as for HTTP/1. */
   sendInformational(status: number, fields: string): void {
-    if (this.localEnded || this.closed) return
-    this.writeResponse(status, fields, false)
+    if (!this.localEnded && !this.closed) this.writeResponse(status, null, fields, false)
   }
 
-  /** Servers: the response's head. `fields` are lines with CRLF, as for HTTP/1; what only HTTP/1 knows is left out. `end`: no body follows. */
+  /** Servers: the response's head. `fields` are lines with CRLF; what only HTTP/1 knows is left out. `end`: no body follows. */
   sendHeaders(status: number, fields: string, end: boolean): void {
     if (this.localEnded || this.closed) return
-    this.writeResponse(status, fields, end)
+    this.writeResponse(status, null, fields, end)
     if (end) this.sendingDone()
   }
 
-  private writeResponse(status: number, fields: string, end: boolean): void {
+  /** As `sendHeaders`, with the fields of a map. */
+  sendHead(status: number, headers: HeaderMap, end: boolean): void {
+    if (this.localEnded || this.closed) return
+    this.writeResponse(status, headers, '', end)
+    if (end) this.sendingDone()
+  }
+
+  private writeResponse(status: number, headers: HeaderMap | null, fields: string, end: boolean): void {
     const { writer, encoder } = this.connection
-    const b = writer.begin(HpackEncoder.bound(fields.length))
-    writer.endHeaders(this.id, encoder.response(b, writer.payloadAt, status, fields, this.neverIndexed), end)
+    const b = writer.begin(headers === null ? HpackEncoder.bound(fields.length) : HpackEncoder.boundOf(headers))
+    encoder.begin(b, writer.payloadAt, this.responseNeverIndexed)
+    encoder.status(status)
+    if (headers === null) encoder.fields(fields, true)
+    else encoder.map(headers, true)
+    writer.endHeaders(this.id, encoder.position, end)
+    this.headBytesSent = writer.lastHeaderBytes
     this.connection.guardWaiting()
   }
 
@@ -170,7 +192,9 @@ export class Http2Stream {
     if (trailers === '') writer.endStream(this.id)
     else {
       const b = writer.begin(HpackEncoder.bound(trailers.length))
-      writer.endHeaders(this.id, encoder.trailers(b, writer.payloadAt, trailers), true)
+      encoder.begin(b, writer.payloadAt, '')
+      encoder.fields(trailers, true)
+      writer.endHeaders(this.id, encoder.position, true)
     }
     this.sendingDone()
     this.connection.guardWaiting()

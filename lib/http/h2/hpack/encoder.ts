@@ -1,6 +1,7 @@
 // Hot lane: field lines to a header block (RFC 7541). A line that the peer's table has is found by its text and costs a byte or two. A line
 // comes into the table when it is seen for the second time: what never repeats (ids, dates of a quiet connection) does not push out what does.
 import { latin1Slice, latin1Write } from '../../../base/latin1.ts'
+import type { HeaderMap } from '../../header-map.ts'
 import { ENTRY_OVERHEAD } from './decoding-table.ts'
 import * as N from './encoding-names.ts'
 import { huffmanEncode, huffmanLength } from './huffman.ts'
@@ -44,6 +45,7 @@ export class HpackEncoder {
   private readonly seen: Int32Array
   private out: Buffer
   private at: number
+  private never: string
 
   /** `huffman`: code strings; it saves a quarter of their bytes and costs time. */
   constructor(huffman: boolean) {
@@ -65,6 +67,7 @@ export class HpackEncoder {
     this.seen = new Int32Array(SEEN)
     this.out = NOTHING
     this.at = 0
+    this.never = ''
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
@@ -82,84 +85,97 @@ export class HpackEncoder {
     return textLength * 4 + 128
   }
 
-  /** A request's block into `out` from `at`, where there is room for `bound` of all texts. Empty texts stand for absent pseudo-headers. */
-  request(
-    out: Buffer,
-    at: number,
-    method: string,
-    scheme: string,
-    authority: string,
-    path: string,
-    protocol: string,
-    fields: string,
-    neverIndexed: string,
-  ): number {
-    this.begin(out, at)
-    if (method === 'GET') this.out[this.at++] = 0x80 | STATIC_METHOD
-    else if (method === 'POST') this.out[this.at++] = 0x80 | (STATIC_METHOD + 1)
-    else this.line(this.lines, `:method: ${method}`, STATIC_METHOD, '', method)
-    if (scheme === 'http') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTP
-    else if (scheme === 'https') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTPS
-    else if (scheme !== '') this.line(this.lines, `:scheme: ${scheme}`, STATIC_SCHEME_HTTP, '', scheme)
-    if (authority !== '') this.pseudo(this.authorities, STATIC_AUTHORITY, authority, ',:authority,', neverIndexed)
-    if (path !== '') this.pseudo(this.paths, STATIC_PATH, path, ',:path,', neverIndexed)
-    if (protocol !== '') this.line(this.lines, `:protocol: ${protocol}`, 0, ':protocol', protocol)
-    this.fields(fields, true, neverIndexed)
-    return this.at
+  /** As `bound`, of the fields of a map. */
+  static boundOf(map: HeaderMap): number {
+    let length = map.block.length
+    for (let i = map.count; i < map.size; i++) length += map.nameAt(i).length + map.valueAt(i).length + 4
+    return HpackEncoder.bound(length)
   }
 
-  response(out: Buffer, at: number, status: number, fields: string, neverIndexed: string): number {
-    this.begin(out, at)
-    const index = status === 200 ? STATIC_STATUS : staticStatus(status)
-    if (index !== 0) this.out[this.at++] = 0x80 | index
-    else this.line(this.lines, `:status: ${status}`, STATIC_STATUS, '', String(status))
-    this.fields(fields, false, neverIndexed)
-    return this.at
-  }
-
-  trailers(out: Buffer, at: number, fields: string): number {
-    this.begin(out, at)
-    this.fields(fields, false, '')
-    return this.at
-  }
-
-  private begin(out: Buffer, at: number): void {
+  /**
+   * Begins a block in `out` from `at`, where there is room for the bounds of all that follows: a pseudo part, then fields. Names of fields in
+   * `neverIndexed` (`,a,b,`) stay out of every table.
+   */
+  begin(out: Buffer, at: number, neverIndexed: string): void {
     this.out = out
     this.at = at
+    this.never = neverIndexed
     if (this.announce < 0) return
     if (this.announce < this.capacity) this.integer(0x20, 0x1f, this.announce)
     this.integer(0x20, 0x1f, this.capacity)
     this.announce = -1
   }
 
-  /** `text` is field lines, each `name: value CRLF`. */
-  private fields(text: string, request: boolean, neverIndexed: string): void {
-    const { lines } = this
+  /** End of what has been encoded. */
+  get position(): number {
+    return this.at
+  }
+
+  /** Empty texts stand for absent pseudo-headers. */
+  request(method: string, scheme: string, authority: string, path: string, protocol: string): void {
+    if (method === 'GET') this.out[this.at++] = 0x80 | STATIC_METHOD
+    else if (method === 'POST') this.out[this.at++] = 0x80 | (STATIC_METHOD + 1)
+    else this.line(this.lines, `:method: ${method}`, STATIC_METHOD, '', method)
+    if (scheme === 'http') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTP
+    else if (scheme === 'https') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTPS
+    else if (scheme !== '') this.line(this.lines, `:scheme: ${scheme}`, STATIC_SCHEME_HTTP, '', scheme)
+    if (authority !== '') this.pseudo(this.authorities, STATIC_AUTHORITY, authority, ',:authority,')
+    if (path !== '') this.pseudo(this.paths, STATIC_PATH, path, ',:path,')
+    if (protocol !== '') this.line(this.lines, `:protocol: ${protocol}`, 0, ':protocol', protocol)
+  }
+
+  status(status: number): void {
+    const index = status === 200 ? STATIC_STATUS : staticStatus(status)
+    if (index !== 0) this.out[this.at++] = 0x80 | index
+    else this.line(this.lines, `:status: ${status}`, STATIC_STATUS, '', String(status))
+  }
+
+  /** Field lines, each `name: value CRLF`. `withHost`: a field `host` is a field, and not what :authority says. */
+  fields(text: string, withHost: boolean): void {
     let at = 0
     while (at < text.length) {
       const lf = text.indexOf('\n', at)
       if (lf < 0) return
-      const line = text.substring(at, lf - 1)
+      this.field(text.substring(at, lf - 1), withHost)
       at = lf + 1
-      const found = lines.get(line)
-      if (found !== undefined && neverIndexed === '') {
-        this.index(found)
-        continue
-      }
-      const colon = line.indexOf(':')
-      const name = N.encodingName(line.substring(0, colon))
-      const { policy } = name
-      if (policy === N.DROP || (policy === N.DROP_IN_REQUESTS && request)) continue
-      const value = line.substring(colon + 2)
-      if (policy === N.TRAILERS_ONLY && value !== 'trailers') continue
-      if (policy === N.NEVER_INDEX || (neverIndexed !== '' && neverIndexed.includes(`,${name.lower},`)))
-        this.literal(0x10, 0x0f, name.index, name.lower, value)
-      else this.line(lines, line, name.index, name.lower, value)
     }
   }
 
-  private pseudo(map: Map<string, number>, index: number, value: string, listed: string, neverIndexed: string): void {
-    if (neverIndexed !== '' && neverIndexed.includes(listed)) this.literal(0x10, 0x0f, index, '', value)
+  /** The fields of a map, removed ones left out. */
+  map(map: HeaderMap, withHost: boolean): void {
+    const { block, count, size, ids, lineStart, nameEnd, valueStart, valueEnd } = map
+    for (let i = 0; i < count; i++) {
+      if ((ids[i] as number) < 0) continue
+      const from = valueStart[i] as number
+      const gap = from - (nameEnd[i] as number)
+      if (gap === 2 && block.charCodeAt(from - 1) === 0x20)
+        this.field(block.substring(lineStart[i] as number, valueEnd[i] as number), withHost)
+      else this.field(`${map.nameAt(i)}: ${map.valueAt(i)}`, withHost)
+    }
+    for (let i = count; i < size; i++) this.field(`${map.nameAt(i)}: ${map.valueAt(i)}`, withHost)
+  }
+
+  /** One line, without its end. */
+  private field(line: string, withHost: boolean): void {
+    const found = this.lines.get(line)
+    const { never } = this
+    if (found !== undefined && never === '') {
+      this.index(found)
+      return
+    }
+    const colon = line.indexOf(':')
+    const name = N.encodingName(line.substring(0, colon))
+    const { policy } = name
+    if (policy === N.DROP || (policy === N.DROP_IN_REQUESTS && !withHost)) return
+    const value = line.substring(colon + 2)
+    if (policy === N.TRAILERS_ONLY && value !== 'trailers') return
+    if (policy === N.NEVER_INDEX || (never !== '' && never.includes(`,${name.lower},`)))
+      this.literal(0x10, 0x0f, name.index, name.lower, value)
+    else this.line(this.lines, line, name.index, name.lower, value)
+  }
+
+  private pseudo(map: Map<string, number>, index: number, value: string, listed: string): void {
+    if (this.never !== '' && this.never.includes(listed)) this.literal(0x10, 0x0f, index, '', value)
     else this.line(map, value, index, '', value)
   }
 

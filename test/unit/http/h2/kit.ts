@@ -1,0 +1,379 @@
+// What tests of the HTTP/2 codec need: a socket whose kernel the test is, frames as bytes and bytes as frames, written anew here, and owners that write
+// down what they are told.
+import type net from 'node:net'
+import { Http2ClientConnection } from '../../../../lib/http/h2/client-connection.ts'
+import type { Http2Connection } from '../../../../lib/http/h2/http2-connection.ts'
+import { HTTP2_DEFAULTS, type Http2Options } from '../../../../lib/http/h2/options.ts'
+import { Http2ServerConnection, type Http2ServerEvents } from '../../../../lib/http/h2/server-connection.ts'
+import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
+import type { StreamEvents } from '../../../../lib/http/h2/stream-events.ts'
+import type { HeaderMap } from '../../../../lib/http/header-map.ts'
+import { Connection } from '../../../../lib/transport/connection.ts'
+import { Io } from '../../../../lib/transport/io.ts'
+import { INTERNALS } from '../../../../lib/transport/stream-internals.ts'
+import { fieldsOf } from '../kit.ts'
+
+export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+
+export const TYPES = [
+  'DATA',
+  'HEADERS',
+  'PRIORITY',
+  'RST_STREAM',
+  'SETTINGS',
+  'PUSH_PROMISE',
+  'PING',
+  'GOAWAY',
+  'WINDOW_UPDATE',
+  'CONTINUATION',
+]
+export type TypeName = (typeof TYPES)[number]
+
+export interface Frame {
+  readonly type: TypeName
+  readonly flags: number
+  readonly id: number
+  readonly payload: Buffer
+}
+
+export function frame(type: TypeName, flags: number, id: number, payload: Buffer | string = ''): Buffer {
+  const body = typeof payload === 'string' ? Buffer.from(payload, 'latin1') : payload
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(body.length, 0, 3)
+  head[3] = TYPES.indexOf(type)
+  head[4] = flags
+  head.writeUInt32BE(id, 5)
+  return Buffer.concat([head, body])
+}
+
+export function u32(...values: readonly number[]): Buffer {
+  const b = Buffer.alloc(values.length * 4)
+  for (const [i, value] of values.entries()) b.writeUInt32BE(value, i * 4)
+  return b
+}
+
+export function settings(...pairs: readonly (readonly [number, number])[]): Buffer {
+  const body = pairs.map(([id, value]) => Buffer.concat([Buffer.from([id >> 8, id & 0xff]), u32(value)]))
+  return frame('SETTINGS', 0, 0, Buffer.concat(body))
+}
+
+/** A header block of literals that no table takes, not coded. */
+export function block(...fields: readonly (readonly [string, string])[]): Buffer {
+  return Buffer.concat(fields.map(([name, value]) => Buffer.concat([Buffer.from([0]), text(name), text(value)])))
+}
+
+export function text(s: string): Buffer {
+  return Buffer.concat([integer(0, 7, s.length), Buffer.from(s, 'latin1')])
+}
+
+export function integer(pattern: number, bits: number, value: number): Buffer {
+  const most = 2 ** bits - 1
+  if (value < most) return Buffer.from([pattern | value])
+  const out = [pattern | most]
+  let rest = value - most
+  for (; rest >= 128; rest = Math.floor(rest / 128)) out.push((rest % 128) | 128)
+  return Buffer.from([...out, rest])
+}
+
+export const GET: readonly (readonly [string, string])[] = [
+  [':method', 'GET'],
+  [':scheme', 'http'],
+  [':path', '/'],
+  [':authority', 'a.example'],
+]
+export const POST: readonly (readonly [string, string])[] = [[':method', 'POST'], ...GET.slice(1)]
+
+/** END_STREAM and END_HEADERS. */
+export const END = 1
+export const WHOLE = 4
+
+export function get(id: number, ...more: readonly (readonly [string, string])[]): Buffer {
+  return frame('HEADERS', END | WHOLE, id, block(...GET, ...more))
+}
+
+export function post(id: number, ...more: readonly (readonly [string, string])[]): Buffer {
+  return frame('HEADERS', WHOLE, id, block(...POST, ...more))
+}
+
+/** Takes bytes apart. A preface in front is skipped. */
+export function frames(bytes: Buffer): Frame[] {
+  const out: Frame[] = []
+  let at = bytes.subarray(0, PREFACE.length).equals(PREFACE) ? PREFACE.length : 0
+  while (at < bytes.length) {
+    const length = bytes.readUIntBE(at, 3)
+    const type = TYPES[bytes[at + 3] as number] ?? 'UNKNOWN'
+    out.push({
+      type,
+      flags: bytes[at + 4] as number,
+      id: bytes.readUInt32BE(at + 5),
+      payload: bytes.subarray(at + 9, at + 9 + length),
+    })
+    at += 9 + length
+  }
+  return out
+}
+
+/** `TYPE id detail`, the detail being what matters of the type. */
+export function told(f: Frame): string {
+  const { type, flags, id, payload } = f
+  switch (type) {
+    case 'RST_STREAM':
+      return `RST_STREAM ${id} code ${payload.readUInt32BE(0)}`
+    case 'GOAWAY':
+      return `GOAWAY last ${payload.readUInt32BE(0)} code ${payload.readUInt32BE(4)}`
+    case 'WINDOW_UPDATE':
+      return `WINDOW_UPDATE ${id} +${payload.readUInt32BE(0)}`
+    case 'DATA':
+      return `DATA ${id} ${payload.length}${(flags & 1) !== 0 ? ' end' : ''}`
+    case 'SETTINGS':
+    case 'PING':
+      return `${type}${(flags & 1) !== 0 ? ' ack' : ''}`
+    default:
+      return `${type} ${id}${(flags & 1) !== 0 ? ' end' : ''}`
+  }
+}
+
+interface WriteRequest {
+  oncomplete?: (status: number) => void
+}
+
+/** The kernel's side of a connection. */
+export class Wire {
+  readonly io: Io
+  readonly connection: Connection
+  /** Exceptions at a boundary; a test that expects none looks at it. */
+  readonly faults: unknown[]
+  /** The kernel takes nothing more: writes stay. */
+  full: boolean
+  ended: boolean
+  destroyed: boolean
+  private written: Buffer[]
+  private staying: WriteRequest[]
+
+  /** `io`: one for many wires, where there are thousands; its faults are then its owner's to look at. */
+  constructor(io: Io | null = null) {
+    this.faults = []
+    this.io = io ?? new Io((error) => this.faults.push(error))
+    this.full = false
+    this.ended = false
+    this.destroyed = false
+    this.written = []
+    this.staying = []
+    const wire = this
+    const handle = {
+      reading: false,
+      readStart: () => 0,
+      readStop: () => 0,
+      useUserBuffer: () => {},
+      writeBuffer(req: WriteRequest, view: Uint8Array): number {
+        wire.written.push(Buffer.from(view))
+        if (INTERNALS !== null) INTERNALS.state[INTERNALS.lastWriteWasAsync] = wire.full ? 1 : 0
+        if (wire.full) wire.staying.push(req)
+        return 0
+      },
+    }
+    const socket = {
+      _handle: handle,
+      remoteAddress: '127.0.0.1',
+      remotePort: 1,
+      localAddress: '127.0.0.1',
+      localPort: 2,
+      writableLength: 0,
+      on: () => socket,
+      resume: () => socket,
+      pause: () => socket,
+      end: () => {
+        wire.ended = true
+      },
+      destroy: () => {
+        wire.destroyed = true
+      },
+    }
+    this.connection = new Connection(this.io, socket as unknown as net.Socket, {
+      onData() {},
+      onEnd() {},
+      onWritable() {},
+      onClose() {},
+    })
+  }
+
+  /** Bytes come, in these pieces; each is one event. What the codec looks at is overwritten afterwards. */
+  receive(owner: { onData(bytes: Buffer, length: number): void }, ...pieces: readonly Buffer[]): void {
+    for (const piece of pieces) {
+      this.io.run('data', () => {
+        piece.copy(this.io.readBuffer)
+        owner.onData(this.io.readBuffer, piece.length)
+      })
+      this.io.readBuffer.fill(0xee, 0, piece.length)
+    }
+  }
+
+  /** All bytes since the last call. */
+  take(): Buffer {
+    const out = Buffer.concat(this.written)
+    this.written = []
+    return out
+  }
+
+  /** The kernel has taken what stayed. */
+  drain(): void {
+    this.full = false
+    const staying = this.staying
+    this.staying = []
+    for (const req of staying) req.oncomplete?.(0)
+  }
+}
+
+/** Writes down the events of a stream. */
+export class Recorder implements StreamEvents {
+  readonly stream: () => Http2Stream
+  readonly log: string[]
+  private readonly name: string
+
+  constructor(log: string[], name: string, stream: () => Http2Stream) {
+    this.log = log
+    this.name = name
+    this.stream = stream
+  }
+
+  private say(what: string): void {
+    this.log.push(`${this.name} ${what}`)
+  }
+
+  onInformational(status: number, headers: HeaderMap): void {
+    this.say(`interim ${status} [${fieldsOf(headers).join('; ')}]`)
+  }
+
+  onResponse(): void {
+    const { status, headers, hasBody, bodyLength } = this.stream()
+    this.say(`response ${status} [${fieldsOf(headers).join('; ')}] ${hasBody ? bodyLength : 'no body'}`)
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    const piece = bytes.toString('latin1', start, end)
+    const last = this.log.length - 1
+    if (this.log[last]?.startsWith(`${this.name} body `) === true) this.log[last] += piece
+    else this.say(`body ${piece}`)
+  }
+
+  onEnd(trailers: HeaderMap | null): void {
+    this.say(trailers === null ? 'end' : `end [${fieldsOf(trailers).join('; ')}]`)
+  }
+
+  onReset(code: number): void {
+    this.say(`reset ${code}`)
+  }
+
+  onWritable(): void {
+    this.say('writable')
+  }
+}
+
+const connectionEvents = (log: string[]) => ({
+  onSettings() {},
+  onStreamClosed() {},
+  onGoaway: (code: number, debug: string) => void log.push(`goaway ${code}${debug === '' ? '' : ` ${debug}`}`),
+  onConnectionError: (code: number) => void log.push(`error ${code}`),
+  onClose: (reason: string) => void log.push(`closed ${reason}`),
+})
+
+/** One side of a connection under test, and everything around it. */
+export class Side<C extends Http2Connection> {
+  readonly wire: Wire
+  readonly log: string[]
+  readonly streams: Http2Stream[]
+  readonly h2: C
+
+  constructor(wire: Wire, log: string[], streams: Http2Stream[], h2: C) {
+    this.wire = wire
+    this.log = log
+    this.streams = streams
+    this.h2 = h2
+    wire.connection.owner = h2
+  }
+
+  /** Feeds frames in one read, and returns what was said in return. */
+  feed(...pieces: readonly Buffer[]): string[] {
+    this.wire.receive(this.h2, Buffer.concat(pieces))
+    return this.said()
+  }
+
+  /** What has been written since the last look. */
+  said(): string[] {
+    return this.frames().map(told)
+  }
+
+  frames(): Frame[] {
+    return frames(this.wire.take())
+  }
+
+  /** Runs as one event. */
+  run(body: () => void): string[] {
+    this.wire.io.run('test', body)
+    return this.said()
+  }
+
+  stream(id: number): Http2Stream {
+    const found = this.streams.find((s) => s.id === id)
+    if (found === undefined) throw new Error(`no stream ${id}: ${this.log.join(' | ')}`)
+    return found
+  }
+
+  /** Lets the monotonic clock of the connection say another time, and fires what is due. */
+  at(ms: number): string[] {
+    this.wire.io.clock.monotonicMs = ms
+    return this.said()
+  }
+}
+
+/** A server; `greeted`: preface and SETTINGS have been exchanged. Streams record their events under their ids. */
+export function server(
+  options: Partial<Http2Options> = {},
+  greeted = true,
+  answers: (stream: Http2Stream) => void = () => {},
+  io: Io | null = null,
+) {
+  const wire = new Wire(io)
+  const log: string[] = []
+  const streams: Http2Stream[] = []
+  const events: Http2ServerEvents = {
+    ...connectionEvents(log),
+    onRequest(stream) {
+      streams.push(stream)
+      log.push(
+        `${stream.id} ${stream.method} ${stream.path} [${fieldsOf(stream.headers).join('; ')}] ${stream.hasBody ? stream.bodyLength : 'no body'}`,
+      )
+      stream.events = new Recorder(log, String(stream.id), () => stream)
+      answers(stream)
+    },
+    onRefusedRequest(stream) {
+      log.push(`${stream.id} refused ${stream.fault}`)
+    },
+  }
+  const h2 = new Http2ServerConnection(wire.connection, events, { ...HTTP2_DEFAULTS, ...options })
+  const side = new Side(wire, log, streams, h2)
+  if (greeted) side.feed(PREFACE, settings(), frame('SETTINGS', 1, 0))
+  return side
+}
+
+export function client(options: Partial<Http2Options> = {}, greeted = true, io: Io | null = null) {
+  const wire = new Wire(io)
+  const log: string[] = []
+  const streams: Http2Stream[] = []
+  const h2 = new Http2ClientConnection(wire.connection, connectionEvents(log), { ...HTTP2_DEFAULTS, ...options })
+  const side = new Side(wire, log, streams, h2)
+  if (greeted) side.feed(settings(), frame('SETTINGS', 1, 0))
+  return side
+}
+
+/** Opens a GET, or a request of another method, on a client. */
+export function ask(side: Side<Http2ClientConnection>, method = 'GET', path = '/', fields = '', end = true): Http2Stream {
+  let stream: Http2Stream | null = null
+  const recorder = new Recorder(side.log, String(side.streams.length * 2 + 1), () => stream as Http2Stream)
+  side.wire.io.run('test', () => {
+    stream = side.h2.request(recorder, method, 'http', 'a.example', path, '', fields, '', end)
+  })
+  if (stream === null) throw new Error('no room')
+  side.streams.push(stream)
+  return stream
+}
