@@ -34,7 +34,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
     drain: () => void proxy.drain(),
     explain: async (id) => {
       const found = (await proxy.pool.ask({ type: 'explain', id }))[0] as Explanation | undefined
-      return found === undefined ? null : withLeftOut(found, proxy.outliers, proxy.healthByAddress(found.cluster ?? ''))
+      return found === undefined ? null : withLeftOut(found, proxy.outliers, proxy.checks)
     },
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),

@@ -1,16 +1,15 @@
 // Which endpoints a request could not get, and why. Workers remember how many there were; the main thread knows which.
 import { type Ejection, evidenceText } from '../cluster/ejection.ts'
+import type { Absence, HealthChecker } from '../cluster/health-checks/health-checker.ts'
 import type { OutlierSweep } from '../cluster/outlier-sweep.ts'
-import { FAILED_CHECK_FLAG, UNCHECKED_FLAG } from '../cluster/shared-hosts.ts'
 import type { Explanation, UnavailableEndpoint } from '../decide/explanation.ts'
+import { originText } from '../state/origin.ts'
 
-/** `flags`: HEALTH of each endpoint of the cluster now, by address; what a health check had said at the time is not remembered. */
-export function withLeftOut(e: Explanation, outliers: OutlierSweep, flags: ReadonlyMap<string, number>): Explanation {
+export function withLeftOut(e: Explanation, outliers: OutlierSweep, checks: HealthChecker): Explanation {
   if (e.unavailable === null || e.cluster === null || e.at === null) return e
-  const ejected = outliers.history.at(e.cluster, Date.parse(e.at)).map(ejectedEndpoint)
-  const failing = [...flags]
-    .filter(([, f]) => (f & (FAILED_CHECK_FLAG | UNCHECKED_FLAG)) !== 0)
-    .map(([address, f]) => failingEndpoint(address, f))
+  const atMs = Date.parse(e.at)
+  const ejected = outliers.history.at(e.cluster, atMs).map(ejectedEndpoint)
+  const failing = checks.absentAt(e.cluster, atMs).map(absentEndpoint)
   const endpoints = [...ejected, ...failing]
   const steps = e.steps.map((step) =>
     step.step === 'health' && endpoints.length > 0 ? { ...step, text: `${step.text}: ${endpoints.map(text).join('; ')}` } : step,
@@ -28,9 +27,10 @@ function ejectedEndpoint(e: Ejection): UnavailableEndpoint {
   }
 }
 
-function failingEndpoint(address: string, flags: number): UnavailableEndpoint {
-  const why = (flags & FAILED_CHECK_FLAG) !== 0 ? 'fails its health checks now' : 'has not been checked yet'
-  return { address, why, since: null, until: null, requests: [] }
+function absentEndpoint({ address, failure, origin, sinceMs, untilMs }: Absence): UnavailableEndpoint {
+  const what = failure === null ? 'had no result of its health check yet' : `failed its health check: ${failure}`
+  const until = untilMs === 0 ? null : new Date(untilMs).toISOString()
+  return { address, why: `${what}; ${originText(origin)}`, since: new Date(sinceMs).toISOString(), until, requests: [] }
 }
 
 function text({ address, why, since, until }: UnavailableEndpoint): string {

@@ -229,11 +229,6 @@ export class Supervisor {
     return this.registry.expose()
   }
 
-  /** HEALTH of cluster/shared-hosts.ts of all endpoints of a cluster, by address. */
-  healthByAddress(cluster: string): ReadonlyMap<string, number> {
-    return new Map([...this.#rows.hostsOf(cluster).keys()].map((address) => [address, this.healthOf(cluster, address)]))
-  }
-
   /** HEALTH of cluster/shared-hosts.ts; 0: well, or not known. */
   healthOf(cluster: string, address: string): number {
     const row = this.#rows.rowOf(cluster, address)

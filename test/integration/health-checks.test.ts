@@ -42,12 +42,22 @@ t.test('HTTP: an endpoint that fails gets nothing, and comes back when it is wel
       `health check: ${b.address} of outbound\\|80\\|\\|web\\.default\\.svc\\.cluster\\.local is left out: GET http://${b.address}/healthz answered 503, expected 200-299; bootstrap default/healthChecks\\[0\\] \\(.*heddle\\.yaml:\\d+:\\d+\\)`,
     ),
   )
+  const { body } = await proxy.admin('/clusters')
+  t.match(body, `outbound|80||web.default.svc.cluster.local::${b.address}::health_flags::/failed_active_hc\n`)
+  t.match(body, `outbound|80||web.default.svc.cluster.local::${a.address}::health_flags::healthy\n`)
+  await askOnce(t, proxy.port(), { host: 'web', headers: { 'x-request-id': 'without-b' } })
+  const explanation = JSON.stringify(await proxy.explain('without-b'))
+  t.match(
+    explanation,
+    `${b.address} failed its health check: GET http://${b.address}/healthz answered 503, expected 200-299; bootstrap default/healthChecks[0] (`,
+  )
   b.health = 200
   await eventually('b to be used', async () => (await answering(t, proxy)) === 'a,b', BUDGET_MS)
   await proxy.said(/is used again: GET http:\S+ answered 200;/)
   a.health = 500
   await eventually('a to be left out', async () => (await answering(t, proxy)) === 'b', BUDGET_MS)
   await proxy.said(/is left out: GET http:\S+ answered 500, expected 200-299; .*2 failures in a row/)
+  t.match(JSON.stringify(await proxy.explain('without-b')), /failed its health check: .* answered 503/, 'it is remembered')
   const metrics = await proxy.metrics()
   const cluster = { cluster_name: 'outbound|80||web.default.svc.cluster.local' }
   t.equal(metrics.value('envoy_cluster_health_check_healthy', cluster), 1)
