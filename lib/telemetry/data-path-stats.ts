@@ -167,6 +167,7 @@ export class TcpListenerStats {
   readonly cxRxBytes: number
   readonly cxTxBytes: number
   readonly idleTimeout: number
+  readonly maxDuration: number
 
   constructor(slab: MetricsSlab, listenerName: string) {
     const slot = slab.allot(TCP_LISTENER, renderLabels([['tcp_prefix', listenerName]]))
@@ -177,6 +178,7 @@ export class TcpListenerStats {
     this.cxRxBytes = at('downstream_cx_rx_bytes_total')
     this.cxTxBytes = at('downstream_cx_tx_bytes_total')
     this.idleTimeout = at('idle_timeout')
+    this.maxDuration = at('max_downstream_connection_duration')
   }
 }
 

@@ -207,6 +207,7 @@ export const TCP_LISTENER = group('envoy_tcp', [
   counter('envoy_tcp_downstream_cx_rx_bytes_total', 'Bytes received from TCP clients.'),
   counter('envoy_tcp_downstream_cx_tx_bytes_total', 'Bytes sent to TCP clients.'),
   counter('envoy_tcp_idle_timeout', 'TCP sessions closed because nothing moved.'),
+  counter('envoy_tcp_max_downstream_connection_duration', 'TCP sessions closed because of their age.'),
 ])
 
 export const BOUNDARY_ERRORS = single(

@@ -302,6 +302,36 @@ t.test('overflow is no failure of the endpoint', async (t) => {
   t.equal(upstream.exchanges.length, 2)
 })
 
+t.test('overflow to gRPC; a retry that its breaker refuses is no overload', async (t) => {
+  const upstream = await Upstream.start(t)
+  const proxy = await startProxy(t, {
+    resources: yaml(
+      service({ host: 'web', endpoints: [upstream] }),
+      destinationRule('web', 'web', { trafficPolicy: { connectionPool: { http: { http2MaxRequests: 2, maxRetries: 1 } } } }),
+      virtualService(
+        'web',
+        ['web'],
+        [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 1, retryOn: 'reset', backoff: '1ms' } }],
+      ),
+    ),
+    bootstrap: { retries: 'exact' },
+  })
+  const [a, b, c] = (await connect(t, proxy, 3)) as [RawClient, RawClient, RawClient]
+  await a.send({ host: 'web', target: '/a' })
+  const first = await upstream.next()
+  await b.send({ host: 'web', target: '/b' })
+  const second = await upstream.next()
+  const refused = await c.ask({ host: 'web', target: '/c', method: 'POST', headers: { 'content-type': 'application/grpc' } })
+  t.same([refused.status, header(refused, 'grpc-status'), header(refused, 'x-envoy-overloaded')], [200, '14', 'true'])
+  // The first takes the only place for retries; the second gets none, and what happened to it stands.
+  first.reset()
+  await upstream.next()
+  second.reset()
+  const answer = await b.response()
+  t.same([answer.status, header(answer, 'x-envoy-overloaded')], [503, undefined])
+  t.match(await proxy.logged({ path: '/b' }), { response_flags: 'UC,UO' })
+})
+
 t.test('maxRetries: so many retries at once in both workers', async (t) => {
   const upstream = await Upstream.start(t)
   const proxy = await startProxy(t, {

@@ -209,3 +209,22 @@ t.test('faults.headers: allow', async (t) => {
   t.equal(held.status, 200)
   t.match(await asking.logged({ path: '/held' }), { response_flags: 'DI' })
 })
+
+t.test('a request that was held goes to an endpoint that is there when it goes on', async (t) => {
+  const [old, young] = [await EchoUpstream.start(t, { name: 'old' }), await EchoUpstream.start(t, { name: 'young' })]
+  const resources = (endpoints: readonly EchoUpstream[]) =>
+    yaml(
+      service({ host: 'web', endpoints }),
+      virtualService(
+        'web',
+        ['web'],
+        [{ route: [{ destination: { host: 'web' } }], fault: { delay: { fixedDelay: '2s', percentage: all } } }],
+      ),
+    )
+  const moving = await startProxy(t, { resources: { 'web.yaml': resources([old]) } })
+  const client = await RawClient.connect(t, moving.port())
+  await client.send({ host: 'web', target: '/held' })
+  await eventually('it to be held', async () => (await moving.metrics()).value('envoy_http_fault_active_faults') === 1)
+  await moving.reload({ 'web.yaml': resources([young]) })
+  t.equal(header(await client.response(), 'x-upstream'), 'young')
+})

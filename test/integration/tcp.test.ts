@@ -30,6 +30,8 @@ t.before(async () => {
       tcp('db', 5432, [db]),
       tcp('idle', 5433, [db]),
       destinationRule('idle', 'idle', { trafficPolicy: { connectionPool: { tcp: { idleTimeout: '300ms' } } } }),
+      tcp('old', 5438, [db]),
+      destinationRule('old', 'old', { trafficPolicy: { connectionPool: { tcp: { maxConnectionDuration: '300ms' } } } }),
       tcp('one', 5434, [db]),
       destinationRule('one', 'one', { trafficPolicy: { connectionPool: { tcp: { maxConnections: 1 } } } }),
       tcp('down', 5435, [{ address: `127.0.0.1:${await refusingPort()}` }]),
@@ -52,6 +54,7 @@ t.before(async () => {
     listeners: [
       listener('db', 'db.default.svc.cluster.local:5432'),
       listener('idle', 'idle.default.svc.cluster.local:5433'),
+      listener('old', 'old.default.svc.cluster.local:5438'),
       listener('one', 'one.default.svc.cluster.local:5434'),
       listener('down', 'down.default.svc.cluster.local:5435'),
       listener('empty', 'empty.default.svc.cluster.local:5436'),
@@ -191,6 +194,20 @@ t.test('idleTimeout ends a session on which nothing moves', async (t) => {
   t.match(await proxy.logged({ upstream_cluster: 'outbound|5433||idle.default.svc.cluster.local' }), {
     connection_termination_details: 'idle_timeout',
   })
+})
+
+t.test('maxConnectionDuration ends a session however busy it is: DT', async (t) => {
+  const { client, side } = await open(t, 'old')
+  await client.write('x')
+  await client.closed()
+  await side.closed()
+  t.match(await proxy.logged({ upstream_cluster: 'outbound|5438||old.default.svc.cluster.local' }), {
+    response_flags: 'DT',
+    connection_termination_details: 'max_connection_duration',
+  })
+  const metrics = await proxy.metrics()
+  t.equal(metrics.value('envoy_tcp_max_downstream_connection_duration', { tcp_prefix: 'old' }), 1)
+  t.equal(metrics.value('istio_tcp_connections_closed_total', { response_flags: 'DT' }), 1)
 })
 
 t.test('weights of VirtualService.tcp: one draw for each connection', async (t) => {

@@ -1,5 +1,6 @@
 // Hot lane: fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw.
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
+import { pickAgain } from '../../decide/decide.ts'
 import * as S from '../../decide/steps.ts'
 import type { Fault } from '../../state/route.ts'
 import * as F from '../../telemetry/response-flags.ts'
@@ -31,7 +32,18 @@ class Delay implements DeadlineOwner, Holder {
   onDeadline(): void {
     const { stream } = this
     this.letGo()
+    this.lookAgain()
     if (abort(stream, this.fault) === CONTINUE) runFilters(stream, stream.filterIndex + 1)
+  }
+
+  /** The endpoint was chosen before the delay; it may have gone meanwhile, or one may have come. */
+  private lookAgain(): void {
+    const { decision, manager } = this.stream
+    const { cluster, host } = decision
+    // The address that a client dialled stays where it is.
+    if (cluster === null || cluster.config.type === 'ORIGINAL_DST') return
+    const context = manager.pickContext(null)
+    if (host === null || !host.available || !cluster.hosts.includes(host)) pickAgain(decision, context, manager.steps)
   }
 
   letGo(): void {

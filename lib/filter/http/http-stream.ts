@@ -229,7 +229,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     }
     this.responseCodeDetails = reason.details
     // Behind a CONNECT that is turned down may stand bytes meant for its tunnel: they must not be read as a request.
-    sendLocalReply(this, reason.status, reason.body, reason.closes || this.method === 'CONNECT')
+    sendLocalReply(this, reason.status, reason.body, reason.closes || this.method === 'CONNECT', reason.code === 'overflow')
   }
 
   // ---- events of the codec, by the session -----------------------------------------------------------------------------

@@ -7,28 +7,31 @@ import type { HttpStream } from './http-stream.ts'
 /** Envoy gRPC status mapping; everything else is UNKNOWN. */
 const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
 
-/** Answers with a status and a short text. Edits of the route and its destination apply, as to any response. */
-export function sendLocalReply(stream: HttpStream, status: number, body: string, closes: boolean): void {
+/**
+ * Answers with a status and a short text. Edits of the route and its destination apply, as to any response. `overloaded`: a limit of
+ * connectionPool is the reason, and the client is told.
+ */
+export function sendLocalReply(stream: HttpStream, status: number, body: string, closes: boolean, overloaded = false): void {
+  const headers = new HeaderMap()
+  if (overloaded) headers.append('x-envoy-overloaded', 'true')
   if (stream.isGrpc() && status !== 200) {
     if (closes) stream.clientKeepsAlive = false
-    sendGrpcReply(stream, GRPC_BY_HTTP[status] ?? 2, body)
+    sendGrpc(stream, headers, GRPC_BY_HTTP[status] ?? 2, body)
     return
   }
-  const headers = new HeaderMap()
   if (body !== '') {
     headers.append('content-length', String(body.length))
     headers.append('content-type', 'text/plain')
   }
-  if ((stream.responseFlags & OVERFLOW_FLAG) !== 0) headers.append('x-envoy-overloaded', 'true')
   send(stream, status, headers, body, closes)
 }
 
-/** UO of telemetry/response-flags.ts. */
-const OVERFLOW_FLAG = 1 << 7
-
 /** Trailers-only: 200, grpc-status and grpc-message, no body. */
 export function sendGrpcReply(stream: HttpStream, grpcStatus: number, message: string): void {
-  const headers = new HeaderMap()
+  sendGrpc(stream, new HeaderMap(), grpcStatus, message)
+}
+
+function sendGrpc(stream: HttpStream, headers: HeaderMap, grpcStatus: number, message: string): void {
   headers.append('content-type', 'application/grpc')
   headers.append('grpc-status', String(grpcStatus))
   if (message !== '') headers.append('grpc-message', percentEncode(message))

@@ -318,6 +318,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     }
     if (limits.maxConnectionDurationMs !== 0 && now - this.startMs >= limits.maxConnectionDurationMs) {
       this.responseFlags |= F.DT
+      this.proxy.values[this.proxy.stats.maxDuration]!++
       this.close('max_connection_duration')
       return
     }
