@@ -191,6 +191,18 @@ t.test('each interval that it is well takes one from the growth', async (t) => {
   t.equal(world.sweepUntilBack(1), 30_000, 'not below nothing')
 })
 
+t.test('growth that cannot lengthen an ejection any more does not grow', async (t) => {
+  const world = new World([1])
+  for (let i = 0; i < 20; i++) {
+    world.eject(1)
+    world.sweepUntilBack(1)
+  }
+  // It grows while n · 30 s is below 300 s + 30 s: up to 11.
+  for (let i = 0; i < 10; i++) world.tick()
+  world.eject(1)
+  t.equal(world.sweepUntilBack(1), 60_000, '11 - 10 + 1')
+})
+
 t.test('the event: who, why, on which requests, and one line each way', async (t) => {
   const world = new World([1])
   const request = (id: string, atMs: number) => ({ id, status: 503, cause: '', atMs })

@@ -219,6 +219,33 @@ t.test('a request that has happened', async (t) => {
   t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
 })
 
+t.test('endpoints that were not well', async (t) => {
+  const ring = new StepRing(256)
+  const decision = new Decision()
+  decide(tables, wanted, decision, ring)
+  const { cluster } = decision
+  if (cluster === null) throw new Error('no cluster')
+  const told = (d: Decision) => {
+    const e = explain({ id: 'x', request: wanted.request, steps: ring.read(d.steps) ?? new Int32Array(0), tables, answer: null })
+    return { unavailable: e.unavailable, text: e.steps.filter((s) => s.step === 'health').map((s) => s.text) }
+  }
+  t.strictSame(told(decision), { unavailable: null, text: [] })
+  const before = cluster.hosts.map((h) => h.available)
+  for (const host of cluster.hosts) host.available = false
+  cluster.refresh(0)
+  const second = new Decision()
+  decide(tables, wanted, second, ring)
+  const n = cluster.hosts.length
+  t.strictSame(told(second).unavailable, { count: n, of: n, endpoints: [] })
+  t.match(told(second).text[0], `${n} of ${n} endpoint`)
+  for (const [i, host] of cluster.hosts.entries()) host.available = before[i] as boolean
+  cluster.refresh(0)
+  const third = new Decision()
+  decide(tables, wanted, third, ring)
+  t.strictSame(told(third).unavailable, null)
+  t.strictSame(told(second).unavailable?.count, n, 'what was true then stays told')
+})
+
 t.test('for people', async (t) => {
   const small = world(
     [
