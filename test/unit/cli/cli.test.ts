@@ -192,6 +192,28 @@ t.test('check', async (t) => {
   t.match(text.stdout, /^refused +VirtualService +default\/ratings +bad\/ratings\.yaml:\d+:\d+ +\S/m)
   t.match(text.stdout, /^in-force +DestinationRule +default\/reviews +bad\/reviews\.yaml:13:1$/m)
 
+  // Notes say what differs from Istio, and change neither states nor the exit code.
+  mkdirSync(join(folder, 'notes'), { recursive: true })
+  const retried = MESH.replace('    - name: main\n', '    - name: main\n      retries: { attempts: 2, retryOn: 5xx }\n')
+  writeFileSync(join(folder, 'notes', 'mesh.yaml'), retried)
+  const line = retried.split('\n').findIndex((l) => l.includes('retryOn')) + 1
+  const noted = await heddle(['check', 'notes', '--json'])
+  t.equal(noted.code, 0)
+  const { resources: judged, notes } = JSON.parse(noted.stdout) as { resources: { state: string }[]; notes: unknown[] }
+  t.ok(judged.every((r) => r.state === 'in-force'))
+  t.match(notes, [
+    { kind: 'VirtualService', namespace: 'default', name: 'reviews', route: 'main', file: 'notes/mesh.yaml', line, column: 16 },
+  ])
+  t.equal(notes.length, 1)
+  const said = await heddle(['check', 'notes'])
+  t.equal(said.code, 0)
+  t.match(
+    said.stdout,
+    `note: notes/mesh.yaml:${line}:16: VirtualService default/reviews, route main: retries on 5xx are held back`,
+  )
+  const exact = await heddle(['check', 'notes', '--json'], { HEDDLE_RETRIES: 'exact' })
+  t.same((JSON.parse(exact.stdout) as { notes: unknown[] }).notes, [])
+
   const missing = await heddle(['check', 'nowhere'])
   t.equal(missing.code, 3)
   t.equal(missing.stderr, 'heddle check: no such file or folder: nowhere\n')
