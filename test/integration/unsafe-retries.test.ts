@@ -74,8 +74,8 @@ async function ask(t: Teardown, script: readonly Move[], request: RequestSpec, o
   tries = []
   const id = `unsafe-${serial++}`
   const response = await askOnce(t, of.port(), { ...request, headers: { ...request.headers, 'x-request-id': id } })
-  const line = await of.logged({ request_id: id })
-  return { response, line, tries: tries.length, id }
+  // A line comes a while after its answer: who wants it asks for it.
+  return { response, line: () => of.logged({ request_id: id }), tries: tries.length, id }
 }
 
 const POST = { method: 'POST', body: 'once' }
@@ -95,13 +95,16 @@ const FAILURES: readonly (readonly [name: string, move: Move, status: number, fl
 ]
 
 t.test('POST: whatever becomes of it, the upstream sees it once, and the client gets what came of it', async (t) => {
+  const lines: (() => Promise<unknown>)[] = []
   for (const [name, move, status, flags] of FAILURES) {
     const before = await heldBack()
     const { response, line, tries: n } = await ask(t, [move, { body: 'twice!' }], { host: 'held', ...POST })
-    t.same([n, response.status, line['response_flags']], [1, status, flags], name)
+    t.same([n, response.status], [1, status], name)
+    lines.push(async () => t.equal((await line())['response_flags'], flags, name))
     t.equal(await heldBack(), before + 1, `${name} is counted`)
     if (typeof move === 'string') t.match(response.body.toString(), /headers\. reset reason/, name)
   }
+  for (const check of lines) await check()
 })
 
 t.test('POST with the annotation, or with retries: exact: as the policy says, twice', async (t) => {
@@ -153,7 +156,8 @@ t.test('methods and keys', async (t) => {
 
 t.test('a per-try timeout of a POST ends it', async (t) => {
   const { response, line, tries: n } = await ask(t, ['silence'], { host: 'slow', ...POST })
-  t.same([n, response.status, line['response_flags'], line['response_code_details']], [1, 504, 'UT', 'upstream_per_try_timeout'])
+  t.same([n, response.status], [1, 504])
+  t.match(await line(), { response_flags: 'UT', response_code_details: 'upstream_per_try_timeout' })
   t.equal((await ask(t, ['silence'], { host: 'slow' })).tries, 2, 'GET')
 })
 
