@@ -151,7 +151,7 @@ function serverInfo(source: AdminSource): Answer {
   return answerOf(
     200,
     JSON_TYPE,
-    jsonText({
+    redactedJson({
       version,
       state: source.state().server,
       hot_restart_version: 'disabled',

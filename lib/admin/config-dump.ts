@@ -26,7 +26,7 @@ export function configDump(source: AdminSource, resource: string): unknown {
 
 /** JSON with the values of header edits and matches hidden where the header's name says that it carries a credential. */
 export function redactedJson(value: unknown): string {
-  return `${JSON.stringify(value, (_key, v: unknown) => (isSecretHeader(v) ? redacted(v) : v), 1)}\n`
+  return `${JSON.stringify(value, (key, v: unknown) => (isSecretHeader(v) ? redacted(v) : key === 'headers' ? redactedPairs(v) : v), 1)}\n`
 }
 
 interface NamedValue {
@@ -46,4 +46,10 @@ function redacted(v: NamedValue): unknown {
   const match = copy['match']
   if (typeof match === 'object' && match !== null) copy['match'] = { ...match, value: REDACTED }
   return copy
+}
+
+/** Headers of a health check: pairs of name and value. */
+function redactedPairs(v: unknown): unknown {
+  if (!Array.isArray(v)) return v
+  return v.map((pair: unknown) => (Array.isArray(pair) && SECRET_NAME.test(String(pair[0])) ? [pair[0], REDACTED] : pair))
 }

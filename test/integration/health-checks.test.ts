@@ -2,12 +2,13 @@
 import net from 'node:net'
 import t from 'tap'
 import { CheckedUpstream } from '../support/checked-upstream.ts'
+import { DnsServer } from '../support/dns-server.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { GrpcHealthServer } from '../support/grpc-health-server.ts'
 import { header } from '../support/h1-reader.ts'
 import { startInProcess } from '../support/in-process.ts'
-import { resource, service, yaml } from '../support/mesh.ts'
+import { destinationRule, resource, service, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
 import { askOnce } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
@@ -198,6 +199,49 @@ t.test('the probe of a WorkloadGroup is for its entries', async (t) => {
   t.match(b.lastCheck, { 'x-from': 'group' })
   b.health = 302
   await eventually('b to be used', async () => (await answering(t, proxy)) === 'b', BUDGET_MS)
+})
+
+t.test('a check that passes ends an ejection', async (t) => {
+  const a = await CheckedUpstream.start(t, 'a')
+  const b = await CheckedUpstream.start(t, 'b')
+  b.status = 500
+  const resources = yaml(
+    service({ host: 'web', endpoints: [a, b] }),
+    destinationRule('web', 'web', {
+      trafficPolicy: {
+        outlierDetection: { consecutive5xxErrors: 1, interval: '1h', baseEjectionTime: '1h', maxEjectionPercent: 100 },
+      },
+    }),
+  )
+  const proxy = await start(t, resources, HTTP)
+  await eventually('b to be ejected', async () => {
+    await answering(t, proxy)
+    return /ejected/.test(proxy.stderr)
+  })
+  await proxy.said(new RegExp(`${b.address} of outbound\\|80\\S+ is back after .*why="health check"`), BUDGET_MS)
+})
+
+t.test('endpoints that are names are asked at their addresses', async (t) => {
+  const a = await CheckedUpstream.start(t, 'a', '127.0.0.78')
+  const b = await CheckedUpstream.start(t, 'b', '127.0.0.79')
+  b.health = 503
+  const dns = await DnsServer.start(t, {
+    'a.example': { addresses: [a.host], ttl: 1 },
+    'b.example': { addresses: [b.host], ttl: 3600 },
+  })
+  const endpoints = [{ address: `a.example:${a.port}` }, { address: `b.example:${b.port}` }]
+  const resources = yaml(service({ host: 'web', resolution: 'DNS', endpoints }))
+  const proxy = await startProxy(t, {
+    resources,
+    bootstrap: { concurrency: 2, healthChecks: [HTTP], mesh: { dnsServers: [dns.address] } },
+  })
+  t.equal(await answering(t, proxy), 'a')
+  dns.records.set('a.example', { addresses: ['127.0.0.80'], ttl: 3600 })
+  await proxy.said(/127\.0\.0\.80:\d+ of \S+ is left out: GET \S+ could not connect: ECONNREFUSED/, BUDGET_MS)
+  const asked = a.checks
+  const others = b.checks
+  await eventually('checks of the others', () => b.checks > others + 5, BUDGET_MS)
+  t.ok(a.checks <= asked + 1, 'the address of before is asked no more')
 })
 
 t.test('nothing is left when the proxy ends, whatever is under way', async (t) => {

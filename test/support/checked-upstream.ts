@@ -9,6 +9,8 @@ export class CheckedUpstream {
   port: number
   /** What a check of /healthz is answered with; null: nothing. */
   health: number | null
+  /** What a request is answered with. */
+  status: number
   /** How often it was checked. */
   checks: number
   /** Requests that were no checks. */
@@ -23,6 +25,7 @@ export class CheckedUpstream {
     this.host = host
     this.port = 0
     this.health = 200
+    this.status = 200
     this.checks = 0
     this.requests = 0
     this.lastCheck = {}
@@ -34,7 +37,7 @@ export class CheckedUpstream {
     })
   }
 
-  /** Answers 200, with its name as header `x-upstream`. */
+  /** Its answers have its name as header `x-upstream`. */
   static async start(t: Teardown, name: string, host = '127.0.0.1'): Promise<CheckedUpstream> {
     const upstream = new CheckedUpstream(name, host)
     t.teardown(() => upstream.stop())
@@ -64,6 +67,6 @@ export class CheckedUpstream {
       return
     }
     this.requests++
-    res.writeHead(200, { 'x-upstream': this.name }).end(this.name)
+    res.writeHead(this.status, { 'x-upstream': this.name }).end(this.name)
   }
 }

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { AdminServer } from '../../../lib/admin/admin-server.ts'
 import type { AdminSource, HostHealth, ProxyState } from '../../../lib/admin/admin-source.ts'
+import { redactedJson } from '../../../lib/admin/config-dump.ts'
 import { HealthServer } from '../../../lib/admin/health-server.ts'
 import { isLocalHost, isLocalOrigin } from '../../../lib/admin/origin-check.ts'
 import type { Ejection } from '../../../lib/cluster/ejection.ts'
@@ -308,6 +309,18 @@ t.test('the dump shows no credentials', async (t) => {
     { op: 'set', name: 'x-plain', value: 'shown' },
   ])
   t.equal(route.requestEdits[0]?.value, 'Bearer hunter2', 'the snapshot itself is as it was')
+  const probe = { headers: [['authorization', 'hunter2'] as const, ['x-plain', 'shown'] as const] }
+  t.same(
+    JSON.parse(redactedJson({ clusters: [{ endpoints: [{ healthCheck: { probe } }] }] })).clusters[0].endpoints[0].healthCheck,
+    {
+      probe: {
+        headers: [
+          ['authorization', '[redacted]'],
+          ['x-plain', 'shown'],
+        ],
+      },
+    },
+  )
 })
 
 t.test('clusters are summed over workers', async (t) => {
