@@ -194,31 +194,6 @@ t.test('why there is no table, no virtual host, no cluster', async (t) => {
   }
 })
 
-t.test('a request that has happened', async (t) => {
-  const ring = new StepRing(256)
-  const decision = new Decision()
-  decide(tables, wanted, decision, ring)
-  const other = new Decision()
-  decide(tables, facts('/api'), other, ring)
-  ring.addTo(decision.steps, ATTEMPT, 1, OUTCOME_CONNECT_FAILED)
-  ring.addTo(decision.steps, ATTEMPT, 2, 200)
-  const steps = ring.read(decision.steps)
-  if (steps === null) throw new Error('steps are gone')
-  const answer = { status: 200, flags: '-', details: 'via_upstream' }
-  const e = explain({ id: 'x', request: wanted.request, steps, tables, answer })
-  t.strictSame(
-    e.attempts.map((a) => [a.number, a.endpoint, a.status, a.outcome]),
-    [
-      [1, decision.host?.address, 0, 'connect-failed'],
-      [2, decision.host?.address, 200, '200'],
-    ],
-  )
-  t.strictSame(e.answer, answer)
-  t.equal(e.verdict, 'forward')
-  decision.cluster?.update(decision.cluster.config, [], 0)
-  t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
-})
-
 t.test('endpoints that were not well', async (t) => {
   const ring = new StepRing(256)
   const decision = new Decision()
@@ -244,6 +219,31 @@ t.test('endpoints that were not well', async (t) => {
   decide(tables, wanted, third, ring)
   t.strictSame(told(third).unavailable, null)
   t.strictSame(told(second).unavailable?.count, n, 'what was true then stays told')
+})
+
+t.test('a request that has happened', async (t) => {
+  const ring = new StepRing(256)
+  const decision = new Decision()
+  decide(tables, wanted, decision, ring)
+  const other = new Decision()
+  decide(tables, facts('/api'), other, ring)
+  ring.addTo(decision.steps, ATTEMPT, 1, OUTCOME_CONNECT_FAILED)
+  ring.addTo(decision.steps, ATTEMPT, 2, 200)
+  const steps = ring.read(decision.steps)
+  if (steps === null) throw new Error('steps are gone')
+  const answer = { status: 200, flags: '-', details: 'via_upstream' }
+  const e = explain({ id: 'x', request: wanted.request, steps, tables, answer })
+  t.strictSame(
+    e.attempts.map((a) => [a.number, a.endpoint, a.status, a.outcome]),
+    [
+      [1, decision.host?.address, 0, 'connect-failed'],
+      [2, decision.host?.address, 200, '200'],
+    ],
+  )
+  t.strictSame(e.answer, answer)
+  t.equal(e.verdict, 'forward')
+  decision.cluster?.update(decision.cluster.config, [], 0)
+  t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
 })
 
 t.test('for people', async (t) => {
