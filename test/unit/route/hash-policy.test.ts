@@ -223,6 +223,23 @@ t.test('several policies: rotated by one and combined', async (t) => {
   }
 })
 
+t.test('the combination, bit by bit', async (t) => {
+  const bits = (text: string) => {
+    hash.hash(text)
+    return (BigInt(hash.high) << 32n) | BigInt(hash.low)
+  }
+  for (let i = 0; i < 16; i++) {
+    const [one, two] = [bits(`one-${i}`), bits(`two-${i}`)]
+    const expected = (((one << 1n) | (one >> 63n)) & 0xffff_ffff_ffff_ffffn) ^ two
+    const headers: Fields = [
+      ['x-one', `one-${i}`],
+      ['x-two', `two-${i}`],
+    ]
+    const { pick } = compute([header('x-one'), header('x-two')], { headers })
+    t.equal(((BigInt(pick.hashHigh) << 32n) | BigInt(pick.hashLow)).toString(16), expected.toString(16))
+  }
+})
+
 t.test('pseudo-headers', async (t) => {
   const rows: [name: string, hashed: string][] = [
     [':method', 'GET'],
