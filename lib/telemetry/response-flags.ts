@@ -29,7 +29,7 @@ export const DF = 1 << 25
 export const DO = 1 << 26
 export const DR = 1 << 27
 
-/** Short and long names by bit number. URX is printed first, as Envoy does (`URX,UT`). */
+/** Short and long names by bit number. */
 export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
   ['LH', 'FailedLocalHealthCheck'],
   ['UH', 'NoHealthyUpstream'],
@@ -61,6 +61,9 @@ export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
   ['DR', 'DownstreamRemoteReset'],
 ]
 
+/** Envoy prints flags in the order in which they were set: what was injected, then that no retry is left, then why (`DI,URX,UF`). */
+const SET_FIRST: readonly number[] = [DI, FI, URX]
+
 const texts = new Map<number, string>([[0, '-']])
 
 /** `-`, `UH`, `URX,UF`. */
@@ -68,9 +71,10 @@ export function flagsText(flags: number): string {
   const known = texts.get(flags)
   if (known !== undefined) return known
   const names: string[] = []
-  if (flags & URX) names.push('URX')
+  const nameOf = (bit: number) => (FLAG_NAMES[31 - Math.clz32(bit)] as readonly [string, string])[0]
+  for (const bit of SET_FIRST) if (flags & bit) names.push(nameOf(bit))
   for (let i = 0; i < FLAG_NAMES.length; i++) {
-    if (flags & (1 << i) && 1 << i !== URX) names.push((FLAG_NAMES[i] as readonly [string, string])[0])
+    if (flags & (1 << i) && !SET_FIRST.includes(1 << i)) names.push(nameOf(1 << i))
   }
   const text = names.join(',')
   texts.set(flags, text)

@@ -77,6 +77,8 @@ export interface Counts {
   readonly statuses: Readonly<Record<string, number>>
   readonly clusters: Readonly<Record<string, number>>
   readonly flags: Readonly<Record<string, number>>
+  /** Not in recordings. */
+  readonly hosts?: Readonly<Record<string, number>>
 }
 
 export interface Recording {

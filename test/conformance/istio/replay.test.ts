@@ -7,9 +7,10 @@ import type { Teardown } from '../../support/teardown.ts'
 import { comparable, countDifferences, differences } from './compare.ts'
 import type { Difference } from './differs.ts'
 import { DIFFERS } from './differs.ts'
+import { compact, type OwnAnswer, readOwnCases } from './own-cases.ts'
 import type { Counts, Outcome, Recording } from './recording.ts'
 import { PASSTHROUGH, peersFolder, readRecording } from './recording.ts'
-import type { Subject } from './replay.ts'
+import type { Result, Subject } from './replay.ts'
 import { Replay } from './replay.ts'
 import { Stubs } from './stub.ts'
 
@@ -30,34 +31,54 @@ const FOLDERS = [
 
 /** Part of a name: only these requests. */
 const ONLY = process.env['HEDDLE_REPLAY_ONLY'] ?? ''
+/** Part of a folder's or file's name: only these. */
+const ONLY_FOLDER = process.env['HEDDLE_REPLAY_FOLDER'] ?? ''
 const peers = peersFolder()
 
 if (peers === null) t.plan(0, 'the recordings of Istio and Envoy are not here; HEDDLE_PEERS names their folder')
 else {
   const unused = new Set<Difference>(DIFFERS)
   for (const folder of FOLDERS) {
+    if (!folder.includes(ONLY_FOLDER)) continue
     t.test(folder, async (t) => {
-      const recording = readRecording(peers, folder)
-      const stubs = new Stubs()
-      t.teardown(() => stubs.close())
-      try {
-        await stubs.open(recording.endpoints)
-      } catch (error) {
-        t.comment(error)
-        t.pass('skipped', { skip: `${(error as Error).message} (ports below 1024 need root)` })
-        return
-      }
-      const replay = new Replay(t, recording, stubs, (r) => startHeddle(t, r))
-      for (const { name, wanted, found, ignore } of await replay.run(ONLY)) {
+      for (const { name, wanted, found, ignore } of (await replayed(t, readRecording(peers, folder))) ?? []) {
         if ('statuses' in wanted) judgeCounts(t, `${folder}: ${name}`, wanted, found as Counts, unused)
         else judge(t, `${folder}: ${name}`, wanted, found as Outcome, ignore, unused)
       }
     })
   }
+  for (const { name, recording, answers } of readOwnCases(peers)) {
+    if (!`own/${name}`.includes(ONLY_FOLDER)) continue
+    t.test(`own questions: ${name}`, async (t) => {
+      const results = await replayed(t, recording)
+      for (const { name: question, found } of results ?? []) {
+        const wanted = answers.get(question) as OwnAnswer
+        const fullName = `own/${name}: ${question}`
+        const declared = DIFFERS.find((d) => d.cases.test(fullName))
+        if (declared !== undefined) unused.delete(declared)
+        const headers = 'headers' in wanted ? { headers: declared?.ownHeaders?.(wanted.headers ?? []) ?? wanted.headers } : {}
+        t.same(compact(found, wanted), { ...wanted, ...headers, ...declared?.instead }, fullName)
+      }
+    })
+  }
   t.test('every declared difference still exists', async (t) => {
     const left = [...unused].map((d) => `${d.cases} (${d.reason})`)
-    if (ONLY === '') t.same(left, [])
+    if (ONLY === '' && ONLY_FOLDER === '') t.same(left, [])
   })
+}
+
+/** null: the upstreams cannot stand where the recording has them. */
+async function replayed(t: Test, recording: Recording): Promise<Result[] | null> {
+  const stubs = new Stubs()
+  t.teardown(() => stubs.close())
+  try {
+    await stubs.open(recording.endpoints)
+  } catch (error) {
+    t.comment(error)
+    t.pass('skipped', { skip: `${(error as Error).message} (ports below 1024 need root)` })
+    return null
+  }
+  return new Replay(t, recording, stubs, (r) => startHeddle(t, r)).run(ONLY)
 }
 
 async function startHeddle(t: Teardown, { workload, resources, mesh, names, ports }: Recording): Promise<Subject> {

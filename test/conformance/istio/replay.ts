@@ -8,6 +8,8 @@ import type { Counts, Outcome, RecordedRequest, Recording, SeenRequest } from '.
 import type { Stubs } from './stub.ts'
 
 const DEFAULT_PORT = 9080
+/** Reading a log takes longer than waiting for its next line. */
+const READ_AGAIN_MS = 50
 
 /** The proxy that is asked: heddle, or whatever else can be started with a recording. */
 export interface Subject {
@@ -72,7 +74,8 @@ export class Replay {
       if (!this.recording.ports.includes(port)) continue // the recorded sidecar had no listener to ask either
       asked.push(await this.askOne(this.proxy, request, wanted, port))
     }
-    return Promise.all(asked.map((a) => this.result(a)))
+    const logs = new Map([...this.clients.keys()].map((proxy) => [proxy, new LogIndex(proxy)]))
+    return Promise.all(asked.map((a) => this.result(a, logs.get(a.proxy) as LogIndex)))
   }
 
   private async fresh(): Promise<Subject> {
@@ -110,8 +113,8 @@ export class Replay {
     return nth
   }
 
-  private async result({ request, wanted, answers, upstream, proxy }: Asked): Promise<Result> {
-    const lines = await Promise.all(answers.map((a) => lineOf(proxy, a)))
+  private async result({ request, wanted, answers, upstream }: Asked, log: LogIndex): Promise<Result> {
+    const lines = await Promise.all(answers.map((a) => log.lineOf(a)))
     const found =
       request.repeat === undefined
         ? outcome(request.name, answers[0] as Numbered, lines[0] ?? null, upstream)
@@ -121,9 +124,35 @@ export class Replay {
   }
 }
 
-async function lineOf(proxy: Subject, { client, nth }: Numbered): Promise<AccessLine | null> {
-  const find = () => proxy.accessLog().filter((l) => l['downstream_remote_address'] === client)[nth]
-  return (await eventually(`line ${nth} of ${client}`, find, 3000).catch(() => null)) ?? null
+/** The lines of one proxy by client; read again when one is missing, but not for each that is. */
+class LogIndex {
+  private readonly proxy: Subject
+  private lines: Map<string, AccessLine[]>
+  private readMs: number
+
+  constructor(proxy: Subject) {
+    this.proxy = proxy
+    this.lines = new Map()
+    this.readMs = Number.NEGATIVE_INFINITY
+  }
+
+  async lineOf({ client, nth }: Numbered): Promise<AccessLine | null> {
+    const find = () => this.lines.get(client)?.[nth] ?? this.again().get(client)?.[nth]
+    return (await eventually(`line ${nth} of ${client}`, find, 3000).catch(() => null)) ?? null
+  }
+
+  private again(): ReadonlyMap<string, AccessLine[]> {
+    if (performance.now() - this.readMs < READ_AGAIN_MS) return this.lines
+    this.lines = new Map()
+    for (const line of this.proxy.accessLog()) {
+      const client = String(line['downstream_remote_address'])
+      const list = this.lines.get(client)
+      if (list === undefined) this.lines.set(client, [line])
+      else list.push(line)
+    }
+    this.readMs = performance.now()
+    return this.lines
+  }
 }
 
 function outcome(name: string, answer: Answer, line: AccessLine | null, upstream: readonly SeenRequest[]): Outcome {
@@ -151,6 +180,7 @@ function counts(name: string, answers: readonly Answer[], lines: readonly (Acces
     statuses: tally(answers.map((a) => String(a.status))),
     clusters: tally(lines.map((l) => String(l?.['upstream_cluster'] ?? null))),
     flags: tally(lines.map((l) => String(l?.['response_flags'] ?? null))),
+    hosts: tally(lines.map((l) => String(l?.['upstream_host'] ?? null))),
   }
 }
 

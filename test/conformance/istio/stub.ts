@@ -2,6 +2,7 @@
 // attempt, and the last one repeats:
 //   x-stub-status: 503,503,200 · x-stub-delay-ms: 0,300 · x-stub-body: text · x-stub-headers: {"name":"value"}
 //   x-stub-reset: 1, refused, rst (close at once), after (close inside of the body), garbage (bytes that are no HTTP)
+//   x-stub-grpc-status: 14,0 (a gRPC answer without a message)
 //   x-stub-at: 127.0.2.1 (only these obey; all others answer 200)
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import http from 'node:http'
@@ -141,6 +142,9 @@ export class Stubs {
     if (res.destroyed) return
     const status = Number(wish('x-stub-status') ?? 200)
     const extra = JSON.parse(wish('x-stub-headers', true) ?? '{}') as Record<string, string | string[]>
+    const grpc = wish('x-stub-grpc-status')
+    if (grpc !== null)
+      return void res.writeHead(status, { 'content-type': 'application/grpc', 'grpc-status': grpc, ...extra }).end()
     res.writeHead(status, { 'content-type': 'text/plain', ...extra })
     if (reset === 'after') {
       res.write('partial')
