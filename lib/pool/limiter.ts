@@ -38,15 +38,18 @@ export class Limiter {
   /** False: the limit is reached, nothing was reserved. */
   take(kind: number): boolean {
     const max = this.max[kind] as number
+    if (max !== 0) return this.takeUpTo(kind, max)
+    this.takeAnyway(kind)
+    return true
+  }
+
+  private takeUpTo(kind: number, max: number): boolean {
     const at = this.all + kind
-    if (max === 0) Atomics.add(this.cells, at, 1)
-    else {
-      for (let seen = Atomics.load(this.cells, at); ; ) {
-        if (seen >= max) return false
-        const found = Atomics.compareExchange(this.cells, at, seen, seen + 1)
-        if (found === seen) break
-        seen = found
-      }
+    for (let seen = Atomics.load(this.cells, at); ; ) {
+      if (seen + 1 > max) return false
+      const found = Atomics.compareExchange(this.cells, at, seen, seen + 1)
+      if (found === seen) break
+      seen = found
     }
     this.cells[this.own + kind]!++
     return true
@@ -68,14 +71,8 @@ export class Limiter {
    */
   takeRetry(): boolean {
     if (this.budgetPercent < 0) return this.take(RETRIES)
-    const before = Atomics.add(this.cells, this.all + RETRIES, 1)
     const busy = this.count(REQUESTS) + this.count(PENDING)
-    if (before + 1 > Math.max((this.budgetPercent * busy) / 100, this.budgetMin)) {
-      Atomics.sub(this.cells, this.all + RETRIES, 1)
-      return false
-    }
-    this.cells[this.own + RETRIES]!++
-    return true
+    return this.takeUpTo(RETRIES, Math.max((this.budgetPercent * busy) / 100, this.budgetMin))
   }
 
   giveRetry(): void {
