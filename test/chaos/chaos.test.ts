@@ -14,7 +14,7 @@ const SLACK_BYTES = 8 * 2 ** 20
 const OPTIONS: RunOptions = {
   seed,
   retries: 'exact',
-  requests: [900, 900],
+  requests: [500, 700],
   clients: 16,
   malice: 0.25,
   crashes: 1,
@@ -42,6 +42,10 @@ t.test('an upstream that ends at every byte of its answer', async (t) => {
   })
   judge(t, report)
   t.equal(report.ledger.heard, cases.length)
+})
+
+t.test('everything at once: nothing that is not safe is sent twice', async (t) => {
+  judge(t, await runChaos(t, { ...OPTIONS, retries: 'guarded' }))
 })
 
 t.test('everything at once, with retries as the policies say', async (t) => {

@@ -19,8 +19,8 @@ export interface LedgerOptions {
 
 /** Kept for a message; a run that fails everywhere needs no thousand lines. */
 const MAX_FAULTS = 40
-/** A worker writes its log so often. */
-const LOG_FLUSH_MS = 250
+/** A worker writes its log five times a second; where many share a core, later. */
+const LOG_FLUSH_MS = 2000
 
 export class Ledger {
   readonly faults: string[]

@@ -89,6 +89,8 @@ class Run {
     const proxy = await startInProcess(t, mesh(world, 0), {
       bootstrap: {
         retries: options.retries,
+        // Held-back retries and ejections are no news here.
+        logLevel: 'error',
         accessLog: { path: './access.log', format: 'json' },
         limits: { bufferBytes: BUFFER_BYTES, streamIdleTimeout: '2s' },
       },
@@ -155,7 +157,9 @@ class Run {
       done = true
     })
     all.catch(() => {})
-    let [nextReload, nextCrash] = [first + options.reloadEvery, first + Math.floor(requests / (crashes + 1))]
+    // All in the first half: those who come in their place have to warm up too.
+    const betweenCrashes = Math.floor(requests / 2 / (crashes + 1))
+    let [nextReload, nextCrash] = [first + options.reloadEvery, first + betweenCrashes]
     let crashed = 0
     while (!done) {
       await Promise.race([all, pause(10)])
@@ -165,7 +169,7 @@ class Run {
         options.progress?.(`${this.nextId} requests, configuration ${this.generation}, ${ledger.faults.length} faults`)
       }
       if (crashed < crashes && this.nextId >= nextCrash) {
-        nextCrash += Math.floor(requests / (crashes + 1))
+        nextCrash += betweenCrashes
         await this.crash(proxy, crashed++ % 2)
       }
     }

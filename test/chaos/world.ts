@@ -4,13 +4,13 @@ import { destinationRule, service, virtualService, yaml } from '../support/mesh.
 /** Attempts beyond the first on hosts that retry everything. */
 export const RETRIES = 3
 
-export const HOSTS = ['retrying', 'allowed', 'plain', 'mirrored', 'narrow', 'late'] as const
+export const HOSTS = ['retrying', 'allowed', 'plain', 'mirrored', 'narrow', 'late', 'ejecting', 'hashed'] as const
 
 const EVERYTHING = '5xx,gateway-error,reset,connect-failure,refused-stream,retriable-4xx,429'
 
 /** What a host's policy allows; a host without one has Istio's default, which repeats what never reached an endpoint. */
 export function retriesOf(host: string): { attempts: number; allowed: boolean } {
-  if (host === 'plain' || host === 'narrow') return { attempts: 2, allowed: false }
+  if (host === 'plain' || host === 'narrow' || host === 'hashed') return { attempts: 2, allowed: false }
   return { attempts: RETRIES, allowed: host === 'allowed' }
 }
 
@@ -45,6 +45,16 @@ export function mesh({ endpoints, copies, dead }: WorldOptions, generation: numb
       ['late'],
       [{ timeout: '1s', retries, fault: { delay: { fixedDelay: '5ms', percentage: { value: 50 } } }, route: to('late') }],
     ),
+    virtualService('ejecting', ['ejecting'], [{ timeout: '1s', retries, route: to('ejecting') }]),
+    virtualService('hashed', ['hashed'], [{ timeout: '500ms', route: to('hashed') }]),
+    destinationRule('ejecting', 'ejecting', {
+      trafficPolicy: {
+        outlierDetection: { consecutive5xxErrors: 3, interval: '100ms', baseEjectionTime: '200ms', maxEjectionPercent: 60 },
+      },
+    }),
+    destinationRule('hashed', 'hashed', {
+      trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: 'x-request-id', maglev: { tableSize: 251 } } } },
+    }),
     destinationRule('narrow', 'narrow', {
       trafficPolicy: {
         connectionPool: {

@@ -67,7 +67,7 @@ export function prepareInProcess(t: Teardown, resources: string, options: InProc
   const log: string[] = []
   const supervisor = new Supervisor(bootstrap.config, {
     version: 'test',
-    logger: new Logger({ level: 'info', write: (line) => log.push(line) }),
+    logger: new Logger({ level: bootstrap.config.logLevel, write: (line) => log.push(line) }),
     workerUrl: new URL('./probed-worker.js', import.meta.url),
   })
   return { supervisor, log, folder, file }
