@@ -2,7 +2,7 @@
 // in their order, in memory of just their size.
 import type { Connection } from '../../transport/connection.ts'
 import * as F from './frame-types.ts'
-import { copyBytes } from './hpack/decoding-table.ts'
+import { copyBytes } from './hpack/dynamic-table.ts'
 
 /** DATA frames are not made longer than this, whatever the peer takes: other streams want their turn. */
 export const MAX_DATA_FRAME = 64 * 1024

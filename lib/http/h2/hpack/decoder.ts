@@ -6,7 +6,7 @@ import type { HeaderMap } from '../../header-map.ts'
 import { H_HOST, H_OTHER, idOfBytes, knownId } from '../../known-headers.ts'
 import * as M from '../message-head.ts'
 import * as C from './byte-classes.ts'
-import { copyBytes, DecodingTable, ENTRY_OVERHEAD } from './decoding-table.ts'
+import { copyBytes, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
 import * as K from './field-kinds.ts'
 import { HuffmanDecoder } from './huffman.ts'
 import { STATIC_COUNT, STATIC_NAMES, STATIC_VALUES } from './static-table.ts'
@@ -18,7 +18,7 @@ export const COMPRESSION_FAILED = -1
 const MAX_CONTINUATION_SHIFT = 21
 
 /** The static table in the form of the dynamic one. Its entry 0 is empty. */
-const FIXED = new DecodingTable(16384)
+const FIXED = new DynamicTable(16384)
 for (let i = 0; i <= STATIC_COUNT; i++) {
   const name = Buffer.from(STATIC_NAMES[i] as string, 'latin1')
   const line = Buffer.from(`${STATIC_NAMES[i]}: ${STATIC_VALUES[i]}\r\n`, 'latin1')
@@ -44,7 +44,7 @@ const SP = 0x20
 const HT = 9
 
 export class HpackDecoder {
-  readonly table: DecodingTable
+  readonly table: DynamicTable
   /** What the peer may choose as the table's size. */
   sizeLimit: number
   private readonly huffman: HuffmanDecoder
@@ -73,7 +73,7 @@ export class HpackDecoder {
 
   /** Limits are those of a list of fields (RFC 9113 §6.5.2: name, value and 32 for each). */
   constructor(options: { tableSize: number; maxHeaderBytes: number; maxHeaders: number; extendedConnect: boolean }) {
-    this.table = new DecodingTable(Math.max(4096, options.tableSize))
+    this.table = new DynamicTable(Math.max(4096, options.tableSize))
     this.sizeLimit = Math.max(4096, options.tableSize)
     this.table.resize(4096)
     this.huffman = new HuffmanDecoder()
@@ -169,7 +169,7 @@ export class HpackDecoder {
     return true
   }
 
-  private fromTable(table: DecodingTable, slot: number, map: HeaderMap): void {
+  private fromTable(table: DynamicTable, slot: number, map: HeaderMap): void {
     const length = table.lineLength[slot] as number
     const kind = table.kind[slot] as number
     const start = table.start[slot] as number

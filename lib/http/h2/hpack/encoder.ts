@@ -1,47 +1,55 @@
-// Hot lane: field lines to a header block (RFC 7541). A line that the peer's table has is found by its text and costs a byte or two. A line
-// comes into the table when it is seen for the second time: what never repeats (ids, dates of a quiet connection) does not push out what does.
+// Hot lane: field lines to a header block (RFC 7541). Lines are turned into bytes once; one pass finds their ends, their names and a hash, by which a
+// line that the peer's table has is found: it costs a byte or two. A line comes into the table when it is seen for the second time: what never repeats
+// (ids, dates of a quiet connection) does not push out what does.
 import { latin1Slice, latin1Write } from '../../../base/latin1.ts'
 import type { HeaderMap } from '../../header-map.ts'
-import { ENTRY_OVERHEAD } from './decoding-table.ts'
+import { copyBytes, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
 import * as N from './encoding-names.ts'
 import { huffmanEncode, huffmanLength } from './huffman.ts'
-import { STATIC_COUNT, staticNameLength } from './static-table.ts'
+import { STATIC_COUNT } from './static-table.ts'
 
 /** The table is never larger than this, whatever the peer allows (RFC 9113 §6.5.2 lets it allow 4 GB). */
 const MAX_TABLE = 4096
 const SLOTS = MAX_TABLE / ENTRY_OVERHEAD
-const SLOT_MASK = SLOTS - 1
-/** Lines seen once that are remembered. */
-const SEEN = 64
+/** Pairs of lines seen once that are remembered, and chains of entries. */
+const BUCKETS = 128
+const BUCKET_SHIFT = 32 - 7
+/** Bytes at each end of a value that its hash is made of. */
+const SAMPLE = 12
 
-const STATIC_METHOD = 2
+const STATIC_METHOD_GET = 2
+const STATIC_METHOD_POST = 3
+const STATIC_PATH_ROOT = 4
 const STATIC_SCHEME_HTTP = 6
 const STATIC_SCHEME_HTTPS = 7
-const STATIC_STATUS = 8
-const STATIC_AUTHORITY = 1
-const STATIC_PATH = 4
 
 /** Literals shorter than this are not worth the coding. */
 const HUFFMAN_FROM = 8
 
+const CR = 13
+const COLON = 0x3a
+
+/** The lines of a block as bytes; one for all encoders of a thread, since encoding is never interrupted. */
+let lines: Buffer = Buffer.allocUnsafeSlow(16384)
+
+function write(text: string): number {
+  if (text.length > lines.length) lines = Buffer.allocUnsafeSlow(text.length * 2)
+  return latin1Write(lines, text, 0)
+}
+
 export class HpackEncoder {
-  /** Size of the table, by the rule of RFC 7541 §4.1. */
-  size: number
-  private capacity: number
+  readonly table: DynamicTable
   /** The smallest size since the last block, or -1: a block must begin by saying it (RFC 7541 §4.2). */
   private announce: number
   private readonly huffman: boolean
-  /** Number of each entry, counted over all that were ever added, by its line as the caller spells it. Static lines have the complement of their index. */
-  private readonly lines: Map<string, number>
-  private readonly authorities: Map<string, number>
-  private readonly paths: Map<string, number>
-  // The entries, in a ring.
-  private readonly keys: string[]
-  private readonly maps: Map<string, number>[]
-  private readonly sizes: Int32Array
+  /** Entries that were ever added. */
   private added: number
-  private count: number
-  /** Fingerprints of lines seen once. */
+  // The youngest entry of each chain, and the next older one of each entry; numbered from 1 over all that were ever added. What the table has
+  // no more is older than all that it has, so a chain ends where its number is too small, and nothing has to be taken out.
+  private readonly chains: Float64Array
+  private readonly older: Float64Array
+  private readonly hashes: Int32Array
+  /** Hashes of lines seen once. */
   private readonly seen: Int32Array
   private out: Buffer
   private at: number
@@ -49,23 +57,15 @@ export class HpackEncoder {
 
   /** `huffman`: code strings; it saves a quarter of their bytes and costs time. */
   constructor(huffman: boolean) {
-    this.size = 0
-    this.capacity = MAX_TABLE
+    this.table = new DynamicTable(MAX_TABLE)
     this.announce = -1
     this.huffman = huffman
-    this.lines = new Map([['accept-encoding: gzip, deflate', ~16]])
-    this.authorities = new Map()
-    this.paths = new Map([
-      ['/', ~4],
-      ['/index.html', ~5],
-    ])
-    this.keys = new Array<string>(SLOTS).fill('')
-    this.maps = new Array<Map<string, number>>(SLOTS).fill(this.lines)
-    this.sizes = new Int32Array(SLOTS)
     this.added = 0
-    this.count = 0
-    this.seen = new Int32Array(SEEN)
-    this.out = NOTHING
+    this.chains = new Float64Array(BUCKETS)
+    this.older = new Float64Array(SLOTS * 2)
+    this.hashes = new Int32Array(SLOTS * 2)
+    this.seen = new Int32Array(BUCKETS * 2)
+    this.out = lines
     this.at = 0
     this.never = ''
   }
@@ -73,10 +73,9 @@ export class HpackEncoder {
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
   limitTable(size: number): void {
     const capacity = Math.min(size, MAX_TABLE)
-    if (capacity === this.capacity) return
+    if (capacity === this.table.capacity) return
     this.announce = this.announce < 0 ? capacity : Math.min(this.announce, capacity)
-    this.capacity = capacity
-    this.evictTo(capacity)
+    this.table.resize(capacity)
   }
 
   /** Bytes that a block of these texts takes at most. */
@@ -101,8 +100,9 @@ export class HpackEncoder {
     this.at = at
     this.never = neverIndexed
     if (this.announce < 0) return
-    if (this.announce < this.capacity) this.integer(0x20, 0x1f, this.announce)
-    this.integer(0x20, 0x1f, this.capacity)
+    const { capacity } = this.table
+    if (this.announce < capacity) this.integer(0x20, 0x1f, this.announce)
+    this.integer(0x20, 0x1f, capacity)
     this.announce = -1
   }
 
@@ -113,139 +113,183 @@ export class HpackEncoder {
 
   /** Empty texts stand for absent pseudo-headers. */
   request(method: string, scheme: string, authority: string, path: string, protocol: string): void {
-    if (method === 'GET') this.out[this.at++] = 0x80 | STATIC_METHOD
-    else if (method === 'POST') this.out[this.at++] = 0x80 | (STATIC_METHOD + 1)
-    else this.line(this.lines, `:method: ${method}`, STATIC_METHOD, '', method)
+    let text = ''
+    if (method === 'GET') this.out[this.at++] = 0x80 | STATIC_METHOD_GET
+    else if (method === 'POST') this.out[this.at++] = 0x80 | STATIC_METHOD_POST
+    else text += `:method: ${method}\r\n`
     if (scheme === 'http') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTP
     else if (scheme === 'https') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTPS
-    else if (scheme !== '') this.line(this.lines, `:scheme: ${scheme}`, STATIC_SCHEME_HTTP, '', scheme)
-    if (authority !== '') this.pseudo(this.authorities, STATIC_AUTHORITY, authority, ',:authority,')
-    if (path !== '') this.pseudo(this.paths, STATIC_PATH, path, ',:path,')
-    if (protocol !== '') this.line(this.lines, `:protocol: ${protocol}`, 0, ':protocol', protocol)
+    else if (scheme !== '') text += `:scheme: ${scheme}\r\n`
+    if (authority !== '') text += `:authority: ${authority}\r\n`
+    if (path === '/') this.out[this.at++] = 0x80 | STATIC_PATH_ROOT
+    else if (path !== '') text += `:path: ${path}\r\n`
+    if (protocol !== '') text += `:protocol: ${protocol}\r\n`
+    this.fields(text, false)
   }
 
   status(status: number): void {
-    const index = status === 200 ? STATIC_STATUS : staticStatus(status)
+    const index = staticStatus(status)
     if (index !== 0) this.out[this.at++] = 0x80 | index
-    else this.line(this.lines, `:status: ${status}`, STATIC_STATUS, '', String(status))
+    else this.fields(`:status: ${status}\r\n`, false)
   }
 
   /** Field lines, each `name: value CRLF`. `withHost`: a field `host` is a field, and not what :authority says. */
   fields(text: string, withHost: boolean): void {
-    let at = 0
-    while (at < text.length) {
-      const lf = text.indexOf('\n', at)
-      if (lf < 0) return
-      this.field(text.substring(at, lf - 1), withHost)
-      at = lf + 1
-    }
+    const end = write(text)
+    for (let at = 0; at < end; ) at = this.field(at, end, withHost)
   }
 
   /** The fields of a map, removed ones left out. */
   map(map: HeaderMap, withHost: boolean): void {
     const { block, count, size, ids, lineStart, nameEnd, valueStart, valueEnd } = map
+    write(block)
     for (let i = 0; i < count; i++) {
       if ((ids[i] as number) < 0) continue
-      const from = valueStart[i] as number
-      const gap = from - (nameEnd[i] as number)
-      if (gap === 2 && block.charCodeAt(from - 1) === 0x20)
-        this.field(block.substring(lineStart[i] as number, valueEnd[i] as number), withHost)
-      else this.field(`${map.nameAt(i)}: ${map.valueAt(i)}`, withHost)
+      this.parts(lineStart[i] as number, nameEnd[i] as number, valueStart[i] as number, valueEnd[i] as number, withHost)
     }
-    for (let i = count; i < size; i++) this.field(`${map.nameAt(i)}: ${map.valueAt(i)}`, withHost)
+    if (size === count) return
+    let text = ''
+    for (let i = count; i < size; i++) text += `${map.nameAt(i)}: ${map.valueAt(i)}\r\n`
+    this.fields(text, withHost)
   }
 
-  /** One line, without its end. */
-  private field(line: string, withHost: boolean): void {
-    const found = this.lines.get(line)
+  /** The line that begins at `start`; it ends with CRLF before `end`. Returns where the next one begins. */
+  private field(start: number, end: number, withHost: boolean): number {
+    const b = lines
+    // The colon of a pseudo-header belongs to its name.
+    let nameEnd = start + 1
+    while (b[nameEnd] !== COLON && nameEnd < end) nameEnd++
+    let from = nameEnd + 1
+    while (b[from] === 0x20 || b[from] === 9) from++
+    let at = from
+    while (b[at] !== CR && at < end) at++
+    let to = at
+    while (to > from && (b[to - 1] === 0x20 || b[to - 1] === 9)) to--
+    this.parts(start, nameEnd, from, to, withHost)
+    return at + 2
+  }
+
+  /** A field by its places in `lines`. */
+  private parts(start: number, nameEnd: number, from: number, to: number, withHost: boolean): void {
+    const b = lines
+    // Blanks that are not as they should be are of HTTP/1, and rare: what is looked up and kept is the line in its one form.
+    if (from !== nameEnd + 2 || b[nameEnd + 1] !== 0x20 || b[to] !== CR) {
+      this.reformed(start, nameEnd, from, to, withHost)
+      return
+    }
+    // The name in lower case, whoever spelt it.
+    let nameHash = 0
+    for (let i = start; i < nameEnd; i++) {
+      let byte = b[i] as number
+      if (byte >= 0x41 && byte <= 0x5a) {
+        byte |= 0x20
+        b[i] = byte
+      }
+      nameHash = N.hashed(nameHash, byte)
+    }
+    // Of a long value the two ends tell enough: what is found is compared.
+    let hash = N.hashed(nameHash, to - from)
+    const near = to - from > 2 * SAMPLE ? from + SAMPLE : to
+    for (let i = from; i < near; i++) hash = N.hashed(hash, b[i] as number)
+    if (near !== to) for (let i = to - SAMPLE; i < to; i++) hash = N.hashed(hash, b[i] as number)
+    this.line(start, nameEnd, nameHash, to, hash, withHost)
+  }
+
+  /** As `parts`, for a line with other blanks than one behind the colon. */
+  private reformed(start: number, nameEnd: number, from: number, to: number, withHost: boolean): void {
+    const rest = lines
+    const text = `${latin1Slice(rest, start, nameEnd)}: ${latin1Slice(rest, from, to)}\r\n`
+    lines = Buffer.from(text, 'latin1')
+    this.field(0, text.length, withHost)
+    lines = rest
+  }
+
+  /** The line `name: value` from `start` to `end`, in its one form. */
+  private line(start: number, nameEnd: number, nameHash: number, end: number, hash: number, withHost: boolean): void {
+    const b = lines
     const { never } = this
-    if (found !== undefined && never === '') {
-      this.index(found)
-      return
+    if (never === '') {
+      const found = this.find(hash, start, end)
+      if (found > 0) {
+        this.integer(0x80, 0x7f, found)
+        return
+      }
     }
-    const colon = line.indexOf(':')
-    const name = N.encodingName(line.substring(0, colon))
-    const { policy } = name
+    const { index, policy } = N.encodingName(nameHash, b, start, nameEnd)
     if (policy === N.DROP || (policy === N.DROP_IN_REQUESTS && !withHost)) return
-    const value = line.substring(colon + 2)
-    if (policy === N.TRAILERS_ONLY && value !== 'trailers') return
-    if (policy === N.NEVER_INDEX || (never !== '' && never.includes(`,${name.lower},`)))
-      this.literal(0x10, 0x0f, name.index, name.lower, value)
-    else this.line(this.lines, line, name.index, name.lower, value)
+    if (policy === N.TRAILERS_ONLY && latin1Slice(b, nameEnd + 2, end) !== 'trailers') return
+    const size = end - start - 2 + ENTRY_OVERHEAD
+    if (policy === N.NEVER_INDEX || (never !== '' && never.includes(`,${latin1Slice(b, start, nameEnd)},`)))
+      this.literal(0x10, 0x0f, index, start, nameEnd, end)
+    else if (!this.seenBefore(hash) || size * 2 > this.table.capacity) {
+      // What is larger than half of the table would push out everything for little.
+      this.literal(0, 0x0f, index, start, nameEnd, end)
+    } else {
+      this.literal(0x40, 0x3f, index, start, nameEnd, end)
+      this.add(hash, start, nameEnd, end)
+    }
   }
 
-  private pseudo(map: Map<string, number>, index: number, value: string, listed: string): void {
-    if (this.never !== '' && this.never.includes(listed)) this.literal(0x10, 0x0f, index, '', value)
-    else this.line(map, value, index, '', value)
+  /** Remembers a line. Two that share a place both stay, or lines of one message would hide each other for ever. */
+  private seenBefore(hash: number): boolean {
+    const { seen } = this
+    const at = bucketOf(hash) * 2
+    if (seen[at] === hash || seen[at + 1] === hash) return true
+    seen[at + 1] = seen[at] as number
+    seen[at] = hash
+    return false
   }
 
-  /** One field whose text is `key` in `map`: by its index, as a literal that comes into the table, or as one that does not. */
-  private line(map: Map<string, number>, key: string, nameIndex: number, name: string, value: string): void {
-    const found = map.get(key)
-    if (found !== undefined) {
-      this.index(found)
-      return
+  /** Index of the line in the dynamic table; 0: it is not there. */
+  private find(hash: number, start: number, end: number): number {
+    const { table, added } = this
+    const oldest = added - table.count
+    let number = this.chains[bucketOf(hash)] as number
+    while (number > oldest) {
+      const slot = table.slot(added - number)
+      if (this.hashes[slot] === hash && (table.lineLength[slot] as number) === end - start + 2) {
+        const { arena } = table
+        let at = table.start[slot] as number
+        let i = start
+        while (i < end && lines[i] === arena[at]) {
+          i++
+          at++
+        }
+        if (i === end) return STATIC_COUNT + 1 + added - number
+      }
+      number = this.older[slot] as number
     }
-    const print = fingerprint(key)
-    if (this.seen[print & (SEEN - 1)] !== print) {
-      this.seen[print & (SEEN - 1)] = print
-      this.literal(0, 0x0f, nameIndex, name, value)
-      return
-    }
-    const size = (nameIndex === 0 ? name.length : staticNameLength(nameIndex)) + value.length + ENTRY_OVERHEAD
-    // What is larger than half of the table would push out everything for little.
-    if (size * 2 > this.capacity) {
-      this.literal(0, 0x0f, nameIndex, name, value)
-      return
-    }
-    this.literal(0x40, 0x3f, nameIndex, name, value)
-    this.add(map, key, size)
+    return 0
   }
 
-  private add(map: Map<string, number>, text: string, size: number): void {
-    const key = detached(text)
-    this.evictTo(this.capacity - size)
-    const slot = this.added & SLOT_MASK
-    this.keys[slot] = key
-    this.maps[slot] = map
-    this.sizes[slot] = size
-    map.set(key, this.added)
+  private add(hash: number, start: number, nameEnd: number, end: number): void {
+    const { table } = this
+    table.add(lines, start, end + 2, nameEnd - start, 0, 0, 0)
+    const slot = table.slot(0)
     this.added++
-    this.count++
-    this.size += size
+    this.older[slot] = this.chains[bucketOf(hash)] as number
+    this.chains[bucketOf(hash)] = this.added
+    this.hashes[slot] = hash
   }
 
-  private evictTo(size: number): void {
-    while (this.size > size) {
-      const slot = (this.added - this.count) & SLOT_MASK
-      this.size -= this.sizes[slot] as number
-      ;(this.maps[slot] as Map<string, number>).delete(this.keys[slot] as string)
-      this.count--
-    }
-  }
-
-  private index(found: number): void {
-    this.integer(0x80, 0x7f, found < 0 ? ~found : STATIC_COUNT + this.added - found)
-  }
-
-  private literal(pattern: number, mask: number, nameIndex: number, name: string, value: string): void {
+  private literal(pattern: number, mask: number, nameIndex: number, start: number, nameEnd: number, end: number): void {
     this.integer(pattern, mask, nameIndex)
-    if (nameIndex === 0) this.string(name)
-    this.string(value)
+    if (nameIndex === 0) this.string(start, nameEnd)
+    this.string(nameEnd + 2, end)
   }
 
-  private string(text: string): void {
-    const { length } = text
+  private string(start: number, end: number): void {
+    const length = end - start
     if (this.huffman && length >= HUFFMAN_FROM) {
-      const coded = huffmanLength(text)
+      const coded = huffmanLength(lines, start, end)
       if (coded < length) {
         this.integer(0x80, 0x7f, coded)
-        this.at = huffmanEncode(text, this.out, this.at)
+        this.at = huffmanEncode(lines, start, end, this.out, this.at)
         return
       }
     }
     this.integer(0, 0x7f, length)
-    latin1Write(this.out, text, this.at)
+    copyBytes(lines, start, end, this.out, this.at)
     this.at += length
   }
 
@@ -265,10 +309,14 @@ export class HpackEncoder {
   }
 }
 
-const NOTHING = Buffer.alloc(0)
+function bucketOf(hash: number): number {
+  return Math.imul(hash, 0x9e3779b1) >>> BUCKET_SHIFT
+}
 
 function staticStatus(status: number): number {
   switch (status) {
+    case 200:
+      return 8
     case 204:
       return 9
     case 206:
@@ -283,19 +331,4 @@ function staticStatus(status: number): number {
       return 14
   }
   return 0
-}
-
-/** Tells lines apart; a wrong guess costs an entry of the table and nothing else. */
-function fingerprint(key: string): number {
-  let h = key.length
-  for (let i = 0; i < key.length; i++) h = (Math.imul(h, 31) + key.charCodeAt(i)) | 0
-  return h ^ (h >>> 15)
-}
-
-const copies = Buffer.allocUnsafeSlow(MAX_TABLE)
-
-/** A text of its own: a part of a header section would keep all of it alive. Entries are shorter than the table. */
-function detached(key: string): string {
-  latin1Write(copies, key, 0)
-  return latin1Slice(copies, 0, key.length)
 }

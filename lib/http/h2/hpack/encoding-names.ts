@@ -1,5 +1,6 @@
-// Hot lane: what the encoder has to know of a field name, found by the name as it is spelt. Names repeat, so each is looked at once.
-import { staticNameIndex } from './static-table.ts'
+// Hot lane: what the encoder has to know of a field by its name: its place in the static table, and whether it may be sent and indexed. Names are found
+// by a hash that the encoder makes of every line anyway.
+import { STATIC_COUNT, STATIC_NAMES, staticNameIndex } from './static-table.ts'
 
 /** What is done with a field of this name. */
 export const SEND = 0
@@ -18,25 +19,38 @@ const POLICIES: readonly (readonly [number, readonly string[]])[] = [
   [DROP_IN_REQUESTS, ['host']],
   [TRAILERS_ONLY, ['te']],
 ]
-const policyOf = new Map<string, number>(POLICIES.flatMap(([policy, names]) => names.map((name) => [name, policy] as const)))
 
 export interface EncodingName {
-  readonly lower: string
+  readonly text: string
   /** Index of the name in the static table; 0: none. */
   readonly index: number
   readonly policy: number
 }
 
-/** Names come from peers: no more than these are kept. */
-const MOST = 1000
-const names = new Map<string, EncodingName>()
+/** One step of the hash of a line or name; it begins with 0. */
+export function hashed(hash: number, byte: number): number {
+  return (Math.imul(hash, 31) + byte) | 0
+}
 
-export function encodingName(spelt: string): EncodingName {
-  const known = names.get(spelt)
-  if (known !== undefined) return known
-  const lower = spelt.toLowerCase()
-  const name = { lower, index: staticNameIndex(lower), policy: policyOf.get(lower) ?? SEND }
-  if (names.size >= MOST) names.clear()
-  names.set(spelt, name)
+const byHash = new Map<number, EncodingName>()
+for (let i = 1; i <= STATIC_COUNT; i++) put(STATIC_NAMES[i] as string, SEND)
+for (const [policy, names] of POLICIES) for (const name of names) put(name, policy)
+
+function put(text: string, policy: number): void {
+  let hash = 0
+  for (let i = 0; i < text.length; i++) hash = hashed(hash, text.charCodeAt(i))
+  const other = byHash.get(hash)
+  if (other !== undefined && other.text !== text) throw new Error(`${text} and ${other.text} have one hash`)
+  byHash.set(hash, { text, index: staticNameIndex(text), policy })
+}
+
+/** Any name that is not in the tables. */
+const UNKNOWN: EncodingName = { text: '', index: 0, policy: SEND }
+
+/** The name in `b[start, end)`, in lower case. */
+export function encodingName(hash: number, b: Uint8Array, start: number, end: number): EncodingName {
+  const name = byHash.get(hash)
+  if (name === undefined || name.text.length !== end - start) return UNKNOWN
+  for (let i = start; i < end; i++) if (b[i] !== name.text.charCodeAt(i - start)) return UNKNOWN
   return name
 }

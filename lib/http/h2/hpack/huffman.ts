@@ -91,19 +91,19 @@ export class HuffmanDecoder {
   }
 }
 
-/** Bytes that the text takes, encoded. Its char codes are bytes. */
-export function huffmanLength(text: string): number {
+/** Bytes that `b[start, end)` takes, encoded. */
+export function huffmanLength(b: Uint8Array, start: number, end: number): number {
   let bits = 0
-  for (let i = 0; i < text.length; i++) bits += codeLength[text.charCodeAt(i) & 0xff] as number
+  for (let i = start; i < end; i++) bits += codeLength[b[i] as number] as number
   return (bits + 7) >>> 3
 }
 
-/** Encodes a text whose char codes are bytes into `out` from `o`. Returns the position behind it. */
-export function huffmanEncode(text: string, out: Uint8Array, o: number): number {
+/** Encodes `b[start, end)` into `out` from `o`. Returns the position behind it. */
+export function huffmanEncode(b: Uint8Array, start: number, end: number, out: Uint8Array, o: number): number {
   let acc = 0
   let bits = 0
-  for (let i = 0; i < text.length; i++) {
-    const byte = text.charCodeAt(i) & 0xff
+  for (let i = start; i < end; i++) {
+    const byte = b[i] as number
     const code = codeBits[byte] as number
     let length = codeLength[byte] as number
     // Fewer than eight bits wait: 7 and 24 fit in 31, the longest codes go in two steps.

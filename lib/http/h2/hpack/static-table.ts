@@ -79,9 +79,3 @@ for (let i = STATIC_COUNT; i > 0; i--) indexByName.set(STATIC_NAMES[i] as string
 export function staticNameIndex(lowerCaseName: string): number {
   return indexByName.get(lowerCaseName) ?? 0
 }
-
-const nameLengths = Uint8Array.from(STATIC_NAMES, (name) => name.length)
-
-export function staticNameLength(index: number): number {
-  return nameLengths[index] as number
-}

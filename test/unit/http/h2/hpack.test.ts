@@ -100,10 +100,12 @@ t.test('Huffman: every byte comes back, and padding is as RFC 7541 §5.2 wants i
   const all = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i)).join('')
   const decoder = new HuffmanDecoder()
   for (const s of ['', 'a', all, all.repeat(3), 'www.example.com', '\xff\xff\xff', 'zzzzzzzz{}{}']) {
-    const coded = Buffer.alloc(huffmanLength(s) + 1, 0xaa)
-    t.equal(huffmanEncode(s, coded, 0), huffmanLength(s))
+    const bytes = Buffer.from(s, 'latin1')
+    const length = huffmanLength(bytes, 0, bytes.length)
+    const coded = Buffer.alloc(length + 1, 0xaa)
+    t.equal(huffmanEncode(bytes, 0, bytes.length, coded, 0), length)
     const out = Buffer.alloc(s.length + 8)
-    t.equal(decoder.decode(coded, 0, huffmanLength(s), out, 0), s.length)
+    t.equal(decoder.decode(coded, 0, length, out, 0), s.length)
     t.equal(out.toString('latin1', 0, s.length), s)
   }
   const bad: readonly (readonly [string, string])[] = [
@@ -433,7 +435,7 @@ t.test('encoder: what it says is what the decoder reads, and repeats cost a byte
       'ids and secrets are in no table',
     )
     t.ok(sizes[3]! < sizes[0]! / 1.5, sizes.join(' '))
-    t.equal(encoder.size, r.decoder.table.size)
+    t.equal(encoder.table.size, r.decoder.table.size)
   }
 })
 
@@ -506,5 +508,5 @@ t.test('encoder: many lines push each other out, and both tables stay the same',
     if (JSON.stringify(got) !== JSON.stringify([line, line])) wrong = `${i}: ${line} became ${JSON.stringify(got)}`
   }
   t.equal(wrong, '')
-  t.equal(encoder.size, r.decoder.table.size)
+  t.equal(encoder.table.size, r.decoder.table.size)
 })

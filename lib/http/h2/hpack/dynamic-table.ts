@@ -1,10 +1,10 @@
-// Hot lane: the dynamic table of a decoder (RFC 7541 §2.3.2). Entries lie as finished field lines in one piece of memory, so that an indexed
-// field is one copy; what the rules make of a name is decided when the entry comes in.
+// Hot lane: the dynamic table (RFC 7541 §2.3.2). Entries lie as finished field lines in one piece of memory, so that for a decoder an indexed field is
+// one copy; what its rules make of a name is decided when the entry comes in.
 
 /** What the table adds to each entry (RFC 7541 §4.1). */
 export const ENTRY_OVERHEAD = 32
 
-export class DecodingTable {
+export class DynamicTable {
   /** Bytes that entries may take now; the peer chooses it, up to `limit`. */
   capacity: number
   /** Size of all entries, by the rule of RFC 7541 §4.1. */
