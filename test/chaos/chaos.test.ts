@@ -35,6 +35,7 @@ t.test('an upstream that ends at every byte of its answer', async (t) => {
     requests: [half, cases.length - half],
     clients: 12,
     crashes: 0,
+    patient: true,
     reloadEvery: Number.POSITIVE_INFINITY,
     plan: (id) => cases[id]!.plan,
     act: (id, attempt) => (attempt === 1 ? cases[id]!.act : KIND_ACT),

@@ -33,6 +33,8 @@ export interface RunOptions {
   readonly act?: (id: number, attempt: number) => Act
   /** A further look at what became of a request; empty: as it should be. */
   readonly judge?: (fate: Fate) => string
+  /** No route has a timeout: nothing stalls. */
+  readonly patient?: boolean
   /** How much a worker's memory may differ between the two measurements. */
   readonly slackBytes?: number
 }
@@ -85,7 +87,12 @@ class Run {
     const { options, ledger } = this
     for (let i = 0; i <= ENDPOINTS; i++) this.upstreams.push(await this.upstream(t, i))
     const [copies, ...endpoints] = this.upstreams.map((u) => u.address) as [string, ...string[]]
-    const world: WorldOptions = { endpoints, copies, dead: `127.0.0.1:${await refusingPort()}` }
+    const world: WorldOptions = {
+      endpoints,
+      copies,
+      dead: `127.0.0.1:${await refusingPort()}`,
+      patient: options.patient ?? false,
+    }
     const proxy = await startInProcess(t, mesh(world, 0), {
       bootstrap: {
         retries: options.retries,

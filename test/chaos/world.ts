@@ -20,33 +20,36 @@ export interface WorldOptions {
   readonly copies: string
   /** A port that refuses connections. */
   readonly dead: string
+  /** Without timeouts that a busy machine could run into: where nothing stalls, none is needed. */
+  readonly patient: boolean
 }
 
 /** `generation` 0 has all endpoints; others leave some out, and bring one that is dead. */
-export function mesh({ endpoints, copies, dead }: WorldOptions, generation: number): string {
+export function mesh({ endpoints, copies, dead, patient }: WorldOptions, generation: number): string {
   const alive =
     generation === 0
       ? endpoints
       : endpoints.filter((_, i) => ((generation >> i) & 1) === 0 || i === generation % endpoints.length)
   const addresses = generation % 3 === 2 ? [...alive, dead] : alive
   const of = (list: readonly string[]) => list.map((address) => ({ address }))
-  const retries = { attempts: RETRIES, retryOn: EVERYTHING, perTryTimeout: '250ms', backoff: '1ms' }
+  const retries = { attempts: RETRIES, retryOn: EVERYTHING, backoff: '1ms', ...(patient ? {} : { perTryTimeout: '250ms' }) }
+  const [long, short] = patient ? [{}, {}] : [{ timeout: '1s' }, { timeout: '500ms' }]
   const to = (host: string) => [{ destination: { host } }]
   return yaml(
     ...HOSTS.map((host) => service({ host, endpoints: of(addresses) })),
     service({ host: 'copies', endpoints: of([copies]) }),
-    virtualService('retrying', ['retrying'], [{ name: `g${generation}`, timeout: '1s', retries, route: to('retrying') }]),
-    annotated(virtualService('allowed', ['allowed'], [{ timeout: '1s', retries, route: to('allowed') }])),
-    virtualService('plain', ['plain'], [{ timeout: '500ms', route: to('plain') }]),
-    virtualService('mirrored', ['mirrored'], [{ timeout: '1s', retries, mirror: { host: 'copies' }, route: to('mirrored') }]),
-    virtualService('narrow', ['narrow'], [{ timeout: '500ms', route: to('narrow') }]),
+    virtualService('retrying', ['retrying'], [{ name: `g${generation}`, ...long, retries, route: to('retrying') }]),
+    annotated(virtualService('allowed', ['allowed'], [{ ...long, retries, route: to('allowed') }])),
+    virtualService('plain', ['plain'], [{ ...short, route: to('plain') }]),
+    virtualService('mirrored', ['mirrored'], [{ ...long, retries, mirror: { host: 'copies' }, route: to('mirrored') }]),
+    virtualService('narrow', ['narrow'], [{ ...short, route: to('narrow') }]),
     virtualService(
       'late',
       ['late'],
-      [{ timeout: '1s', retries, fault: { delay: { fixedDelay: '5ms', percentage: { value: 50 } } }, route: to('late') }],
+      [{ ...long, retries, fault: { delay: { fixedDelay: '5ms', percentage: { value: 50 } } }, route: to('late') }],
     ),
-    virtualService('ejecting', ['ejecting'], [{ timeout: '1s', retries, route: to('ejecting') }]),
-    virtualService('hashed', ['hashed'], [{ timeout: '500ms', route: to('hashed') }]),
+    virtualService('ejecting', ['ejecting'], [{ ...long, retries, route: to('ejecting') }]),
+    virtualService('hashed', ['hashed'], [{ ...short, route: to('hashed') }]),
     destinationRule('ejecting', 'ejecting', {
       trafficPolicy: {
         outlierDetection: { consecutive5xxErrors: 3, interval: '100ms', baseEjectionTime: '200ms', maxEjectionPercent: 60 },
