@@ -21,6 +21,7 @@ import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats
 import type { Logger } from '../../telemetry/logger.ts'
 import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../../telemetry/slab.ts'
+import { Connection, NOBODY } from '../../transport/connection.ts'
 import type { Io } from '../../transport/io.ts'
 import type { HttpStream } from '../http/http-stream.ts'
 import { sendRouteReply } from '../http/local-reply.ts'
@@ -28,6 +29,8 @@ import * as R from '../http/reasons.ts'
 import type { RecentRequests } from '../http/recent-requests.ts'
 import { refusalText } from './codec-refusal.ts'
 import type { HttpSession } from './http-session.ts'
+import { Http2Session } from './http2-session.ts'
+import { Preface } from './preface.ts'
 import { ServerSession } from './server-session.ts'
 
 /** What a worker gives to each of its listeners. */
@@ -136,7 +139,27 @@ export class HttpConnectionManager {
   accept(socket: net.Socket): void {
     this.values[this.stats.cxTotal]!++
     this.values[this.stats.cxActive]!++
-    this.sessions.add(new ServerSession(this, socket))
+    const version = this.listener.httpVersion
+    // A session, or who decides which, takes the connection over.
+    if (version === 'http1') this.sessions.add(new ServerSession(this, new Connection(this.io, socket, NOBODY)))
+    else if (version === 'http2') this.sessions.add(new Http2Session(this, new Connection(this.io, socket, NOBODY)))
+    else this.sessions.add(new Preface(this, new Connection(this.io, socket, NOBODY)))
+  }
+
+  /** The first bytes of a connection are HTTP/1. */
+  speakHttp1(preface: Preface, bytes: Buffer, length: number): void {
+    this.sessions.delete(preface)
+    const session = new ServerSession(this, preface.connection)
+    this.sessions.add(session)
+    session.onData(bytes, length)
+  }
+
+  /** The first bytes of a connection are HTTP/2's preface. */
+  speakHttp2(preface: Preface, bytes: Buffer, length: number): void {
+    this.sessions.delete(preface)
+    const session = new Http2Session(this, preface.connection)
+    this.sessions.add(session)
+    session.codec.onData(bytes, length)
   }
 
   sessionClosed(session: HttpSession): void {

@@ -1,0 +1,196 @@
+// Hot lane: the client's side of one request of an HTTP/2 connection.
+import { INTERNAL_ERROR, NO_ERROR } from '../../http/h2/error-codes.ts'
+import type { Http2Stream } from '../../http/h2/stream.ts'
+import type { StreamEvents } from '../../http/h2/stream-events.ts'
+import type { HeaderMap } from '../../http/header-map.ts'
+import { forwardedTrailers } from '../../http/trailers.ts'
+import type { ByteSink, Connection } from '../../transport/connection.ts'
+import type { Downstream } from '../http/downstream.ts'
+import { HttpStream } from '../http/http-stream.ts'
+import * as R from '../http/reasons.ts'
+import type { Tunnel } from '../http/tunnel.ts'
+import type { Http2Session } from './http2-session.ts'
+
+export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
+  readonly stream: HttpStream
+  readonly headers: HeaderMap
+  readonly hasBody: boolean
+  readonly bodyLength: number
+  private readonly session: Http2Session
+  private readonly http2: Http2Stream
+  private tunnel: Tunnel | null
+  /** The client has taken all that was given to it so far. */
+  private flowing: boolean
+  private lastActiveMs: number
+
+  constructor(session: Http2Session, http2: Http2Stream) {
+    this.session = session
+    this.http2 = http2
+    this.headers = http2.headers
+    this.hasBody = http2.hasBody
+    this.bodyLength = http2.bodyLength
+    this.tunnel = null
+    this.flowing = true
+    this.lastActiveMs = http2.openedMs
+    // One form for all versions: who is asked for is in `host`.
+    if (http2.authority !== '') this.headers.append('host', http2.authority)
+    this.stream = new HttpStream(session.manager, this)
+  }
+
+  begin(): void {
+    this.http2.events = this
+    this.stream.begin()
+  }
+
+  get activity(): string {
+    const { stream } = this
+    return this.tunnel === null ? `${stream.method} ${stream.path} of ${stream.authority}` : 'tunnel'
+  }
+
+  /** Gives up when nothing has moved since `limitMs`. */
+  sweep(limitMs: number): void {
+    if (this.lastActiveMs > limitMs) return
+    const { manager } = this.session
+    manager.values[manager.stats.rqIdleTimeout]!++
+    this.stream.reply(this.stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
+  }
+
+  // ---- StreamEvents ----------------------------------------------------------------------------------------------------
+
+  onInformational(): void {}
+
+  onResponse(): void {}
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    this.lastActiveMs = this.http2.connection.nowMs
+    if (this.tunnel === null) this.stream.onRequestBody(bytes, start, end)
+    else this.tunnel.onDownstreamData(bytes, start, end)
+  }
+
+  onEnd(trailers: HeaderMap | null): void {
+    if (this.tunnel !== null) this.tunnel.onDownstreamEnd()
+    else this.stream.onRequestEnd(trailers === null ? '' : forwardedTrailers(trailers))
+  }
+
+  onReset(_code: number): void {
+    if (this.tunnel !== null) this.tunnel.onDownstreamClosed()
+    else if (this.http2.fault !== 0) this.stream.giveUp(R.HTTP2_MALFORMED)
+    else if (this.session.codec.closed) this.stream.onDownstreamGone()
+    else this.stream.onDownstreamReset()
+  }
+
+  onWritable(): void {
+    this.flowing = true
+    this.stream.onDownstreamWritable()
+  }
+
+  // ---- Downstream --------------------------------------------------------------------------------------------------------
+
+  get connection(): Connection {
+    return this.session.connection
+  }
+
+  get sink(): ByteSink {
+    return this
+  }
+
+  get method(): string {
+    return this.http2.method
+  }
+
+  get target(): string {
+    return this.http2.path === '' ? this.http2.authority : this.http2.path
+  }
+
+  get minor(): number {
+    return 1
+  }
+
+  get protocol(): string {
+    return 'HTTP/2'
+  }
+
+  get scheme(): string {
+    return this.http2.scheme
+  }
+
+  get headBytes(): number {
+    return this.headers.block.length
+  }
+
+  get lastRequest(): boolean {
+    return false
+  }
+
+  sendInformational(status: number, headers: HeaderMap): void {
+    this.http2.sendInformational(status, headers.serialise())
+  }
+
+  sendHeaders(status: number, headers: HeaderMap, _bodyLength: number, withBody: boolean, _last: boolean): number {
+    const fields = headers.serialise()
+    this.http2.sendHeaders(status, fields, !withBody)
+    return fields.length
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    this.lastActiveMs = this.http2.connection.nowMs
+    this.flowing = this.http2.sendBody(bytes, start, end)
+    return this.flowing
+  }
+
+  sendText(text: string): void {
+    const bytes = Buffer.from(text, 'latin1')
+    this.http2.sendBody(bytes, 0, bytes.length)
+  }
+
+  sendEnd(trailers: string): void {
+    this.http2.sendEnd(trailers)
+  }
+
+  pause(): void {
+    this.http2.pause()
+  }
+
+  unpause(): void {
+    this.http2.resume()
+  }
+
+  openTunnel(status: number, headers: HeaderMap, tunnel: Tunnel): number {
+    this.tunnel = tunnel
+    const fields = headers.serialise()
+    this.http2.sendHeaders(status, fields, false)
+    this.http2.resume()
+    return fields.length
+  }
+
+  cut(_reason: string): void {
+    this.http2.reset(INTERNAL_ERROR)
+  }
+
+  done(_closes: boolean): void {
+    const { http2, session } = this
+    session.requestDone(this)
+    // What the client still sends of a request that has been answered is not wanted (RFC 9113 §8.1).
+    if (!http2.closed && !http2.remoteEnded) http2.reset(NO_ERROR)
+    else session.codec.recycle(http2)
+  }
+
+  abandon(): void {
+    this.http2.reset(INTERNAL_ERROR)
+    this.stream.onDownstreamGone()
+  }
+
+  // ---- ByteSink: the bytes of a tunnel -----------------------------------------------------------------------------------
+
+  get writable(): boolean {
+    return this.flowing
+  }
+
+  writeBytes(bytes: Buffer, start: number, end: number): void {
+    this.sendBody(bytes, start, end)
+  }
+
+  end(): void {
+    this.http2.sendEnd('')
+  }
+}

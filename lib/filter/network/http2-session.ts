@@ -1,0 +1,128 @@
+// Hot lane: one downstream HTTP/2 connection: its requests are streams, each with an HttpStream of its own.
+import { CONNECTION_LOST, ENHANCE_YOUR_CALM } from '../../http/h2/error-codes.ts'
+import { FAULTS, TOO_LARGE, TOO_MANY } from '../../http/h2/message-head.ts'
+import { HTTP2_DEFAULTS, type Http2Options } from '../../http/h2/options.ts'
+import { Http2ServerConnection, type Http2ServerEvents } from '../../http/h2/server-connection.ts'
+import type { Http2Stream } from '../../http/h2/stream.ts'
+import type { Limits } from '../../state/bootstrap-config.ts'
+import type { Connection } from '../../transport/connection.ts'
+import * as R from '../http/reasons.ts'
+import type { HttpConnectionManager } from './http-connection-manager.ts'
+import type { HttpSession } from './http-session.ts'
+import { Http2Downstream } from './http2-downstream.ts'
+
+export class Http2Session implements Http2ServerEvents, HttpSession {
+  readonly manager: HttpConnectionManager
+  readonly connection: Connection
+  readonly codec: Http2ServerConnection
+  readonly requests: Set<Http2Downstream>
+  private taken: number
+  private idleSinceMs: number
+
+  /** Takes a connection over; nothing of it has been read by anybody. */
+  constructor(manager: HttpConnectionManager, connection: Connection) {
+    this.manager = manager
+    this.connection = connection
+    this.codec = new Http2ServerConnection(connection, this, optionsOf(manager.limits))
+    this.requests = new Set()
+    this.taken = 0
+    this.idleSinceMs = manager.io.clock.monotonicMs
+    connection.owner = this.codec
+  }
+
+  get activity(): string {
+    const first = this.requests.values().next().value
+    if (first === undefined) return 'idle'
+    return this.requests.size === 1 ? first.activity : `${first.activity} and ${this.requests.size - 1} more`
+  }
+
+  // ---- Http2ServerEvents -----------------------------------------------------------------------------------------------
+
+  onRequest(stream: Http2Stream): void {
+    const { manager } = this
+    const down = this.take(stream)
+    const max = manager.limits.maxRequestsPerConnection
+    this.taken++
+    if (manager.draining || this.taken === max) this.codec.shutdown()
+    down.begin()
+  }
+
+  /** A head that is too large is answered; what is malformed is reset (RFC 9113 §8.1.1), and logged all the same. */
+  onRefusedRequest(stream: Http2Stream): void {
+    const { manager } = this
+    manager.values[manager.stats.cxProtocolError]!++
+    this.noteRefusal(FAULTS[stream.fault] ?? `fault ${stream.fault}`)
+    const request = this.take(stream).stream
+    if (stream.fault === TOO_LARGE) request.reply(R.HTTP2_HEADERS_TOO_LARGE)
+    else if (stream.fault === TOO_MANY) request.reply(R.HTTP2_TOO_MANY_HEADERS)
+    else request.giveUp(R.HTTP2_MALFORMED)
+  }
+
+  private take(stream: Http2Stream): Http2Downstream {
+    const { manager } = this
+    manager.values[manager.stats.rqTotal]!++
+    manager.values[manager.stats.rqActive]!++
+    const down = new Http2Downstream(this, stream)
+    this.requests.add(down)
+    return down
+  }
+
+  /** From the request: it is over. */
+  requestDone(down: Http2Downstream): void {
+    if (!this.requests.delete(down)) return
+    const { manager } = this
+    manager.values[manager.stats.rqActive]!--
+    this.idleSinceMs = manager.io.clock.monotonicMs
+  }
+
+  onSettings(): void {}
+
+  onStreamClosed(_stream: Http2Stream): void {}
+
+  onGoaway(_code: number, _debug: string): void {}
+
+  onConnectionError(code: number, why: string): void {
+    const { manager } = this
+    manager.values[manager.stats.cxProtocolError]!++
+    if (code !== CONNECTION_LOST)
+      manager.worker.connectionCut(code === ENHANCE_YOUR_CALM ? 'http2_abuse' : 'http2_protocol_error')
+    this.noteRefusal(why)
+  }
+
+  onClose(_reason: string): void {
+    this.manager.sessionClosed(this)
+  }
+
+  private noteRefusal(why: string): void {
+    const { logger } = this.manager.parts
+    if (!logger.enabled('debug') || !logger.every(`http2 ${why}`, 1000, this.manager.io.clock.monotonicMs)) return
+    logger.debug(`refused HTTP/2: ${why}`, { listener: this.manager.listener.name, peer: this.connection.peerAddress })
+  }
+
+  // ---- HttpSession -----------------------------------------------------------------------------------------------------
+
+  sweep(nowMs: number): void {
+    const { manager } = this
+    const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
+    if (this.requests.size === 0) {
+      if (connectionIdleTimeoutMs === 0 || nowMs - this.idleSinceMs < connectionIdleTimeoutMs) return
+      manager.values[manager.stats.cxIdleTimeout]!++
+      this.codec.shutdown()
+      return
+    }
+    if (streamIdleTimeoutMs !== 0) for (const down of this.requests) down.sweep(nowMs - streamIdleTimeoutMs)
+  }
+
+  drain(): void {
+    this.codec.shutdown()
+  }
+}
+
+function optionsOf(limits: Limits): Http2Options {
+  return {
+    ...HTTP2_DEFAULTS,
+    maxHeaderBytes: limits.maxHeaderBytes,
+    maxHeaders: limits.maxHeaders,
+    headerTimeoutMs: limits.headerTimeoutMs,
+  }
+}
