@@ -141,9 +141,11 @@ function toConfig(
     resources: d.resources,
     listeners: d.listeners.map((l, index): ListenerConfig => {
       const origin = { kind: 'bootstrap', namespace, name: l.name, ...where(['listeners', index]) }
-      const { connect, ...rest } = l
+      const { connect, protocol, ...rest } = l
       return {
         ...rest,
+        protocol: protocol === 'tcp' ? 'tcp' : 'http',
+        httpVersion: protocol === 'http1' || protocol === 'http2' ? protocol : 'auto',
         allowConnect: connect === 'tunnel',
         destination: l.destination ?? '',
         forwardTo: l.forwardTo ?? '',

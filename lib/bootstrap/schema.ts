@@ -27,7 +27,7 @@ const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 const listener = v.strictObject({
   name: text('a name of letters, digits, `.`, `_` and `-`', 'out', /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/),
   direction: choice('outbound', 'inbound'),
-  protocol: v.optional(choice('http', 'tcp'), 'http'),
+  protocol: v.optional(choice('http', 'http1', 'http2', 'tcp'), 'http'),
   address: v.optional(address('127.0.0.1'), '127.0.0.1'),
   port: port(),
   destination: v.optional(hostAndPort('`host:port` of a service', '"db.default.svc.cluster.local:5432"', false)),

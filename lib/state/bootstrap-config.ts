@@ -25,6 +25,8 @@ export interface ListenerConfig {
   readonly name: string
   readonly direction: 'inbound' | 'outbound'
   readonly protocol: 'http' | 'tcp'
+  /** `protocol: http1` and `http2` force one; `http` takes both. */
+  readonly httpVersion: 'auto' | 'http1' | 'http2'
   readonly address: string
   readonly port: number
   /** tcp outbound: `host:port` of a service. http outbound: stands in for the original destination (pass-through). */

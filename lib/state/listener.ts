@@ -6,6 +6,8 @@ export interface Listener {
   readonly name: string
   readonly direction: 'inbound' | 'outbound'
   readonly protocol: 'http' | 'tcp'
+  /** HTTP only: `auto` tells HTTP/2 (with prior knowledge) from HTTP/1 by the first bytes. */
+  readonly httpVersion: 'auto' | 'http1' | 'http2'
   readonly address: string
   /** 0: the system chooses; `/listeners` shows what it chose. */
   readonly port: number

@@ -18,6 +18,9 @@ export interface ConnectionOwner {
   onClose(reason: string): void
 }
 
+/** Owner of a connection for the moment between two owners. */
+export const NOBODY: ConnectionOwner = { onData: () => {}, onEnd: () => {}, onWritable: () => {}, onClose: () => {} }
+
 /** Where the bytes of one direction of a tunnel go. */
 export interface ByteSink {
   /** False when the peer reads slower than we write: pause the source. */

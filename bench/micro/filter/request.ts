@@ -229,6 +229,7 @@ function assemble(withLog: boolean, outlierDetection: OutlierDetection | null = 
     name: 'out',
     direction: 'outbound' as const,
     protocol: 'http' as const,
+    httpVersion: 'http1' as const,
     address: '127.0.0.1',
     port: 8080,
     routeTable: '',

@@ -18,6 +18,9 @@ export interface Downstream {
   readonly minor: number
   /** `HTTP/1.1`, as access logs have it. */
   readonly protocol: string
+  /** `:scheme` and `:authority` of HTTP/2, the latter also added as `host`; empty for HTTP/1. */
+  readonly scheme: string
+  readonly authority: string
   readonly headers: HeaderMap
   /** Bytes of the head just read. */
   readonly headBytes: number

@@ -272,6 +272,25 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.finish()
   }
 
+  /** The client has reset the stream of its request; the connection goes on. */
+  onDownstreamReset(): void {
+    if (this.state === DONE) return
+    this.responseFlags |= F.DR
+    this.responseCodeDetails = 'downstream_remote_reset'
+    if (this.router !== null) this.router.stop()
+    this.finish()
+  }
+
+  /** Ends without an answer, which must not be given: `reason` is for logs and metrics. The stream has been or will be reset. */
+  giveUp(reason: R.Reason): void {
+    if (this.state === DONE) return
+    this.responseFlags |= reason.flags
+    this.responseCodeDetails = reason.details
+    this.manager.worker.requestRefused(reason.code)
+    if (this.router !== null) this.router.stop()
+    this.finish()
+  }
+
   onDownstreamWritable(): void {
     if (this.router !== null) this.router.onDownstreamWritable()
   }

@@ -110,6 +110,11 @@ function splitTarget(stream: HttpStream, target: string): R.Reason | null {
 
 function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (stream.method === 'CONNECT') return null
+  const { authority } = stream.session
+  if (authority !== '') {
+    stream.authority = authority
+    return isHost(authority) ? null : R.MALFORMED
+  }
   const i = headers.firstKnown(H.H_HOST)
   if (i < 0) {
     const first = stream.target.charCodeAt(0)
@@ -164,7 +169,8 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
   const proto = headers.known(H.H_X_FORWARDED_PROTO, 'x-forwarded-proto')
   if (proto === null) {
-    const scheme = stream.absoluteScheme === '' ? 'http' : stream.absoluteScheme
+    const own = stream.absoluteScheme === '' ? stream.session.scheme : stream.absoluteScheme
+    const scheme = own === '' ? 'http' : own
     stream.scheme = scheme
     headers.append('x-forwarded-proto', scheme)
   } else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'

@@ -52,6 +52,23 @@ export const TOO_MANY_HEADERS = reason(
   'Request Header Fields Too Large',
   true,
 )
+export const HTTP2_MALFORMED = reason('http2_malformed_request', 400, F.DPE, 'http2.invalid.header.field', '', false)
+export const HTTP2_HEADERS_TOO_LARGE = reason(
+  'http2_headers_too_large',
+  431,
+  F.DPE,
+  'http2.headers_too_large',
+  'Request Header Fields Too Large',
+  false,
+)
+export const HTTP2_TOO_MANY_HEADERS = reason(
+  'http2_too_many_headers',
+  431,
+  F.DPE,
+  'http2.too_many_headers',
+  'Request Header Fields Too Large',
+  false,
+)
 export const CONNECTION_HEADER_REJECTED = reason(
   'connection_header_rejected',
   400,
@@ -92,6 +109,9 @@ export const REASONS: readonly Reason[] = [
   BAD_TRANSFER_ENCODING,
   HEADERS_TOO_LARGE,
   TOO_MANY_HEADERS,
+  HTTP2_MALFORMED,
+  HTTP2_HEADERS_TOO_LARGE,
+  HTTP2_TOO_MANY_HEADERS,
   CONNECTION_HEADER_REJECTED,
   MISSING_HOST,
   TWO_HOSTS,

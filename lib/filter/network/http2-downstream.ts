@@ -1,5 +1,5 @@
 // Hot lane: the client's side of one request of an HTTP/2 connection.
-import { INTERNAL_ERROR, NO_ERROR } from '../../http/h2/error-codes.ts'
+import { INTERNAL_ERROR } from '../../http/h2/error-codes.ts'
 import type { Http2Stream } from '../../http/h2/stream.ts'
 import type { StreamEvents } from '../../http/h2/stream-events.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
@@ -114,6 +114,10 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     return this.http2.scheme
   }
 
+  get authority(): string {
+    return this.http2.authority
+  }
+
   get headBytes(): number {
     return this.headers.block.length
   }
@@ -171,7 +175,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     const { http2, session } = this
     session.requestDone(this)
     // What the client still sends of a request that has been answered is not wanted (RFC 9113 §8.1).
-    if (!http2.closed && !http2.remoteEnded) http2.reset(NO_ERROR)
+    if (!http2.closed && !http2.remoteEnded) http2.stopReceiving()
     else session.codec.recycle(http2)
   }
 

@@ -1,6 +1,5 @@
 // Hot lane: one downstream HTTP/1 connection: its codec, the request that it carries at the moment, and its end.
 
-import type net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
 import {
   END_BY_CHUNKS,
@@ -12,7 +11,7 @@ import {
 } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import { forwardedTrailers } from '../../http/trailers.ts'
-import { type ByteSink, Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import type { ByteSink, Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { Downstream } from '../http/downstream.ts'
 import { HttpStream } from '../http/http-stream.ts'
 import * as R from '../http/reasons.ts'
@@ -47,9 +46,11 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
   private headDeadline: Deadline | null
   private lingerDeadline: Deadline | null
 
-  constructor(manager: HttpConnectionManager, socket: net.Socket) {
+  /** Takes a connection over. */
+  constructor(manager: HttpConnectionManager, connection: Connection) {
     this.manager = manager
-    this.connection = new Connection(manager.io, socket, this)
+    this.connection = connection
+    connection.owner = this
     this.codec = new ServerCodec(this.connection, this, manager.limits)
     this.stream = null
     this.requests = 0
@@ -180,6 +181,14 @@ export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwn
 
   get headers(): HeaderMap {
     return this.codec.headers
+  }
+
+  get scheme(): string {
+    return ''
+  }
+
+  get authority(): string {
+    return ''
   }
 
   get headBytes(): number {

@@ -72,6 +72,8 @@ export class Http2Stream {
   private endQueued: boolean
   private queuedTrailers: string
   private wantsWritable: boolean
+  /** Nobody wants what the peer still sends. */
+  private unwanted: boolean
 
   constructor(connection: Http2Connection, id: number, headers: HeaderMap) {
     const nowMs = connection.nowMs
@@ -116,6 +118,7 @@ export class Http2Stream {
     this.endQueued = false
     this.queuedTrailers = ''
     this.wantsWritable = false
+    this.unwanted = false
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------------------
@@ -204,6 +207,7 @@ export class Http2Stream {
     this.localEnded = true
     this.stalledSinceMs = 0
     if (this.remoteEnded) this.connection.forget(this)
+    else if (this.unwanted) this.connection.resetStream(this, NO_ERROR)
   }
 
   get queuedBytes(): number {
@@ -357,6 +361,15 @@ export class Http2Stream {
   }
 
   // ---- the end ---------------------------------------------------------------------------------------------------------
+
+  /** The answer stands: what the peer still sends is dropped, and once all of ours has left it is told to stop (RFC 9113 §8.1). */
+  stopReceiving(): void {
+    this.events = NOBODY
+    if (this.closed || this.remoteEnded) return
+    this.unwanted = true
+    if (this.localEnded) this.connection.resetStream(this, NO_ERROR)
+    else this.resume()
+  }
 
   /** Gives up, whatever state it is in: RST_STREAM. The owner hears nothing more. NO_ERROR: an answer was complete before its request. */
   reset(code: number): void {

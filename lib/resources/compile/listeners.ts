@@ -91,8 +91,8 @@ function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
 }
 
 function head(config: ListenerConfig) {
-  const { name, direction, protocol, address, port, origin } = config
-  return { name, direction, protocol, address, port, allowConnect: config.allowConnect, origin }
+  const { name, direction, protocol, httpVersion, address, port, origin } = config
+  return { name, direction, protocol, httpVersion, address, port, allowConnect: config.allowConnect, origin }
 }
 
 function tableName(config: ListenerConfig): string {

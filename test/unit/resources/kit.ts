@@ -73,6 +73,7 @@ const LISTENER: ListenerConfig = {
   name: 'out',
   direction: 'outbound',
   protocol: 'http',
+  httpVersion: 'auto',
   address: '127.0.0.1',
   port: 0,
   destination: '',
