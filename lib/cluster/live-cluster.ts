@@ -1,7 +1,7 @@
 // A cluster as one worker lives it: hosts with their pools, limits and counters. It outlives snapshots: what a snapshot no longer
 // names drains, what it names anew is the same object as before.
 
-import { HostPool, type PoolSettings } from '../pool/host-pool.ts'
+import type { PoolSettings } from '../pool/endpoint-pool.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import { Places } from '../pool/places.ts'
 import type { Cluster, ClusterLimits, Endpoint } from '../state/cluster.ts'
@@ -12,33 +12,10 @@ import type { Io } from '../transport/io.ts'
 import type { Keepalive } from '../transport/keepalive.ts'
 import type { FailedRequest } from './ejecting.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
-import { Host, hostAddress, OWN_CELLS } from './lb/host.ts'
+import { hostAddress } from './lb/host.ts'
+import { LiveHost, type PoolContext } from './live-host.ts'
 import { ClusterDetection, OutlierDetector, type ReportEjection } from './outlier-detector.ts'
-import { type ClusterRows, EJECTED_FLAG, HEALTH, HOST_CELLS, type SharedHosts, VERSION } from './shared-hosts.ts'
-
-/** A host without a row counts here: the cells of a row, and a part of its own. */
-const OWN_HOST_CELLS = HOST_CELLS + OWN_CELLS
-
-/** Every Host that a worker makes is one of these; the pure rooms see the Host only. */
-export class LiveHost extends Host {
-  readonly pool: HostPool
-  /** Telemetry series of requests to this endpoint. */
-  series: SeriesCache
-  /** null: its cluster has no outlier detection. */
-  detector: OutlierDetector | null
-  /** Its HEALTH that `available` shows. */
-  health: number
-
-  constructor(id: number, endpoint: Endpoint, makePool: (host: Host) => HostPool, series: SeriesCache) {
-    super(id, endpoint)
-    this.cells = new Int32Array(OWN_HOST_CELLS)
-    this.own = HOST_CELLS
-    this.pool = makePool(this)
-    this.series = series
-    this.detector = null
-    this.health = 0
-  }
-}
+import { type ClusterRows, EJECTED_FLAG, HEALTH, type SharedHosts, VERSION } from './shared-hosts.ts'
 
 /** What a live cluster needs of its worker. */
 export interface ClusterContext {
@@ -58,7 +35,7 @@ export interface ClusterContext {
 export class LiveCluster {
   readonly balanced: BalancedCluster
   readonly limiter: Limiter
-  private readonly places: Places
+  private readonly pools: PoolContext
   readonly stats: ClusterStats
   /** Series of requests that got no endpoint. */
   seriesWithoutHost: SeriesCache
@@ -77,8 +54,9 @@ export class LiveCluster {
     this.balanced = new BalancedCluster(id, config)
     this.context = context
     this.limiter = limiter
-    this.places = new Places(context.io, limiter, () => this.askForPlace())
     this.stats = stats
+    const { io, values } = context
+    this.pools = { io, places: new Places(io, limiter, () => this.askForPlace()), stats, values }
     this.seriesWithoutHost = context.seriesFor(config, null)
     this.byAddress = new Map()
     this.settings = settingsOf(config, context.limits)
@@ -138,23 +116,13 @@ export class LiveCluster {
     }
   }
 
-  private place(host: LiveHost, row: number): void {
-    const shared = this.context.sharedHosts
-    if (shared === null || row < 0) {
-      if (host.cells.length !== OWN_HOST_CELLS) host.move(new Int32Array(OWN_HOST_CELLS), 0, HOST_CELLS)
-      return
-    }
-    const at = shared.hostAt(row)
-    if (host.cells !== shared.cells || host.row !== at) host.move(shared.cells, at, shared.ownAt(row))
-  }
-
   private reconcile(config: Cluster, endpoints: readonly Endpoint[], rows: ClusterRows | null): void {
     const before = new Set(this.byAddress.values())
     const hosts: LiveHost[] = []
     this.row = rows === null ? -1 : rows.cluster
     for (const [i, endpoint] of endpoints.entries()) {
       const host = this.hostFor(endpoint, config)
-      this.place(host, rows?.hosts[i] ?? -1)
+      host.place(this.context.sharedHosts, rows?.hosts[i] ?? -1)
       // An address that is listed twice is one host; Envoy counts it once too.
       if (!hosts.includes(host)) hosts.push(host)
       before.delete(host)
@@ -163,10 +131,10 @@ export class LiveCluster {
       if (config.type === 'ORIGINAL_DST') continue
       this.byAddress.delete(host.address)
       // Its row will be another's; requests that it still has are counted elsewhere.
-      this.place(host, -1)
-      host.pool.drain()
+      host.place(null, -1)
+      host.drain()
     }
-    for (const host of this.byAddress.values()) host.pool.settings = this.settings
+    for (const host of this.byAddress.values()) host.useSettings(this.settings)
     this.detect(config, hosts)
     this.readHealth(hosts)
     this.balanced.update(config, hosts, this.context.io.clock.monotonicMs)
@@ -207,13 +175,12 @@ export class LiveCluster {
       }
       known.endpoint = endpoint
       known.weight = Math.max(1, endpoint.weight)
-      known.pool.undrain()
+      known.undrain()
       return known
     }
-    const { io, values } = this.context
-    const makePool = (host: Host) => new HostPool(io, host, this.settings, this.places, this.stats, values)
-    const host = new LiveHost(this.context.nextHostId(), endpoint, makePool, this.context.seriesFor(config, endpoint))
-    host.availableSinceMs = io.clock.monotonicMs
+    const { context, pools } = this
+    const host = new LiveHost(context.nextHostId(), endpoint, pools, this.settings, context.seriesFor(config, endpoint))
+    host.availableSinceMs = context.io.clock.monotonicMs
     this.byAddress.set(key, host)
     return host
   }
@@ -225,22 +192,22 @@ export class LiveCluster {
 
   /** Somebody waits for a place of maxConnections. `own`: it may be this worker. */
   giveWay(own: boolean): void {
-    for (const host of this.byAddress.values()) host.pool.giveWay(own)
+    for (const host of this.byAddress.values()) host.giveWay(own)
   }
 
   sweep(): void {
     const { balanced, context } = this
     if (balanced.warmAtMs !== 0 && balanced.warmAtMs <= context.io.clock.monotonicMs)
       balanced.refresh(context.io.clock.monotonicMs)
-    for (const host of this.byAddress.values()) host.pool.sweep()
+    for (const host of this.byAddress.values()) host.sweep()
   }
 
   /** The cluster left the configuration, or the worker ends. */
   drain(): void {
     this.row = -1
     for (const host of this.byAddress.values()) {
-      this.place(host, -1)
-      host.pool.drain()
+      host.place(null, -1)
+      host.drain()
     }
   }
 }
@@ -256,6 +223,9 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     maxRequestsPerConnection: config.limits.maxRequestsPerConnection,
     maxConnectionDurationMs: config.limits.maxConnectionDurationMs,
     keepalive: keepaliveOf(config.limits),
+    maxConcurrentStreams: config.limits.maxConcurrentStreams,
+    keepaliveIntervalMs: config.limits.http2KeepaliveIntervalMs,
+    keepaliveTimeoutMs: config.limits.http2KeepaliveTimeoutMs,
     maxHeaders: limits.maxHeaders,
     maxHeaderBytes: limits.maxHeaderBytes,
   }

@@ -90,6 +90,11 @@ export interface ClusterLimits {
   readonly tcpKeepaliveIntervalSeconds: number
   /** Unanswered probes that end a connection; 0: the system's. */
   readonly tcpKeepaliveProbes: number
+  /** HTTP/2: streams on one connection; 0: what the endpoint allows. */
+  readonly maxConcurrentStreams: number
+  /** HTTP/2: a PING after so long without a byte, and how long its answer may take. 0: none. */
+  readonly http2KeepaliveIntervalMs: number
+  readonly http2KeepaliveTimeoutMs: number
   /** Takes the place of `maxRetries`; null: none. */
   readonly retryBudget: RetryBudget | null
 }
@@ -112,8 +117,8 @@ export interface Cluster {
   readonly panicThreshold: number
   readonly outlierDetection: OutlierDetection | null
   readonly limits: ClusterLimits
-  /** What the upstream speaks. */
-  readonly protocol: 'http1' | 'http2' | 'tcp'
+  /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */
+  readonly protocol: 'http1' | 'http2' | 'client' | 'tcp'
   /** Fully qualified host, or empty. */
   readonly host: string
   readonly serviceName: string

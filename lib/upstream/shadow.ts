@@ -3,7 +3,8 @@
 
 import { BodyBuffer } from '../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
-import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { LiveCluster } from '../cluster/live-cluster.ts'
+import type { LiveHost } from '../cluster/live-host.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { H_CONTENT_TYPE, H_GRPC_STATUS, H_X_REQUEST_ID } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
@@ -37,9 +38,9 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   private over: boolean
 
   /** The caller has taken its place. `timeoutMs`: 0 for none. */
-  constructor(context: ShadowContext, cluster: LiveCluster, host: LiveHost, head: RequestHead, timeoutMs: number) {
+  constructor(context: ShadowContext, cluster: LiveCluster, host: LiveHost, head: RequestHead, http2: boolean, timeoutMs: number) {
     this.context = context
-    this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1)
+    this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1, http2)
     this.head = head
     this.timeoutMs = timeoutMs === 0 ? MAX_MS : timeoutMs
     this.hasBody = false

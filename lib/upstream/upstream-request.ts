@@ -2,11 +2,13 @@
 
 import { ACTIVE } from '../cluster/lb/host.ts'
 import { observe, observeFailure, observeGivenUp } from '../cluster/lb/peak-ewma.ts'
-import type { LiveCluster, LiveHost } from '../cluster/live-cluster.ts'
+import type { LiveCluster } from '../cluster/live-cluster.ts'
+import type { LiveHost } from '../cluster/live-host.ts'
 import { type Attempted, statusOfGrpc } from '../cluster/outlier-detector.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import { forwardedTrailers } from '../http/trailers.ts'
+import type { EndpointPool } from '../pool/endpoint-pool.ts'
 import {
   type Exchange,
   type PoolWaiter,
@@ -54,6 +56,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   requestEndedMs: number
   localAddress: string
   private readonly owner: AttemptOwner
+  private readonly pool: EndpointPool
   private over: boolean
   private counted: boolean
   private paused: boolean
@@ -62,12 +65,14 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   /** Monotonic ms, of clusters whose policy asks for latencies. */
   private startedMs: number
 
-  constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number) {
+  /** `http2`: what it is to be sent as. */
+  constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number, http2: boolean) {
     this.owner = owner
     this.cluster = cluster
     this.host = host
     this.method = method
     this.number = number
+    this.pool = host.poolFor(http2)
     this.connection = null
     this.written = false
     this.requestEnded = false
@@ -82,8 +87,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   }
 
   start(): void {
-    if (this.cluster.latencyDecayMs !== 0) this.startedMs = this.host.pool.io.clock.monotonicMs
-    this.host.pool.acquire(this)
+    if (this.cluster.latencyDecayMs !== 0) this.startedMs = this.pool.io.clock.monotonicMs
+    this.pool.acquire(this)
   }
 
   onPoolReady(connection: UpstreamStream): void {
@@ -119,7 +124,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   /** PEAK_EWMA. `status` of the response; 0: it failed; -1: nobody waits any more. */
   private noteLatency(status: number): void {
     const { host, cluster } = this
-    const now = host.pool.io.clock.monotonicMs
+    const now = this.pool.io.clock.monotonicMs
     const elapsed = now - this.startedMs
     const decayMs = cluster.latencyDecayMs
     if (status < 0) observeGivenUp(host, elapsed, decayMs, now)
@@ -159,7 +164,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
 
   private endRequest(): void {
     this.requestEnded = true
-    this.requestEndedMs = this.host.pool.io.clock.monotonicMs
+    this.requestEndedMs = this.pool.io.clock.monotonicMs
   }
 
   onInformational(status: number, headers: HeaderMap): void {
@@ -253,7 +258,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.over = true
     if (this.cluster.latencyDecayMs !== 0 && !this.responseStarted) this.noteLatency(-1)
     if (this.counted) this.leave(false)
-    else this.host.pool.cancel(this)
+    else this.pool.cancel(this)
   }
 
   private leave(complete: boolean): void {
@@ -267,6 +272,6 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     if (!this.counted) return
     this.counted = false
     this.host.remove(ACTIVE)
-    this.host.pool.requestDone()
+    this.pool.requestDone()
   }
 }

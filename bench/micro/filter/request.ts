@@ -6,7 +6,7 @@ import { RequestIds } from '../../../lib/base/request-id.ts'
 import { Rng } from '../../../lib/base/rng.ts'
 import { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
 import { HostRows } from '../../../lib/cluster/host-rows.ts'
-import type { LiveHost } from '../../../lib/cluster/live-cluster.ts'
+import type { LiveHost } from '../../../lib/cluster/live-host.ts'
 import { SharedHosts, sharedHostsBytes } from '../../../lib/cluster/shared-hosts.ts'
 import { SharedLimits } from '../../../lib/cluster/shared-limits.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
@@ -157,6 +157,9 @@ function snapshot(outlierDetection: OutlierDetection | null): Snapshot {
           tcpKeepaliveSeconds: 0,
           tcpKeepaliveIntervalSeconds: 0,
           tcpKeepaliveProbes: 0,
+          maxConcurrentStreams: 0,
+          http2KeepaliveIntervalMs: 0,
+          http2KeepaliveTimeoutMs: 0,
           retryBudget: null,
         },
         protocol: 'http1',

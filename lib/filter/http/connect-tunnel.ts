@@ -4,7 +4,7 @@
 
 import type net from 'node:net'
 import { ACTIVE } from '../../cluster/lb/host.ts'
-import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { LiveHost } from '../../cluster/live-host.ts'
 import * as D from '../../decide/decision.ts'
 import * as S from '../../decide/steps.ts'
 import { HeaderMap } from '../../http/header-map.ts'

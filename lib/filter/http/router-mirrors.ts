@@ -1,5 +1,5 @@
 // Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (Envoy shadowing).
-import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { LiveHost } from '../../cluster/live-host.ts'
 import * as S from '../../decide/steps.ts'
 import { RequestHead } from '../../http/request-head.ts'
 import { REQUESTS } from '../../pool/limiter.ts'
@@ -7,6 +7,7 @@ import type { CompiledMirror, CompiledRoute } from '../../route/compiled-route.t
 import { Shadow } from '../../upstream/shadow.ts'
 import type { HttpStream } from './http-stream.ts'
 import { shadowHeadersOf } from './shadow-headers.ts'
+import { goesAsHttp2 } from './upstream-version.ts'
 
 /** The copies that are under way; null for none. Their headers are those of the request after all edits. */
 export function startMirrors(stream: HttpStream, route: CompiledRoute, target: string, timeoutMs: number): Shadow[] | null {

@@ -1,6 +1,6 @@
 // Hot lane: what a router settles before its first attempt, and the words its attempts leave in the steps.
 
-import type { LiveHost } from '../../cluster/live-cluster.ts'
+import type { LiveHost } from '../../cluster/live-host.ts'
 import type { Attempted } from '../../cluster/outlier-detector.ts'
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'

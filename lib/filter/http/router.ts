@@ -8,7 +8,8 @@
 
 import { BodyBuffer } from '../../base/body-buffer.ts'
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
-import type { LiveCluster, LiveHost } from '../../cluster/live-cluster.ts'
+import type { LiveCluster } from '../../cluster/live-cluster.ts'
+import type { LiveHost } from '../../cluster/live-host.ts'
 import { pickAgain } from '../../decide/decide.ts'
 import { BODY_GONE, NOT_ASKED_FOR, RESPONSE_BEGUN } from '../../decide/retry-steps.ts'
 import * as S from '../../decide/steps.ts'
@@ -31,6 +32,7 @@ import { startMirrors } from './router-mirrors.ts'
 import { claimRetry, noteNotRetried } from './router-retries.ts'
 import { outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
+import { goesAsHttp2 } from './upstream-version.ts'
 
 // Kinds of deadlines.
 const OVERALL = 1
@@ -45,6 +47,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private readonly method: string
   private readonly hasBody: boolean
   private readonly chunked: boolean
+  /** What it goes out as. */
+  private readonly http2: boolean
   /** Null until `start`. */
   private head: RequestHead | null
   private timeoutMs: number
@@ -79,6 +83,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.method = stream.method
     this.hasBody = session.hasBody
     this.chunked = session.bodyLength < 0
+    this.http2 = goesAsHttp2(stream, this.cluster)
     this.head = null
     this.timeoutMs = 0
     this.perTryMs = 0
@@ -138,7 +143,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const { stream } = this
     stream.attempts++
     stream.upstreamHost = host.address
-    const attempt = new UpstreamRequest(this, this.cluster, host, this.method, stream.attempts)
+    const attempt = new UpstreamRequest(this, this.cluster, host, this.method, stream.attempts, this.http2)
     this.attempt = attempt
     attempt.start()
   }

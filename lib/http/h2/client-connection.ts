@@ -108,6 +108,12 @@ export class Http2ClientConnection extends Http2Connection {
     this.guardWaiting()
   }
 
+  /** No further requests; the connection ends with the last stream. */
+  retire(): void {
+    this.finishing = true
+    this.endWhenDone()
+  }
+
   isIdle(id: number): boolean {
     return (id & 1) === 0 || id >= this.nextId
   }

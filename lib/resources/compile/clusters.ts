@@ -52,7 +52,7 @@ function passthrough(): Cluster {
     panicThreshold: PANIC_THRESHOLD,
     outlierDetection: null,
     limits: { ...DEFAULT_POLICY.limits, httpIdleTimeoutMs: PASSTHROUGH_IDLE_MS },
-    protocol: 'http1',
+    protocol: 'client',
     host: '',
     serviceName: '',
     serviceNamespace: '',
@@ -102,7 +102,7 @@ function outbound(
     panicThreshold: policy.panicThreshold,
     outlierDetection: policy.outlierDetection,
     limits: policy.limits,
-    protocol: policy.upgradeToHttp2 && port.protocol === 'HTTP' ? 'http2' : protocol,
+    protocol: protocolOf(protocol, policy.upstreamProtocol),
     host: service.hostname,
     serviceName: service.name,
     serviceNamespace: service.namespace,
@@ -115,6 +115,11 @@ function outbound(
 
 function trafficDistribution({ object }: RegistryService): string | undefined {
   return object.kind === 'Service' ? object.spec.trafficDistribution : undefined
+}
+
+/** A policy changes only what speaks HTTP, and does not take HTTP/2 from who declares it. */
+function protocolOf(declared: Cluster['protocol'], policy: 'http2' | 'client' | null): Cluster['protocol'] {
+  return policy === null || declared === 'tcp' || (declared === 'http2' && policy === 'http2') ? declared : policy
 }
 
 function isName({ backend }: PlacedBackend): boolean {

@@ -144,7 +144,7 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
     panicThreshold: 50,
     outlierDetection: null,
     limits: DEFAULT_POLICY.limits,
-    protocol: config.protocol === 'http' ? 'http1' : 'tcp',
+    protocol: config.protocol === 'http' ? 'client' : 'tcp',
     host: own?.service.hostname ?? '',
     serviceName: own?.service.name ?? '',
     serviceNamespace: own?.service.namespace ?? '',

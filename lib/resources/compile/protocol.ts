@@ -40,9 +40,11 @@ export function isHttp(protocol: Protocol): boolean {
   return protocol === 'HTTP' || protocol === 'HTTP2' || protocol === 'GRPC' || protocol === 'UNKNOWN'
 }
 
-export function clusterProtocol(protocol: Protocol): 'http1' | 'http2' | 'tcp' {
+/** What the endpoints of a port are spoken to. Where nothing is declared they get what the client speaks, as Istio does after sniffing. */
+export function clusterProtocol(protocol: Protocol): 'http1' | 'http2' | 'client' | 'tcp' {
   if (protocol === 'HTTP2' || protocol === 'GRPC') return 'http2'
-  return isHttp(protocol) ? 'http1' : 'tcp'
+  if (protocol === 'UNKNOWN') return 'client'
+  return protocol === 'HTTP' ? 'http1' : 'tcp'
 }
 
 function declared(text: string): Protocol | undefined {

@@ -42,8 +42,8 @@ export interface ClusterPolicy {
   readonly limits: ClusterLimits
   readonly outlierDetection: OutlierDetection | null
   readonly panicThreshold: number
-  /** h2UpgradePolicy UPGRADE. */
-  readonly upgradeToHttp2: boolean
+  /** h2UpgradePolicy UPGRADE and useClientProtocol; null: as the port declares. */
+  readonly upstreamProtocol: 'http2' | 'client' | null
   readonly origin: Origin
 }
 
@@ -54,7 +54,7 @@ export const DEFAULT_POLICY: ClusterPolicy = {
   limits: limitsOf(undefined),
   outlierDetection: null,
   panicThreshold: PANIC_THRESHOLD,
-  upgradeToHttp2: false,
+  upstreamProtocol: null,
   origin: BUILT_IN,
 }
 
@@ -74,7 +74,7 @@ export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | 
     limits: { ...limitsOf(blocks.connectionPool), retryBudget: retryBudgetOf(rule.policy, subset?.spec.trafficPolicy) },
     outlierDetection: outlier === undefined ? null : outlierDetectionOf(outlier, writer.annotations),
     panicThreshold: outlier === undefined ? PANIC_THRESHOLD : panicThresholdOf(outlier),
-    upgradeToHttp2: blocks.connectionPool?.http?.h2UpgradePolicy === 'UPGRADE',
+    upstreamProtocol: upstreamProtocolOf(blocks.connectionPool),
     origin: subset === null ? rule.policyObject.origin() : subset.object.origin(['subsets', subset.index]),
   }
 }
@@ -143,6 +143,11 @@ function wholeSeconds(ms: number): number {
   return Math.max(1, Math.round(ms / 1000))
 }
 
+function upstreamProtocolOf(pool: ConnectionPoolSpec | undefined): 'http2' | 'client' | null {
+  if (pool?.http?.useClientProtocol === true) return 'client'
+  return pool?.http?.h2UpgradePolicy === 'UPGRADE' ? 'http2' : null
+}
+
 /** Istio ConnectionPoolSettings. */
 function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
   const tcp = pool?.tcp
@@ -161,6 +166,9 @@ function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
     maxConnectionDurationMs: ms(tcp?.maxConnectionDuration, 0),
     tcpKeepaliveIntervalSeconds: keepalive?.interval === undefined ? 0 : wholeSeconds(durationMs(keepalive.interval)),
     tcpKeepaliveProbes: Math.max(0, keepalive?.probes ?? 0),
+    maxConcurrentStreams: http?.maxConcurrentStreams ?? 0,
+    http2KeepaliveIntervalMs: ms(http?.http2KeepAlive?.interval, 0),
+    http2KeepaliveTimeoutMs: ms(http?.http2KeepAlive?.timeout, 0),
     retryBudget: null,
     tcpKeepaliveSeconds: keepalive === undefined ? 0 : wholeSeconds(ms(keepalive.time, KEEPALIVE_SECONDS * 1000)),
   }
@@ -228,11 +236,4 @@ function noteBlocks(
   const mode = blocks.tls?.mode
   if (mode !== undefined && mode !== 'DISABLE')
     note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)
-  const http = blocks.connectionPool?.http
-  if (http?.h2UpgradePolicy === 'UPGRADE')
-    note(['connectionPool', 'http', 'h2UpgradePolicy'], `${LATER}: requests go out as HTTP/1.1`)
-  if (http?.h2UpgradePolicy === 'UPGRADE')
-    if (http?.useClientProtocol === true) note(['connectionPool', 'http', 'useClientProtocol'], LATER)
-  if (http?.maxConcurrentStreams !== undefined) note(['connectionPool', 'http', 'maxConcurrentStreams'], LATER)
-  if (http?.http2KeepAlive !== undefined) note(['connectionPool', 'http', 'http2KeepAlive'], LATER)
 }

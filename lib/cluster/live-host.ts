@@ -1,0 +1,99 @@
+// Hot lane: an endpoint as one worker lives it: its pools, its detector, its series.
+import type { EndpointPool, PoolSettings } from '../pool/endpoint-pool.ts'
+import { HostPool } from '../pool/host-pool.ts'
+import { Http2Pool } from '../pool/http2-pool.ts'
+import type { Places } from '../pool/places.ts'
+import type { Endpoint } from '../state/cluster.ts'
+import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { SeriesCache } from '../telemetry/request-metrics.ts'
+import type { Io } from '../transport/io.ts'
+import { Host, OWN_CELLS } from './lb/host.ts'
+import type { OutlierDetector } from './outlier-detector.ts'
+import { HOST_CELLS, type SharedHosts } from './shared-hosts.ts'
+
+/** A host without a row counts here: the cells of a row, and a part of its own. */
+const OWN_HOST_CELLS = HOST_CELLS + OWN_CELLS
+
+/** What the pools of a cluster share. */
+export interface PoolContext {
+  readonly io: Io
+  readonly places: Places
+  readonly stats: ClusterStats
+  readonly values: Float64Array
+}
+
+/** Every Host that a worker makes is one of these; the pure rooms see the Host only. */
+export class LiveHost extends Host {
+  /** HTTP/1, and the counts of TCP connections. */
+  readonly pool: HostPool
+  /** Null until a request is to go out as HTTP/2. */
+  http2: Http2Pool | null
+  /** Telemetry series of requests to this endpoint. */
+  series: SeriesCache
+  /** null: its cluster has no outlier detection. */
+  detector: OutlierDetector | null
+  /** Its HEALTH that `available` shows. */
+  health: number
+  private readonly context: PoolContext
+  private draining: boolean
+
+  constructor(id: number, endpoint: Endpoint, context: PoolContext, settings: PoolSettings, series: SeriesCache) {
+    super(id, endpoint)
+    this.cells = new Int32Array(OWN_HOST_CELLS)
+    this.own = HOST_CELLS
+    this.context = context
+    this.pool = new HostPool(context.io, this, settings, context.places, context.stats, context.values)
+    this.http2 = null
+    this.series = series
+    this.detector = null
+    this.health = 0
+    this.draining = false
+  }
+
+  poolFor(http2: boolean): EndpointPool {
+    if (!http2) return this.pool
+    if (this.http2 === null) {
+      const { io, places, stats, values } = this.context
+      this.http2 = new Http2Pool(io, this, this.pool.settings, places, stats, values)
+      if (this.draining) this.http2.drain()
+    }
+    return this.http2
+  }
+
+  /** Where it counts from now on; null or a negative row: for itself. */
+  place(shared: SharedHosts | null, row: number): void {
+    if (shared === null || row < 0) {
+      if (this.cells.length !== OWN_HOST_CELLS) this.move(new Int32Array(OWN_HOST_CELLS), 0, HOST_CELLS)
+      return
+    }
+    const at = shared.hostAt(row)
+    if (this.cells !== shared.cells || this.row !== at) this.move(shared.cells, at, shared.ownAt(row))
+  }
+
+  useSettings(settings: PoolSettings): void {
+    this.pool.settings = settings
+    if (this.http2 !== null) this.http2.settings = settings
+  }
+
+  giveWay(own: boolean): void {
+    this.pool.giveWay(own)
+    if (this.http2 !== null) this.http2.giveWay(own)
+  }
+
+  sweep(): void {
+    this.pool.sweep()
+    if (this.http2 !== null) this.http2.sweep()
+  }
+
+  drain(): void {
+    this.draining = true
+    this.pool.drain()
+    if (this.http2 !== null) this.http2.drain()
+  }
+
+  undrain(): void {
+    this.draining = false
+    this.pool.undrain()
+    if (this.http2 !== null) this.http2.undrain()
+  }
+}

@@ -1,0 +1,89 @@
+// Hot lane: one HTTP/2 connection to an endpoint: it carries as many requests at once as both sides allow.
+import type net from 'node:net'
+import { Http2ClientConnection } from '../http/h2/client-connection.ts'
+import type { Http2Events } from '../http/h2/http2-connection.ts'
+import { HTTP2_DEFAULTS, type Http2Options } from '../http/h2/options.ts'
+import { Connection, NOBODY } from '../transport/connection.ts'
+import type { Io } from '../transport/io.ts'
+import type { PoolSettings } from './endpoint-pool.ts'
+import type { Http2Pool } from './http2-pool.ts'
+
+export class Http2UpstreamConnection implements Http2Events {
+  readonly pool: Http2Pool
+  readonly connection: Connection
+  readonly codec: Http2ClientConnection
+  /** Requests begun on it. */
+  requests: number
+  readonly createdMs: number
+  idleSinceMs: number
+  /** No further request: it is too old, or the endpoint is leaving. */
+  doomed: boolean
+  /** Still in its pool's counts. */
+  counted: boolean
+
+  constructor(io: Io, socket: net.Socket, pool: Http2Pool, settings: PoolSettings) {
+    this.pool = pool
+    this.connection = new Connection(io, socket, NOBODY)
+    this.codec = new Http2ClientConnection(this.connection, this, optionsOf(settings))
+    this.requests = 0
+    this.createdMs = io.clock.monotonicMs
+    this.idleSinceMs = this.createdMs
+    this.doomed = false
+    this.counted = true
+    this.connection.owner = this.codec
+  }
+
+  get hasRoom(): boolean {
+    return !this.doomed && this.codec.hasRoom && !this.connection.closed
+  }
+
+  get idle(): boolean {
+    return this.codec.streams.size === 0
+  }
+
+  /** No further request; it ends with the last that it has. */
+  retire(): void {
+    this.doomed = true
+    this.codec.retire()
+  }
+
+  // ---- Http2Events -----------------------------------------------------------------------------------------------------
+
+  /** The endpoint may allow more streams than we took for granted. */
+  onSettings(): void {
+    this.pool.hasNews(this)
+  }
+
+  onStreamClosed(): void {
+    if (this.idle) this.idleSinceMs = this.codec.nowMs
+    this.pool.hasNews(this)
+  }
+
+  onGoaway(): void {
+    this.doomed = true
+    this.pool.hasNews(this)
+  }
+
+  onConnectionError(): void {
+    this.doomed = true
+    this.pool.values[this.pool.stats.cxProtocolError]!++
+  }
+
+  onClose(): void {
+    this.doomed = true
+    this.pool.lost(this)
+  }
+}
+
+function optionsOf(settings: PoolSettings): Http2Options {
+  const { maxConcurrentStreams } = settings
+  return {
+    ...HTTP2_DEFAULTS,
+    maxConcurrentStreams: maxConcurrentStreams === 0 ? 0x7fff_ffff : maxConcurrentStreams,
+    maxHeaderBytes: settings.maxHeaderBytes,
+    maxHeaders: settings.maxHeaders,
+    headerTimeoutMs: 0,
+    keepaliveIntervalMs: settings.keepaliveIntervalMs,
+    keepaliveTimeoutMs: settings.keepaliveTimeoutMs,
+  }
+}

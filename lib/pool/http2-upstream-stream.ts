@@ -1,0 +1,183 @@
+// Hot lane: one exchange on an HTTP/2 connection to an endpoint.
+import { CANCEL, PROTOCOL_ERROR } from '../http/h2/error-codes.ts'
+import type { Http2Stream } from '../http/h2/stream.ts'
+import type { StreamEvents } from '../http/h2/stream-events.ts'
+import { HeaderMap } from '../http/header-map.ts'
+import type { RequestHead } from '../http/request-head.ts'
+import type { ByteSink } from '../transport/connection.ts'
+import { type Exchange, RESET_PROTOCOL_ERROR, RESET_REFUSED_STREAM, RESET_REMOTE, RESET_TERMINATION } from './exchange.ts'
+import type { Http2UpstreamConnection } from './http2-upstream-connection.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
+
+export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSink {
+  private readonly owner: Http2UpstreamConnection
+  private exchange: Exchange | null
+  /** Null until the head is sent. */
+  private http2: Http2Stream | null
+  private method: string
+  private requestEnded: boolean
+  private tunnel: boolean
+  private flowing: boolean
+
+  constructor(owner: Http2UpstreamConnection) {
+    this.owner = owner
+    this.exchange = null
+    this.http2 = null
+    this.method = ''
+    this.requestEnded = false
+    this.tunnel = false
+    this.flowing = true
+  }
+
+  get localAddress(): string {
+    return this.owner.connection.localAddress
+  }
+
+  get protocol(): string {
+    return 'HTTP/2'
+  }
+
+  get sink(): ByteSink {
+    return this
+  }
+
+  get writable(): boolean {
+    return this.flowing
+  }
+
+  get status(): number {
+    return this.http2 === null ? 0 : this.http2.status
+  }
+
+  get headers(): HeaderMap {
+    return this.http2 === null ? NO_HEADERS : this.http2.headers
+  }
+
+  get hasBody(): boolean {
+    return this.http2?.hasBody === true && this.method !== 'HEAD' && this.mayHaveBody
+  }
+
+  get bodyLength(): number {
+    return this.http2 === null ? 0 : this.http2.bodyLength
+  }
+
+  get mayHaveBody(): boolean {
+    const { status } = this
+    return status >= 200 && status !== 204 && status !== 304
+  }
+
+  assign(exchange: Exchange, method: string): void {
+    this.exchange = exchange
+    this.method = method
+  }
+
+  sendHeaders(head: RequestHead, attempt: number, ended: boolean): void {
+    this.requestEnded = ended
+    const fields = attempt === 0 ? head.fields : `${head.fields}x-envoy-attempt-count: ${attempt}\r\n`
+    const authority = head.headers.get('host') ?? ''
+    const { codec } = this.owner
+    this.http2 = codec.request(this, head.method, 'http', authority, head.target, '', fields, '', ended)
+    if (this.owner.doomed) this.owner.retire()
+    // The endpoint left between the lending and now: nothing was written.
+    if (this.http2 === null) this.lose(RESET_REFUSED_STREAM, '')
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): boolean {
+    if (this.http2 === null) return true
+    this.flowing = this.http2.sendBody(bytes, start, end)
+    return this.flowing
+  }
+
+  sendEnd(trailers: string): void {
+    this.requestEnded = true
+    if (this.http2 !== null) this.http2.sendEnd(trailers)
+  }
+
+  /** There is nothing of the kind in HTTP/2; the codec has refused what pretends to be. */
+  takeHopByHop(): void {}
+
+  readDisable(): void {
+    if (this.http2 !== null) this.http2.pause()
+  }
+
+  readEnable(): void {
+    if (this.http2 !== null) this.http2.resume()
+  }
+
+  openTunnel(): void {
+    this.tunnel = true
+  }
+
+  protocolError(): void {
+    if (this.http2 !== null) this.http2.reset(PROTOCOL_ERROR)
+    this.lose(RESET_PROTOCOL_ERROR, '')
+  }
+
+  /** An answer before the end of its request: the rest is not sent (RFC 9113 §8.1). */
+  release(complete: boolean): void {
+    this.exchange = null
+    const { http2 } = this
+    if (http2 === null) return
+    if (!complete || !this.requestEnded || !http2.localEnded) http2.reset(CANCEL)
+    else if (http2.closed) this.owner.codec.recycle(http2)
+  }
+
+  private lose(reason: number, detail: string): void {
+    const { exchange } = this
+    this.exchange = null
+    if (exchange !== null) exchange.onUpstreamReset(reason, detail)
+  }
+
+  // ---- StreamEvents ----------------------------------------------------------------------------------------------------
+
+  onInformational(status: number, headers: HeaderMap): void {
+    if (this.exchange !== null) this.exchange.onInformational(status, headers)
+  }
+
+  onResponse(): void {
+    if (this.exchange !== null) this.exchange.onResponse()
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    if (this.exchange === null) return
+    if (this.tunnel) this.exchange.onTunnelData(bytes, start, end)
+    else this.exchange.onBody(bytes, start, end)
+  }
+
+  onEnd(trailers: HeaderMap | null): void {
+    if (this.exchange === null) return
+    if (this.tunnel) this.exchange.onUpstreamEnd()
+    else this.exchange.onResponseEnd(trailers)
+  }
+
+  onReset(_code: number): void {
+    const { http2, owner } = this
+    if (http2 === null) return
+    const reason =
+      http2.fault !== 0
+        ? RESET_PROTOCOL_ERROR
+        : http2.unprocessed
+          ? RESET_REFUSED_STREAM
+          : owner.codec.closed
+            ? RESET_TERMINATION
+            : RESET_REMOTE
+    this.lose(reason, '')
+  }
+
+  onWritable(): void {
+    this.flowing = true
+    if (this.exchange !== null) this.exchange.onUpstreamWritable()
+  }
+
+  // ---- ByteSink: the bytes of a tunnel -----------------------------------------------------------------------------------
+
+  writeBytes(bytes: Buffer, start: number, end: number): void {
+    this.sendBody(bytes, start, end)
+  }
+
+  end(): void {
+    this.sendEnd('')
+  }
+}
+
+const NO_HEADERS = new HeaderMap()
