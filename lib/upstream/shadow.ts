@@ -38,7 +38,14 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
   private over: boolean
 
   /** The caller has taken its place. `timeoutMs`: 0 for none. */
-  constructor(context: ShadowContext, cluster: LiveCluster, host: LiveHost, head: RequestHead, http2: boolean, timeoutMs: number) {
+  constructor(
+    context: ShadowContext,
+    cluster: LiveCluster,
+    host: LiveHost,
+    head: RequestHead,
+    http2: boolean,
+    timeoutMs: number,
+  ) {
     this.context = context
     this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1, http2)
     this.head = head

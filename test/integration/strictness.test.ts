@@ -34,7 +34,6 @@ const BAD: readonly (readonly [string, string, number])[] = [
   ],
   ['identity', 'POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: identity\r\n\r\n', 501],
   ['chunked under HTTP/1.0', 'POST / HTTP/1.0\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
-  ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
   ['TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', 400],
 ]
 

@@ -3,6 +3,8 @@
 //
 // States: OPEN → (RESPONDING) → DONE. OPEN: nothing sent. RESPONDING: response headers have left, no other answer is possible. DONE: logged;
 // every later event is ignored.
+//
+// A long file, because one object is all of these: half of its lines are fields and what others read of them.
 import { hostname } from 'node:os'
 import { BodyBuffer } from '../../base/body-buffer.ts'
 import { decide } from '../../decide/decide.ts'

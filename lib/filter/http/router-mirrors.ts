@@ -47,7 +47,8 @@ function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: st
     return S.MIRROR_LIMIT
   }
   const head = new RequestHead(stream.method, target, shadowHeadersOf(stream, manager.hostSuffix), session.bodyLength < 0)
-  const shadow = new Shadow(manager.parts, manager.clusters.liveOf(cluster), host, head, timeoutMs)
+  const live = manager.clusters.liveOf(cluster)
+  const shadow = new Shadow(manager.parts, live, host, head, goesAsHttp2(stream, live), timeoutMs)
   shadow.start(session.hasBody, manager.limits.bufferBytes)
   return shadow
 }

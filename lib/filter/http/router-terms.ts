@@ -80,3 +80,9 @@ export function readGrpcStatus(headers: HeaderMap): number {
 export function noteFailedConnect(host: LiveHost, reset: number, request: Attempted): void {
   if (host.detector !== null && reset !== RESET_OVERFLOW) host.detector.onLocalFailure(503, RESET_WORDS[reset] as string, request)
 }
+
+/** grpc-status of trailers, which are field lines; -1 for none. */
+export function grpcStatusOfTrailers(lines: string): number {
+  const found = /(?:^|\n)grpc-status:[ \t]*(\d{1,9})[ \t]*\r/i.exec(lines)
+  return found === null ? -1 : Number(found[1])
+}

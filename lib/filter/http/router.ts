@@ -30,7 +30,7 @@ import { finaliseRequest } from './request-headers.ts'
 import { finaliseResponse } from './response-headers.ts'
 import { startMirrors } from './router-mirrors.ts'
 import { claimRetry, noteNotRetried } from './router-retries.ts'
-import { outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
+import { grpcStatusOfTrailers, outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
 import { goesAsHttp2 } from './upstream-version.ts'
 
@@ -366,6 +366,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.stopped = true
     this.cancelTimers()
     this.stopShadows()
+    if (trailers !== '' && this.stream.grpcStatus === -1) this.stream.grpcStatus = grpcStatusOfTrailers(trailers)
     this.stream.endResponse(trailers)
   }
 

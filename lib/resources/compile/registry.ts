@@ -3,7 +3,7 @@ import type { Origin } from '../../state/origin.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { type Backend, entryBackends, serviceBackends, type Workloads } from './backends.ts'
 import { isExported, resolveHost, shortNames } from './host-names.ts'
-import { clusterProtocol, isHttp, kubernetesProtocol, type Protocol, serviceEntryProtocol } from './protocol.ts'
+import { isHttp, kubernetesProtocol, type Protocol, serviceEntryProtocol } from './protocol.ts'
 import type { World } from './world.ts'
 
 /** Where the addresses of a port come from. NONE: the client dials them itself. */
@@ -87,7 +87,6 @@ function addService(
       world.verdicts.partly(object, ['ports', i], `${port.protocol} is not proxied`)
       return []
     }
-    noteHttp2(world, object, i, protocol)
     const backends = serviceBackends(workloads, object, port)
     return [{ number: port.port, name, protocol, resolution: external ? 'DNS' : 'STATIC', backends, object }]
   })
@@ -130,12 +129,6 @@ function addEntry(
       else world.verdicts.partly(object, ['hosts', i], `shadowed by ${by}, which declares ${hostname} already`)
     }
   }
-}
-
-/** A gRPC server does not understand HTTP/1.1: whoever declares one should hear it before the traffic comes. */
-function noteHttp2(world: World, object: ResourceObject, port: number, protocol: Protocol): void {
-  if (clusterProtocol(protocol) !== 'http2') return
-  world.verdicts.partly(object, ['ports', port], `${protocol} to upstreams is not carried out yet: requests go out as HTTP/1.1`)
 }
 
 function hidden(world: World, object: ResourceObject, exportTo: readonly string[]): boolean {
@@ -185,7 +178,6 @@ function entryPorts(
       world.verdicts.partly(object, ['ports', i], 'UDP is not proxied')
       return []
     }
-    noteHttp2(world, object, i, protocol)
     const backends = entryBackends(world, workloads, object, { number, name, targetPort: port.targetPort ?? 0 }, hostname)
     return [{ number, name, protocol, resolution, backends, object }]
   })

@@ -1,3 +1,4 @@
+import http2 from 'node:http2'
 import { pause } from '../../support/eventually.ts'
 import type { HeaderPair } from '../../support/h1-reader.ts'
 import { header } from '../../support/h1-reader.ts'
@@ -22,8 +23,6 @@ export interface Answer {
 
 /** The exact bytes of a recorded request; nothing is repaired. */
 export function bytesOf(r: RecordedRequest): Buffer {
-  // Nobody who speaks HTTP/1.1 only can answer this preface, RFC 9113 §3.4.
-  if (r.protocol === 'http2') return Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
   if (r.raw !== undefined) return Buffer.from(r.raw, 'latin1')
   const headers = pairs(r.headers)
   const has = (name: string) => headers.some(([n]) => n.toLowerCase() === name)
@@ -36,7 +35,80 @@ export function bytesOf(r: RecordedRequest): Buffer {
 }
 
 /** Sends one request on a connection of its own. */
-export async function ask(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
+export function ask(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
+  return r.protocol === 'http2' ? askHttp2(t, port, r) : askHttp1(t, port, r)
+}
+
+/** With a client that we did not write. */
+function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
+  const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { enablePush: false } })
+  t.teardown(() => session.destroy())
+  return new Promise((resolve) => {
+    let status: number | null = null
+    let headers: HeaderPair[] = []
+    let body = ''
+    let trailers: HeaderPair[] = []
+    const informational: number[] = []
+    const done = (clientError?: string) => {
+      const address = session.socket?.localAddress
+      const client = address === undefined ? '' : `${address}:${session.socket.localPort}`
+      session.destroy()
+      const location = header({ headers }, 'location')
+      resolve({
+        client,
+        status,
+        headers,
+        body: body.slice(0, 2000),
+        ...(location === undefined ? {} : { location }),
+        ...(informational.length > 0 ? { informational } : {}),
+        ...(trailers.length > 0 ? { trailers } : {}),
+        ...(clientError === undefined ? {} : { clientError }),
+      } as Answer)
+    }
+    session.on('error', () => done('closed'))
+    const own: Record<string, string | string[]> = {
+      ':method': r.method ?? 'GET',
+      ':path': r.path ?? '/',
+      ...(r.authority === undefined ? {} : { ':authority': r.authority }),
+    }
+    for (const [n, v] of pairs(r.headers)) {
+      const name = n.toLowerCase()
+      const before = own[name]
+      own[name] = before === undefined || name.startsWith(':') ? v : [...(Array.isArray(before) ? before : [before]), v]
+    }
+    const bytes = r.body === undefined ? null : Buffer.from(text(r.body), 'latin1')
+    const stream = session.request(own, { endStream: bytes === null })
+    if (bytes !== null) stream.end(bytes)
+    stream.on('headers', (h) => informational.push(Number(h[':status'])))
+    stream.on('response', (h) => {
+      status = Number(h[':status'])
+      headers = flat(h)
+    })
+    stream.on('trailers', (h) => {
+      trailers = flat(h)
+    })
+    stream.setEncoding('latin1')
+    stream.on('data', (d: string) => {
+      body += d
+    })
+    let ended = false
+    stream.on('end', () => {
+      ended = true
+    })
+    stream.on('error', () => {})
+    stream.on('close', () => done(ended && stream.rstCode === 0 ? undefined : 'closed'))
+    setTimeout(() => done('timed out at the client'), r.timeoutMs ?? 10_000).unref()
+    if (r.abortAfterMs !== undefined) setTimeout(() => done('client gave up'), r.abortAfterMs)
+  })
+}
+
+function flat(h: http2.IncomingHttpHeaders): HeaderPair[] {
+  return Object.entries(h).flatMap(([n, v]): HeaderPair[] =>
+    n.startsWith(':') || v === undefined ? [] : (Array.isArray(v) ? v : [v]).map((x): HeaderPair => [n, x]),
+  )
+}
+
+async function askHttp1(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
   const client = await RawClient.connect(t, { port, ...(r.source === undefined ? {} : { localAddress: r.source }) })
   client.expectMethod(r.method ?? 'GET')
   const sent = client.write(bytesOf(r))

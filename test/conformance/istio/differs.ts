@@ -97,34 +97,6 @@ export const DIFFERS: readonly Difference[] = [
     also: (found) => found.upstream?.[0]?.trailers?.['x-t'] === '1' && found.upstream[0].body === 'abc',
   },
   {
-    cases:
-      /: (scheme h2 https|hd two cookies h2|h2 empty authority|two values v3 h2|over HTTP\/2|grpc-timeout (default|0|vs .*)|grpc no grpc-timeout.*|abort (grpc )?on grpc request|unknown host grpc)$/,
-    reason:
-      'HTTP/2 is not carried yet; its preface is answered as what it is to an HTTP/1 server, a version that it does not speak',
-    instead: { ...REFUSED, status: 505, body: 'HTTP Version Not Supported' },
-    ignore: FOLLOWS,
-  },
-  {
-    cases: /^cases\/limits-and-paths: h2 upgrade upstream$|^cases\/weights: explicit port of grpc service$/,
-    reason:
-      'HTTP/2 to upstreams is not carried yet: neither h2UpgradePolicy nor a port called grpc has an effect, requests go as HTTP/1.1',
-    instead: {},
-    ignore: ['upstream'],
-  },
-  {
-    cases: /^cases\/retry: http2 (refused stream default|rst default|refused always)$/,
-    reason:
-      'HTTP/2 to upstreams is not carried yet: instead of a stream a connection is reset, which the default policy does not retry',
-    instead: {
-      status: 503,
-      flags: 'UC',
-      details: 'upstream_reset_before_response_started{connection_termination}',
-      body: 'upstream connect error or disconnect/reset before headers. reset reason: connection termination',
-    },
-    ignore: [...FOLLOWS, 'upstream'],
-    also: (found) => found.upstream?.length === 1,
-  },
-  {
     cases: /^own\/faults-cors-mirrors: star preflight (without request headers|for DELETE)$/,
     reason: 'a list of allowed headers that would be empty is left out, which means the same (Fetch, CORS-preflight fetch)',
     instead: {},

@@ -1,11 +1,12 @@
 // Upstreams on the very addresses of the recorded endpoints. A request commands its answer; a list has one value for each
 // attempt, and the last one repeats:
 //   x-stub-status: 503,503,200 · x-stub-delay-ms: 0,300 · x-stub-body: text · x-stub-headers: {"name":"value"}
-//   x-stub-reset: 1, refused, rst (close at once), after (close inside of the body), garbage (bytes that are no HTTP)
-//   x-stub-grpc-status: 14,0 (a gRPC answer without a message)
+//   x-stub-grpc-status: 14 (trailers-only), t14 (in trailers)
+//   x-stub-reset: 1, refused, rst (HTTP/2: RST_STREAM; HTTP/1: close at once), after (close inside of the body), garbage (bytes that are no HTTP)
 //   x-stub-at: 127.0.2.1 (only these obey; all others answer 200)
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import http from 'node:http'
+import http2 from 'node:http2'
 import net from 'node:net'
 import { pause } from '../../support/eventually.ts'
 import type { HeaderPair } from '../../support/h1-reader.ts'
@@ -91,12 +92,36 @@ export class Stubs {
       if (/^[A-Za-z!#$%&'*+.^_`|~-]+ /.test(start) && !start.startsWith('PRI * HTTP/2.0')) {
         socket.unshift(chunk)
         parser.emit('connection', socket)
+      } else if (start.startsWith('PRI * HTTP/2.0')) {
+        this.relay(at, socket, chunk)
       } else {
         this.seen.push({ at, tcp: chunk.toString('latin1').slice(0, 200) })
         socket.write(chunk)
         socket.pipe(socket)
       }
       socket.resume()
+    })
+  }
+
+  /** HTTP/2 is answered by a server of its own, which needs the connection from its first byte. */
+  private relay(at: string, socket: net.Socket, first: Buffer): void {
+    const server = http2.createServer((req, res) =>
+      this.serve(at, req as unknown as IncomingMessage, res as unknown as ServerResponse),
+    )
+    server.on('sessionError', () => {})
+    server.listen(0, '127.0.0.1', () => {
+      const inner = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1')
+      inner.on('error', () => socket.destroy())
+      inner.write(first)
+      inner.pipe(socket)
+      socket.pipe(inner)
+      const end = () => {
+        inner.destroy()
+        socket.destroy()
+        server.close()
+      }
+      socket.on('close', end)
+      inner.on('close', end)
     })
   }
 
@@ -108,15 +133,15 @@ export class Stubs {
     const headers: HeaderPair[] = []
     for (let i = 0; i < req.rawHeaders.length; i += 2) {
       const name = (req.rawHeaders[i] as string).toLowerCase()
-      if (name !== 'host') headers.push([name, req.rawHeaders[i + 1] as string])
+      if (name !== 'host' && !name.startsWith(':')) headers.push([name, req.rawHeaders[i + 1] as string])
     }
     const { method = '', url = '' } = req
     const seen = {
       at,
-      protocol: `HTTP/${req.httpVersion}`,
+      protocol: req.httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${req.httpVersion}`,
       method,
       path: url,
-      authority: req.headers.host ?? null,
+      authority: req.headers.host ?? (req.headers[':authority'] as string | undefined) ?? null,
       headers,
       body: '',
       bodyBytes: 0,
@@ -131,6 +156,9 @@ export class Stubs {
     req.on('error', () => {})
     res.on('error', () => {})
     const reset = wish('x-stub-reset') ?? '0'
+    const { stream } = res as unknown as { stream?: http2.ServerHttp2Stream }
+    if (stream !== undefined && reset === 'refused') return stream.close(http2.constants.NGHTTP2_REFUSED_STREAM)
+    if (stream !== undefined && reset === 'rst') return stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR)
     if (reset === '1' || reset === 'refused' || reset === 'rst') {
       await pause(Number(wish('x-stub-delay-ms') ?? 0))
       return void req.socket.destroy()
@@ -143,8 +171,7 @@ export class Stubs {
     const status = Number(wish('x-stub-status') ?? 200)
     const extra = JSON.parse(wish('x-stub-headers', true) ?? '{}') as Record<string, string | string[]>
     const grpc = wish('x-stub-grpc-status')
-    if (grpc !== null)
-      return void res.writeHead(status, { 'content-type': 'application/grpc', 'grpc-status': grpc, ...extra }).end()
+    if (grpc !== null) return answerGrpc(res, status, grpc, extra)
     res.writeHead(status, { 'content-type': 'text/plain', ...extra })
     if (reset === 'after') {
       res.write('partial')
@@ -190,5 +217,20 @@ export class Stubs {
     const next = (this.tries.get(key) ?? 0) + 1
     this.tries.set(key, next)
     return next
+  }
+}
+
+/** `14`: trailers-only; `t14`: a message, and the status in trailers. */
+function answerGrpc(res: ServerResponse, status: number, grpc: string, extra: Record<string, string | string[]>): void {
+  const late = grpc.startsWith('t')
+  const code = late ? grpc.slice(1) : grpc
+  const { stream } = res as unknown as { stream?: http2.ServerHttp2Stream }
+  const head = { 'content-type': 'application/grpc', ...extra }
+  if (stream === undefined) res.writeHead(status, { ...head, 'grpc-status': code }).end()
+  else if (!late) stream.respond({ ':status': status, ...head, 'grpc-status': code }, { endStream: true })
+  else {
+    res.writeHead(status, head)
+    res.addTrailers({ 'grpc-status': code })
+    res.end(Buffer.from([0, 0, 0, 0, 0]))
   }
 }

@@ -100,7 +100,6 @@ const LINES: readonly Row[] = [
   ['a method in lower case', 'get / HTTP/1.1\r\nHost: web\r\n\r\n', 400, CODEC],
   ['a target without a slash', 'GET x HTTP/1.1\r\nHost: web\r\n\r\n', 400, CODEC],
   ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: web\r\n\r\n', 505, CODEC],
-  ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505, CODEC],
 ]
 
 const WHO: readonly Row[] = [

@@ -229,15 +229,18 @@ t.test('what a DestinationRule asks for and is not carried out is told with its 
   )
 })
 
-t.test('HTTP/2 to upstreams is told too, each with its line', async (t) => {
-  const h2 = '{host: a, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}}'
-  const grpc = service('g', '{ports: [{name: grpc-x, port: 1}, {name: http, port: 2}]}')
-  const result = loadText(t, A + istio('DestinationRule', 'dr', h2) + grpc)
-  t.match(statusOf(result, 'dr'), { state: 'partly', reason: /http\.h2UpgradePolicy: is not carried out yet: .*HTTP\/1\.1$/ })
-  t.match(statusOf(result, 'g'), { state: 'partly', reason: /^line \d+: spec\.ports\[0\]: GRPC .*HTTP\/1\.1$/ })
-  t.match(statusOf(result, 'a'), { state: 'in-force' })
-  const quiet = '{host: a, trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}}}'
-  t.match(statusOf(loadText(t, A + istio('DestinationRule', 'dr', quiet)), 'dr'), { state: 'in-force' })
+t.test('what endpoints are spoken to', async (t) => {
+  const ports =
+    '{ports: [{name: http, port: 1}, {name: grpc-x, port: 2}, {name: http2, port: 3}, {name: x, port: 4}, {name: tcp, port: 5}]}'
+  const spoken = (http: string) => {
+    const rule = istio('DestinationRule', 'dr', `{host: p, trafficPolicy: {connectionPool: {http: ${http}}}}`)
+    const result = loadText(t, service('p', ports) + rule)
+    return [1, 2, 3, 4, 5].map((p) => clusterOf(result, `outbound|${p}||p.default.svc.cluster.local`).protocol)
+  }
+  t.same(spoken('{http1MaxPendingRequests: 1}'), ['http1', 'http2', 'http2', 'client', 'tcp'])
+  t.same(spoken('{h2UpgradePolicy: DO_NOT_UPGRADE}'), ['http1', 'http2', 'http2', 'client', 'tcp'])
+  t.same(spoken('{h2UpgradePolicy: UPGRADE}'), ['http2', 'http2', 'http2', 'http2', 'tcp'])
+  t.same(spoken('{useClientProtocol: true}'), ['client', 'client', 'client', 'client', 'tcp'])
 })
 
 t.test('which DestinationRule holds', async (t) => {
