@@ -135,7 +135,7 @@ function runFile(source) {
       cwd: ROOT,
       detached: true, // a process group of its own: what a test starts ends with it
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TAP: '1', NO_COLOR: '1', FORCE_COLOR: '0' },
+      env: { ...process.env, TAP: '1', NO_COLOR: '1', TAP_TIMEOUT: process.env['TAP_TIMEOUT'] ?? '120', FORCE_COLOR: '0' },
     })
     running.add(child)
     let stderr = ''

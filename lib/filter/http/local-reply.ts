@@ -41,6 +41,10 @@ function sendGrpc(stream: HttpStream, headers: HeaderMap, grpcStatus: number, me
 
 /** A redirect or direct response: the route's own answer. `location` is empty for none. */
 export function sendRouteReply(stream: HttpStream, status: number, location: string, body: string): void {
+  if (location === '' && status !== 200 && stream.isGrpc()) {
+    sendGrpcReply(stream, GRPC_BY_HTTP[status] ?? 2, body)
+    return
+  }
   const headers = new HeaderMap()
   if (location !== '') headers.append('location', location)
   if (body !== '') {
@@ -72,7 +76,8 @@ function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: s
   headers.append('date', manager.io.clock.httpDate())
   headers.append('server', manager.serverName)
   const bodyless = status === 204 || status === 304 || status < 200
-  if (body === '' && !bodyless) headers.append('content-length', '0')
+  // HTTP/2 says with its head that nothing follows.
+  if (body === '' && !bodyless && stream.session.protocol !== 'HTTP/2') headers.append('content-length', '0')
   if (bodyless) headers.remove('content-length')
   // The unread rest of a request cannot be told from the next one without reading it all.
   if (closes || !stream.requestEnded) {

@@ -1,5 +1,5 @@
 // Hot lane: the client's side of one request of an HTTP/2 connection.
-import { INTERNAL_ERROR } from '../../http/h2/error-codes.ts'
+import { INTERNAL_ERROR, PROTOCOL_ERROR } from '../../http/h2/error-codes.ts'
 import type { Http2Stream } from '../../http/h2/stream.ts'
 import type { StreamEvents } from '../../http/h2/stream-events.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
@@ -40,6 +40,12 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   begin(): void {
     this.http2.events = this
     this.stream.begin()
+  }
+
+  /** It is malformed beyond what the codec looks at. */
+  refuse(): void {
+    this.http2.reset(PROTOCOL_ERROR)
+    this.stream.giveUp(R.HTTP2_MALFORMED)
   }
 
   get activity(): string {

@@ -44,7 +44,9 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     const max = manager.limits.maxRequestsPerConnection
     this.taken++
     if (manager.draining || this.taken === max) this.codec.shutdown()
-    down.begin()
+    // Nobody is asked for: as Envoy, not a request.
+    if (stream.authority === '') down.refuse()
+    else down.begin()
   }
 
   /** A head that is too large is answered; what is malformed is reset (RFC 9113 §8.1.1), and logged all the same. */

@@ -70,6 +70,7 @@ function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer
       ':method': r.method ?? 'GET',
       ':path': r.path ?? '/',
       ...(r.authority === undefined ? {} : { ':authority': r.authority }),
+      ':scheme': r.scheme ?? 'http',
     }
     for (const [n, v] of pairs(r.headers)) {
       const name = n.toLowerCase()
@@ -96,7 +97,7 @@ function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer
       ended = true
     })
     stream.on('error', () => {})
-    stream.on('close', () => done(ended && stream.rstCode === 0 ? undefined : 'closed'))
+    stream.on('close', () => done(stream.rstCode !== 0 ? `RST_STREAM ${stream.rstCode}` : ended ? undefined : 'closed'))
     setTimeout(() => done('timed out at the client'), r.timeoutMs ?? 10_000).unref()
     if (r.abortAfterMs !== undefined) setTimeout(() => done('client gave up'), r.abortAfterMs)
   })

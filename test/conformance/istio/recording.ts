@@ -16,6 +16,8 @@ export interface RecordedRequest {
   readonly headers?: Readonly<Record<string, LongText | readonly string[]>> | readonly (readonly [string, LongText])[]
   readonly body?: LongText
   readonly protocol?: 'http1' | 'http2'
+  /** HTTP/2: `:scheme`. */
+  readonly scheme?: string
   /** The exact bytes instead. */
   readonly raw?: string
   readonly port?: number

@@ -84,6 +84,7 @@ limits:
   if (!result.ok) return
   const listener = {
     protocol: 'http',
+    httpVersion: 'auto',
     address: '127.0.0.1',
     destination: '',
     forwardTo: '',

@@ -109,7 +109,7 @@ t.test('protocols of ports', async (t) => {
     ['{name: https, port: 1}', 'tcp', false],
     ['{name: tcp, appProtocol: http, port: 1}', 'http1', true],
     ['{name: x, appProtocol: kubernetes.io/h2c, port: 1}', 'http2', true],
-    ['{name: x, port: 1}', 'http1', true],
+    ['{name: x, port: 1}', 'client', true],
     ['{name: x, port: 3306}', 'tcp', false],
   ]
   for (const [spec, protocol, routed] of cases) {
