@@ -54,8 +54,9 @@ export class Preface implements ConnectionOwner, HttpSession {
     if (limit !== 0 && nowMs - this.sinceMs >= limit) this.connection.destroy('')
   }
 
+  /** Nothing has been asked yet. */
   drain(): void {
-    this.connection.end()
+    this.connection.destroy('')
   }
 }
 

@@ -1,5 +1,6 @@
 // Hot lane: one exchange on a connection, either side of it. What comes in goes to its events; the `send…` methods have the meaning of those of
 // HTTP/1's codecs.
+// A long file: both directions, because the end of one may end the other.
 //
 // The two directions end apart (RFC 9113 §5.1): `remoteEnded` by the peer's END_STREAM, `localEnded` by ours. Both: the stream leaves its
 // connection. `closed`: that, or RST_STREAM of either side. What was received before may still wait for a paused owner.
