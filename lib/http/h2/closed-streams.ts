@@ -5,19 +5,21 @@ const REMEMBERED = 256
 
 export class ClosedStreams {
   private readonly ids: Set<number>
-  private readonly ring: Int32Array
+  /** Empty before the first. */
+  private ring: Int32Array
   private next: number
   /** The highest id that had to be forgotten: below it nothing is certain, and the benefit of the doubt is given. */
   private forgotten: number
 
   constructor() {
     this.ids = new Set()
-    this.ring = new Int32Array(REMEMBERED)
+    this.ring = NONE
     this.next = 0
     this.forgotten = 0
   }
 
   add(id: number): void {
+    if (this.ring === NONE) this.ring = new Int32Array(REMEMBERED)
     const old = this.ring[this.next] as number
     if (old !== 0) {
       this.ids.delete(old)
@@ -33,3 +35,5 @@ export class ClosedStreams {
     return id <= this.forgotten || this.ids.has(id)
   }
 }
+
+const NONE = new Int32Array(0)

@@ -43,6 +43,9 @@ const GOAWAY_MS = 1000
 /** HeaderMaps kept for the next streams. */
 const MAPS = 32
 
+/** Of blocks that nobody wants. */
+const DISCARDED = new HeaderMap()
+
 const PING_KEEPALIVE = Uint8Array.from([0x68, 0x64, 0x6c, 0, 0, 0, 0, 1])
 const PING_GOAWAY = Uint8Array.from([0x68, 0x64, 0x6c, 0, 0, 0, 0, 2])
 
@@ -78,7 +81,6 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private readonly events: Http2Events
   private readonly reader: FrameReader
   private readonly deadlines: D.ConnectionDeadlines
-  private readonly discarded: HeaderMap
   private readonly maps: HeaderMap[]
   /** What windows of streams are larger than our SETTINGS say, until the peer has acknowledged them. */
   private lenience: number
@@ -122,7 +124,6 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.reader = new FrameReader(this.rules, isServer)
     this.deadlines = new D.ConnectionDeadlines(connection.io, this)
     this.window = new ReceiveWindow(Math.max(F.DEFAULT_WINDOW, options.initialConnectionWindow), now)
-    this.discarded = new HeaderMap()
     this.maps = []
     this.lenience = Math.max(0, F.DEFAULT_WINDOW - options.initialStreamWindow)
     this.headFrame = 0
@@ -271,7 +272,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
 
   /** Reads a block that nobody wants. False when the connection has ended. */
   protected discard(b: Buffer, start: number, end: number): boolean {
-    return this.decode(b, start, end, M.DISCARDED, this.discarded) !== COMPRESSION_FAILED
+    return this.decode(b, start, end, M.DISCARDED, DISCARDED) !== COMPRESSION_FAILED
   }
 
   /** A block behind the message: trailers. */

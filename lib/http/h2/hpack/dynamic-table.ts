@@ -11,19 +11,21 @@ export class DynamicTable {
   size: number
   /** Number of entries. */
   count: number
-  // One value for each entry, in a ring; `slot` gives its place.
-  readonly start: Int32Array
+  // One value for each entry, in a ring; `slot` gives its place. Nothing is there before the first entry: most connections of a mesh are idle.
+  start: Int32Array
   /** Length of the name. */
-  readonly nameLength: Int32Array
+  nameLength: Int32Array
   /** Length of the whole line, `name: value CRLF`. */
-  readonly lineLength: Int32Array
-  readonly id: Uint8Array
-  readonly kind: Uint8Array
+  lineLength: Int32Array
+  id: Uint8Array
+  kind: Uint8Array
   /** Reason why the field makes its message malformed; 0: none. */
-  readonly fault: Uint8Array
+  fault: Uint8Array
   /** Value of a pseudo-header as text, made when it is first asked for. */
-  readonly text: (string | null)[]
-  readonly arena: Buffer
+  text: (string | null)[]
+  arena: Buffer
+  /** What the arena may grow to. The lines that are alive fit in one half, so a line that does not fit behind them may begin anew at 0. */
+  private readonly arenaLimit: number
   private readonly mask: number
   /** Slot of the next entry. */
   private next: number
@@ -33,10 +35,31 @@ export class DynamicTable {
   /** `limit`: the most that the peer may ever choose. */
   constructor(limit: number) {
     let slots = 1
-    while (slots < Math.floor(limit / ENTRY_OVERHEAD) + 1) slots *= 2
+    while (slots < limit / ENTRY_OVERHEAD) slots *= 2
     this.capacity = limit
     this.size = 0
     this.count = 0
+    this.start = NO_NUMBERS
+    this.nameLength = NO_NUMBERS
+    this.lineLength = NO_NUMBERS
+    this.id = NO_BYTES
+    this.kind = NO_BYTES
+    this.fault = NO_BYTES
+    this.text = []
+    this.arena = NOTHING
+    this.arenaLimit = 2 * limit + 4
+    this.mask = slots - 1
+    this.next = 0
+    this.head = 0
+  }
+
+  /** Places in the ring. */
+  get slots(): number {
+    return this.mask + 1
+  }
+
+  private begin(): void {
+    const { slots } = this
     this.start = new Int32Array(slots)
     this.nameLength = new Int32Array(slots)
     this.lineLength = new Int32Array(slots)
@@ -44,11 +67,6 @@ export class DynamicTable {
     this.kind = new Uint8Array(slots)
     this.fault = new Uint8Array(slots)
     this.text = new Array<string | null>(slots).fill(null)
-    // Twice the limit: the lines that are alive fit in one half, so a line that does not fit behind them begins anew at 0.
-    this.arena = Buffer.allocUnsafeSlow(2 * limit + 4)
-    this.mask = slots - 1
-    this.next = 0
-    this.head = 0
   }
 
   /** Place of the entry with index `i`, 0 being the youngest; the caller has compared with `count`. */
@@ -73,10 +91,9 @@ export class DynamicTable {
       return
     }
     this.evictTo(this.capacity - size)
-    const { arena } = this
-    let at = this.head
-    if (at + length > arena.length) at = 0
-    copyBytes(b, from, to, arena, at)
+    if (this.start.length === 0) this.begin()
+    const at = this.place(length)
+    copyBytes(b, from, to, this.arena, at)
     const slot = this.next
     this.start[slot] = at
     this.nameLength[slot] = nameLength
@@ -91,6 +108,17 @@ export class DynamicTable {
     this.count++
   }
 
+  /** Where a line of this length goes. */
+  private place(length: number): number {
+    const need = this.head + length
+    if (need <= this.arena.length) return this.head
+    if (this.arena.length === this.arenaLimit) return 0
+    const larger = Buffer.allocUnsafeSlow(Math.min(this.arenaLimit, Math.max(FIRST_ARENA, need * 2)))
+    this.arena.copy(larger, 0, 0, this.head)
+    this.arena = larger
+    return need <= larger.length ? this.head : 0
+  }
+
   private evictTo(size: number): void {
     while (this.size > size) {
       const oldest = this.slot(this.count - 1)
@@ -99,6 +127,11 @@ export class DynamicTable {
     }
   }
 }
+
+const NO_NUMBERS = new Int32Array(0)
+const NO_BYTES = new Uint8Array(0)
+const NOTHING = Buffer.alloc(0)
+const FIRST_ARENA = 1024
 
 /** A call into the runtime costs more than a short loop. */
 const SHORT = 96

@@ -10,7 +10,6 @@ import { STATIC_COUNT } from './static-table.ts'
 
 /** The table is never larger than this, whatever the peer allows (RFC 9113 §6.5.2 lets it allow 4 GB). */
 const MAX_TABLE = 4096
-const SLOTS = MAX_TABLE / ENTRY_OVERHEAD
 /** Pairs of lines seen once that are remembered, and chains of entries. */
 const BUCKETS = 128
 const BUCKET_SHIFT = 32 - 7
@@ -25,6 +24,9 @@ const STATIC_SCHEME_HTTPS = 7
 
 /** Literals shorter than this are not worth the coding. */
 const HUFFMAN_FROM = 8
+
+const NO_CHAINS = new Float64Array(0)
+const NO_HASHES = new Int32Array(0)
 
 const CR = 13
 const COLON = 0x3a
@@ -46,11 +48,11 @@ export class HpackEncoder {
   private added: number
   // The youngest entry of each chain, and the next older one of each entry; numbered from 1 over all that were ever added. What the table has
   // no more is older than all that it has, so a chain ends where its number is too small, and nothing has to be taken out.
-  private readonly chains: Float64Array
-  private readonly older: Float64Array
-  private readonly hashes: Int32Array
-  /** Hashes of lines seen once. */
-  private readonly seen: Int32Array
+  private chains: Float64Array
+  private older: Float64Array
+  private hashes: Int32Array
+  /** Hashes of lines seen once; empty before the first. */
+  private seen: Int32Array
   private out: Buffer
   private at: number
   private never: string
@@ -61,10 +63,10 @@ export class HpackEncoder {
     this.announce = -1
     this.huffman = huffman
     this.added = 0
-    this.chains = new Float64Array(BUCKETS)
-    this.older = new Float64Array(SLOTS * 2)
-    this.hashes = new Int32Array(SLOTS * 2)
-    this.seen = new Int32Array(BUCKETS * 2)
+    this.chains = NO_CHAINS
+    this.older = NO_CHAINS
+    this.hashes = NO_HASHES
+    this.seen = NO_HASHES
     this.out = lines
     this.at = 0
     this.never = ''
@@ -232,6 +234,7 @@ export class HpackEncoder {
 
   /** Remembers a line. Two that share a place both stay, or lines of one message would hide each other for ever. */
   private seenBefore(hash: number): boolean {
+    if (this.seen === NO_HASHES) this.seen = new Int32Array(BUCKETS * 2)
     const { seen } = this
     const at = bucketOf(hash) * 2
     if (seen[at] === hash || seen[at + 1] === hash) return true
@@ -243,6 +246,7 @@ export class HpackEncoder {
   /** Index of the line in the dynamic table; 0: it is not there. */
   private find(hash: number, start: number, end: number): number {
     const { table, added } = this
+    if (table.count === 0) return 0
     const oldest = added - table.count
     let number = this.chains[bucketOf(hash)] as number
     while (number > oldest) {
@@ -266,6 +270,11 @@ export class HpackEncoder {
     const { table } = this
     table.add(lines, start, end + 2, nameEnd - start, 0, 0, 0)
     const slot = table.slot(0)
+    if (this.chains === NO_CHAINS) {
+      this.chains = new Float64Array(BUCKETS)
+      this.older = new Float64Array(table.slots)
+      this.hashes = new Int32Array(table.slots)
+    }
     this.added++
     this.older[slot] = this.chains[bucketOf(hash)] as number
     this.chains[bucketOf(hash)] = this.added
