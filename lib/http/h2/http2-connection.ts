@@ -229,7 +229,11 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   settingsAcknowledged(): void {
     this.deadlines.cancel(D.SETTINGS_ACK)
     this.decoder.limitTable(this.options.headerTableSize)
-    if (this.lenience > 0) for (const stream of this.streams.values()) stream.receiveWindow.available -= this.lenience
+    // What was sent beyond the window that we wanted is owed now; the peer may have to wait for us to say so.
+    for (const stream of this.lenience > 0 ? this.streams.values() : []) {
+      stream.receiveWindow.available -= this.lenience
+      this.giveBack(stream, 0)
+    }
     this.lenience = 0
     this.noteRoundTrip(this.settingsSentMs)
   }

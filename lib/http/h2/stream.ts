@@ -306,7 +306,7 @@ export class Http2Stream {
     this.bytesReceived += n
     if (this.bodyForbidden) return BODY_NOT_ALLOWED
     if (this.bodyLength >= 0 && this.bytesReceived > this.bodyLength && this.method !== 'CONNECT') return LENGTH_MISMATCH
-    if (this.paused || this.delivering || (this.received !== null && this.received.bytes > 0)) {
+    if (this.paused || this.delivering) {
       this.received ??= new SendQueue()
       this.received.push(bytes, start, end)
       return 0

@@ -36,6 +36,23 @@ t.test('an answer without a body ends with its head, however that is said', asyn
   t.same(side.feed(get(3)), ['HEADERS 3 end'])
 })
 
+t.test('what has left cannot become the last frame any more', async (t) => {
+  const side = server()
+  side.feed(get(1), get(3))
+  side.run(() => {
+    side.stream(1).sendHeaders(200, '', false)
+    side.stream(1).sendBody(HELLO, 0, 5)
+  })
+  side.run(() => side.stream(3).sendHeaders(200, '', false))
+  t.same(
+    side.run(() => {
+      side.stream(3).sendEnd('')
+      side.stream(1).sendEnd('')
+    }),
+    ['DATA 3 0 end', 'DATA 1 0 end'],
+  )
+})
+
 t.test('a whole conversation in any pieces', async (t) => {
   const bytes = Buffer.concat([
     PREFACE,
@@ -301,6 +318,25 @@ t.test("windows: no more is sent than what the client's windows allow, on the st
   t.equal(side.log.at(-1), '3 writable')
 })
 
+t.test('what waits leaves in its order, however it was put in and is let out', async (t) => {
+  const side = server()
+  side.feed(settings([4, 0]), get(1))
+  const s = side.stream(1)
+  const body = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251))
+  side.run(() => {
+    s.sendHeaders(200, '', false)
+    for (let at = 0; at < 1000; at += 37) s.sendBody(body, at, Math.min(1000, at + 37))
+    s.sendEnd('')
+  })
+  const parts: Buffer[] = []
+  for (let n = 1; Buffer.concat(parts).length < 1000; n = (n * 3) % 101) {
+    side.wire.receive(side.h2, frame('WINDOW_UPDATE', 0, 1, u32(n)))
+    for (const f of side.frames()) parts.push(Buffer.from(f.payload))
+  }
+  t.ok(Buffer.concat(parts).equals(body))
+  t.equal(side.h2.streams.size, 0)
+})
+
 t.test('a window may be taken away below zero (RFC 9113 §6.9.2)', async (t) => {
   const side = server()
   side.feed(settings([4, 20]), get(1))
@@ -373,10 +409,13 @@ t.test('more than a window is an error', async (t) => {
   t.same(whole.feed(frame('DATA', 0, 1, 'x'.repeat(16000))), ['GOAWAY last 1 code 3'])
 })
 
-t.test('before our SETTINGS are acknowledged a client may use the default window', async (t) => {
-  const side = server({ initialStreamWindow: 1000 }, false)
+t.test('before our SETTINGS are acknowledged a client may use the default window, and owes it afterwards', async (t) => {
+  const side = server({ initialStreamWindow: 1000, maxStreamWindow: 1000 }, false)
   side.feed(PREFACE, settings(), post(1), frame('DATA', 0, 1, 'x'.repeat(1500)))
   t.equal(side.log.at(-1), `1 body ${'x'.repeat(1500)}`)
+  // 65,535 − 1,500 − 64,535 are −500 now: the client has to be told of 1,500 more to have its 1,000.
+  t.same(side.feed(frame('SETTINGS', 1, 0)), ['WINDOW_UPDATE 1 +1500'])
+  t.same(side.feed(frame('DATA', 0, 1, 'x'.repeat(1001))), ['RST_STREAM 1 code 3'])
 })
 
 t.test('a paused stream gets nothing, its peer gets no window, and both go on at once', async (t) => {
