@@ -26,7 +26,7 @@ interface OwnOutcome {
 interface OwnCounts {
   readonly statuses: Readonly<Record<string, number>>
   readonly flags: Readonly<Record<string, number>>
-  /** The one endpoint that answered, or how many did. */
+  /** The one endpoint that answered, or how many did where it is chance which. */
   readonly hosts: string | number
 }
 
@@ -68,7 +68,11 @@ const TELLING = /^(access-control-.*|set-cookie|vary|x-envoy-overloaded|grpc-sta
 export function compact(found: Outcome | Counts, like: OwnAnswer): Partial<OwnAnswer> {
   if ('statuses' in found) {
     const hosts = Object.keys(found.hosts ?? {}).filter((h) => h !== 'null')
-    return { statuses: found.statuses, flags: found.flags, hosts: hosts.length === 1 ? (hosts[0] as string) : hosts.length }
+    return {
+      statuses: found.statuses,
+      flags: found.flags,
+      hosts: 'hosts' in like && typeof like.hosts === 'string' && hosts.length === 1 ? (hosts[0] as string) : hosts.length,
+    }
   }
   const { headers } = comparable(found) as { headers: readonly HeaderPair[] }
   const telling = headers.filter(([name]) => TELLING.test(name)).sort((a, b) => (String(a) < String(b) ? -1 : 1))

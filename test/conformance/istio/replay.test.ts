@@ -99,6 +99,7 @@ async function startHeddle(t: Teardown, { workload, resources, mesh, names, port
         defaultRetryOn: mesh.defaultHttpRetryPolicy?.retryOn ?? '',
       },
       http1: { halfClose: 'abort' },
+      drain: { deadline: '0s' },
     },
   })
   return {
