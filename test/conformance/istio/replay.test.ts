@@ -25,6 +25,7 @@ const FOLDERS = [
   'cases/weights',
   'cases/registry-only',
   'cases/visibility',
+  'cases/grpc',
   'examples/routing',
   'examples/resilience',
 ]

@@ -59,11 +59,11 @@ export class Stubs {
         requestTimeout: 0,
         headersTimeout: 0,
       },
-      (req, res) => this.serve(at, req, res),
+      (req, res) => this.serve(at, req, res, req.socket),
     )
     parser.on('checkContinue', (req, res: ServerResponse) => {
       res.writeContinue()
-      this.serve(at, req, res)
+      this.serve(at, req, res, req.socket)
     })
     parser.on('upgrade', (req, socket) => {
       this.note(at, req)
@@ -106,7 +106,7 @@ export class Stubs {
   /** HTTP/2 is answered by a server of its own, which needs the connection from its first byte. */
   private relay(at: string, socket: net.Socket, first: Buffer): void {
     const server = http2.createServer((req, res) =>
-      this.serve(at, req as unknown as IncomingMessage, res as unknown as ServerResponse),
+      this.serve(at, req as unknown as IncomingMessage, res as unknown as ServerResponse, socket),
     )
     server.on('sessionError', () => {})
     server.listen(0, '127.0.0.1', () => {
@@ -125,8 +125,9 @@ export class Stubs {
     })
   }
 
-  private serve(at: string, req: IncomingMessage, res: ServerResponse): void {
-    this.answer(at, req, res).catch(() => req.socket.destroy())
+  /** `socket`: the connection itself; that of an HTTP/2 request stands for the stream only. */
+  private serve(at: string, req: IncomingMessage, res: ServerResponse, socket: net.Socket): void {
+    this.answer(at, req, res, socket).catch(() => socket.destroy())
   }
 
   private note(at: string, req: IncomingMessage): Growing<SeenRequest> {
@@ -150,7 +151,7 @@ export class Stubs {
     return seen
   }
 
-  private async answer(at: string, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  private async answer(at: string, req: IncomingMessage, res: ServerResponse, socket: net.Socket): Promise<void> {
     const seen = this.note(at, req)
     const wish = this.wishes(at, req)
     req.on('error', () => {})
@@ -161,9 +162,9 @@ export class Stubs {
     if (stream !== undefined && reset === 'rst') return stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR)
     if (reset === '1' || reset === 'refused' || reset === 'rst') {
       await pause(Number(wish('x-stub-delay-ms') ?? 0))
-      return void req.socket.destroy()
+      return void socket.destroy()
     }
-    if (reset === 'garbage') return void req.socket.end('not http at all\r\n\r\n')
+    if (reset === 'garbage') return void socket.end('not http at all\r\n\r\n')
     if (!(await this.readBody(req, res, seen))) return
     const delayMs = Number(wish('x-stub-delay-ms') ?? 0)
     if (delayMs > 0) await pause(delayMs)
@@ -176,7 +177,7 @@ export class Stubs {
     if (reset === 'after') {
       res.write('partial')
       await pause(30)
-      return void req.socket.destroy()
+      return void socket.destroy()
     }
     res.end(status === 204 || status === 304 ? undefined : (wish('x-stub-body', true) ?? 'ok\n'))
   }
@@ -231,6 +232,6 @@ function answerGrpc(res: ServerResponse, status: number, grpc: string, extra: Re
   else {
     res.writeHead(status, head)
     res.addTrailers({ 'grpc-status': code })
-    res.end(Buffer.from([0, 0, 0, 0, 0]))
+    res.end(Buffer.from([0, 0, 0, 0, 2, 8, 1]))
   }
 }
