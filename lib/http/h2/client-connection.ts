@@ -90,6 +90,7 @@ export class Http2ClientConnection extends Http2Connection {
     stream.path = path
     stream.protocol = protocol
     this.streams.set(id, stream)
+    this.guard.opened()
     return stream
   }
 

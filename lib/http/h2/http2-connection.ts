@@ -301,7 +301,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
       receiveWindow.raise(this.streamWindow)
       const due = receiveWindow.give(n, this.options.maxStreamWindow, this.nowMs, this.rttMs)
       if (due > 0) {
-        this.writer.windowUpdate(stream.id, due)
+        this.tellWindow(stream.id, due)
         this.streamWindow = receiveWindow.size
       }
     }
@@ -311,7 +311,12 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   giveConnection(n: number): void {
     if (this.closed) return
     const due = this.window.give(n, this.options.maxConnectionWindow, this.nowMs, this.rttMs)
-    if (due > 0) this.writer.windowUpdate(0, due)
+    if (due > 0) this.tellWindow(0, due)
+  }
+
+  private tellWindow(streamId: number, due: number): void {
+    this.writer.windowUpdate(streamId, due)
+    this.guardWaiting()
   }
 
   /** Something waits for the peer: it must move in time. */

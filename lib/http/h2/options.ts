@@ -2,7 +2,7 @@
 import { ABUSE_LIMITS, type AbuseLimits } from './abuse-guard.ts'
 
 export interface Http2Options {
-  /** Streams that the peer may have open at once. */
+  /** Streams at once: what a server lets its client open, and what a client opens though its server may allow more. */
   readonly maxConcurrentStreams: number
   /** A header list, by the rule of RFC 9113 §6.5.2; 0: no limit. */
   readonly maxHeaderBytes: number

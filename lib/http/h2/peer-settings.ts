@@ -59,3 +59,11 @@ export class PeerSettings {
     return E.NO_ERROR
   }
 }
+
+/** The payload that a value of HTTP2-Settings stands for (RFC 7540 §3.2.1), or null when it is none that a client may send. */
+export function upgradeSettings(value: string): Buffer | null {
+  if (!/^[\w-]*$/.test(value)) return null
+  const payload = Buffer.from(value, 'base64url')
+  if (payload.length % 6 !== 0) return null
+  return new PeerSettings(false).apply(payload, 0, payload.length) === E.NO_ERROR ? payload : null
+}

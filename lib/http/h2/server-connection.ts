@@ -1,5 +1,7 @@
 // Hot lane: HTTP/2 towards a client (h2c with prior knowledge, or behind ALPN): requests come in as streams.
+
 import type { Connection } from '../../transport/connection.ts'
+import type { HeaderMap } from '../header-map.ts'
 import * as E from './error-codes.ts'
 import * as F from './frame-types.ts'
 import { COMPRESSION_FAILED } from './hpack/decoder.ts'
@@ -27,6 +29,23 @@ export class Http2ServerConnection extends Http2Connection {
     const pairs = [F.SETTINGS_MAX_CONCURRENT_STREAMS, options.maxConcurrentStreams]
     if (options.extendedConnect) pairs.push(F.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1)
     this.greet(pairs)
+  }
+
+  /**
+   * Takes over from HTTP/1, before a byte is read and behind a 101 (RFC 7540 §3.2): the request that asked for `h2c` becomes stream 1, complete, and is
+   * told by `onRequest`. `settings`: what `upgradeSettings` made of HTTP2-Settings; an upgrade for which that is null is to be ignored.
+   */
+  upgrade(method: string, scheme: string, authority: string, path: string, headers: HeaderMap, settings: Buffer): void {
+    this.peer.apply(settings, 0, settings.length)
+    this.writer.maxFrame = this.peer.maxFrameSize
+    this.encoder.limitTable(this.peer.headerTableSize)
+    this.lastPeerId = 1
+    this.guard.opened()
+    const stream = new Http2Stream(this, 1, headers)
+    stream.takeUpgrade(method, scheme, authority, path)
+    this.streams.set(1, stream)
+    this.server.onRequest(stream)
+    if (!stream.closed) stream.takeEnd(null)
   }
 
   isIdle(id: number): boolean {

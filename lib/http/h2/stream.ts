@@ -280,6 +280,15 @@ export class Http2Stream {
     return this.takeLength(head.contentLength, ended, false)
   }
 
+  /** A request that came over HTTP/1, and is complete. */
+  takeUpgrade(method: string, scheme: string, authority: string, path: string): void {
+    this.method = method
+    this.scheme = scheme
+    this.authority = authority
+    this.path = path
+    this.headRead = true
+  }
+
   /** A final response's head. */
   takeResponse(head: MessageHead, ended: boolean): number {
     const { status } = head

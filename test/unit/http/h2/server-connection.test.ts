@@ -1,8 +1,10 @@
 // A server's connection: what each frame does in each state of a stream (RFC 9113 §5, §6), windows, back-pressure, and the two ways to end.
 import t from 'tap'
 import * as M from '../../../../lib/http/h2/message-head.ts'
+import { upgradeSettings } from '../../../../lib/http/h2/peer-settings.ts'
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
 import { cuts } from '../../../suite/splits.ts'
+import { mapOf } from '../kit.ts'
 import { block, END, frame, GET, get, POST, PREFACE, post, server, settings, told, u32, WHOLE } from './kit.ts'
 
 const HELLO = Buffer.from('hello')
@@ -522,6 +524,23 @@ t.test('an orderly end: two GOAWAY, what is under way is finished, and the conne
   t.notOk(side.wire.ended)
   side.run(() => greetBack(side.stream(3)))
   t.ok(side.wire.ended)
+})
+
+t.test('h2c by Upgrade: the request of HTTP/1 becomes stream 1 (RFC 7540 §3.2)', async (t) => {
+  const side = server({}, false, greetBack)
+  const value = Buffer.from([0, 4, 0, 0, 0, 3]).toString('base64url')
+  const said = side.run(() => {
+    side.h2.upgrade('GET', 'http', 'a.example', '/x', mapOf('accept: */*\r\n'), upgradeSettings(value) as Buffer)
+  })
+  t.same(
+    said,
+    ['SETTINGS', 'WINDOW_UPDATE 0 +983041', 'HEADERS 1', 'DATA 1 3'],
+    'within the window of its settings, which are not acknowledged',
+  )
+  t.same(side.log, ['1 GET /x [accept: */*] no body', '1 end'])
+  t.same(side.feed(PREFACE, settings([4, 100]), get(3)), ['SETTINGS ack', 'DATA 1 2 end', 'HEADERS 3', 'DATA 3 5 end'])
+  for (const bad of ['AAQ', '!!', Buffer.from([0, 4, 0xff, 0, 0, 0]).toString('base64url')])
+    t.equal(upgradeSettings(bad), null, bad)
 })
 
 t.test("the client's end of the connection ends its streams", async (t) => {
