@@ -7,6 +7,7 @@ import http2 from 'node:http2'
 import type net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
+import * as grpc from '@grpc/grpc-js'
 import fc from 'fast-check'
 import t from 'tap'
 import { CodecClient } from '../suite/h2-client.ts'
@@ -271,6 +272,55 @@ t.test('Node as a server', async (t) => {
   t.notOk(client.h2.hasRoom)
   t.same(client.faults, [])
   client.close()
+})
+
+t.test('@grpc/grpc-js: unary and the three kinds of streaming', async (t) => {
+  const client = new grpc.Client(`127.0.0.1:${echo.port}`, grpc.credentials.createInsecure())
+  t.teardown(() => client.close())
+  const same = (b: Buffer) => b
+  const large = Buffer.alloc(1_000_000, 'g')
+  const collected = async (
+    call: NodeJS.ReadableStream & { on(event: 'status', listener: (s: grpc.StatusObject) => void): unknown },
+  ) => {
+    const got: Buffer[] = []
+    let status: grpc.StatusObject | null = null
+    call.on('status', (s) => {
+      status = s
+    })
+    call.on('data', (d: Buffer) => got.push(d))
+    await within('the end of a call', once(call, 'end'), 20_000)
+    await eventually('a status', () => status !== null)
+    return { got, code: (status as unknown as grpc.StatusObject).code }
+  }
+
+  for (const message of [Buffer.from('hello'), Buffer.alloc(0), large]) {
+    const reply = await new Promise<Buffer>((resolve, reject) => {
+      client.makeUnaryRequest('/grpc/Unary', same, same, message, (error, value) =>
+        error ? reject(error) : resolve(value as Buffer),
+      )
+    })
+    t.ok(reply.equals(message), `unary, ${message.length} bytes`)
+  }
+
+  const served = await collected(client.makeServerStreamRequest('/grpc/ServerStream', same, same, large))
+  t.same([served.code, served.got.length, served.got[0]?.length], [0, 1, 1_000_000])
+
+  const sent = await new Promise<Buffer>((resolve, reject) => {
+    const call = client.makeClientStreamRequest('/grpc/ClientStream', same, same, (error, value) =>
+      error ? reject(error) : resolve(value as Buffer),
+    )
+    call.write(Buffer.from('only'))
+    call.end()
+  })
+  t.equal(sent.toString(), 'only')
+
+  const bidi = client.makeBidiStreamRequest('/grpc/Bidi', same, same)
+  const both = collected(bidi)
+  for (let i = 0; i < 200; i++) bidi.write(Buffer.from(`message ${i}`))
+  bidi.write(large)
+  bidi.end()
+  const { got, code } = await both
+  t.same([code, got.length, got[7]?.toString(), got[200]?.length], [0, 201, 'message 7', 1_000_000])
 })
 
 t.test('an orderly end: Node finishes what it began', async (t) => {

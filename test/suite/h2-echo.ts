@@ -5,7 +5,7 @@
 //                its trailers                    /status/N   N, without a body
 //   /trailers    a text and trailers             /hints      103 before the answer
 //   /reset       RST_STREAM                      /hang       nothing
-// A CONNECT gets its bytes back.
+// A CONNECT gets its bytes back, and so does a gRPC call of any method below /grpc/, with grpc-status 0.
 import net from 'node:net'
 import { CANCEL } from '../../lib/http/h2/error-codes.ts'
 import { TOO_LARGE, TOO_MANY } from '../../lib/http/h2/message-head.ts'
@@ -54,18 +54,24 @@ class Exchange implements StreamEvents {
   begin(): void {
     const { stream, answer } = this
     if (answer === '/echo') stream.sendHeaders(200, '', false)
+    else if (answer.startsWith('/grpc/')) stream.sendHeaders(200, 'content-type: application/grpc\r\n', false)
     else if (answer === '/hints') stream.sendInformational(103, 'link: </x.css>; rel=preload\r\n')
     else if (answer === '/reset') stream.reset(CANCEL)
   }
 
+  private get echoes(): boolean {
+    return this.answer === '/echo' || this.answer.startsWith('/grpc/')
+  }
+
   onBody(bytes: Buffer, start: number, end: number): void {
-    if (this.answer === '/echo' && !this.stream.sendBody(bytes, start, end)) this.stream.pause()
+    if (this.echoes && !this.stream.sendBody(bytes, start, end)) this.stream.pause()
   }
 
   onEnd(trailers: HeaderMap | null): void {
     const { stream, answer } = this
     const [, kind, value] = answer.split('/')
     if (answer === '/echo') stream.sendEnd(trailers === null ? '' : trailers.serialise())
+    else if (kind === 'grpc') stream.sendEnd('grpc-status: 0\r\ngrpc-message: fine\r\n')
     else if (kind === 'bytes') {
       this.left = Number(value)
       stream.sendHeaders(200, `content-length: ${value}\r\n`, false)
@@ -87,7 +93,7 @@ class Exchange implements StreamEvents {
 
   onWritable(): void {
     const { stream } = this
-    if (this.answer === '/echo') {
+    if (this.echoes) {
       stream.resume()
       return
     }

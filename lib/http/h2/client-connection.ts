@@ -152,6 +152,7 @@ export class Http2ClientConnection extends Http2Connection {
   }
 
   peerReset(stream: Http2Stream, code: number): boolean {
+    stream.resetByPeer = true
     stream.unprocessed = code === E.REFUSED_STREAM
     if (stream.remoteEnded) {
       // The response is complete and the rest of the request is not wanted (RFC 9113 §8.1): nothing is lost.

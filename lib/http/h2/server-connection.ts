@@ -106,6 +106,7 @@ export class Http2ServerConnection extends Http2Connection {
   }
 
   peerReset(stream: Http2Stream, code: number): boolean {
+    stream.resetByPeer = true
     const livedMs = this.nowMs - stream.openedMs
     this.forget(stream)
     stream.cut(code)

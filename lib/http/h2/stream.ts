@@ -51,6 +51,8 @@ export class Http2Stream {
   fault: number
   /** The peer says that it has done nothing for this request (GOAWAY, REFUSED_STREAM): it may be sent again. */
   unprocessed: boolean
+  /** RST_STREAM of the peer ended it; otherwise a reset is ours, or the connection's end. */
+  resetByPeer: boolean
   readonly openedMs: number
   bytesReceived: number
   bytesSent: number
@@ -101,6 +103,7 @@ export class Http2Stream {
     this.closed = false
     this.fault = 0
     this.unprocessed = false
+    this.resetByPeer = false
     this.openedMs = nowMs
     this.bytesReceived = 0
     this.bytesSent = 0

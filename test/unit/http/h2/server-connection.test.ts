@@ -227,6 +227,7 @@ t.test('errors of one stream cost that stream alone', async (t) => {
     if (side.streams.length > 0) {
       t.equal(side.stream(1).fault, fault, what)
       t.match(side.log.at(-1), /^1 reset \d/, `${what}: the owner is told`)
+      t.notOk(side.stream(1).resetByPeer)
     } else if (fault !== 0) t.same(side.log, [`1 refused ${fault}`], what)
     t.same(side.feed(get(5)), [], `${what}: the connection lives`)
     t.equal(side.log.at(-1), '5 end', what)
@@ -556,6 +557,7 @@ t.test('a reset of the client is told, and nothing more can be sent', async (t) 
   side.feed(get(1))
   t.same(side.feed(frame('RST_STREAM', 0, 1, u32(8))), [])
   t.equal(side.log.at(-1), '1 reset 8')
+  t.ok(side.stream(1).resetByPeer)
   t.same(
     side.run(() => greetBack(side.stream(1))),
     [],
