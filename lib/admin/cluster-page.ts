@@ -1,7 +1,9 @@
 // `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Cluster, ClusterLimits, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { HostHealth, HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
+
+const NO_LIMIT = 0xffffffff
 
 /** The main thread's knowledge of an endpoint. */
 export type HealthLookup = (cluster: string, address: string) => HostHealth
@@ -23,11 +25,8 @@ export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLo
   for (const { cluster, inUse, hosts } of sumUp(snapshot, views)) {
     const name = cluster.name
     text += `${name}::observability_name::${name}\n`
-    text += `${name}::default_priority::max_connections::${cluster.limits.maxConnections}\n`
-    text += `${name}::default_priority::max_pending_requests::${cluster.limits.maxPendingRequests}\n`
-    text += `${name}::default_priority::max_requests::${cluster.limits.maxRequests}\n`
-    text += `${name}::default_priority::max_retries::${cluster.limits.maxRetries}\n`
-    for (const [key, value] of inUseStats(inUse)) text += `${name}::default_priority::${key}::${value}\n`
+    for (const [key, value] of [...limitStats(cluster.limits), ...inUseStats(inUse)])
+      text += `${name}::default_priority::${key}::${value}\n`
     text += `${name}::added_via_api::false\n`
     for (const host of hosts) {
       for (const [key, value] of hostStats(host)) text += `${name}::${host.address}::${key}::${value}\n`
@@ -49,10 +48,7 @@ export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLo
         thresholds: [
           {
             priority: 'DEFAULT',
-            max_connections: cluster.limits.maxConnections,
-            max_pending_requests: cluster.limits.maxPendingRequests,
-            max_requests: cluster.limits.maxRequests,
-            max_retries: cluster.limits.maxRetries,
+            ...Object.fromEntries(limitStats(cluster.limits)),
           },
         ],
         in_use: Object.fromEntries(inUseStats(inUse)),
@@ -77,6 +73,23 @@ export function socketAddress(text: string): { address: string; port_value: numb
   const colon = text.lastIndexOf(':')
   const address = text.slice(0, colon).replace(/^\[|\]$/g, '')
   return { address, port_value: Number(text.slice(colon + 1)) }
+}
+
+/** No limit is 2³²−1, as istiod has it. The budget takes the place of max_retries; the names of its two lines are those of Envoy's RetryBudget. */
+function limitStats({
+  maxConnections,
+  maxPendingRequests,
+  maxRequests,
+  maxRetries,
+  retryBudget,
+}: ClusterLimits): [string, number][] {
+  const limits: [string, number][] = [
+    ['max_connections', maxConnections || NO_LIMIT],
+    ['max_pending_requests', maxPendingRequests || NO_LIMIT],
+    ['max_requests', maxRequests || NO_LIMIT],
+  ]
+  if (retryBudget === null) return [...limits, ['max_retries', maxRetries || NO_LIMIT]]
+  return [...limits, ['budget_percent', retryBudget.percent], ['min_retry_concurrency', retryBudget.minConcurrency]]
 }
 
 /** Under limits or not, this is what the limits count; of heddle, Envoy tells it in metrics only. */

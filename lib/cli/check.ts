@@ -13,7 +13,8 @@ export const checkCommand: Command = {
 Loads resources as the proxy would and lists each object: in force, shadowed by another one, partly in force, refused, or waiting
 for something; with the reason and its place. Without DIR the resources of heddle.yaml. With DIR and without --config the workload
 of the defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
-Notes say where heddle holds retries back that Istio would make, because the upstream may have carried the request out already.
+Notes say where heddle holds retries back that Istio would make, because the upstream may have carried the request out already,
+and which hosts of healthChecks are no service.
 `,
   flags: {
     config: { ...CONFIG_FLAG, help: `${CONFIG_FLAG.help} where no DIR is given` },
@@ -72,7 +73,7 @@ function listing(statuses: readonly ResourceStatus[], paint: Paint): string {
 
 function noteList(notes: readonly ResourceNote[]): string {
   const lines = notes.map((n) => {
-    const object = `${n.kind} ${n.namespace === '' ? '' : `${n.namespace}/`}${n.name}`
+    const object = n.kind === 'bootstrap' ? n.name : `${n.kind} ${n.namespace === '' ? '' : `${n.namespace}/`}${n.name}`
     return `note: ${n.file}:${n.line}:${n.column}: ${object}${n.route === '' ? '' : `, route ${n.route}`}: ${n.message}\n`
   })
   return lines.join('')

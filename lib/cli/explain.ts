@@ -23,6 +23,7 @@ With a URL: decides the request as the proxy would, with the same code, on the r
 With an ID, which is the x-request-id of a request: asks the running proxy, whose admin address is in heddle.yaml, what it did.
 
 The proxy draws a random number to choose among weighted destinations and endpoints; here it is --draw, 0 unless given.
+Where the client's address is hashed (consistentHash useSourceIp), \`-H 'x-forwarded-for: ADDRESS'\` says it.
 `,
   flags: {
     config: CONFIG_FLAG,

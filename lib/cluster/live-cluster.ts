@@ -118,15 +118,16 @@ export class LiveCluster {
 
   private reconcile(config: Cluster, endpoints: readonly Endpoint[], rows: ClusterRows | null): void {
     const before = new Set(this.byAddress.values())
-    const hosts: LiveHost[] = []
+    // An address that is listed twice is one host; Envoy counts it once too.
+    const found = new Set<LiveHost>()
     this.row = rows === null ? -1 : rows.cluster
     for (const [i, endpoint] of endpoints.entries()) {
       const host = this.hostFor(endpoint, config)
       host.place(this.context.sharedHosts, rows?.hosts[i] ?? -1)
-      // An address that is listed twice is one host; Envoy counts it once too.
-      if (!hosts.includes(host)) hosts.push(host)
+      found.add(host)
       before.delete(host)
     }
+    const hosts = [...found]
     for (const host of before) {
       if (config.type === 'ORIGINAL_DST') continue
       this.byAddress.delete(host.address)

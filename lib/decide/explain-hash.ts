@@ -31,7 +31,8 @@ function nameOf(policy: HashPolicy): string {
 }
 
 function missing(policy: HashPolicy): string {
-  if (policy.kind === 'sourceIp') return "the client's address is not known"
+  // Of requests that happened it is.
+  if (policy.kind === 'sourceIp') return "the client's address is not known (-H 'x-forwarded-for: ADDRESS' tells it)"
   // With a connection it would have been made.
   if (policy.kind === 'cookie' && policy.ttlSeconds >= 0)
     return `${nameOf(policy)} is made of the client's address, which is not known`

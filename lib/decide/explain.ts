@@ -8,7 +8,7 @@ import { rewriteTarget } from '../route/rewrite.ts'
 import { balancesByHash } from '../state/cluster.ts'
 import { BUILT_IN, type Origin, originText } from '../state/origin.ts'
 import { decide, type Facts } from './decide.ts'
-import { Decision, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
+import { Decision, FORWARD, NO_HEALTHY_UPSTREAM, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
 import { failedConditionOf } from './explain-condition.ts'
 import { corsText, faultText, mirrorText } from './explain-filters.ts'
 import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
@@ -139,6 +139,8 @@ class Story {
         this.#sayEndpoint(a, `of ${plural(b, 'endpoint')} in ${this.#clusterName() ?? '?'}`)
         break
       case S.ENDPOINT_AGAIN:
+        // As `pickAgain` has it: the verdict is that of the last pick.
+        this.#verdict = FORWARD
         this.#sayEndpoint(a, `for another attempt, after ${plural(b, 'pick')}`)
         break
       case S.UNAVAILABLE:
@@ -149,6 +151,7 @@ class Story {
         )
         break
       case S.NO_ENDPOINT:
+        this.#verdict = NO_HEALTHY_UPSTREAM
         this.#endpoint = null
         this.#host = null
         this.#say('endpoint', `none of the ${plural(a, 'endpoint')} of ${this.#clusterName() ?? '?'} is available`)

@@ -26,7 +26,7 @@ export interface LoadResult {
   readonly statuses: readonly ResourceStatus[]
   /** Files and folders that could not be read. Refused objects are in `statuses`. */
   readonly problems: readonly ResourceProblem[]
-  /** For `heddle check`: they change no state. Sorted by file and line. */
+  /** For `heddle check`, and those about heddle.yaml for the log: they change no state. Sorted by file and line. */
   readonly notes: readonly ResourceNote[]
   /** Why the reading as a whole is not to be put in force, such as a folder that is not there; null when it is. */
   readonly fatal: string | null

@@ -2,7 +2,7 @@
 // one that is refused, and the rest of a reload takes effect. Only a reading that failed as a whole leaves everything as it was.
 import { UNENFORCED } from '../resources/kinds.ts'
 import type { LoadResult } from '../resources/load.ts'
-import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { StartError } from './start-error.ts'
 
@@ -85,7 +85,11 @@ export class ConfigStore {
       ...result.problems.map(problemLine),
       ...result.statuses.filter((s) => s.state === 'refused').map(statusLine),
     ]
-    const warnings = result.statuses.filter((s) => s.state === 'partly' || s.reason === UNENFORCED).map(statusLine)
+    const warnings = [
+      ...result.statuses.filter((s) => s.state === 'partly' || s.reason === UNENFORCED).map(statusLine),
+      // Those about objects are said when it comes to it.
+      ...result.notes.filter((note) => note.kind === 'bootstrap').map(noteLine),
+    ]
     const text = [...this.#problems, '', ...warnings].join('\n')
     if (text === this.#logged) return
     this.#logged = text
@@ -101,6 +105,10 @@ export class ConfigStore {
 
 function problemLine(p: LoadResult['problems'][number]): string {
   return p.line === 0 ? `${p.file}: ${p.message}` : `${p.file}:${p.line}:${p.column}: ${p.message}`
+}
+
+function noteLine(n: ResourceNote): string {
+  return `${n.file}:${n.line}:${n.column}: ${n.name}: ${n.message}`
 }
 
 function statusLine(s: ResourceStatus): string {

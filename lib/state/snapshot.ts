@@ -33,7 +33,7 @@ export interface ResourceStatus {
   readonly column: number
 }
 
-/** What an operator may want to know of an object that is in force as it was written. Changes nobody's state. */
+/** What an operator may want to know of an object, or of heddle.yaml (kind `bootstrap`), that is in force as it was written. Changes nobody's state. */
 export interface ResourceNote {
   readonly kind: string
   readonly namespace: string

@@ -70,6 +70,9 @@ t.test('retryBudget: a share of what is in flight, in all workers together', asy
     cluster_name: 'outbound|80||web.default.svc.cluster.local',
   })
   t.equal(overflow, 6)
+  const { body } = await own.admin('/clusters')
+  t.match(body, /::budget_percent::50\n.*::min_retry_concurrency::1\n/)
+  t.notMatch(body, /web\.default.*max_retries/, 'the budget takes its place')
   for (const exchange of busy.exchanges.slice(CLIENTS)) await exchange.answer({ body: 'second' })
   for (const client of clients.filter((c) => c.responses.length === 0))
     t.equal((await client.response()).body.toString(), 'second')

@@ -7,7 +7,7 @@ import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { assignRules } from './destination-rules.ts'
 import { DestinationHashes } from './hash-policies.ts'
-import { withHealthChecks } from './health-checks.ts'
+import { unusedHealthChecks, withHealthChecks } from './health-checks.ts'
 import { heldBackRetries } from './held-back-retries.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
@@ -62,7 +62,11 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     defaultPorts: defaultPorts(world, registry),
     clusters,
   }
-  return { snapshot, verdicts, notes: heldBackRetries(snapshot.routeTables, clusters) }
+  return {
+    snapshot,
+    verdicts,
+    notes: [...unusedHealthChecks(world, clusters), ...heldBackRetries(snapshot.routeTables, clusters)],
+  }
 }
 
 /** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */

@@ -39,10 +39,13 @@ const peers = peersFolder()
 if (peers === null) t.plan(0, 'the recordings of Istio and Envoy are not here; HEDDLE_PEERS names their folder')
 else {
   const unused = new Set<Difference>(DIFFERS)
+  let skipped = 0
   for (const folder of FOLDERS) {
     if (!folder.includes(ONLY_FOLDER)) continue
     t.test(folder, async (t) => {
-      for (const { name, wanted, found, ignore } of (await replayed(t, readRecording(peers, folder))) ?? []) {
+      const results = await replayed(t, readRecording(peers, folder))
+      if (results === null) skipped++
+      for (const { name, wanted, found, ignore } of results ?? []) {
         if ('statuses' in wanted) judgeCounts(t, `${folder}: ${name}`, wanted, found as Counts, unused)
         else judge(t, `${folder}: ${name}`, wanted, found as Outcome, ignore, unused)
       }
@@ -52,6 +55,7 @@ else {
     if (!`own/${name}`.includes(ONLY_FOLDER)) continue
     t.test(`own questions: ${name}`, async (t) => {
       const results = await replayed(t, recording)
+      if (results === null) skipped++
       for (const { name: question, found } of results ?? []) {
         const wanted = answers.get(question) as OwnAnswer
         const fullName = `own/${name}: ${question}`
@@ -64,7 +68,8 @@ else {
   }
   t.test('every declared difference still exists', async (t) => {
     const left = [...unused].map((d) => `${d.cases} (${d.reason})`)
-    if (ONLY === '' && ONLY_FOLDER === '') t.same(left, [])
+    if (ONLY !== '' || ONLY_FOLDER !== '' || skipped > 0) t.pass('not all was replayed', { skip: `${skipped} skipped` })
+    else t.same(left, [])
   })
 }
 

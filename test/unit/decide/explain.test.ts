@@ -1,7 +1,7 @@
 import t from 'tap'
 import { PickContext } from '../../../lib/cluster/lb/picker.ts'
-import { decide, type Facts } from '../../../lib/decide/decide.ts'
-import { Decision } from '../../../lib/decide/decision.ts'
+import { decide, type Facts, pickAgain } from '../../../lib/decide/decide.ts'
+import { Decision, FORWARD } from '../../../lib/decide/decision.ts'
 import { explain, explainRequest } from '../../../lib/decide/explain.ts'
 import { hashText } from '../../../lib/decide/explain-hash.ts'
 import { explainText } from '../../../lib/decide/explain-text.ts'
@@ -218,6 +218,17 @@ t.test('endpoints that were not well', async (t) => {
   const third = new Decision()
   decide(tables, wanted, third, ring)
   t.strictSame(told(third).unavailable, null)
+  // It was to be forwarded, and when another endpoint was wanted there was none.
+  t.equal(third.verdict, FORWARD)
+  const { hosts } = cluster
+  cluster.update(cluster.config, [], 0)
+  t.notOk(pickAgain(third, new PickContext(), ring))
+  const verdict = (d: Decision) =>
+    explain({ id: 'x', request: wanted.request, steps: ring.read(d.steps) ?? new Int32Array(0), tables, answer: null }).verdict
+  t.equal(verdict(third), 'no-healthy-upstream')
+  cluster.update(cluster.config, hosts, 0)
+  t.ok(pickAgain(third, new PickContext(), ring))
+  t.equal(verdict(third), 'forward')
   t.strictSame(told(second).unavailable?.count, n, 'what was true then stays told')
 })
 
@@ -302,7 +313,12 @@ t.test('what was hashed', async (t) => {
     [[cookie(0)], 0, 0, "nothing to hash, cookie c is made of the client's address, which is not known: the endpoint is drawn"],
     [[cookie(0)], 1, 1, 'the hash of cookie c, which the request did not bring and the response sets, chooses the endpoint'],
     [[{ kind: 'sourceIp' }], 1, 0, "the hash of the client's address chooses the endpoint"],
-    [[{ kind: 'sourceIp' }], 0, 0, "nothing to hash, the client's address is not known: the endpoint is drawn"],
+    [
+      [{ kind: 'sourceIp' }],
+      0,
+      0,
+      "nothing to hash, the client's address is not known (-H 'x-forwarded-for: ADDRESS' tells it): the endpoint is drawn",
+    ],
     [
       [header, query, cookie(-1)],
       3,

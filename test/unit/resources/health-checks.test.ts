@@ -75,6 +75,30 @@ t.test('the first rule that fits a cluster is in force for it', async (t) => {
   t.same(clusterOf(result, 'outbound|80||*.none').endpoints, [])
 })
 
+t.test('hosts and ports that nobody has are told', async (t) => {
+  const result = loadText(t, entry('reviews.default.svc.cluster.local'), {
+    healthChecks: [
+      rule(1, ['reviews', 'reveiws', '*.none']),
+      rule(2, ['reviews'], { ports: [8080] }),
+      rule(3, ['*']),
+      rule(4, [], { listeners: ['in'] }),
+      rule(5, ['reviews'], { ports: [80, 8080] }),
+    ],
+  })
+  t.same(
+    result.notes.map((n) => n.message),
+    [
+      'there is no service `reveiws.default.svc.cluster.local`, so that nobody is asked; did you mean `reviews.default.svc.cluster.local`?',
+      'there is no service `*.none`, so that nobody is asked',
+      'its services have the ports 80, 81, not 8080, so that nobody is asked',
+    ],
+  )
+  t.same(
+    result.statuses.filter((s) => s.state !== 'in-force'),
+    [],
+  )
+})
+
 t.test('without rules nobody is asked', async (t) => {
   const result = loadText(t, entry('a.example'))
   t.ok(result.snapshot.clusters.flatMap((c) => c.endpoints).every((e) => e.healthCheck === null))
