@@ -217,7 +217,7 @@ t.test('a window that never opens (CVE-2019-9511, -9517): the stream is reset, a
   const side = server({ stallTimeoutMs: 30_000 })
   side.feed(settings([4, 0]), get(1), get(3))
   const { clock } = side.wire.io
-  let now = clock.monotonicMs
+  let now = Math.ceil(clock.monotonicMs)
   clock.update = () => {
     clock.monotonicMs = now
   }

@@ -169,7 +169,7 @@ t.test('an orderly end of ours', async (t) => {
 t.test('keepalive: a silent peer is asked, and given up', async (t) => {
   const side = client({ keepaliveIntervalMs: 10_000, keepaliveTimeoutMs: 20_000 })
   const { clock } = side.wire.io
-  let now = clock.monotonicMs
+  let now = Math.ceil(clock.monotonicMs)
   clock.update = () => {
     clock.monotonicMs = now
   }

@@ -318,12 +318,6 @@ export class Side<C extends Http2Connection> {
     if (found === undefined) throw new Error(`no stream ${id}: ${this.log.join(' | ')}`)
     return found
   }
-
-  /** Lets the monotonic clock of the connection say another time, and fires what is due. */
-  at(ms: number): string[] {
-    this.wire.io.clock.monotonicMs = ms
-    return this.said()
-  }
 }
 
 /** A server; `greeted`: preface and SETTINGS have been exchanged. Streams record their events under their ids. */

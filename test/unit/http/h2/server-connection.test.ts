@@ -591,7 +591,7 @@ t.test('the round trip of SETTINGS lets windows grow, and no window grows beyond
     false,
   )
   const { clock } = side.wire.io
-  let now = clock.monotonicMs
+  let now = Math.ceil(clock.monotonicMs)
   clock.update = () => {
     clock.monotonicMs = now
   }
