@@ -1,50 +1,8 @@
 // One forwarded request through the whole data path, from the bytes of the client to the bytes for the client, on sockets that take everything:
 // what is left is our own work, without the kernel's.
-
-import type net from 'node:net'
-import { RequestIds } from '../../../lib/base/request-id.ts'
-import { Rng } from '../../../lib/base/rng.ts'
-import { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
-import { HostRows } from '../../../lib/cluster/host-rows.ts'
-import type { LiveHost } from '../../../lib/cluster/live-host.ts'
-import { SharedHosts, sharedHostsBytes } from '../../../lib/cluster/shared-hosts.ts'
-import { SharedLimits } from '../../../lib/cluster/shared-limits.ts'
-import { StepRing } from '../../../lib/decide/steps.ts'
-import { RecentRequests } from '../../../lib/filter/http/recent-requests.ts'
-import { HttpConnectionManager, type WorkerParts } from '../../../lib/filter/network/http-connection-manager.ts'
-import { compileTables } from '../../../lib/route/compile.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
-import type { Snapshot } from '../../../lib/state/snapshot.ts'
-import { AccessLog } from '../../../lib/telemetry/access-log.ts'
-import { WorkerStats } from '../../../lib/telemetry/data-path-stats.ts'
-import { Logger } from '../../../lib/telemetry/logger.ts'
-import { RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
-import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
-import type { Connection } from '../../../lib/transport/connection.ts'
-import { Io } from '../../../lib/transport/io.ts'
 import type { Bench } from '../contract.ts'
-
-/** A socket whose kernel takes every byte at once. */
-function endlessSocket(): net.Socket {
-  const handle = { reading: false, readStart: () => 0, readStop: () => 0, useUserBuffer: () => {}, writeBuffer: () => 0 }
-  const socket = {
-    _handle: handle,
-    remoteAddress: '127.0.0.1',
-    remotePort: 40000,
-    localAddress: '127.0.0.1',
-    localPort: 8080,
-    writableLength: 0,
-    on: () => socket,
-    destroy: () => socket,
-    end: () => socket,
-    resume: () => socket,
-    pause: () => socket,
-    write: () => true,
-    heddle: null as Connection | null,
-  }
-  return socket as unknown as net.Socket
-}
+import { proxy } from './proxy.ts'
 
 /** As Istio's documentation writes it, with everything that has a counter. */
 const OUTLIER: OutlierDetection = {
@@ -65,192 +23,8 @@ const OUTLIER_BY_RATE: OutlierDetection = { ...OUTLIER, successRate: { minimumHo
 const REQUEST = 'GET /1k HTTP/1.1\r\nHost: be:9001\r\nUser-Agent: autocannon\r\nAccept: */*\r\n\r\n'
 const RESPONSE = `HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 10:50:22 GMT\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\nLast-Modified: Sat, 21 Nov 2026 10:10:54 GMT\r\nConnection: keep-alive\r\nETag: "6b016e2e-400"\r\nAccept-Ranges: bytes\r\n\r\n${'a'.repeat(1024)}`
 
-function snapshot(outlierDetection: OutlierDetection | null): Snapshot {
-  const name = 'outbound|9001||be.default.svc.cluster.local'
-  const workload = {
-    workload: 'be',
-    namespace: 'default',
-    app: 'be',
-    version: 'v1',
-    canonicalService: 'be',
-    canonicalRevision: 'v1',
-  }
-  const route = {
-    name: 'default',
-    origin: BUILT_IN,
-    match: { path: null, headers: [], query: [] },
-    requestEdits: [],
-    responseEdits: [],
-    action: {
-      kind: 'forward' as const,
-      clusters: [{ cluster: name, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }],
-      totalWeight: 1,
-      timeoutMs: 0,
-      timeoutOrigin: BUILT_IN,
-      retry: {
-        on: ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'],
-        statusCodes: [],
-        attempts: 2,
-        perTryTimeoutMs: 0,
-        baseIntervalMs: 25,
-        maxIntervalMs: 250,
-        hostSelectionAttempts: 5,
-        avoidPreviousHosts: true,
-        remoteLocalities: false,
-        responseHeaders: [],
-        unsafe: 'allowed' as const,
-        origin: BUILT_IN,
-      },
-      hashPolicies: [],
-      pathRewrite: null,
-      hostRewrite: '',
-      mirrors: [],
-      fault: null,
-      cors: null,
-      clusterNotFoundStatus: 503,
-    },
-  }
-  return {
-    version: 1,
-    listeners: [],
-    defaultPorts: [],
-    routeTables: [
-      {
-        name: '9001',
-        port: 9001,
-        virtualHosts: [{ name: 'be:9001', domains: ['be', 'be.default'], routes: [route], origin: BUILT_IN }],
-      },
-    ],
-    clusters: [
-      {
-        name,
-        type: 'STATIC',
-        dnsNames: [],
-        firstAddressOnly: false,
-        endpoints: [
-          {
-            address: '127.0.0.1',
-            port: 9001,
-            weight: 1,
-            locality: { region: '', zone: '', subzone: '' },
-            priority: 0,
-            workload,
-            healthCheck: null,
-            origin: BUILT_IN,
-          },
-        ],
-        loadBalancer: { kind: 'LEAST_REQUEST' },
-        slowStart: null,
-        localityWeights: null,
-        panicThreshold: 50,
-        outlierDetection,
-        limits: {
-          maxConnections: 0,
-          maxPendingRequests: 0,
-          maxRequests: 0,
-          maxRetries: 0,
-          maxRequestsPerConnection: 0,
-          connectTimeoutMs: 10_000,
-          httpIdleTimeoutMs: 3_600_000,
-          tcpIdleTimeoutMs: 3_600_000,
-          maxConnectionDurationMs: 0,
-          tcpKeepaliveSeconds: 0,
-          tcpKeepaliveIntervalSeconds: 0,
-          tcpKeepaliveProbes: 0,
-          maxConcurrentStreams: 0,
-          http2KeepaliveIntervalMs: 0,
-          http2KeepaliveTimeoutMs: 0,
-          retryBudget: null,
-        },
-        protocol: 'http1',
-        host: 'be.default.svc.cluster.local',
-        serviceName: 'be',
-        serviceNamespace: 'default',
-        port: 9001,
-        subset: '',
-        origin: BUILT_IN,
-        policyOrigin: BUILT_IN,
-      },
-    ],
-  }
-}
-
-function assemble(withLog: boolean, outlierDetection: OutlierDetection | null = null): (iterations: number) => void {
-  const io = new Io((error) => {
-    throw error
-  })
-  const slab = new MetricsSlab(createSlabBuffer(), () => {}, 10_000)
-  const identity = { namespace: 'default', serviceAccount: 'web', name: 'web', labels: {}, address: '127.0.0.1', locality: '' }
-  const metrics = new RequestMetrics(slab, identity)
-  const limits = {
-    maxHeaderBytes: 61_440,
-    maxHeaders: 100,
-    bufferBytes: 1 << 20,
-    maxConnections: 0,
-    maxRequestsPerConnection: 0,
-    headerTimeoutMs: 0,
-    connectionIdleTimeoutMs: 0,
-    streamIdleTimeoutMs: 0,
-    maxSeries: 10_000,
-  }
-  const config = snapshot(outlierDetection)
-  const sharedHosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), 0, 1)
-  const rows = new HostRows(sharedHosts, () => 0).assign(config.clusters)
-  const shared = new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1)
-  const clusters = new ClusterManager(io, slab, shared, sharedHosts, metrics, limits)
-  const tables = compileTables(config, clusters.update(config, rows))
-  const log = withLog
-    ? new AccessLog({
-        path: '/dev/null',
-        format: 'text',
-        values: slab.values,
-        linesSlot: 1,
-        droppedSlot: 2,
-        write: (_f, _b, _o, n, done) => done(null, n),
-      })
-    : null
-  const parts: WorkerParts = {
-    io,
-    slab,
-    worker: new WorkerStats(slab),
-    metrics,
-    accessLog: log,
-    clusters,
-    steps: new StepRing(),
-    recent: new RecentRequests(),
-    rng: new Rng(7),
-    requestIds: new RequestIds(),
-    logger: new Logger({ level: 'error' }),
-    limits,
-    hostSuffix: '',
-    mirrors: shared.mirrors(0),
-    servesHalfClosed: true,
-    pathNormalization: 'BASE',
-    obeysFaultHeaders: false,
-  }
-  const listener = {
-    name: 'out',
-    direction: 'outbound' as const,
-    protocol: 'http' as const,
-    httpVersion: 'http1' as const,
-    address: '127.0.0.1',
-    port: 8080,
-    routeTable: '',
-    tcpClusters: [],
-    allowConnect: false,
-    hashSourceIp: false,
-    originalDst: '',
-    origin: BUILT_IN,
-  }
-  const manager = new HttpConnectionManager(parts, listener, 8080, tables)
-  io.enter()
-  manager.accept(endlessSocket())
-  const upstreamSocket = endlessSocket()
-  const host = [...clusters.all()][0]?.hosts[0] as LiveHost
-  host.pool.onConnected(null as never, upstreamSocket)
-  io.leave()
-  const session = [...manager.sessions][0]
-  const upstream = (upstreamSocket as unknown as { heddle: Connection }).heddle
+function forwarded(withLog: boolean, outlierDetection: OutlierDetection | null = null): Bench['fn'] {
+  const { io, client, upstream, pool } = proxy({ downstream: 'http1', upstream: 'http1', withLog, outlierDetection })
   const request = Buffer.from(REQUEST, 'latin1')
   const response = Buffer.from(RESPONSE, 'latin1')
   const bytes = io.readBuffer
@@ -258,20 +32,20 @@ function assemble(withLog: boolean, outlierDetection: OutlierDetection | null = 
     for (let i = 0; i < iterations; i++) {
       bytes.set(request)
       io.enter()
-      session?.connection.owner.onData(bytes, request.length)
+      client.owner.onData(bytes, request.length)
       io.leave()
       bytes.set(response)
       io.enter()
       upstream.owner.onData(bytes, response.length)
       io.leave()
     }
-    if (host.pool.requestsTotal === 0) throw new Error('no request reached the pool')
+    if (pool.requestsTotal === 0) throw new Error('no request reached the pool')
   }
 }
 
 export const benches: readonly Bench[] = [
-  { name: 'filter/request: forwarded GET, 1 KB, metrics and access log', fn: assemble(true) },
-  { name: 'filter/request: forwarded GET, 1 KB, metrics only', fn: assemble(false) },
-  { name: 'filter/request: the same with outlier detection', fn: assemble(false, OUTLIER) },
-  { name: 'filter/request: the same with ejection by success rate too', fn: assemble(false, OUTLIER_BY_RATE) },
+  { name: 'filter/request: forwarded GET, 1 KB, metrics and access log', fn: forwarded(true) },
+  { name: 'filter/request: forwarded GET, 1 KB, metrics only', fn: forwarded(false) },
+  { name: 'filter/request: the same with outlier detection', fn: forwarded(false, OUTLIER) },
+  { name: 'filter/request: the same with ejection by success rate too', fn: forwarded(false, OUTLIER_BY_RATE) },
 ]
