@@ -3,6 +3,7 @@ import { CANCEL, PROTOCOL_ERROR } from '../http/h2/error-codes.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
 import type { StreamEvents } from '../http/h2/stream-events.ts'
 import { HeaderMap } from '../http/header-map.ts'
+import { H_HOST } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ByteSink } from '../transport/connection.ts'
 import { type Exchange, RESET_PROTOCOL_ERROR, RESET_REFUSED_STREAM, RESET_REMOTE, RESET_TERMINATION } from './exchange.ts'
@@ -73,10 +74,11 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
 
   sendHeaders(head: RequestHead, attempt: number, ended: boolean): void {
     this.requestEnded = ended
-    const fields = attempt === 0 ? head.fields : `${head.fields}x-envoy-attempt-count: ${attempt}\r\n`
-    const authority = head.headers.get('host') ?? ''
+    const { headers } = head
+    const more = attempt === 0 ? '' : `x-envoy-attempt-count: ${attempt}\r\n`
+    const authority = headers.known(H_HOST, 'host') ?? ''
     const { codec } = this.owner
-    this.http2 = codec.request(this, head.method, 'http', authority, head.target, '', fields, '', ended)
+    this.http2 = codec.requestWith(this, head.method, 'http', authority, head.target, '', headers, more, '', ended)
     if (this.owner.doomed) this.owner.retire()
     // The endpoint left between the lending and now: nothing was written.
     if (this.http2 === null) this.lose(RESET_REFUSED_STREAM, '')
@@ -119,7 +121,7 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     const { http2 } = this
     if (http2 === null) return
     if (!complete || !this.requestEnded || !http2.localEnded) http2.reset(CANCEL)
-    else if (http2.closed) this.owner.codec.recycle(http2)
+    else this.owner.codec.recycle(http2)
   }
 
   private lose(reason: number, detail: string): void {

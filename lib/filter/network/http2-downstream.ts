@@ -137,9 +137,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   }
 
   sendHeaders(status: number, headers: HeaderMap, _bodyLength: number, withBody: boolean, _last: boolean): number {
-    const fields = headers.serialise()
-    this.http2.sendHeaders(status, fields, !withBody)
-    return fields.length
+    return this.http2.sendHead(status, headers, !withBody)
   }
 
   sendBody(bytes: Buffer, start: number, end: number): boolean {
@@ -167,10 +165,9 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   openTunnel(status: number, headers: HeaderMap, tunnel: Tunnel): number {
     this.tunnel = tunnel
-    const fields = headers.serialise()
-    this.http2.sendHeaders(status, fields, false)
+    const bytes = this.http2.sendHead(status, headers, false)
     this.http2.resume()
-    return fields.length
+    return bytes
   }
 
   cut(_reason: string): void {

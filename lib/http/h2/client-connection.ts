@@ -54,7 +54,7 @@ export class Http2ClientConnection extends Http2Connection {
     return stream
   }
 
-  /** As `request`, with the fields of a map. */
+  /** As `request`, with the fields of a map, without a text in between; `fields` come behind them. */
   requestWith(
     events: StreamEvents,
     method: string,
@@ -63,12 +63,13 @@ export class Http2ClientConnection extends Http2Connection {
     path: string,
     protocol: string,
     headers: HeaderMap,
+    fields: string,
     neverIndexed: string,
     end: boolean,
   ): Http2Stream | null {
     if (!this.hasRoom) return null
     const stream = this.open(events, method, scheme, authority, path, protocol)
-    this.send(stream, headers, '', neverIndexed, end)
+    this.send(stream, headers, fields, neverIndexed, end)
     return stream
   }
 
@@ -98,11 +99,11 @@ export class Http2ClientConnection extends Http2Connection {
     const { writer, encoder } = this
     const { method, scheme, authority, path, protocol } = stream
     const pseudo = HpackEncoder.bound(method.length + scheme.length + authority.length + path.length + protocol.length)
-    const b = writer.begin(pseudo + (headers === null ? HpackEncoder.bound(fields.length) : HpackEncoder.boundOf(headers)))
+    const b = writer.begin(pseudo + HpackEncoder.bound(fields.length) + (headers === null ? 0 : HpackEncoder.boundOf(headers)))
     encoder.begin(b, writer.payloadAt, neverIndexed)
     encoder.request(method, scheme, authority, path, protocol)
-    if (headers === null) encoder.fields(fields, false)
-    else encoder.map(headers, false)
+    if (headers !== null) encoder.map(headers, false)
+    if (fields !== '') encoder.fields(fields, false)
     writer.endHeaders(stream.id, encoder.position, end)
     stream.headBytesSent = writer.lastHeaderBytes
     stream.localEnded = end

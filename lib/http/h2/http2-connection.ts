@@ -286,6 +286,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     let fault = this.decode(b, start, end, M.TRAILERS, map)
     if (fault === COMPRESSION_FAILED) return false
     if (fault === 0 && !endStream) fault = M.UNEXPECTED_HEADERS
+    if (map.count === 0) this.returnMap(map)
     if (fault === 0) fault = stream.takeEnd(map.count > 0 ? map : null)
     if (fault !== 0) return this.streamError(stream, E.PROTOCOL_ERROR, fault)
     return !this.closed
@@ -341,9 +342,14 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     return this.maps.pop() ?? new HeaderMap()
   }
 
-  /** The stream's owner will not look at its headers any more: the next stream may have them. Not to be called twice for a stream. */
+  /** The stream's owner will not look at its headers any more: the next stream may have them, once this one is closed. Not to be called twice for a stream. */
   recycle(stream: Http2Stream): void {
-    if (stream.closed && this.maps.length < MAPS) this.maps.push(stream.headers)
+    if (stream.closed) this.returnMap(stream.headers)
+    else stream.headersFree = true
+  }
+
+  returnMap(map: HeaderMap): void {
+    if (this.maps.length < MAPS) this.maps.push(map)
   }
 
   /** Both sides of a stream have ended. */
@@ -351,6 +357,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     if (stream.closed) return
     stream.closed = true
     this.streams.delete(stream.id)
+    if (stream.headersFree) this.returnMap(stream.headers)
     this.events.onStreamClosed(stream)
     this.endWhenDone()
   }

@@ -8,7 +8,7 @@ export interface StreamEvents {
   onResponse(): void
   /** A view of body bytes (or of a tunnel's); valid until the call returns. */
   onBody(bytes: Buffer, start: number, end: number): void
-  /** The peer has sent all; null when there were no trailers. */
+  /** The peer has sent all; null when there were no trailers, which are valid until the call returns. */
   onEnd(trailers: HeaderMap | null): void
   /** The stream ended before its time: an error code; `stream.fault` and `stream.unprocessed` say more. Last event. */
   onReset(code: number): void

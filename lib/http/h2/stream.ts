@@ -64,6 +64,8 @@ export class Http2Stream {
   nextScheduled: Http2Stream | null
   /** Since when queued bytes have not moved; 0: they move. */
   stalledSinceMs: number
+  /** By `recycle`, before the stream is closed. */
+  headersFree: boolean
   private bodyForbidden: boolean
   private paused: boolean
   private delivering: boolean
@@ -112,6 +114,7 @@ export class Http2Stream {
     this.scheduled = false
     this.nextScheduled = null
     this.stalledSinceMs = 0
+    this.headersFree = false
     this.bodyForbidden = false
     this.paused = false
     this.delivering = false
@@ -139,11 +142,13 @@ export class Http2Stream {
     if (end) this.sendingDone()
   }
 
-  /** As `sendHeaders`, with the fields of a map. */
-  sendHead(status: number, headers: HeaderMap, end: boolean): void {
-    if (this.localEnded || this.closed) return
+  /** As `sendHeaders`, with the fields of a map, without a text in between. Returns the bytes that its lines would have. */
+  sendHead(status: number, headers: HeaderMap, end: boolean): number {
+    if (this.localEnded || this.closed) return 0
     this.writeResponse(status, headers, '', end)
+    const { textBytes } = this.connection.encoder
     if (end) this.sendingDone()
+    return textBytes
   }
 
   private writeResponse(status: number, headers: HeaderMap | null, fields: string, end: boolean): void {
@@ -342,7 +347,10 @@ export class Http2Stream {
 
   private deliverEnd(): void {
     this.endDelivered = true
-    this.events.onEnd(this.trailers)
+    const { trailers } = this
+    this.trailers = null
+    this.events.onEnd(trailers)
+    if (trailers !== null) this.connection.returnMap(trailers)
   }
 
   /** Holds back body and end until `resume`: the peer may send one window more and then has to wait. */

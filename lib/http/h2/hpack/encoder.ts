@@ -39,6 +39,18 @@ function write(text: string): number {
   return latin1Write(lines, text, 0)
 }
 
+/** Up to so many characters a loop costs less than a call into the runtime. */
+const SHORT_TEXT = 64
+
+/** Writes `text` where there is room for it; returns where it ends. */
+function put(text: string, at: number): number {
+  const n = text.length
+  if (n > SHORT_TEXT) return at + latin1Write(lines, text, at)
+  const b = lines
+  for (let i = 0; i < n; i++) b[at + i] = text.charCodeAt(i)
+  return at + n
+}
+
 export class HpackEncoder {
   readonly table: DynamicTable
   /** The smallest size since the last block, or -1: a block must begin by saying it (RFC 7541 §4.2). */
@@ -53,6 +65,8 @@ export class HpackEncoder {
   private hashes: Int32Array
   /** Hashes of lines seen once; empty before the first. */
   private seen: Int32Array
+  /** Bytes of the fields that `map` has put in this block, as lines of HTTP/1. */
+  textBytes: number
   private out: Buffer
   private at: number
   private never: string
@@ -67,6 +81,7 @@ export class HpackEncoder {
     this.older = NO_CHAINS
     this.hashes = NO_HASHES
     this.seen = NO_HASHES
+    this.textBytes = 0
     this.out = lines
     this.at = 0
     this.never = ''
@@ -115,24 +130,22 @@ export class HpackEncoder {
 
   /** Empty texts stand for absent pseudo-headers. */
   request(method: string, scheme: string, authority: string, path: string, protocol: string): void {
-    let text = ''
     if (method === 'GET') this.out[this.at++] = 0x80 | STATIC_METHOD_GET
     else if (method === 'POST') this.out[this.at++] = 0x80 | STATIC_METHOD_POST
-    else text += `:method: ${method}\r\n`
+    else this.pair(':method', method, false)
     if (scheme === 'http') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTP
     else if (scheme === 'https') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTPS
-    else if (scheme !== '') text += `:scheme: ${scheme}\r\n`
-    if (authority !== '') text += `:authority: ${authority}\r\n`
+    else if (scheme !== '') this.pair(':scheme', scheme, false)
+    if (authority !== '') this.pair(':authority', authority, false)
     if (path === '/') this.out[this.at++] = 0x80 | STATIC_PATH_ROOT
-    else if (path !== '') text += `:path: ${path}\r\n`
-    if (protocol !== '') text += `:protocol: ${protocol}\r\n`
-    this.fields(text, false)
+    else if (path !== '') this.pair(':path', path, false)
+    if (protocol !== '') this.pair(':protocol', protocol, false)
   }
 
   status(status: number): void {
     const index = staticStatus(status)
     if (index !== 0) this.out[this.at++] = 0x80 | index
-    else this.fields(`:status: ${status}\r\n`, false)
+    else this.pair(':status', String(status), false)
   }
 
   /** Field lines, each `name: value CRLF`. `withHost`: a field `host` is a field, and not what :authority says. */
@@ -144,15 +157,35 @@ export class HpackEncoder {
   /** The fields of a map, removed ones left out. */
   map(map: HeaderMap, withHost: boolean): void {
     const { block, count, size, ids, lineStart, nameEnd, valueStart, valueEnd } = map
+    this.textBytes = 0
     write(block)
     for (let i = 0; i < count; i++) {
       if ((ids[i] as number) < 0) continue
-      this.parts(lineStart[i] as number, nameEnd[i] as number, valueStart[i] as number, valueEnd[i] as number, withHost)
+      const start = lineStart[i] as number
+      const end = valueEnd[i] as number
+      this.textBytes += end - start + 2
+      this.parts(start, nameEnd[i] as number, valueStart[i] as number, end, withHost)
     }
-    if (size === count) return
-    let text = ''
-    for (let i = count; i < size; i++) text += `${map.nameAt(i)}: ${map.valueAt(i)}\r\n`
-    this.fields(text, withHost)
+    for (let i = count; i < size; i++) this.pair(map.nameAt(i), map.valueAt(i), withHost)
+  }
+
+  /** One field, or pseudo-header. */
+  private pair(name: string, value: string, withHost: boolean): void {
+    const nameEnd = name.length
+    const end = nameEnd + 2 + value.length
+    if (end + 2 > lines.length) lines = Buffer.allocUnsafeSlow(end * 2)
+    put(name, 0)
+    lines[nameEnd] = COLON
+    lines[nameEnd + 1] = 0x20
+    put(value, nameEnd + 2)
+    lines[end] = CR
+    lines[end + 1] = 10
+    this.textBytes += end + 2
+    const first = lines[nameEnd + 2] as number
+    const last = lines[end - 1] as number
+    // Blanks around it do not belong to a value.
+    if (first === 0x20 || first === 9 || last === 0x20 || last === 9) this.field(0, end + 2, withHost)
+    else this.parts(0, nameEnd, nameEnd + 2, end, withHost)
   }
 
   /** The line that begins at `start`; it ends with CRLF before `end`. Returns where the next one begins. */
