@@ -141,7 +141,7 @@ t.test('check lists where the guard and Istio differ', (t) => {
   for (const [what, http, about] of rows) {
     const { notes, states } = notesOf(t, http)
     const own = notes.filter((n) => n.kind === 'VirtualService')
-    t.same(states, ['in-force', 'in-force', 'partly'], `${what}: no state changes (gRPC is not carried out yet)`)
+    t.same(states, ['in-force', 'in-force', 'in-force'], `${what}: no state changes`)
     if (about === null) t.same(own, [], what)
     else {
       t.equal(own.length, 1, what)

@@ -148,7 +148,7 @@ t.test('operators', async (t) => {
     ['%RESPONSE_CODE%', '0'],
     ['%RESPONSE_CODE%', '200', answered],
     ['%RESPONSE_FLAGS%', '-'],
-    ['%RESPONSE_FLAGS%', 'URX,DI', { responseFlags: URX | DI }],
+    ['%RESPONSE_FLAGS%', 'DI,URX', { responseFlags: URX | DI }],
     ['%RESPONSE_CODE_DETAILS%', 'via_upstream', answered],
     ['%UPSTREAM_HOST%|', '|'],
     ['%UPSTREAM_HOST%', '127.0.2.1:9080', { upstreamHost: '127.0.2.1:9080' }],
