@@ -113,7 +113,7 @@ function readHost(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   const { authority } = stream.session
   if (authority !== '') {
     stream.authority = authority
-    return isHost(authority) ? null : R.MALFORMED
+    return isHost(authority) ? null : R.HTTP2_MALFORMED
   }
   const i = headers.firstKnown(H.H_HOST)
   if (i < 0) {
@@ -173,7 +173,9 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
     const scheme = own === '' ? 'http' : own
     stream.scheme = scheme
     headers.append('x-forwarded-proto', scheme)
-  } else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'
+    // HTTP/2 says the scheme itself, whatever a proxy in front has noted (Envoy mutateRequestHeaders).
+  } else if (stream.session.scheme !== '') stream.scheme = stream.session.scheme
+  else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'
   if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
   return null
 }

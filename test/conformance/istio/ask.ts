@@ -1,4 +1,5 @@
 import http2 from 'node:http2'
+import net from 'node:net'
 import { pause } from '../../support/eventually.ts'
 import type { HeaderPair } from '../../support/h1-reader.ts'
 import { header } from '../../support/h1-reader.ts'
@@ -41,7 +42,12 @@ export function ask(t: Teardown, port: number, r: RecordedRequest): Promise<Answ
 
 /** With a client that we did not write. */
 function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer> {
-  const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { enablePush: false } })
+  const { source } = r
+  const dial = { host: '127.0.0.1', port, ...(source === undefined ? {} : { localAddress: source }) }
+  const session = http2.connect('http://127.0.0.1', {
+    settings: { enablePush: false },
+    createConnection: () => net.connect(dial),
+  })
   t.teardown(() => session.destroy())
   return new Promise((resolve) => {
     let status: number | null = null
@@ -78,12 +84,14 @@ function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer
       own[name] = before === undefined || name.startsWith(':') ? v : [...(Array.isArray(before) ? before : [before]), v]
     }
     const bytes = r.body === undefined ? null : Buffer.from(text(r.body), 'latin1')
+    // As over HTTP/1.1. gRPC messages come without.
+    if (bytes !== null && own['te'] === undefined) own['content-length'] ??= String(bytes.length)
     const stream = session.request(own, { endStream: bytes === null })
     if (bytes !== null) stream.end(bytes)
     stream.on('headers', (h) => informational.push(Number(h[':status'])))
-    stream.on('response', (h) => {
+    stream.on('response', (...[h, , raw]: ResponseEvent) => {
       status = Number(h[':status'])
-      headers = flat(h)
+      headers = lines(raw ?? [])
     })
     stream.on('trailers', (h) => {
       trailers = flat(h)
@@ -101,6 +109,15 @@ function askHttp2(t: Teardown, port: number, r: RecordedRequest): Promise<Answer
     setTimeout(() => done('timed out at the client'), r.timeoutMs ?? 10_000).unref()
     if (r.abortAfterMs !== undefined) setTimeout(() => done('client gave up'), r.abortAfterMs)
   })
+}
+
+/** The third argument is not in the declarations of Node's types. */
+type ResponseEvent = [headers: http2.IncomingHttpHeaders, flags: number, raw?: readonly string[]]
+
+/** Field lines as they came. */
+function lines(raw: readonly string[]): HeaderPair[] {
+  const all = raw.flatMap((name, i): HeaderPair[] => (i % 2 === 0 ? [[name, raw[i + 1] as string]] : []))
+  return all.filter(([name]) => !name.startsWith(':'))
 }
 
 function flat(h: http2.IncomingHttpHeaders): HeaderPair[] {

@@ -67,7 +67,8 @@ export const DIFFERS: readonly Difference[] = [
     reason: 'the pods of a headless service are known and are balanced over; what the client dialled is the explicit listener',
     instead: {},
     ignore: ['upstreamHost', 'upstream'],
-    also: (found) => /^127\.0\.8\.[12]:9080$/.test(found.upstreamHost ?? '') && found.upstream?.[0]?.at === found.upstreamHost,
+    also: (found) =>
+      /^127\.(0|64)\.8\.[12]:9080$/.test(found.upstreamHost ?? '') && found.upstream?.[0]?.at === found.upstreamHost,
   },
   {
     cases: /^cases\/match: http10$/,

@@ -101,6 +101,8 @@ export interface Recording {
   readonly manyEndpoints: ReadonlySet<string>
   /** Ports on which the recorded sidecar listened. */
   readonly ports: readonly number[]
+  /** Where bytes for unknown hosts go, in place of the address that the client dialled. */
+  readonly passthrough: string
 }
 
 const MESH_FILE = 'mesh.yaml'
@@ -110,9 +112,6 @@ export interface MeshConfig {
   readonly defaultHttpRetryPolicy?: { readonly attempts: number; readonly retryOn: string }
   readonly pathNormalization?: { readonly normalization: string }
 }
-
-/** Where bytes for unknown hosts go, in place of the address that the client dialled. */
-export const PASSTHROUGH = '127.77.0.101:15999'
 
 /** null when the recordings are not on this machine. */
 export function peersFolder(): string | null {
@@ -137,10 +136,17 @@ interface Assignment {
   }[]
 }
 
-export function readRecording(peers: string, name: string): Recording {
+/** `moved`: all endpoints have other addresses than those that were recorded, so that two replays can run at once. */
+export function readRecording(peers: string, name: string, moved = false): Recording {
   const dir = path.join(peers, name)
-  const xds = JSON.parse(readFileSync(path.join(dir, 'xds.json'), 'utf8')) as Xds
-  const proxy = JSON.parse(readFileSync(path.join(dir, 'proxy.json'), 'utf8')) as {
+  const read = (file: string) => {
+    const text = readFileSync(path.join(dir, file), 'utf8')
+    return moved ? text.replaceAll(/\b127\.0\.(?!0\.)/g, '127.64.').replaceAll('127.77.', '127.78.') : text
+  }
+  const net = moved ? '127.78.0' : '127.77.0'
+  const passthrough = `${net}.101:15999`
+  const xds = JSON.parse(read('xds.json')) as Xds
+  const proxy = JSON.parse(read('proxy.json')) as {
     ip: string
     namespace: string
     labels: Record<string, string>
@@ -151,39 +157,40 @@ export function readRecording(peers: string, name: string): Recording {
     (a.endpoints ?? []).flatMap((g) =>
       (g.lb_endpoints ?? []).map(({ endpoint }) => {
         const { address, port_value } = endpoint.address.socket_address
-        return `${loopback(address, names)}:${port_value}`
+        return `${loopback(address, names, net)}:${port_value}`
       }),
     )
   const mesh = path.join(dir, MESH_FILE)
   const yamls = readdirSync(dir)
     .filter((f) => f.endsWith('.yaml') && f !== MESH_FILE)
-    .map((f) => [f, readFileSync(path.join(dir, f), 'utf8')] as const)
-  const endpoints = new Set([...assignments.flatMap(hostsOf), ...yamls.flatMap(([, text]) => podsIn(text)), PASSTHROUGH])
+    .map((f) => [f, read(f)] as const)
+  const endpoints = new Set([...assignments.flatMap(hostsOf), ...yamls.flatMap(([, text]) => podsIn(text)), passthrough])
   return {
     name,
-    requests: jsonLines<RecordedRequest>(path.join(dir, 'requests.jsonl')),
-    expected: new Map(jsonLines<Outcome>(path.join(dir, 'expected.jsonl')).map((e) => [e.name, e])),
+    requests: jsonLines<RecordedRequest>(read('requests.jsonl')),
+    expected: new Map(jsonLines<Outcome>(read('expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
     resources: Object.fromEntries(yamls),
-    mesh: existsSync(mesh) ? (parse(readFileSync(mesh, 'utf8')) as MeshConfig) : {},
+    mesh: existsSync(mesh) ? (parse(read(MESH_FILE)) as MeshConfig) : {},
     names,
     endpoints: [...endpoints],
     manyEndpoints: new Set(assignments.filter((a) => hostsOf(a).length > 1).map((a) => a.cluster_name)),
+    passthrough,
     ports: xds.listeners.flatMap((l) => /^0\.0\.0\.0_(\d+)$/.exec(l.name)?.[1] ?? []).map(Number),
   }
 }
 
-function jsonLines<T>(file: string): T[] {
-  const lines = readFileSync(file, 'utf8').split('\n')
+function jsonLines<T>(text: string): T[] {
+  const lines = text.split('\n')
   return lines.flatMap((l, i) =>
     l.trim() === '' || l.startsWith('#') ? [] : [{ name: `line ${i + 1}`, ...(JSON.parse(l) as T) }],
   )
 }
 
-/** DNS names stand for loopback addresses: in the order in which they are met, from 127.77.0.111 on. */
-function loopback(address: string, names: Map<string, string>): string {
+/** DNS names stand for loopback addresses: in the order in which they are met, from x.y.z.111 on. */
+function loopback(address: string, names: Map<string, string>, net: string): string {
   if (/^[\d.]+$/.test(address)) return address
-  if (!names.has(address)) names.set(address, `127.77.0.${111 + names.size}`)
+  if (!names.has(address)) names.set(address, `${net}.${111 + names.size}`)
   return names.get(address) as string
 }
 
