@@ -20,7 +20,7 @@ export const BIN = path.join(ROOT, 'bin/heddle')
 export interface ListenerSpec {
   readonly name: string
   readonly direction?: 'inbound' | 'outbound'
-  readonly protocol?: 'http' | 'tcp'
+  readonly protocol?: 'http' | 'http1' | 'http2' | 'tcp'
   readonly address?: string
   readonly port?: number
   readonly destination?: string
