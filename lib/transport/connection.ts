@@ -361,7 +361,8 @@ function onSocketEnd(this: OwnedSocket): void {
   c.io.enter()
   try {
     // Not the end of a message, and nobody is there to be answered (RFC 9112 §8).
-    if (wasReset(this)) c.destroy('ECONNRESET')
+    // Once both sides have ended, the kernel has forgotten the peer as well.
+    if (!c.ended && wasReset(this)) c.destroy('ECONNRESET')
     else {
       c.peerEnded = true
       c.owner.onEnd()

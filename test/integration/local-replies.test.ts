@@ -298,6 +298,8 @@ const UNREACHED = new Set([
   'http2_malformed_request',
   'http2_headers_too_large',
   'http2_too_many_headers',
+  'http2_stalled',
+  'upgrade_not_taken',
 ])
 
 let upstream: Upstream

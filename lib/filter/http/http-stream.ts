@@ -174,7 +174,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   /** All filters have let it pass: execute the decision. */
   route(): void {
     const { decision } = this
-    if (this.upgrade !== '' && decision.verdict === D.FORWARD && this.upgrade.toLowerCase() !== 'websocket') {
+    if (this.upgrade !== '' && this.refusesUpgrade()) {
       this.reply(R.UPGRADE_REFUSED)
       return
     }
@@ -206,6 +206,13 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
         this.manager.values[this.manager.stats.noRoute]!++
         this.reply(R.ROUTE_NOT_FOUND)
     }
+  }
+
+  private refusesUpgrade(): boolean {
+    const { verdict } = this.decision
+    if (verdict === D.FORWARD) return this.upgrade.toLowerCase() !== 'websocket'
+    // To an extended CONNECT any 2xx would say that the tunnel is there (RFC 9110 §9.3.6).
+    return verdict === D.DIRECT_RESPONSE && this.session.protocol === 'HTTP/2'
   }
 
   private noteCluster(): void {

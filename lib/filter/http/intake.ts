@@ -170,7 +170,8 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   const proto = headers.known(H.H_X_FORWARDED_PROTO, 'x-forwarded-proto')
   if (proto === null) {
     const own = stream.absoluteScheme === '' ? stream.session.scheme : stream.absoluteScheme
-    const scheme = own === '' ? 'http' : own
+    // Nothing else is a scheme of HTTP, whatever a client of HTTP/2 says.
+    const scheme = own.toLowerCase() === 'https' ? 'https' : 'http'
     stream.scheme = scheme
     headers.append('x-forwarded-proto', scheme)
     // HTTP/2 says the scheme itself, whatever a proxy in front has noted (Envoy mutateRequestHeaders).

@@ -69,6 +69,7 @@ export const HTTP2_TOO_MANY_HEADERS = reason(
   'Request Header Fields Too Large',
   false,
 )
+export const HTTP2_STALLED = reason('http2_stalled', 504, F.SI, 'stream_idle_timeout', '', false)
 export const CONNECTION_HEADER_REJECTED = reason(
   'connection_header_rejected',
   400,
@@ -85,6 +86,7 @@ export const EXPECTATION_FAILED = reason('unknown_expectation', 417, 0, 'unknown
 export const HEADER_TIMEOUT = reason('request_header_timeout', 408, 0, 'request_header_timeout', 'request header timeout', true)
 export const STREAM_IDLE = reason('stream_idle_timeout', 408, F.SI, 'stream_idle_timeout', 'stream timeout', true)
 export const UPGRADE_REFUSED = reason('upgrade_refused', 403, 0, 'upgrade_failed', '', true)
+export const UPGRADE_NOT_TAKEN = reason('upgrade_not_taken', 502, F.UPE, 'upgrade_failed', '', true)
 export const CONNECT_REFUSED = reason('connect_refused', 404, F.NR, 'route_not_found', '', true)
 export const ROUTE_NOT_FOUND = reason('route_not_found', 404, F.NR, 'route_not_found', '', false)
 export const CLUSTER_NOT_FOUND = reason('cluster_not_found', 503, F.NC, 'cluster_not_found', '', false)
@@ -112,6 +114,7 @@ export const REASONS: readonly Reason[] = [
   HTTP2_MALFORMED,
   HTTP2_HEADERS_TOO_LARGE,
   HTTP2_TOO_MANY_HEADERS,
+  HTTP2_STALLED,
   CONNECTION_HEADER_REJECTED,
   MISSING_HOST,
   TWO_HOSTS,
@@ -121,6 +124,7 @@ export const REASONS: readonly Reason[] = [
   HEADER_TIMEOUT,
   STREAM_IDLE,
   UPGRADE_REFUSED,
+  UPGRADE_NOT_TAKEN,
   CONNECT_REFUSED,
   ROUTE_NOT_FOUND,
   CLUSTER_NOT_FOUND,

@@ -279,6 +279,11 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       this.openTunnel(attempt, headers)
       return
     }
+    if (stream.upgrade !== '' && c.status < 300 && stream.session.protocol === 'HTTP/2') {
+      // To an extended CONNECT it would say that the tunnel is there (RFC 8441 §5).
+      stream.reply(R.UPGRADE_NOT_TAKEN)
+      return
+    }
     // A response to HEAD says how its body would have been framed.
     if (this.method === 'HEAD' && stream.minor === 1 && c.mayHaveBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) {
       headers.append('transfer-encoding', 'chunked')

@@ -75,8 +75,8 @@ export class Tunnel {
 
   onUpstreamEnd(): void {
     this.upstreamEnded = true
+    this.stream.session.sink.end()
     if (this.downstreamEnded) this.close('')
-    else this.stream.session.sink.end()
   }
 
   /** The client's connection is gone. */

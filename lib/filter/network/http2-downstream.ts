@@ -1,5 +1,7 @@
 // Hot lane: the client's side of one request of an HTTP/2 connection.
-import { INTERNAL_ERROR, PROTOCOL_ERROR } from '../../http/h2/error-codes.ts'
+import { randomBytes } from 'node:crypto'
+import { CONNECT_ERROR, INTERNAL_ERROR, PROTOCOL_ERROR } from '../../http/h2/error-codes.ts'
+import { STALLED } from '../../http/h2/message-head.ts'
 import type { Http2Stream } from '../../http/h2/stream.ts'
 import type { StreamEvents } from '../../http/h2/stream-events.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
@@ -13,12 +15,14 @@ import type { Http2Session } from './http2-session.ts'
 
 export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   readonly stream: HttpStream
+  readonly method: string
   readonly headers: HeaderMap
   readonly hasBody: boolean
   readonly bodyLength: number
   private readonly session: Http2Session
   private readonly http2: Http2Stream
   private tunnel: Tunnel | null
+  private tunnelEnded: boolean
   /** The client has taken all that was given to it so far. */
   private flowing: boolean
   private lastActiveMs: number
@@ -26,10 +30,14 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   constructor(session: Http2Session, http2: Http2Stream) {
     this.session = session
     this.http2 = http2
+    // RFC 8441 §5: what HTTP/1 asks for with GET and Upgrade.
+    this.method = http2.protocol === '' ? http2.method : 'GET'
     this.headers = http2.headers
-    this.hasBody = http2.hasBody
-    this.bodyLength = http2.bodyLength
+    // What follows a CONNECT of either kind is no body.
+    this.hasBody = http2.hasBody && http2.method !== 'CONNECT'
+    this.bodyLength = http2.method === 'CONNECT' ? 0 : http2.bodyLength
     this.tunnel = null
+    this.tunnelEnded = false
     this.flowing = true
     this.lastActiveMs = http2.openedMs
     // One form for all versions: who is asked for is in `host`.
@@ -38,8 +46,18 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   }
 
   begin(): void {
-    this.http2.events = this
+    const { http2 } = this
+    http2.events = this
+    // Bytes for a tunnel wait until it is open.
+    if (http2.method === 'CONNECT') http2.pause()
+    if (http2.protocol !== '') this.becomeUpgrade()
     this.stream.begin()
+  }
+
+  /** The key is of the HTTP/1 hop alone: an extended CONNECT has none (RFC 8441 §5), and an HTTP/1 server insists on one. */
+  private becomeUpgrade(): void {
+    this.stream.upgrade = this.http2.protocol
+    this.headers.set('sec-websocket-key', randomBytes(16).toString('base64'))
   }
 
   /** It is malformed beyond what the codec looks at. */
@@ -80,6 +98,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   onReset(_code: number): void {
     if (this.tunnel !== null) this.tunnel.onDownstreamClosed()
+    else if (this.http2.fault === STALLED) this.stream.giveUp(R.HTTP2_STALLED)
     else if (this.http2.fault !== 0) this.stream.giveUp(R.HTTP2_MALFORMED)
     else if (this.session.codec.closed) this.stream.onDownstreamGone()
     else this.stream.onDownstreamReset()
@@ -98,10 +117,6 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   get sink(): ByteSink {
     return this
-  }
-
-  get method(): string {
-    return this.http2.method
   }
 
   get target(): string {
@@ -165,7 +180,9 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   openTunnel(status: number, headers: HeaderMap, tunnel: Tunnel): number {
     this.tunnel = tunnel
-    const bytes = this.http2.sendHead(status, headers, false)
+    if (status === 101) headers.remove('sec-websocket-accept')
+    // RFC 9113 §8.6: HTTP/2 has no 101.
+    const bytes = this.http2.sendHead(status === 101 ? 200 : status, headers, false)
     this.http2.resume()
     return bytes
   }
@@ -177,6 +194,8 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   done(_closes: boolean): void {
     const { http2, session } = this
     session.requestDone(this)
+    // RFC 9113 §8.5: a tunnel whose other side was cut ends so too.
+    if (this.tunnel !== null && !this.tunnelEnded) http2.reset(CONNECT_ERROR)
     // What the client still sends of a request that has been answered is not wanted (RFC 9113 §8.1).
     if (!http2.closed && !http2.remoteEnded) http2.stopReceiving()
     else session.codec.recycle(http2)
@@ -198,6 +217,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   }
 
   end(): void {
+    this.tunnelEnded = true
     this.http2.sendEnd('')
   }
 }
