@@ -14,7 +14,7 @@ Loads resources as the proxy would and lists each object: in force, shadowed by 
 for something; with the reason and its place. Without DIR the resources of heddle.yaml. With DIR and without --config the workload
 of the defaults is assumed, in the namespace \`default\` or --namespace. Ends with 1 when something is refused.
 Notes say where heddle holds retries back that Istio would make, because the upstream may have carried the request out already,
-and which hosts of healthChecks are no service.
+which hosts of healthChecks are no service, and where an outlierDetection can eject nobody because of its maxEjectionPercent.
 `,
   flags: {
     config: { ...CONFIG_FLAG, help: `${CONFIG_FLAG.help} where no DIR is given` },

@@ -2,22 +2,24 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { ResourceNote, Snapshot } from '../../state/snapshot.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { noteUnknownAnnotations } from './annotations.ts'
 import { Workloads } from './backends.ts'
 import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
+import { noteDestinationRule } from './destination-notes.ts'
 import { assignRules } from './destination-rules.ts'
 import { DestinationHashes } from './hash-policies.ts'
 import { unusedHealthChecks, withHealthChecks } from './health-checks.ts'
 import { heldBackRetries } from './held-back-retries.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
+import { idleDetections } from './outlier-detection.ts'
 import { isHttp } from './protocol.ts'
 import { buildRegistry, domainsOf, type Registry } from './registry.ts'
 import { buildRouteTables, noteLosses } from './route-tables.ts'
 import { noteUnreachable } from './routes.ts'
 import { selectVirtualServices, type VirtualServiceRules } from './rules.ts'
 import { withDestinations } from './sidecar-scope.ts'
-import { noteNotCarriedOut } from './traffic-policy.ts'
 import { Verdicts } from './verdicts.ts'
 import { World } from './world.ts'
 
@@ -52,7 +54,8 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     virtualServices.map((v) => v.object),
   )
   noteWrongPorts(world, tables.placements)
-  for (const rule of world.objects('DestinationRule')) noteNotCarriedOut(world, rule)
+  for (const rule of world.objects('DestinationRule')) noteDestinationRule(world, rule)
+  noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
   const snapshot: Snapshot = {
@@ -62,11 +65,12 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     defaultPorts: defaultPorts(world, registry),
     clusters,
   }
-  return {
-    snapshot,
-    verdicts,
-    notes: [...unusedHealthChecks(world, clusters), ...heldBackRetries(snapshot.routeTables, clusters)],
-  }
+  const notes = [
+    ...unusedHealthChecks(world, clusters),
+    ...idleDetections(clusters),
+    ...heldBackRetries(snapshot.routeTables, clusters),
+  ]
+  return { snapshot, verdicts, notes }
 }
 
 /** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */

@@ -1,5 +1,7 @@
 // `outlierDetection` of a DestinationRule (Istio OutlierDetection) with the defaults that Istio and Envoy give it.
+import type { Cluster } from '../../state/cluster.ts'
 import type { OutlierDetection } from '../../state/outlier-detection.ts'
+import type { ResourceNote } from '../../state/snapshot.ts'
 import { failurePercentageOf, successRateOf } from '../ejection-annotations.ts'
 import type { OutlierDetectionSpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
@@ -37,4 +39,20 @@ export function outlierDetectionOf(spec: OutlierDetectionSpec, annotations: Read
 /** istiod writes the panic threshold with the block: 0 unless `minHealthPercent` says otherwise. */
 export function panicThresholdOf(spec: OutlierDetectionSpec): number {
   return spec.minHealthPercent ?? 0
+}
+
+/** One note for each policy whose share of the endpoints that there are is not even one: Envoy and heddle then eject nobody. */
+export function idleDetections(clusters: readonly Cluster[]): ResourceNote[] {
+  const notes = new Map<string, ResourceNote>()
+  for (const { endpoints, outlierDetection, policyOrigin, name: cluster } of clusters) {
+    const total = endpoints.length
+    // A single endpoint is not to be ejected anyway.
+    if (outlierDetection === null || total < 2 || total * outlierDetection.maxEjectionPercent >= 100) continue
+    const { kind, namespace, name, file, line, column } = policyOrigin
+    const percent = outlierDetection.maxEjectionPercent
+    const message = `maxEjectionPercent ${percent} of the ${total} endpoints of ${cluster} is less than one: nobody is ejected; one takes ${Math.ceil(100 / total)}`
+    const key = `${file}:${line}:${column}`
+    if (!notes.has(key)) notes.set(key, { kind, namespace, name, route: '', message, file, line, column })
+  }
+  return [...notes.values()]
 }

@@ -1,18 +1,14 @@
-// The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy), and what of it is carried out.
+// The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy).
 import type { ClusterLimits, LoadBalancerPolicy, RetryBudget, SlowStart } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { OutlierDetection } from '../../state/outlier-detection.ts'
-import { FAILURE_PERCENTAGE_ANNOTATION, SUCCESS_RATE_ANNOTATION } from '../ejection-annotations.ts'
-import type { Path } from '../finding.ts'
-import type { ResourceObject } from '../resource-object.ts'
 import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
 import { LOAD_BALANCER, LOAD_BALANCER_DECAY } from '../validate/balancer-annotations.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
-import { type ConsistentHashSpec, hashPolicyOf } from './hash-policies.ts'
+import type { ConsistentHashSpec } from './hash-policies.ts'
 import type { LocalitySpec } from './locality.ts'
 import { outlierDetectionOf, panicThresholdOf } from './outlier-detection.ts'
-import type { World } from './world.ts'
 
 /** Istio mesh connectTimeout. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -172,68 +168,4 @@ function limitsOf(pool: ConnectionPoolSpec | undefined): ClusterLimits {
     retryBudget: null,
     tcpKeepaliveSeconds: keepalive === undefined ? 0 : wholeSeconds(ms(keepalive.time, KEEPALIVE_SECONDS * 1000)),
   }
-}
-
-/** Says of everything that a DestinationRule asks for and that is not carried out yet what happens instead. */
-export function noteNotCarriedOut(world: World, rule: ResourceObject<'DestinationRule'>): void {
-  notePolicy(world, rule, rule.spec.trafficPolicy, ['trafficPolicy'])
-  for (const [i, subset] of (rule.spec.subsets ?? []).entries())
-    notePolicy(world, rule, subset.trafficPolicy, ['subsets', i, 'trafficPolicy'])
-  noteAnnotations(world, rule)
-}
-
-/** They say how endpoints are ejected; whether they are, says `outlierDetection`. */
-function noteAnnotations(world: World, rule: ResourceObject<'DestinationRule'>): void {
-  const { trafficPolicy, subsets = [] } = rule.spec
-  const policies = [trafficPolicy, ...subsets.map((s) => s.trafficPolicy)].flatMap((p) => [p, ...(p?.portLevelSettings ?? [])])
-  if (policies.some((p) => p?.outlierDetection !== undefined)) return
-  for (const name of [SUCCESS_RATE_ANNOTATION, FAILURE_PERCENTAGE_ANNOTATION])
-    if (rule.annotations[name] !== undefined)
-      world.verdicts.partly(rule, [], `the annotation ${name} has no effect: the rule has no outlierDetection`)
-}
-
-const LATER = 'is not carried out yet'
-
-function notePolicy(
-  world: World,
-  rule: ResourceObject<'DestinationRule'>,
-  policy: TrafficPolicySpec | undefined,
-  path: Path,
-): void {
-  if (policy === undefined) return
-  const detects = (policy.outlierDetection ?? rule.spec.trafficPolicy?.outlierDetection) !== undefined
-  noteBlocks(world, rule, policy, path, detects)
-  for (const [i, port] of (policy.portLevelSettings ?? []).entries())
-    noteBlocks(world, rule, port, [...path, 'portLevelSettings', i], port.outlierDetection !== undefined)
-  if (policy.tunnel !== undefined) world.verdicts.partly(rule, [...path, 'tunnel'], `${LATER}: connections go out directly`, true)
-  if (policy.proxyProtocol !== undefined)
-    world.verdicts.partly(rule, [...path, 'proxyProtocol'], `${LATER}: no PROXY header is sent`, true)
-  if (policy.retryBudget?.budgetInterval !== undefined && durationMs(policy.retryBudget.budgetInterval) > 0)
-    world.verdicts.partly(rule, [...path, 'retryBudget', 'budgetInterval'], `${LATER}: the requests of this moment count`, true)
-}
-
-function noteBlocks(
-  world: World,
-  rule: ResourceObject<'DestinationRule'>,
-  blocks: PolicyBlocksSpec,
-  path: Path,
-  detectsOutliers: boolean,
-): void {
-  const note = (at: Path, reason: string): void => world.verdicts.partly(rule, [...path, ...at], reason, true)
-  const lb = blocks.loadBalancer
-  if (lb?.consistentHash !== undefined && hashPolicyOf(lb.consistentHash) === null)
-    note(['loadBalancer', 'consistentHash'], 'names nothing to hash: endpoints are drawn')
-  for (const field of ['failover', 'failoverPriority'] as const) {
-    const setting = lb?.localityLbSetting
-    if (setting?.enabled !== false && (setting?.[field]?.length ?? 0) > 0 && !detectsOutliers)
-      note(
-        ['loadBalancer', 'localityLbSetting', field],
-        'has no effect without `outlierDetection`: nothing finds out which endpoints fail',
-      )
-  }
-  if (lb?.zoneAwareLbSetting !== undefined && lb.zoneAwareLbSetting.enabled !== false)
-    note(['loadBalancer', 'zoneAwareLbSetting'], `${LATER}: endpoints get priorities as if the field were not there`)
-  const mode = blocks.tls?.mode
-  if (mode !== undefined && mode !== 'DISABLE')
-    note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)
 }

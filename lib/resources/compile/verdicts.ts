@@ -36,7 +36,15 @@ export class Verdicts {
 
   /** A part of the spec cannot take effect. The same note twice counts once. */
   partly(object: ResourceObject, path: Path, reason: string, onKey = false): void {
-    const full = [...object.specPath, ...path]
+    this.note(object, [...object.specPath, ...path], reason, onKey)
+  }
+
+  /** One that is there and does not take effect. */
+  annotation(object: ResourceObject, name: string, reason: string): void {
+    this.note(object, ['metadata', 'annotations', name], reason, true)
+  }
+
+  private note(object: ResourceObject, full: Path, reason: string, onKey: boolean): void {
     const { line, column } = object.source.placeOf(full, onKey)
     const text = `line ${line}: ${pathText(full)}: ${reason}`
     const parts = this.parts.get(object) ?? []

@@ -30,7 +30,7 @@ function checkOnlyOne(hash: HashSpec, fields: readonly (keyof HashSpec)[], path:
 }
 
 function checkTableSize(size: number | undefined, path: Path, report: Report): void {
-  if ((size ?? 0) > MAX_TABLE_SIZE) report([...path, 'tableSize'], `at most ${MAX_TABLE_SIZE} is allowed`)
+  if ((size ?? 0) > MAX_TABLE_SIZE) report([...path, 'tableSize'], `expected at most ${MAX_TABLE_SIZE}, found ${size}`)
   else if (!isPrime(size ?? 0))
     report(path, `maglev needs a \`tableSize\` that is a prime number, such as 65537, found ${size ?? 'none'}`)
 }

@@ -88,6 +88,12 @@ function checkPool(pool: ConnectionPoolSpec, path: Path, report: Report): void {
   if (http?.h2UpgradePolicy === 'UPGRADE' && http.useClientProtocol === true) {
     report([...httpPath, 'useClientProtocol'], 'h2UpgradePolicy UPGRADE and useClientProtocol cannot both be set', true)
   }
+  const keepalive = http?.http2KeepAlive
+  for (const field of ['interval', 'timeout'] as const) {
+    checkDuration(keepalive?.[field], [...httpPath, 'http2KeepAlive', field], report)
+    if (keepalive !== undefined && keepalive[field] === undefined)
+      report([...httpPath, 'http2KeepAlive'], `the keepalive needs an \`interval\` and a \`timeout\`; \`${field}\` is missing`)
+  }
   const tcpPath = [...path, 'tcp']
   checkNotNegative(tcp?.maxConnections, [...tcpPath, 'maxConnections'], report)
   checkDuration(tcp?.connectTimeout, [...tcpPath, 'connectTimeout'], report)

@@ -14,7 +14,7 @@ export function checkDuration(value: string | undefined, path: Path, report: Rep
   const ms = parseDuration(value)
   if (ms === null) return
   if (ms < least) {
-    const off = least === 1 && ms === 0 ? '; leave the field out to switch it off' : ''
+    const off = least === 1 && ms === 0 ? '; leave the field out instead' : ''
     report(path, `expected a duration of at least ${least === 1 ? '1ms' : '0s'}, found ${value}${off}`)
   } else if (Math.abs(ms - Math.round(ms)) > EXACT_MS) report(path, `only whole milliseconds are supported, found ${value}`)
 }

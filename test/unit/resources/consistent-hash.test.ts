@@ -205,7 +205,7 @@ t.test('what is refused, and where', async (t) => {
     ['      consistentHash: {ringHash: {minimumRingSize: -1}}\n', 8, 52, /from 0 to 8388608, found -1/],
     ['      consistentHash: {maglev: {}}\n', 8, 32, /a `tableSize` that is a prime number, such as 65537, found none/],
     ['      consistentHash: {maglev: {tableSize: 65536}}\n', 8, 32, /prime number, .* found 65536/],
-    ['      consistentHash: {maglev: {tableSize: 5000077}}\n', 8, 44, /at most 5000011 is allowed/],
+    ['      consistentHash: {maglev: {tableSize: 5000077}}\n', 8, 44, /expected at most 5000011, found 5000077/],
     ['      consistentHash: {httpHeaderNam: x}\n', 8, 24, /unknown field `httpHeaderNam`; did you mean `httpHeaderName`\?/],
   ]
   for (const [text, line, column, reason] of rows) {
