@@ -1,20 +1,32 @@
 // The resources heddle is loaded with: the service under load, its VirtualService, and a mesh around them.
-import { HOST } from './scenario.ts'
+import { HOST, type Protocol } from './scenario.ts'
+import { OTHER_ADDRESS } from './upstream.ts'
 
 /** VirtualServices that no request of the benchmark matches; a sidecar sees those of its whole mesh. */
 export const OTHER_VIRTUAL_SERVICES = 100
 
-/** One YAML file of Istio resources whose matching service answers at 127.0.0.1:`upstreamPort`. */
-export function meshYaml(upstreamPort: number): string {
-  const documents = [serviceEntry(HOST, upstreamPort), echoVirtualService()]
+/** What Istio calls a protocol in a port. */
+const PORT_PROTOCOLS: Readonly<Record<Protocol, string>> = { http1: 'HTTP', http2: 'HTTP2', grpc: 'GRPC' }
+
+/**
+ * One YAML file of Istio resources whose matching service answers at 127.0.0.1:`upstreamPort`. `survives`: with retries, circuit breakers, outlier
+ * detection and a second locality.
+ */
+export function meshYaml(upstreamPort: number, protocol: Protocol, survives: boolean): string {
+  const documents = [serviceEntry(HOST, upstreamPort, protocol, survives), echoVirtualService(survives)]
+  if (survives) documents.push(destinationRule())
   for (let i = 0; i < OTHER_VIRTUAL_SERVICES; i++) {
     const host = `other-${i}.bench.svc.cluster.local`
-    documents.push(serviceEntry(host, upstreamPort), otherVirtualService(i, host))
+    documents.push(serviceEntry(host, upstreamPort, protocol, false), otherVirtualService(i, host))
   }
   return documents.join('---\n')
 }
 
-function serviceEntry(host: string, upstreamPort: number): string {
+/** `twoLocalities`: ours, and one that is there for the day when ours is not well. */
+function serviceEntry(host: string, upstreamPort: number, protocol: Protocol, twoLocalities: boolean): string {
+  const endpoints = twoLocalities
+    ? [`{ address: 127.0.0.1, locality: region1/zone1 }`, `{ address: ${OTHER_ADDRESS}, locality: region2/zone1 }`]
+    : ['{ address: 127.0.0.1 }']
   return `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: { name: ${host.split('.')[0]}, namespace: bench }
@@ -23,14 +35,16 @@ spec:
   location: MESH_INTERNAL
   resolution: STATIC
   ports:
-    - { number: 80, name: http, protocol: HTTP, targetPort: ${upstreamPort} }
-  endpoints:
-    - { address: 127.0.0.1 }
+    - { number: 80, name: main, protocol: ${PORT_PROTOCOLS[protocol]}, targetPort: ${upstreamPort} }
+  endpoints: [ ${endpoints.join(', ')} ]
 `
 }
 
 /** The route that matches is the third of its service, after one on a header and one on a path. */
-function echoVirtualService(): string {
+function echoVirtualService(survives: boolean): string {
+  const retries = survives
+    ? '{ attempts: 3, perTryTimeout: 2s, retryOn: "5xx,reset,connect-failure,refused-stream,retriable-4xx,unavailable,cancelled" }'
+    : '{ attempts: 2, retryOn: "connect-failure,refused-stream,unavailable,cancelled" }'
   return `apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: echo, namespace: bench }
@@ -45,8 +59,32 @@ spec:
       route: [ { destination: { host: ${HOST} } } ]
     - name: all
       timeout: 15s
-      retries: { attempts: 2, retryOn: "connect-failure,refused-stream,unavailable,cancelled" }
+      retries: ${retries}
       route: [ { destination: { host: ${HOST} } } ]
+`
+}
+
+/** Limits that the load does not reach, detection of all kinds, failover. */
+function destinationRule(): string {
+  return `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: echo, namespace: bench }
+spec:
+  host: ${HOST}
+  trafficPolicy:
+    connectionPool:
+      tcp: { maxConnections: 1000, connectTimeout: 2s }
+      http: { http1MaxPendingRequests: 1000, http2MaxRequests: 1000, maxRetries: 50, idleTimeout: 60s }
+    outlierDetection:
+      consecutive5xxErrors: 5
+      consecutiveGatewayErrors: 5
+      splitExternalLocalOriginErrors: true
+      consecutiveLocalOriginFailures: 5
+      interval: 1s
+      baseEjectionTime: 30s
+      maxEjectionPercent: 50
+    loadBalancer:
+      localityLbSetting: { failover: [ { from: region1, to: region2 } ] }
 `
 }
 

@@ -1,9 +1,13 @@
 // What a load generator is to the harness.
+import type { Protocol } from './scenario.ts'
 
 export interface LoadJob {
   readonly port: number
   readonly path: string
   readonly connections: number
+  /** Requests under way on each connection, HTTP/2 only. */
+  readonly streams: number
+  readonly protocol: Protocol
   readonly warmUpS: number
   readonly durationS: number
   /** Requests a second; 0: closed loop. */
@@ -22,6 +26,7 @@ export interface LoadResult {
   /** Answers received in the measured window. */
   readonly requests: number
   readonly seconds: number
+  /** Of latencies; NaN where the generator tells none. */
   readonly p50Ms: number
   readonly p99Ms: number
   readonly p999Ms: number

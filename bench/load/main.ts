@@ -1,5 +1,5 @@
 // `npm run bench`: heddle and its peers under the same load, one core for the proxy. See ../README.md.
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { compare } from './aims.ts'
@@ -8,19 +8,21 @@ import { allowedCores, type Cores, chooseCores } from './cores.ts'
 import { findProgram } from './find-program.ts'
 import { freePorts } from './free-port.ts'
 import type { Load } from './load.ts'
+import { H2LOAD_INSTALL, h2loadLoad } from './load-h2load.ts'
 import { autocannonLoad, openLoopLoad } from './load-node.ts'
 import { WRK_INSTALL, wrkLoad } from './load-wrk.ts'
 import { HELP, type Options, parseOptions } from './options.ts'
 import type { Peer } from './peer.ts'
 import { envoyPeer } from './peer-envoy.ts'
 import { haproxyPeer } from './peer-haproxy.ts'
-import { heddlePeer } from './peer-heddle.ts'
+import { type HeddleOptions, heddlePeer } from './peer-heddle.ts'
+import { nghttpxPeer } from './peer-nghttpx.ts'
 import { nginxPeer } from './peer-nginx.ts'
 import { reportOf, syscallsReport } from './report.ts'
 import { runScenario } from './run.ts'
-import { SCENARIOS, type Scenario } from './scenario.ts'
+import { type Protocol, SCENARIOS, type Scenario } from './scenario.ts'
 import { type Row, summarise } from './summary.ts'
-import { startUpstream } from './upstream.ts'
+import { startUpstream, type Upstream } from './upstream.ts'
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
@@ -41,22 +43,22 @@ async function main(): Promise<number> {
   cleanUpAtExit()
   const cores = chooseCores(allowedCores(), findProgram('taskset', 'TASKSET') !== null)
   const folder = makeFolder()
-  const loads = closedLoops(options, folder)
-  const peers = presentPeers(options)
-  const [upstreamPort = 0] = await freePorts(1)
-  const upstream = await startUpstream(folder, upstreamPort, cores.load)
-  heading(options, cores, upstream.title, loads, peers)
+  const scenarios = SCENARIOS.filter(({ id }) => options.scenarios.includes(id))
+  const loads = closedLoops(options, folder, scenarios)
+  const peers = presentPeers(options, scenarios)
+  const upstreams = await startUpstreams(scenarios, folder, cores)
+  heading(options, cores, upstreams, loads, peers)
 
   const rows: Row[] = []
   const traced: Traced[] = []
-  for (const scenario of SCENARIOS.filter(({ id }) => options.scenarios.includes(id))) {
+  for (const scenario of scenarios) {
     say(`\n## ${scenario.id}: ${scenario.title}\n`)
     const { rows: measured, syscalls } = await runScenario({
       scenario,
-      loads: scenario.ratePerSecond > 0 ? [openLoopLoad()] : loads,
-      peers: peers.filter((peer) => suits(peer, scenario)),
+      loads: scenario.ratePerSecond > 0 ? [openLoopLoad()] : loads.filter((load) => isFor(load, scenario)),
+      peers: peers.filter((peer) => peer.suits(scenario)),
       direct: options.only?.includes('direct') ?? true,
-      upstreamPort,
+      upstreamPort: upstreams.get(scenario.upstream)?.port ?? 0,
       folder,
       cores,
       options,
@@ -70,7 +72,7 @@ async function main(): Promise<number> {
     for (const [target, calls] of syscalls) traced.push({ scenario: scenario.id, target, calls: Object.fromEntries(calls) })
   }
   if (options.json !== null) writeJson(options.json, options, peers, rows, traced)
-  await upstream.child.stop()
+  await Promise.all([...upstreams.values()].map((upstream) => upstream.child.stop()))
   if (rows.length === 0) {
     say('\nNothing was measured: no target or no load generator of those wanted is installed.')
     return 1
@@ -85,32 +87,59 @@ interface Traced {
   readonly calls: Readonly<Record<string, number>>
 }
 
-/** Two workers on one core only matter for memory and tails, which the open loop shows. */
-function suits(peer: Peer, scenario: Scenario): boolean {
-  return peer.id !== 'heddle-2w' || scenario.ratePerSecond > 0
+/** One for each protocol that the scenarios need. */
+async function startUpstreams(scenarios: readonly Scenario[], folder: string, cores: Cores): Promise<Map<Protocol, Upstream>> {
+  const upstreams = new Map<Protocol, Upstream>()
+  for (const { upstream } of scenarios) {
+    if (upstreams.has(upstream)) continue
+    const [port = 0] = await freePorts(1)
+    const own = join(folder, `upstream-${upstream}`)
+    mkdirSync(own)
+    upstreams.set(upstream, await startUpstream(upstream, own, port, cores.load))
+  }
+  return upstreams
 }
 
-function closedLoops(options: Options, folder: string): Load[] {
+function isFor(load: Load, scenario: Scenario): boolean {
+  return (load.id === 'h2load') === (scenario.client !== 'http1')
+}
+
+function closedLoops(options: Options, folder: string, scenarios: readonly Scenario[]): Load[] {
   const wrk = wrkLoad(folder)
-  if (wrk === null) say(`SKIPPED wrk: not installed. ${WRK_INSTALL}`)
-  const present = wrk === null ? [autocannonLoad()] : [autocannonLoad(), wrk]
+  const h2load = h2loadLoad(folder)
+  const present = [
+    autocannonLoad(),
+    ...needed(wrk, `wrk: not installed. ${WRK_INSTALL}`),
+    ...needed(h2load, `h2load: not installed. ${H2LOAD_INSTALL}`),
+  ]
   const wanted = options.tools
-  if (wanted !== null) return present.filter((load) => wanted.some((tool) => tool === load.id))
-  return options.quick ? present.slice(-1) : present
+  const fitting = present.filter((load) => scenarios.some((scenario) => isFor(load, scenario)))
+  if (wanted !== null) return fitting.filter((load) => wanted.some((tool) => tool === load.id))
+  return options.quick && wrk !== null ? fitting.filter((load) => load.id !== 'autocannon') : fitting
 }
 
-function presentPeers(options: Options): Peer[] {
+function needed(load: Load | null, missing: string): Load[] {
+  if (load === null) say(`SKIPPED ${missing}`)
+  return load === null ? [] : [load]
+}
+
+function presentPeers(options: Options, scenarios: readonly Scenario[]): Peer[] {
   const root = checkoutRoot()
+  const heddle = (id: string, more: Partial<HeddleOptions>): Peer =>
+    heddlePeer({ id, root, concurrency: 1, survives: false, suits: () => true, ...more })
   const all = [
-    heddlePeer({ id: 'heddle', root, concurrency: 1 }),
-    heddlePeer({ id: 'heddle-2w', root, concurrency: 2 }),
-    ...(options.base === null ? [] : [heddlePeer({ id: 'heddle-base', root: resolve(options.base), concurrency: 1 })]),
+    heddle('heddle', {}),
+    heddle('heddle-survive', { survives: true, suits: ({ id }) => id === 'h1-1k' }),
+    // On one core they only matter for memory and tails, which the open loop shows.
+    heddle('heddle-2w', { concurrency: 2, suits: (scenario) => scenario.ratePerSecond > 0 }),
+    ...(options.base === null ? [] : [heddle('heddle-base', { root: resolve(options.base) })]),
     haproxyPeer(false),
     haproxyPeer(true),
     nginxPeer(),
+    nghttpxPeer(),
     envoyPeer(),
   ]
-  const wanted = all.filter((peer) => options.only?.includes(peer.id) ?? true)
+  const wanted = all.filter((peer) => (options.only?.includes(peer.id) ?? true) && scenarios.some((each) => peer.suits(each)))
   for (const peer of wanted) if (peer.version === null) say(`SKIPPED ${peer.id}: not installed. ${peer.install}`)
   return wanted.filter((peer) => peer.version !== null)
 }
@@ -122,7 +151,13 @@ function checkoutRoot(): string {
   return folder
 }
 
-function heading(options: Options, cores: Cores, upstream: string, loads: readonly Load[], peers: readonly Peer[]): void {
+function heading(
+  options: Options,
+  cores: Cores,
+  upstreams: ReadonlyMap<Protocol, Upstream>,
+  loads: readonly Load[],
+  peers: readonly Peer[],
+): void {
   const model = cpus()[0]?.model.trim() ?? 'unknown CPU'
   say(`${model}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, Linux ${release()}, Node.js ${process.version}`)
   say(
@@ -130,8 +165,8 @@ function heading(options: Options, cores: Cores, upstream: string, loads: readon
       ? `proxy on core ${cores.proxy}, load generator and upstream on core ${cores.load}`
       : `NOTE: ${cores.warning}`,
   )
-  say(`upstream: ${upstream}`)
-  say(`load: ${loads.map((load) => `${load.id} ${load.version}`).join(', ')}, ${options.connections} connections`)
+  for (const { title } of upstreams.values()) say(`upstream, ${title}`)
+  say(`load: ${loads.map((load) => `${load.id} ${load.version}`).join(', ')}; HTTP/1.1 over ${options.connections} connections`)
   say(`${options.rounds} rounds of ${options.durationS} s after ${options.warmUpS} s of warm-up each; medians`)
   for (const peer of peers) say(`${peer.id} ${peer.version}: ${peer.setup}`)
 }

@@ -29,9 +29,7 @@ export async function measure(target: Target, load: Load, scenario: Scenario, co
     busy += sign * (core === null ? 0 : coreBusySeconds(core))
     wallMs += sign * performance.now()
   }
-  const { connections, warmUpS, durationS } = options
-  const { path, ratePerSecond } = scenario
-  const job: LoadJob = { port: target.port, path, ratePerSecond, connections, warmUpS, durationS, core: cores.load }
+  const job = jobFor(scenario, target.port, cores, options)
   const result = await load.run(job, { open: () => read(-1), close: () => read(1) })
   const alive = target.child === null || !target.child.hasExited()
   return {
@@ -42,6 +40,14 @@ export async function measure(target: Target, load: Load, scenario: Scenario, co
     foreign: core === null ? null : Math.max(0, ((busy - cpu) * 1000) / wallMs),
     failure: failureOf(result, alive ? '' : `the process ended: ${target.child?.tail()}`),
   }
+}
+
+/** What a load generator is asked for. */
+export function jobFor(scenario: Scenario, port: number, cores: Cores, options: Options): LoadJob {
+  const { warmUpS, durationS } = options
+  const { path, ratePerSecond, streams } = scenario
+  const connections = scenario.connections === 0 ? options.connections : scenario.connections
+  return { port, path, ratePerSecond, connections, streams, protocol: scenario.client, warmUpS, durationS, core: cores.load }
 }
 
 function failureOf(result: LoadResult, ended: string): string {

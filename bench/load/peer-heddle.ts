@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { startChild } from './child.ts'
 import { meshYaml, OTHER_VIRTUAL_SERVICES } from './heddle-mesh.ts'
 import type { Peer, PeerSite } from './peer.ts'
+import { HOST, type Scenario } from './scenario.ts'
 
 export interface HeddleOptions {
   readonly id: string
@@ -11,20 +12,24 @@ export interface HeddleOptions {
   readonly root: string
   /** Worker threads. */
   readonly concurrency: number
+  /** With everything that survives failures configured, while nothing fails. */
+  readonly survives: boolean
+  suits(scenario: Scenario): boolean
 }
 
 export function heddlePeer(options: HeddleOptions): Peer {
   const program = join(options.root, 'bin', 'heddle')
   return {
     id: options.id,
-    setup: `concurrency ${options.concurrency}, metrics, access log to /dev/null, ${OTHER_VIRTUAL_SERVICES + 1} VirtualServices`,
+    setup: `concurrency ${options.concurrency}, metrics, access log to /dev/null, ${OTHER_VIRTUAL_SERVICES + 1} VirtualServices${options.survives ? ', retries, circuit breakers, outlier detection, localities, health checks' : ''}`,
     version: existsSync(program) ? versionOfCheckout(options.root) : null,
     install: `${program} is not there; npm run build in a complete checkout`,
+    suits: options.suits,
     start(site) {
       mkdirSync(join(site.folder, 'mesh'), { recursive: true })
-      writeFileSync(join(site.folder, 'mesh', 'bench.yaml'), meshYaml(site.upstreamPort))
+      writeFileSync(join(site.folder, 'mesh', 'bench.yaml'), meshYaml(site.upstreamPort, site.upstream, options.survives))
       const file = join(site.folder, 'heddle.yaml')
-      writeFileSync(file, bootstrapYaml(site, options.concurrency))
+      writeFileSync(file, bootstrapYaml(site, options))
       return startChild({
         command: process.execPath,
         args: [program, 'run', '--config', file],
@@ -35,7 +40,7 @@ export function heddlePeer(options: HeddleOptions): Peer {
   }
 }
 
-function bootstrapYaml(site: PeerSite, concurrency: number): string {
+function bootstrapYaml(site: PeerSite, { concurrency, survives }: HeddleOptions): string {
   const [admin = 0, health = 0] = site.sparePorts
   return `role: sidecar
 workload: { namespace: bench, serviceAccount: client, labels: { app: client }, address: 127.0.0.1, locality: region1/zone1 }
@@ -46,7 +51,7 @@ accessLog: { path: /dev/null, format: text }
 resources: [ ./mesh ]
 listeners:
   - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: ${site.port} }
-`
+${survives ? `healthChecks: [ { hosts: [ ${HOST} ], tcp: {}, interval: 1s } ]\n` : ''}`
 }
 
 /** Without HEDDLE_… variables, which would override the file. */

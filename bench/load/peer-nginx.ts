@@ -19,6 +19,8 @@ export function nginxPeer(): Peer {
     setup: 'worker_processes 1, proxy_http_version 1.1, upstream keepalive, access log to /dev/null',
     version: program === null ? null : versionOf(program, ['-v'], /nginx\/(\S+)/),
     install: NGINX_INSTALL,
+    // It speaks HTTP/2 to clients only.
+    suits: (scenario) => scenario.upstream === 'http1',
     start(site) {
       const file = join(site.folder, 'nginx.conf')
       writeFileSync(file, `${nginxPreamble(site.folder)}${configuration(site)}`)
@@ -56,7 +58,7 @@ ${nginxTemporaryPaths(site.folder)}  access_log /dev/null combined;
     keepalive_requests 1000000000;
   }
   server {
-    listen 127.0.0.1:${site.port};
+    listen 127.0.0.1:${site.port}${site.client === 'http1' ? '' : ' http2'};
     location / {
       proxy_pass http://one;
       proxy_http_version 1.1;

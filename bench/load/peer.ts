@@ -1,5 +1,6 @@
 // What a proxy under test is to the harness.
 import type { Child } from './child.ts'
+import type { Protocol, Scenario } from './scenario.ts'
 
 /** What a peer needs to know to write its configuration. */
 export interface PeerSite {
@@ -8,6 +9,9 @@ export interface PeerSite {
   /** The port of 127.0.0.1 to listen on. */
   readonly port: number
   readonly upstreamPort: number
+  /** What the load generator speaks, and the upstream. */
+  readonly client: Protocol
+  readonly upstream: Protocol
   /** Further free ports, for what a peer must listen on besides. */
   readonly sparePorts: readonly number[]
   /** The core to run on; null: any. */
@@ -23,6 +27,8 @@ export interface Peer {
   readonly version: string | null
   /** How to get it; printed when it is missing. */
   readonly install: string
+  /** Is it measured there? */
+  suits(scenario: Scenario): boolean
   /** Writes the configuration and starts the process. */
   start(site: PeerSite): Child
 }

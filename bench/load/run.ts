@@ -7,7 +7,7 @@ import type { Cores } from './cores.ts'
 import { residentBytes } from './cpu-time.ts'
 import { freePorts } from './free-port.ts'
 import type { Load } from './load.ts'
-import { measure, type Sample } from './measure.ts'
+import { jobFor, measure, type Sample } from './measure.ts'
 import type { Options } from './options.ts'
 import type { Peer } from './peer.ts'
 import { untilAnswers } from './ready.ts'
@@ -63,9 +63,10 @@ async function start(peer: Peer, run: RunOptions): Promise<Target | null> {
   const folder = join(run.folder, run.scenario.id, peer.id)
   mkdirSync(folder, { recursive: true })
   const [port = 0, ...sparePorts] = await freePorts(3)
-  const child = peer.start({ folder, port, sparePorts, upstreamPort: run.upstreamPort, core: run.cores.proxy })
+  const { client, upstream, path } = run.scenario
+  const child = peer.start({ folder, port, sparePorts, upstreamPort: run.upstreamPort, client, upstream, core: run.cores.proxy })
   try {
-    await untilAnswers(child, port, run.scenario.path)
+    await untilAnswers(child, port, path, client)
   } catch (error) {
     run.say(`SKIPPED ${peer.id}: ${(error as Error).message}`)
     await child.stop()
@@ -81,10 +82,8 @@ async function traceAll(run: RunOptions, targets: readonly Target[]): Promise<Ma
   const load = run.loads.at(-1)
   for (const { id, port, child } of targets) {
     if (child === null || load === undefined) continue
-    const { path } = run.scenario
-    const ratePerSecond = run.scenario.ratePerSecond / TRACE_SLOWDOWN
-    const { connections, warmUpS, durationS } = run.options
-    const job = { port, path, ratePerSecond, connections, warmUpS, durationS, core: run.cores.load }
+    const scenario = { ...run.scenario, ratePerSecond: run.scenario.ratePerSecond / TRACE_SLOWDOWN }
+    const job = jobFor(scenario, port, run.cores, run.options)
     try {
       traced.set(id, await syscallsPerRequest(child.pid, load, job, run.folder))
     } catch (error) {

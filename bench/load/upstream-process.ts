@@ -1,10 +1,10 @@
 // The upstream for machines without nginx: answers GETs without a body, pipelined or not, from ready-made buffers.
 // Run as `node upstream-process.js PORT`.
 import { createServer, type Socket } from 'node:net'
-import { BODY_BYTES } from './scenario.ts'
+import { FILE_BYTES } from './scenario.ts'
 
 const answers = new Map<string, Buffer>()
-for (const [path, bytes] of Object.entries(BODY_BYTES)) {
+for (const [path, bytes] of Object.entries(FILE_BYTES)) {
   const head = `HTTP/1.1 200 OK\r\nserver: bench\r\ncontent-type: text/plain\r\ncontent-length: ${bytes}\r\n\r\n`
   answers.set(path, Buffer.from(head + 'x'.repeat(bytes), 'latin1'))
 }
@@ -23,4 +23,4 @@ function serve(socket: Socket): void {
   socket.on('error', () => socket.destroy())
 }
 
-createServer({ noDelay: true }, serve).listen(Number(process.argv[2]), '127.0.0.1')
+for (const address of ['127.0.0.1', '127.0.0.2']) createServer({ noDelay: true }, serve).listen(Number(process.argv[2]), address)
