@@ -14,7 +14,7 @@ const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 
 export function sendLocalReply(stream: HttpStream, status: number, body: string, closes: boolean, overloaded = false): void {
   const headers = new HeaderMap()
   if (overloaded) headers.append('x-envoy-overloaded', 'true')
-  if (stream.isGrpc() && status !== 200) {
+  if (stream.isGrpc()) {
     if (closes) stream.clientKeepsAlive = false
     sendGrpc(stream, headers, GRPC_BY_HTTP[status] ?? 2, body)
     return
@@ -32,21 +32,23 @@ export function sendGrpcReply(stream: HttpStream, grpcStatus: number, message: s
 }
 
 function sendGrpc(stream: HttpStream, headers: HeaderMap, grpcStatus: number, message: string): void {
-  headers.append('content-type', 'application/grpc')
-  headers.append('grpc-status', String(grpcStatus))
-  if (message !== '') headers.append('grpc-message', percentEncode(message))
+  edit(stream, 200, headers)
+  // The route's edits may not turn it into something else.
+  headers.set('content-type', 'application/grpc')
+  headers.set('grpc-status', String(grpcStatus))
+  if (message !== '') headers.set('grpc-message', percentEncode(message))
   stream.grpcStatus = grpcStatus
-  send(stream, 200, headers, '', false)
+  deliver(stream, 200, headers, '', false)
 }
 
 /** A redirect or direct response: the route's own answer. `location` is empty for none. */
 export function sendRouteReply(stream: HttpStream, status: number, location: string, body: string): void {
-  if (location === '' && status !== 200 && stream.isGrpc()) {
-    sendGrpcReply(stream, GRPC_BY_HTTP[status] ?? 2, body)
-    return
-  }
   const headers = new HeaderMap()
   if (location !== '') headers.append('location', location)
+  if (stream.isGrpc()) {
+    sendGrpc(stream, headers, GRPC_BY_HTTP[status] ?? 2, body)
+    return
+  }
   if (body !== '') {
     headers.append('content-length', String(body.length))
     headers.append('content-type', 'text/plain')
@@ -62,12 +64,16 @@ export function sendFilterReply(stream: HttpStream, status: number, headers: Hea
 }
 
 function send(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
+  edit(stream, status, headers)
+  deliver(stream, status, headers, body, closes)
+}
+
+function edit(stream: HttpStream, status: number, headers: HeaderMap): void {
   stream.responseCode = status
   stream.responseHeaders = headers
   const { weighted, route } = stream.decision
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
-  deliver(stream, status, headers, body, closes)
 }
 
 function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: string, closes: boolean): void {
