@@ -106,6 +106,7 @@ function hostStats(host: HostSum): [string, number][] {
   return [
     ['cx_active', host.connections],
     ['cx_connect_fail', host.connectFailures],
+    ['cx_http2', host.http2Connections],
     ['cx_idle', host.idleConnections],
     ['rq_active', host.activeRequests],
     ['rq_total', host.requestsTotal],
@@ -206,6 +207,7 @@ function hostsOf(cluster: Cluster, live: readonly HostLoad[]): HostSum[] {
       activeRequests: sum('activeRequests'),
       connections: sum('connections'),
       idleConnections: sum('idleConnections'),
+      http2Connections: sum('http2Connections'),
       requestsTotal: sum('requestsTotal'),
       connectFailures: sum('connectFailures'),
     }

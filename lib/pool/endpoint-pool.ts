@@ -54,6 +54,8 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   protected pooled: number
   /** Monotonic ms until which others go first, after a connection was given up for them. */
   protected patientUntilMs: number
+  /** What `lend` lent last; null while it has not. */
+  private lent: UpstreamStream | null
 
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     this.io = io
@@ -74,6 +76,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     this.draining = false
     this.pooled = 0
     this.patientUntilMs = 0
+    this.lent = null
   }
 
   /** Connections that carry no request now. */
@@ -125,6 +128,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   }
 
   private lend(waiter: PoolWaiter): void {
+    this.lent = null
     if (!this.limiter.take(REQUESTS)) {
       this.values[this.stats.rqPendingOverflow]!++
       waiter.onPoolFailure(RESET_OVERFLOW, '')
@@ -133,7 +137,9 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     this.requestsTotal++
     this.values[this.stats.rqTotal]!++
     this.values[this.stats.rqActive]!++
-    waiter.onPoolReady(this.take())
+    const stream = this.take()
+    this.lent = stream
+    waiter.onPoolReady(stream)
   }
 
   /** What is there goes to who has waited longest. */
@@ -147,7 +153,10 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   }
 
   /** After an exception in who was lent to: it may not have it. */
-  protected abstract abandonLent(): void
+  private abandonLent(): void {
+    const { lent } = this
+    if (lent !== null) this.io.run('connect', () => lent.abandon())
+  }
 
   /** By the request that had a connection, once, whatever became of it. */
   requestDone(): void {

@@ -13,12 +13,10 @@ const PEER_IDLE_MARGIN_MS = 1000
 
 export class HostPool extends EndpointPool {
   private readonly idle: UpstreamConnection[]
-  private lent: UpstreamConnection | null
 
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     super(io, host, settings, places, stats, values)
     this.idle = []
-    this.lent = null
   }
 
   get idleConnections(): number {
@@ -46,13 +44,7 @@ export class HostPool extends EndpointPool {
   }
 
   protected take(): UpstreamStream {
-    const c = this.idle.pop() as UpstreamConnection
-    this.lent = c
-    return c
-  }
-
-  protected abandonLent(): void {
-    this.lent?.connection.destroy('internal_error')
+    return this.idle.pop() as UpstreamConnection
   }
 
   /** Beyond maxConnectionDuration. */
@@ -89,7 +81,7 @@ export class HostPool extends EndpointPool {
     const c = this.idle[0]
     if (c === undefined) return
     const spare = this.pooled + this.connecting.size > 1 && this.places.isWanted(own)
-    if (!spare && !this.places.othersStarve(this.host)) return
+    if (!spare && !this.places.othersStarve(this)) return
     this.idle.shift()
     this.giveUp(c)
   }
@@ -103,11 +95,12 @@ export class HostPool extends EndpointPool {
   private yields(c: UpstreamConnection): boolean {
     const now = this.io.clock.monotonicMs
     if (now < this.patientUntilMs) return false
-    if (this.places.othersStarve(this.host)) return this.waiting.length === 0 || now - c.createdMs >= SLICE_MS
+    if (this.places.othersStarve(this)) return this.waiting.length === 0 || now - c.createdMs >= SLICE_MS
     return this.waiting.length === 0 && this.pooled + this.connecting.size > 1 && this.places.isWanted(true)
   }
 
   protected adopt(socket: net.Socket): void {
+    this.values[this.stats.cxHttp1Total]!++
     this.offer(new UpstreamConnection(this.io, socket, this, this.settings))
   }
 

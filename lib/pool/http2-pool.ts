@@ -6,55 +6,86 @@ import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http2UpstreamConnection } from './http2-upstream-connection.ts'
 import { Http2UpstreamStream } from './http2-upstream-stream.ts'
-import type { Places } from './places.ts'
+import { type Places, SLICE_MS } from './places.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
-/** What one connection is taken to carry until the endpoint has said what it allows (RFC 9113 §6.5.2 recommends no less). */
+/** What a connection is taken to carry until an endpoint has said for the first time what it allows (RFC 9113 §6.5.2 recommends no less). */
 const ASSUMED_STREAMS = 100
+/** While others starve, a connection takes no requests for so long: if all that it has are done by then, its place is theirs. … */
+const HOLD_MS = 100
+/** … Else it serves for so long before it tries again: who has long streams would stand still otherwise, and help nobody. */
+const TURN_MS = 1000
 
 export class Http2Pool extends EndpointPool {
   /** Those that may get requests, oldest first. */
   private readonly open: Http2UpstreamConnection[]
   /** Those that end with the requests that they have. */
   private readonly leaving: Set<Http2UpstreamConnection>
-  private lent: Http2UpstreamConnection | null
+  /** What `hasReady` found. */
+  private ready: Http2UpstreamConnection | null
+  /** Streams on one connection, as the endpoint said last. */
+  private allowed: number
 
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     super(io, host, settings, places, stats, values)
     this.open = []
     this.leaving = new Set()
-    this.lent = null
+    this.ready = null
+    this.allowed = ASSUMED_STREAMS
   }
 
   get idleConnections(): number {
     return this.open.filter((c) => c.idle).length
   }
 
+  /** Streams that a connection is given before its endpoint's SETTINGS are here. An endpoint that allows none has to be asked again. */
+  get assumedStreams(): number {
+    return Math.max(1, Math.min(this.allowed, ASSUMED_STREAMS))
+  }
+
   protected get requestsPerConnection(): number {
     const own = this.settings.maxConcurrentStreams
-    return own === 0 ? ASSUMED_STREAMS : Math.min(own, ASSUMED_STREAMS)
+    const allowed = Math.max(1, this.allowed)
+    return own === 0 ? allowed : Math.min(own, allowed)
   }
 
   protected hasReady(): boolean {
     for (let i = 0; i < this.open.length; i++) {
       const c = this.open[i] as Http2UpstreamConnection
-      if (this.isOld(c)) {
-        this.values[this.stats.cxMaxDurationReached]!++
+      const old = this.isOld(c)
+      if (old || c.codec.exhausted) {
+        if (old) this.values[this.stats.cxMaxDurationReached]!++
         this.leave(c)
         i--
-      } else if (c.hasRoom) {
-        this.lent = c
+      } else if (c.hasRoom && !this.holdsBack(c)) {
+        this.ready = c
         return true
       }
     }
     return false
   }
 
+  /** Whether a busy connection waits for its end, because elsewhere requests wait without any. */
+  private holdsBack(c: Http2UpstreamConnection): boolean {
+    if (!this.places.limited) return false
+    const now = this.io.clock.monotonicMs
+    if (now < c.holdsUntilMs) return true
+    if (c.idle || now < c.mayHoldMs || !this.places.othersStarve(this)) return false
+    c.holdsUntilMs = now + HOLD_MS
+    c.mayHoldMs = now + HOLD_MS + TURN_MS
+    return true
+  }
+
+  /** One that held back may serve again before there is a place for another. */
+  override seek(): boolean {
+    this.serve()
+    return super.seek()
+  }
+
   protected take(): UpstreamStream {
-    const c = this.lent as Http2UpstreamConnection
+    const c = this.ready as Http2UpstreamConnection
     c.requests++
     const max = this.settings.maxRequestsPerConnection
-    const stream = new Http2UpstreamStream(c)
     if (max !== 0 && c.requests >= max) {
       this.values[this.stats.cxMaxRequests]!++
       // It carries what it has, and this one.
@@ -62,11 +93,7 @@ export class Http2Pool extends EndpointPool {
       this.remove(c)
       this.leaving.add(c)
     }
-    return stream
-  }
-
-  protected abandonLent(): void {
-    this.lent?.connection.destroy('internal_error')
+    return new Http2UpstreamStream(c)
   }
 
   private isOld(c: Http2UpstreamConnection): boolean {
@@ -86,11 +113,19 @@ export class Http2Pool extends EndpointPool {
   }
 
   protected adopt(socket: net.Socket): void {
+    this.values[this.stats.cxHttp2Total]!++
     const c = new Http2UpstreamConnection(this.io, socket, this, this.settings)
+    c.mayHoldMs = c.createdMs + SLICE_MS
     this.open.push(c)
     this.serve()
     if (this.draining) this.leave(c)
     else if (this.seeking) this.connect()
+  }
+
+  /** From a connection: what its endpoint allows now. */
+  allows(c: Http2UpstreamConnection, streams: number): void {
+    this.allowed = streams
+    this.hasNews(c)
   }
 
   /** From a connection: there may be room, or it is leaving. */
@@ -98,8 +133,7 @@ export class Http2Pool extends EndpointPool {
     if (c.doomed) {
       this.remove(c)
       if (c.counted) this.leaving.add(c)
-    } else if (c.idle && this.places.limited && this.waiting.length === 0 && this.yields()) {
-      this.bePatient()
+    } else if (c.idle && this.isOfNoUse(c)) {
       this.leave(c)
       return
     }
@@ -108,16 +142,28 @@ export class Http2Pool extends EndpointPool {
     if (this.seeking) this.connect()
   }
 
-  private yields(): boolean {
-    if (this.places.othersStarve(this.host)) return true
-    return this.pooled + this.connecting.size > 1 && this.places.isWanted(true)
+  /** It carries nothing now. */
+  private isOfNoUse(c: Http2UpstreamConnection): boolean {
+    // Nobody knows when it will take requests again, and each that comes would get a connection of its own.
+    if (c.codec.settled && c.codec.peer.maxConcurrentStreams === 0) return true
+    if (!this.places.limited || !this.yields(c)) return false
+    this.bePatient()
+    return true
+  }
+
+  private yields(c: Http2UpstreamConnection): boolean {
+    const now = this.io.clock.monotonicMs
+    if (now < this.patientUntilMs) return false
+    const unused = this.waiting.length === 0
+    if (this.places.othersStarve(this)) return unused || now < c.holdsUntilMs || now - c.createdMs >= SLICE_MS
+    return unused && this.pooled + this.connecting.size > 1 && this.places.isWanted(true)
   }
 
   giveWay(own: boolean): void {
     const c = this.open.find((o) => o.idle)
     if (c === undefined) return
     const spare = this.pooled + this.connecting.size > 1 && this.places.isWanted(own)
-    if (!spare && !this.places.othersStarve(this.host)) return
+    if (!spare && !this.places.othersStarve(this)) return
     this.bePatient()
     this.leave(c)
   }

@@ -20,6 +20,9 @@ export class Http2UpstreamConnection implements Http2Events {
   doomed: boolean
   /** Still in its pool's counts. */
   counted: boolean
+  // Of http2-pool.ts: it takes no requests until then, so that others may get its place; and when it may do so again. Monotonic ms.
+  holdsUntilMs: number
+  mayHoldMs: number
 
   constructor(io: Io, socket: net.Socket, pool: Http2Pool, settings: PoolSettings) {
     this.pool = pool
@@ -30,11 +33,15 @@ export class Http2UpstreamConnection implements Http2Events {
     this.idleSinceMs = this.createdMs
     this.doomed = false
     this.counted = true
+    this.holdsUntilMs = 0
+    this.mayHoldMs = 0
     this.connection.owner = this.codec
   }
 
   get hasRoom(): boolean {
-    return !this.doomed && this.codec.hasRoom && !this.connection.closed
+    const { codec } = this
+    if (this.doomed || !codec.hasRoom || this.connection.closed) return false
+    return codec.settled || codec.streams.size < this.pool.assumedStreams
   }
 
   get idle(): boolean {
@@ -49,9 +56,9 @@ export class Http2UpstreamConnection implements Http2Events {
 
   // ---- Http2Events -----------------------------------------------------------------------------------------------------
 
-  /** The endpoint may allow more streams than we took for granted. */
+  /** The endpoint may allow more streams than we took for granted, or fewer. */
   onSettings(): void {
-    this.pool.hasNews(this)
+    this.pool.allows(this, this.codec.peer.maxConcurrentStreams)
   }
 
   onStreamClosed(): void {
@@ -61,6 +68,7 @@ export class Http2UpstreamConnection implements Http2Events {
 
   onGoaway(): void {
     this.doomed = true
+    this.pool.values[this.pool.stats.cxCloseNotify]!++
     this.pool.hasNews(this)
   }
 
@@ -83,6 +91,8 @@ function optionsOf(settings: PoolSettings): Http2Options {
     maxHeaderBytes: settings.maxHeaderBytes,
     maxHeaders: settings.maxHeaders,
     headerTimeoutMs: 0,
+    // An endpoint that takes nothing for long may have its reasons, and the route has timeouts.
+    stallTimeoutMs: 0,
     keepaliveIntervalMs: settings.keepaliveIntervalMs,
     keepaliveTimeoutMs: settings.keepaliveTimeoutMs,
   }

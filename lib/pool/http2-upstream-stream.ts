@@ -1,12 +1,19 @@
 // Hot lane: one exchange on an HTTP/2 connection to an endpoint.
-import { CANCEL, PROTOCOL_ERROR } from '../http/h2/error-codes.ts'
+import { CANCEL, CONNECTION_LOST, GOAWAY_BEFORE, PROTOCOL_ERROR } from '../http/h2/error-codes.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
 import type { StreamEvents } from '../http/h2/stream-events.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import { H_HOST } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ByteSink } from '../transport/connection.ts'
-import { type Exchange, RESET_PROTOCOL_ERROR, RESET_REFUSED_STREAM, RESET_REMOTE, RESET_TERMINATION } from './exchange.ts'
+import {
+  type Exchange,
+  RESET_GOAWAY,
+  RESET_PROTOCOL_ERROR,
+  RESET_REFUSED_STREAM,
+  RESET_REMOTE,
+  RESET_TERMINATION,
+} from './exchange.ts'
 import type { Http2UpstreamConnection } from './http2-upstream-connection.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
@@ -19,6 +26,8 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
   private requestEnded: boolean
   private tunnel: boolean
   private flowing: boolean
+  /** `bytesWritten` of the connection before the head: as long as it is that, nothing of the request has left. */
+  private bytesBefore: number
 
   constructor(owner: Http2UpstreamConnection) {
     this.owner = owner
@@ -28,6 +37,7 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     this.requestEnded = false
     this.tunnel = false
     this.flowing = true
+    this.bytesBefore = 0
   }
 
   get localAddress(): string {
@@ -77,7 +87,8 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     const { headers } = head
     const more = attempt === 0 ? '' : `x-envoy-attempt-count: ${attempt}\r\n`
     const authority = headers.known(H_HOST, 'host') ?? ''
-    const { codec } = this.owner
+    const { codec, connection } = this.owner
+    this.bytesBefore = connection.bytesWritten
     this.http2 = codec.requestWith(this, head.method, 'http', authority, head.target, '', headers, more, '', ended)
     if (this.owner.doomed) this.owner.retire()
     // The endpoint left between the lending and now: nothing was written.
@@ -124,6 +135,11 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     else this.owner.codec.recycle(http2)
   }
 
+  abandon(): void {
+    if (this.http2 !== null) this.http2.reset(CANCEL)
+    this.lose(RESET_TERMINATION, 'internal_error')
+  }
+
   private lose(reason: number, detail: string): void {
     const { exchange } = this
     this.exchange = null
@@ -152,18 +168,25 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     else this.exchange.onResponseEnd(trailers)
   }
 
-  onReset(_code: number): void {
-    const { http2, owner } = this
+  onReset(code: number): void {
+    const { http2, owner, exchange } = this
     if (http2 === null) return
-    const reason =
-      http2.fault !== 0
-        ? RESET_PROTOCOL_ERROR
-        : http2.unprocessed
-          ? RESET_REFUSED_STREAM
-          : owner.codec.closed
-            ? RESET_TERMINATION
-            : RESET_REMOTE
-    this.lose(reason, '')
+    if (code === CONNECTION_LOST && owner.codec.settled && owner.connection.bytesWritten === this.bytesBefore) {
+      // The connection was good, and dead before anything of this request could leave.
+      this.exchange = null
+      if (exchange !== null) exchange.onNothingWritten('')
+      return
+    }
+    this.lose(this.resetReason(http2, code), '')
+  }
+
+  private resetReason(http2: Http2Stream, code: number): number {
+    if (http2.fault !== 0) return RESET_PROTOCOL_ERROR
+    if (code === GOAWAY_BEFORE) return RESET_GOAWAY
+    if (http2.unprocessed) return RESET_REFUSED_STREAM
+    if (code === CONNECTION_LOST) return RESET_TERMINATION
+    // What the endpoint sent on the connection, not on this stream.
+    return this.owner.codec.closed ? RESET_PROTOCOL_ERROR : RESET_REMOTE
   }
 
   onWritable(): void {

@@ -126,9 +126,9 @@ export class Places implements DeadlineOwner {
     return this.limiter.isLimited(CONNECTIONS)
   }
 
-  /** In another worker requests for this host wait, and it has no connection to it. */
-  othersStarve(host: Host): boolean {
-    return host.count(STARVING) > host.ownCount(STARVING)
+  /** Elsewhere requests for the same host wait without any connection to it: in another worker, or for another version of HTTP. */
+  othersStarve(seeker: Seeker): boolean {
+    return seeker.host.count(STARVING) > (this.starving.has(seeker) ? 1 : 0)
   }
 
   /** Somebody could use a place that becomes free. Beyond the limit one does not. `own`: also pools of this worker count. */

@@ -114,6 +114,7 @@ export class UpstreamConnection implements ConnectionOwner, UpstreamStream {
   takeHopByHop(): void {
     this.noteKeepAlive(this.codec.headers)
     this.closing = stripHopByHop(this.codec.headers)
+    if (this.closing) this.pool.values[this.pool.stats.cxCloseNotify]!++
   }
 
   readDisable(): void {
@@ -190,6 +191,10 @@ export class UpstreamConnection implements ConnectionOwner, UpstreamStream {
     // It was dead before it was lent, and only writing showed it.
     if (this.requests > 1 && this.connection.bytesWritten === this.bytesBefore) exchange.onNothingWritten(reason)
     else exchange.onUpstreamReset(RESET_TERMINATION, reason)
+  }
+
+  abandon(): void {
+    this.connection.destroy('internal_error')
   }
 
   /** The response was not HTTP, or bytes came that nobody asked for. */

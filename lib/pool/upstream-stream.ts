@@ -40,6 +40,8 @@ export interface UpstreamStream {
   openTunnel(): void
   /** The response was not HTTP as we take it. The exchange hears of its reset. */
   protocolError(): void
+  /** A mistake in who it was lent to: gives it up. The exchange, if there is one, hears of its reset. */
+  abandon(): void
   /** The exchange is over. `complete`: request and response have both ended; otherwise it is given up. */
   release(complete: boolean): void
 }

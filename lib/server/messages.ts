@@ -92,6 +92,8 @@ export interface WorkerView {
       readonly activeRequests: number
       readonly connections: number
       readonly idleConnections: number
+      /** Those of `connections` that carry HTTP/2. */
+      readonly http2Connections: number
       readonly requestsTotal: number
       readonly connectFailures: number
     }[]

@@ -1,9 +1,12 @@
 // One worker's part of `/clusters` and of the counts on the admin page.
 import { ACTIVE } from '../cluster/lb/host.ts'
+import type { LiveHost } from '../cluster/live-host.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
 import { CONNECTIONS, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import type { WorkerView } from './messages.ts'
+
+type HostView = WorkerView['clusters'][number]['hosts'][number]
 
 export function viewOf(parts: WorkerParts, listeners: ListenerSet): WorkerView {
   let activeRequests = 0
@@ -21,12 +24,20 @@ export function viewOf(parts: WorkerParts, listeners: ListenerSet): WorkerView {
       return {
         address: host.address,
         activeRequests: active,
-        connections: host.pool.connections,
-        idleConnections: host.pool.idleConnections,
-        requestsTotal: host.pool.requestsTotal,
-        connectFailures: host.pool.connectFailures,
+        ...poolsOf(host),
       }
     }),
   }))
   return { clusters, downstreamConnections: listeners.connections, activeRequests }
+}
+
+/** An endpoint has a pool for each version of HTTP that it is spoken to. */
+function poolsOf({ pool, http2 }: LiveHost): Omit<HostView, 'address' | 'activeRequests'> {
+  return {
+    connections: pool.connections + (http2 === null ? 0 : http2.connections),
+    idleConnections: pool.idleConnections + (http2 === null ? 0 : http2.idleConnections),
+    http2Connections: http2 === null ? 0 : http2.connections,
+    requestsTotal: pool.requestsTotal + (http2 === null ? 0 : http2.requestsTotal),
+    connectFailures: pool.connectFailures + (http2 === null ? 0 : http2.connectFailures),
+  }
 }

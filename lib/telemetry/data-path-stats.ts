@@ -16,6 +16,10 @@ import type { MetricsSlab } from './slab.ts'
 /** envoy_cluster_…{cluster_name}. Made with the live cluster; the same name gives the same slots. */
 export class ClusterStats {
   readonly cxTotal: number
+  readonly cxHttp1Total: number
+  readonly cxHttp2Total: number
+  /** `connection: close` or GOAWAY of an endpoint. */
+  readonly cxCloseNotify: number
   /** Gauge. */
   readonly cxActive: number
   readonly cxConnectFail: number
@@ -56,6 +60,9 @@ export class ClusterStats {
     const slot = slab.allot(CLUSTER, renderLabels([['cluster_name', clusterName]]))
     const at = (name: string): number => slot + offsetOf(CLUSTER, `envoy_cluster_upstream_${name}`)
     this.cxTotal = at('cx_total')
+    this.cxHttp1Total = at('cx_http1_total')
+    this.cxHttp2Total = at('cx_http2_total')
+    this.cxCloseNotify = at('cx_close_notify')
     this.cxActive = at('cx_active')
     this.cxConnectFail = at('cx_connect_fail')
     this.cxConnectTimeout = at('cx_connect_timeout')

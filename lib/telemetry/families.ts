@@ -82,6 +82,9 @@ export const CLUSTER = group(
   'envoy_cluster',
   [
     counter('envoy_cluster_upstream_cx_total', 'Connections to endpoints that were begun.'),
+    counter('envoy_cluster_upstream_cx_http1_total', 'Connections that were opened to carry HTTP/1.'),
+    counter('envoy_cluster_upstream_cx_http2_total', 'Connections that were opened to carry HTTP/2.'),
+    counter('envoy_cluster_upstream_cx_close_notify', 'Connections whose end endpoints announced: `connection: close`, GOAWAY.'),
     gauge('envoy_cluster_upstream_cx_active', 'Connections to endpoints now.'),
     counter('envoy_cluster_upstream_cx_connect_fail', 'Connections to endpoints that failed to open.'),
     counter('envoy_cluster_upstream_cx_connect_timeout', 'Connections to endpoints that did not open in time.'),

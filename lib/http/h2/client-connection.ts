@@ -22,6 +22,11 @@ export class Http2ClientConnection extends Http2Connection {
     this.greet([F.SETTINGS_ENABLE_PUSH, 0])
   }
 
+  /** All ids have been used (RFC 9113 §5.1.1): only another connection has room. */
+  get exhausted(): boolean {
+    return this.nextId > F.MAX_STREAM_ID
+  }
+
   /** Is there room for another request? Before the peer's SETTINGS have come, 100 are taken for its limit. */
   get hasRoom(): boolean {
     return (
@@ -180,7 +185,7 @@ export class Http2ClientConnection extends Http2Connection {
       if (stream.id <= lastId) continue
       stream.unprocessed = true
       this.forget(stream)
-      stream.cut(E.GOAWAY_BEFORE)
+      this.connection.io.run('reset', () => stream.cut(E.GOAWAY_BEFORE))
     }
   }
 }

@@ -461,7 +461,8 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.streams.clear()
     for (const stream of left) {
       stream.closed = true
-      stream.cut(code)
+      // A mistake in the owner of one must not leave the others waiting for ever.
+      this.connection.io.run('reset', () => stream.cut(code))
     }
   }
 

@@ -101,7 +101,7 @@ const refused: ResourceStatus = {
 }
 
 const inUse = { connections: 1, pendingRequests: 2, requests: 3, retries: 4 }
-const host = { activeRequests: 1, connections: 2, idleConnections: 1, requestsTotal: 5, connectFailures: 1 }
+const host = { activeRequests: 1, connections: 2, idleConnections: 1, http2Connections: 0, requestsTotal: 5, connectFailures: 1 }
 
 const WELL: HostHealth = {
   failedOutlierCheck: false,
