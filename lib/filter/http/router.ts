@@ -288,7 +288,13 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (this.method === 'HEAD' && stream.minor === 1 && c.mayHaveBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) {
       headers.append('transfer-encoding', 'chunked')
     }
+    // HTTP/2 can say with the head that nothing follows, HTTP/1 only by a length.
+    if (!c.hasBody && c.mayHaveBody && this.method !== 'HEAD' && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) this.sayEmpty(headers)
     stream.startResponse(c.status, headers, c.bodyLength, c.hasBody)
+  }
+
+  private sayEmpty(headers: HeaderMap): void {
+    if (this.stream.session.protocol !== 'HTTP/2' && headers.get('content-length') === null) headers.append('content-length', '0')
   }
 
   private openTunnel(attempt: UpstreamRequest, headers: HeaderMap): void {

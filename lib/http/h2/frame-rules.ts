@@ -4,6 +4,7 @@ import { BODY, type FrameSink, REFUSE, SKIP, WHOLE } from './frame-reader.ts'
 import * as F from './frame-types.ts'
 import { BLOCK_BAD_PADDING, BLOCK_OK, dependency, HeaderAssembly } from './header-assembly.ts'
 import type { Http2Connection } from './http2-connection.ts'
+import { MISPLACED } from './message-head.ts'
 import type { Http2Stream } from './stream.ts'
 
 export class FrameRules implements FrameSink {
@@ -81,7 +82,7 @@ export class FrameRules implements FrameSink {
         if (length === 5) return WHOLE
         const stream = this.c.streams.get(id)
         if (stream === undefined) return this.refuse(E.FRAME_SIZE_ERROR, 'PRIORITY of a wrong length')
-        return this.c.streamError(stream, E.FRAME_SIZE_ERROR, 0) ? SKIP : REFUSE
+        return this.c.streamError(stream, E.FRAME_SIZE_ERROR, MISPLACED) ? SKIP : REFUSE
       }
       case F.PUSH_PROMISE:
         return this.refuse(E.PROTOCOL_ERROR, 'PUSH_PROMISE, which was not allowed')
@@ -108,7 +109,7 @@ export class FrameRules implements FrameSink {
     else if (!stream.receiveWindow.take(length)) code = E.FLOW_CONTROL_ERROR
     if (code !== E.NO_ERROR) {
       this.c.giveConnection(length)
-      return this.c.streamError(stream, code, 0) ? SKIP : REFUSE
+      return this.c.streamError(stream, code, MISPLACED) ? SKIP : REFUSE
     }
     this.dataStream = stream
     this.dataBytes = 0
@@ -158,7 +159,7 @@ export class FrameRules implements FrameSink {
         if (dependency(b, start) !== id) return true
         const stream = this.c.streams.get(id)
         if (stream === undefined) return this.c.fail(E.PROTOCOL_ERROR, 'a stream that depends on itself')
-        return this.c.streamError(stream, E.PROTOCOL_ERROR, 0)
+        return this.c.streamError(stream, E.PROTOCOL_ERROR, MISPLACED)
       }
     }
   }
@@ -239,8 +240,8 @@ export class FrameRules implements FrameSink {
     }
     const stream = c.streams.get(id)
     if (stream === undefined) return !c.isIdle(id) || c.fail(E.PROTOCOL_ERROR, 'WINDOW_UPDATE on an idle stream')
-    if (increment === 0) return c.streamError(stream, E.PROTOCOL_ERROR, 0)
-    if (!stream.addSendWindow(increment)) return c.streamError(stream, E.FLOW_CONTROL_ERROR, 0)
+    if (increment === 0) return c.streamError(stream, E.PROTOCOL_ERROR, MISPLACED)
+    if (!stream.addSendWindow(increment)) return c.streamError(stream, E.FLOW_CONTROL_ERROR, MISPLACED)
     c.schedule.run()
     return !c.closed
   }

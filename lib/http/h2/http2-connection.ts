@@ -281,7 +281,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
 
   /** A block behind the message: trailers. */
   protected trailers(stream: Http2Stream, endStream: boolean, b: Buffer, start: number, end: number): boolean {
-    if (stream.remoteEnded) return this.discard(b, start, end) && this.streamError(stream, E.STREAM_CLOSED, 0)
+    if (stream.remoteEnded) return this.discard(b, start, end) && this.streamError(stream, E.STREAM_CLOSED, M.MISPLACED)
     const map = this.takeMap()
     let fault = this.decode(b, start, end, M.TRAILERS, map)
     if (fault === COMPRESSION_FAILED) return false

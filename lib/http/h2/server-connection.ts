@@ -56,7 +56,7 @@ export class Http2ServerConnection extends Http2Connection {
   onBlock(id: number, endStream: boolean, b: Buffer, start: number, end: number): boolean {
     const open = this.streams.get(id)
     if (open !== undefined) {
-      if (this.rules.selfDependent) return this.discard(b, start, end) && this.streamError(open, E.PROTOCOL_ERROR, 0)
+      if (this.rules.selfDependent) return this.discard(b, start, end) && this.streamError(open, E.PROTOCOL_ERROR, MISPLACED)
       return this.trailers(open, endStream, b, start, end)
     }
     if ((id & 1) === 0) return this.fail(E.PROTOCOL_ERROR, 'a client opens odd streams only')
