@@ -289,7 +289,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       headers.append('transfer-encoding', 'chunked')
     }
     // HTTP/2 can say with the head that nothing follows, HTTP/1 only by a length.
-    if (!c.hasBody && c.mayHaveBody && this.method !== 'HEAD' && headers.firstKnown(H.H_CONTENT_LENGTH) < 0) this.sayEmpty(headers)
+    if (!c.hasBody && c.mayHaveBody && this.method !== 'HEAD' && headers.firstKnown(H.H_CONTENT_LENGTH) < 0)
+      this.sayEmpty(headers)
     stream.startResponse(c.status, headers, c.bodyLength, c.hasBody)
   }
 

@@ -31,7 +31,7 @@ export const UNEXPECTED_HEADERS = 20
 export const BODY_NOT_ALLOWED = 21
 /** Not of a head: what was to be sent on the stream did not move in time. */
 export const STALLED = 22
-/** Nor is this: a frame where it may not be, or beyond its window. */
+/** Nor is this: a frame where it may not be, beyond its window, or with a number that it may not have. */
 export const MISPLACED = 23
 
 /** A sentence for each fault, for logs. */
@@ -57,7 +57,7 @@ export const FAULTS: Readonly<Record<number, string>> = {
   [LENGTH_MISMATCH]: 'content-length is not the length of the body',
   [UNEXPECTED_HEADERS]: 'a header block came where none may come, or without the end that it has to have',
   [BODY_NOT_ALLOWED]: 'a body came where none may come',
-  [MISPLACED]: 'a frame came where it may not come, or was larger than its window',
+  [MISPLACED]: 'a frame stands where it may not, or says what it may not',
   [STALLED]: 'the peer took nothing of what was to be sent to it',
 }
 

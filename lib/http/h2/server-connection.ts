@@ -6,7 +6,7 @@ import * as E from './error-codes.ts'
 import * as F from './frame-types.ts'
 import { COMPRESSION_FAILED } from './hpack/decoder.ts'
 import { Http2Connection, type Http2Events } from './http2-connection.ts'
-import { REQUEST } from './message-head.ts'
+import { MISPLACED, REQUEST } from './message-head.ts'
 import type { Http2Options } from './options.ts'
 import { Http2Stream } from './stream.ts'
 

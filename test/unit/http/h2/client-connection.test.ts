@@ -70,7 +70,7 @@ t.test('a response before the end of the request: the rest is not wanted', async
 
 t.test('what an upstream may do wrong on a stream', async (t) => {
   const rows: readonly (readonly [string, readonly Buffer[], number])[] = [
-    ['DATA before a response', [frame('DATA', 0, 1, 'x')], 0],
+    ['DATA before a response', [frame('DATA', 0, 1, 'x')], M.MISPLACED],
     ['no status', [frame('HEADERS', WHOLE, 1, block(['a', 'b']))], M.BAD_STATUS],
     ['101', [head(1, '101', WHOLE)], M.BAD_STATUS],
     ['an interim response that is the last', [head(1, '100', 5)], M.UNEXPECTED_HEADERS],
