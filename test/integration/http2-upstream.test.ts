@@ -6,7 +6,7 @@ import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { frame, frames } from '../support/http2-frames.ts'
-import { Http2Upstream } from '../support/http2-upstream.ts'
+import { Http2Server } from '../support/http2-server.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
 import { RawClient } from '../support/raw-client.ts'
@@ -100,7 +100,7 @@ const counted = async (proxy: HeddleProcess, name: string) =>
 // ---- what is spoken ----------------------------------------------------------------------------------------------------
 
 t.test('what is declared of a port, and what a policy says, decides what its endpoints are spoken to', async (t) => {
-  const h2 = await Http2Upstream.start(t)
+  const h2 = await Http2Server.start(t)
   const h1 = await EchoUpstream.start(t)
   const upgrade = (h2UpgradePolicy: string) => ({ trafficPolicy: { connectionPool: { http: { h2UpgradePolicy } } } })
   const kubernetes = (name: string, upstream: { address: string }, port: object) => {
@@ -184,7 +184,7 @@ t.test('what is declared of a port, and what a policy says, decides what its end
 // ---- connections -------------------------------------------------------------------------------------------------------
 
 t.test('one connection carries the requests of all clients at the same time', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = null
   const proxy = await startWeb(t, { upstream })
   const first = new Client(t, proxy.port())
@@ -214,7 +214,7 @@ t.test('one connection carries the requests of all clients at the same time', as
 })
 
 t.test('what is more than the upstream allows on a connection gets another one', async (t) => {
-  const upstream = await Http2Upstream.start(t, { settings: { maxConcurrentStreams: 5 } })
+  const upstream = await Http2Server.start(t, { settings: { maxConcurrentStreams: 5 } })
   const proxy = await startWeb(t, { upstream })
   const client = new Client(t, proxy.port())
   t.equal((await client.ask('/first')).status, 200)
@@ -234,7 +234,7 @@ t.test('what is more than the upstream allows on a connection gets another one',
 })
 
 t.test('maxConcurrentStreams and maxConnections: the rest waits; http1MaxPendingRequests limits who waits', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = null
   const proxy = await startWeb(t, {
     upstream,
@@ -262,7 +262,7 @@ t.test('maxConcurrentStreams and maxConnections: the rest waits; http1MaxPending
 })
 
 t.test('http2MaxRequests', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = null
   const proxy = await startWeb(t, { upstream, policy: { connectionPool: { http: { http2MaxRequests: 3 } } } })
   const client = new Client(t, proxy.port())
@@ -277,7 +277,7 @@ t.test('http2MaxRequests', async (t) => {
 })
 
 t.test('maxRequestsPerConnection, maxConnectionDuration and idleTimeout lose no request', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   const two = await startWeb(t, { upstream, policy: { connectionPool: { http: { maxRequestsPerConnection: 10 } } } })
   const client = new Client(t, two.port())
   const replies = await Promise.all(Array.from({ length: 95 }, (_, i) => client.ask(`/${i}`)))
@@ -287,7 +287,7 @@ t.test('maxRequestsPerConnection, maxConnectionDuration and idleTimeout lose no 
   await eventually('nine of them to have ended', () => upstream.openSockets === 1)
   t.equal(await counted(two, 'cx_max_requests'), 9)
 
-  const old = await Http2Upstream.start(t)
+  const old = await Http2Server.start(t)
   const aged = await startWeb(t, { upstream: old, policy: { connectionPool: { tcp: { maxConnectionDuration: '200ms' } } } })
   const asker = new Client(t, aged.port())
   old.handler = null
@@ -301,7 +301,7 @@ t.test('maxRequestsPerConnection, maxConnectionDuration and idleTimeout lose no 
   t.equal((await long).body.toString(), '/long')
   await eventually('the old connection to have ended', () => first.stream.session === undefined || old.connections[0]?.destroyed)
 
-  const idle = await Http2Upstream.start(t)
+  const idle = await Http2Server.start(t)
   const short = await startWeb(t, { upstream: idle, policy: { connectionPool: { http: { idleTimeout: '100ms' } } } })
   const patient = new Client(t, short.port())
   idle.handler = null
@@ -357,7 +357,7 @@ t.test('connect failures and connect timeouts', async (t) => {
 const { NGHTTP2_REFUSED_STREAM: REFUSED, NGHTTP2_INTERNAL_ERROR: INTERNAL, NGHTTP2_CANCEL: CANCEL } = http2.constants
 
 t.test('REFUSED_STREAM: nothing was done, so that a POST may be repeated; other codes are not known to be so', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   const refusing = (code: number) => {
     const seen = new Set<string>()
     upstream.handler = async (e) => {
@@ -384,7 +384,7 @@ t.test('REFUSED_STREAM: nothing was done, so that a POST may be repeated; other 
 t.test(
   'GOAWAY: what stands above its last stream is repeated elsewhere, also a POST; what stands below is completed',
   async (t) => {
-    const upstream = await Http2Upstream.start(t)
+    const upstream = await Http2Server.start(t)
     upstream.handler = null
     const proxy = await startWeb(t, { upstream, retries: { attempts: 1, retryOn: 'refused-stream' } })
     const client = new Client(t, proxy.port())
@@ -411,7 +411,7 @@ t.test(
 )
 
 t.test('without a policy a GOAWAY above a request is told as a refusal', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = null
   const proxy = await startWeb(t, { upstream })
   const client = new Client(t, proxy.port())
@@ -433,7 +433,7 @@ t.test('without a policy a GOAWAY above a request is told as a refusal', async (
 })
 
 t.test('a connection that breaks under many requests: each is judged by itself', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = null
   const proxy = await startWeb(t, { upstream, retries: { attempts: 1, retryOn: 'reset' } })
   const client = new Client(t, proxy.port())
@@ -518,7 +518,7 @@ t.test('an upstream that breaks the protocol is answered for with 502', async (t
 // ---- translation -------------------------------------------------------------------------------------------------------
 
 t.test('HTTP/1.1 to HTTP/2', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   const proxy = await startWeb(t, { upstream })
   const client = await RawClient.connect(t, proxy.port())
   const ask = async (spec: Parameters<RawClient['send']>[0]) => {
@@ -587,7 +587,7 @@ t.test('HTTP/1.1 to HTTP/2', async (t) => {
 })
 
 t.test('HTTP/2 responses to clients of HTTP/1.1', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   const proxy = await startWeb(t, { upstream })
   const client = await RawClient.connect(t, proxy.port())
   const answers: Readonly<Record<string, (e: Parameters<NonNullable<typeof upstream.handler>>[0]) => void>> = {
@@ -678,7 +678,7 @@ t.test('HTTP/2 to HTTP/1.1 and back', async (t) => {
 // ---- bodies ------------------------------------------------------------------------------------------------------------
 
 t.test('large bodies both ways at once, on one connection', async (t) => {
-  const upstream = await Http2Upstream.start(t, {
+  const upstream = await Http2Server.start(t, {
     handler: (e) => {
       e.stream.respond({ ':status': 200 })
       e.stream.pipe(e.stream)
@@ -697,7 +697,7 @@ t.test('large bodies both ways at once, on one connection', async (t) => {
 })
 
 t.test('a slow reader holds back its own stream only', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = (e) => (e.path === '/endless' ? endless(e.stream) : e.answer())
   const proxy = await startWeb(t, { upstream })
   const client = new Client(t, proxy.port())
@@ -737,7 +737,7 @@ function endless(stream: http2.ServerHttp2Stream): void {
 }
 
 t.test('an answer before the end of its request', async (t) => {
-  const upstream = await Http2Upstream.start(t)
+  const upstream = await Http2Server.start(t)
   upstream.handler = (e) => e.answer(413, 'too much')
   const proxy = await startWeb(t, { upstream })
   const client = new Client(t, proxy.port())
@@ -753,7 +753,7 @@ t.test('an answer before the end of its request', async (t) => {
 })
 
 t.test('thousands of requests at once with headers and bodies of their own: nothing is mixed up', async (t) => {
-  const upstream = await Http2Upstream.start(t, { settings: { maxConcurrentStreams: 50 } })
+  const upstream = await Http2Server.start(t, { settings: { maxConcurrentStreams: 50 } })
   upstream.handler = async (e) => {
     const body = await e.whole(30_000)
     const mark = String(e.headers['x-mark'])
@@ -807,8 +807,8 @@ t.test('thousands of requests at once with headers and bodies of their own: noth
 })
 
 t.test('an endpoint that leaves the configuration: its requests are completed, then its connection ends', async (t) => {
-  const first = await Http2Upstream.start(t)
-  const second = await Http2Upstream.start(t)
+  const first = await Http2Server.start(t)
+  const second = await Http2Server.start(t)
   first.handler = null
   const mesh = (upstream: { address: string }) => yaml(service({ host: 'web', endpoints: [upstream], protocol: 'HTTP2' }))
   const proxy = await startProxy(t, { resources: { 'mesh.yaml': mesh(first) }, bootstrap: { concurrency: 1 } })
