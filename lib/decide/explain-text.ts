@@ -1,5 +1,7 @@
 // An explanation for people at a terminal. Plain text; colour, where wanted, is the caller's.
+
 import { originText } from '../state/origin.ts'
+import { durationText } from './explain-words.ts'
 import type { Explanation, ObjectRef } from './explanation.ts'
 
 export function explainText(e: Explanation): string {
@@ -38,7 +40,11 @@ function attemptList(e: Explanation): string {
 }
 
 function termList(e: Explanation): string {
-  const rows = e.timers.map((t): [string, string] => [t.name, `${t.ms === 0 ? 'off' : duration(t.ms)}, ${objectText(t.setBy)}`])
+  const rows = e.timers.map((t): [string, string] => [
+    t.name,
+    `${t.ms === 0 ? 'off' : durationText(t.ms)}, ${objectText(t.setBy)}`,
+  ])
+  for (const { name, text, setBy } of e.policy) rows.push([name, `${text}, ${objectText(setBy)}`])
   if (e.retry !== null) {
     const { attempts, on, unsafe, setBy } = e.retry
     rows.push(['retries', `${attempts === 0 ? 'off' : `${attempts} on ${on.join(',')}`}, ${objectText(setBy)}`])
@@ -64,11 +70,4 @@ function objectText(o: ObjectRef): string {
 
 function position(o: ObjectRef): string {
   return `${o.file}:${o.line}:${o.column}`
-}
-
-/** `1h`, `2.5s`, `250ms`. */
-function duration(ms: number): string {
-  if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`
-  if (ms % 60_000 === 0) return `${ms / 60_000}m`
-  return ms % 1000 === 0 || ms > 1000 ? `${ms / 1000}s` : `${ms}ms`
 }

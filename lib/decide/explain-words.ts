@@ -37,3 +37,10 @@ export function noTableText(port: number, why: number): string {
   if (port < 0) return 'what stands behind the colon of the authority is no port'
   return `there is no route table for port ${port}: no service has it`
 }
+
+/** `1h`, `2.5s`, `250ms`. */
+export function durationText(ms: number): string {
+  if (ms % 3_600_000 === 0) return `${ms / 3_600_000}h`
+  if (ms % 60_000 === 0) return `${ms / 60_000}m`
+  return ms % 1000 === 0 || ms > 1000 ? `${ms / 1000}s` : `${ms}ms`
+}

@@ -14,7 +14,7 @@ import { corsText, faultText, mirrorText } from './explain-filters.ts'
 import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
 import { localityText, priorityText, readPriority, type ToldPriority } from './explain-layers.ts'
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
-import { retryOf, timersOf } from './explain-terms.ts'
+import { overflowText, policyOf, retryOf, timersOf } from './explain-terms.ts'
 import { howText, noTableText, OUTCOMES } from './explain-words.ts'
 import {
   type Answer,
@@ -154,7 +154,7 @@ class Story {
         this.#verdict = NO_HEALTHY_UPSTREAM
         this.#endpoint = null
         this.#host = null
-        this.#say('endpoint', `none of the ${plural(a, 'endpoint')} of ${this.#clusterName() ?? '?'} is available`)
+        this.#say('endpoint', `${noneOf(a)} of ${this.#clusterName() ?? '?'} is available`)
         break
       case S.ATTEMPT:
         this.#sayAttempt(a, b)
@@ -199,6 +199,7 @@ class Story {
     return {
       id,
       at: null,
+      tookMs: null,
       verdict,
       request: { method: request.method, authority: request.authority, path: withQuery(request.path, request.query) },
       virtualHost: this.#virtualHost?.config.name ?? null,
@@ -209,6 +210,7 @@ class Story {
       weight: this.#weight,
       attempts: this.#attempts,
       timers: forward === null ? [] : timersOf(forward, cluster?.config ?? null),
+      policy: forward === null || cluster === null ? [] : policyOf(cluster.config),
       retry: forward === null ? null : retryOf(forward),
       sends: forward === null ? null : this.#sends(),
       answer,
@@ -314,7 +316,8 @@ class Story {
 
   #sayAttempt(number: number, code: number): void {
     const status = code >= 100 ? code : 0
-    const outcome = status === 0 ? (OUTCOMES[code] ?? `outcome ${code}`) : String(status)
+    let outcome = status === 0 ? (OUTCOMES[code] ?? `outcome ${code}`) : String(status)
+    if (code === S.OUTCOME_OVERFLOW) outcome += overflowText(this.#weighted?.cluster?.config ?? null)
     this.#attempts.push({ number, endpoint: this.#endpoint, status, outcome, written: true, retry: '' })
     this.#say('attempt', `attempt ${number} to ${this.#endpoint ?? '?'}: ${outcome}`)
   }
@@ -380,6 +383,11 @@ function withQuery(path: string, query: string | null): string {
 
 function quoted(text: string): string {
   return JSON.stringify(text)
+}
+
+function noneOf(n: number): string {
+  if (n === 0) return 'no endpoint'
+  return n === 1 ? 'not even the only endpoint' : `none of the ${n} endpoints`
 }
 
 function plural(n: number, noun: string): string {

@@ -92,6 +92,13 @@ export interface UnavailableEndpoint {
   readonly requests: readonly string[]
 }
 
+/** `limits`: `maxConnections 100, http2MaxRequests 200`. */
+export interface ExplainedPolicy {
+  readonly name: 'load balancer' | 'limits' | 'outlier detection'
+  readonly text: string
+  readonly setBy: ObjectRef
+}
+
 export interface ExplainedWeight {
   readonly draw: number
   readonly total: number
@@ -109,6 +116,8 @@ export interface Explanation {
   readonly id: string
   /** When it came, ISO 8601; null: it has not happened. */
   readonly at: string | null
+  /** From its first byte to its end, or until now; null: it has not happened. */
+  readonly tookMs: number | null
   /** A word of decision.ts: `forward`, `no-route`. */
   readonly verdict: string
   readonly request: { readonly method: string; readonly authority: string; readonly path: string }
@@ -128,6 +137,8 @@ export interface Explanation {
   readonly weight: ExplainedWeight | null
   readonly attempts: readonly ExplainedAttempt[]
   readonly timers: readonly ExplainedTimer[]
+  /** How the destination's endpoints are chosen, limited and judged. */
+  readonly policy: readonly ExplainedPolicy[]
   readonly retry: ExplainedRetry | null
   /** What goes upstream; null unless forwarded. */
   readonly sends: { readonly path: string; readonly authority: string } | null

@@ -23,7 +23,7 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
       details: stream.responseCodeDetails,
     },
   })
-  return { ...explanation, at: new Date(stream.startTimeMs).toISOString() }
+  return { ...explanation, at: new Date(stream.startTimeMs).toISOString(), tookMs: stream.durationMs }
 }
 
 /** The request as it was routed: its headers are read again from the head, since the map they were in serves another request now. */

@@ -7,10 +7,15 @@ import { originText } from '../state/origin.ts'
 
 export function withLeftOut(e: Explanation, outliers: OutlierSweep, checks: HealthChecker): Explanation {
   if (e.unavailable === null || e.cluster === null || e.at === null) return e
-  const atMs = Date.parse(e.at)
-  const ejected = outliers.history.at(e.cluster, atMs).map(ejectedEndpoint)
-  const failing = checks.absentAt(e.cluster, atMs).map(absentEndpoint)
-  const endpoints = [...ejected, ...failing]
+  const { cluster, unavailable } = e
+  const began = Date.parse(e.at)
+  const leftOutAt = (ms: number): UnavailableEndpoint[] => [
+    ...outliers.history.at(cluster, ms).map(ejectedEndpoint),
+    ...checks.absentAt(cluster, ms).map(absentEndpoint),
+  ]
+  // A later attempt may have met what its own failures brought about.
+  const first = leftOutAt(began)
+  const endpoints = first.length >= unavailable.count ? first : leftOutAt(began + (e.tookMs ?? 0))
   const steps = e.steps.map((step) =>
     step.step === 'health' && endpoints.length > 0 ? { ...step, text: `${step.text}: ${endpoints.map(text).join('; ')}` } : step,
   )

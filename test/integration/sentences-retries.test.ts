@@ -7,6 +7,7 @@ import { KINDS, Limiter } from '../../lib/pool/limiter.ts'
 import type { RetryPolicy } from '../../lib/state/route.ts'
 import { RetryState } from '../../lib/upstream/retry-state.ts'
 import { pause } from '../support/eventually.ts'
+import { refusingPort } from '../support/free-port.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -28,6 +29,8 @@ t.before(async () => {
     s6: [{ route: [to('a')], retries: { attempts: 2, retryOn: '5xx', backoff: '1ms' } }],
     s7: [
       { match: [{ uri: { exact: '/words' } }], route: [to('a')], retries: { attempts: 1, backoff: '1ms' } },
+      { match: [{ uri: { exact: '/refused' } }], route: [to('refusing')], retries: { attempts: 1, backoff: '1ms' } },
+      { match: [{ uri: { exact: '/refused-once' } }], route: [to('refusing')], retries: { attempts: 0 } },
       { route: [to('a')], retries: { attempts: 0 } },
     ],
     s8: ['default', '5xx', 'gateway-error', 'reset'].map((on) => ({
@@ -47,6 +50,7 @@ t.before(async () => {
     resources: yaml(
       service({ host: 'a', endpoints: [a] }),
       service({ host: 'b', endpoints: [b] }),
+      service({ host: 'refusing', endpoints: [{ address: `127.0.0.1:${await refusingPort()}` }] }),
       ...hosts.map((host) => service({ host, endpoints: [] })),
       ...hosts.map((host) => virtualService(host, [host], rules[host] as never)),
     ),
@@ -105,6 +109,14 @@ t.test('7: retries without retryOn keeps the default list; attempts: 0 switches 
   t.equal((await answering(t, [a], unavailable, { host: 's7', target: '/words', ...GRPC })).seen.length, 2)
   t.equal((await answering(t, [a], { status: 503 }, { host: 's7', target: '/words' })).seen.length, 1)
   t.equal((await answering(t, [a], unavailable, { host: 's7', target: '/none', ...GRPC })).seen.length, 1)
+  // URX: there was a retry, and no other one may follow.
+  for (const [target, response_flags] of [
+    ['/refused', 'URX,UF'],
+    ['/refused-once', 'UF'],
+  ] as const) {
+    t.equal((await ask(t, { host: 's7', target })).status, 503)
+    t.match(await proxy.logged({ path: target }), { response_flags })
+  }
 })
 
 t.test('8: a per-try timeout ends in 504 under the default list, and is retried by 5xx, gateway-error and reset', async (t) => {

@@ -5,7 +5,7 @@ import { Decision, FORWARD } from '../../../lib/decide/decision.ts'
 import { explain, explainRequest } from '../../../lib/decide/explain.ts'
 import { hashText } from '../../../lib/decide/explain-hash.ts'
 import { explainText } from '../../../lib/decide/explain-text.ts'
-import { ATTEMPT, OUTCOME_CONNECT_FAILED, StepRing } from '../../../lib/decide/steps.ts'
+import { ATTEMPT, OUTCOME_CONNECT_FAILED, OUTCOME_OVERFLOW, StepRing } from '../../../lib/decide/steps.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { HashPolicy } from '../../../lib/state/route.ts'
 import {
@@ -257,6 +257,52 @@ t.test('a request that has happened', async (t) => {
   t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
 })
 
+t.test('the policy of the destination, and which limit an attempt can have met', async (t) => {
+  const plain = cluster('web', 'LEAST_REQUEST', [endpoint('10.0.0.1', 8080)])
+  const limits = { ...plain.limits, maxRequests: 2, maxPendingRequests: 1, maxConnections: 7, maxRetries: 4 }
+  const detection = {
+    consecutive5xx: 5,
+    consecutiveGateway: 3,
+    splitLocalOrigin: false,
+    consecutiveLocalOrigin: 9,
+    errorStatuses: [],
+    intervalMs: 10_000,
+    baseEjectionMs: 30_000,
+    maxEjectionMs: 300_000,
+    maxEjectionPercent: 50,
+    successRate: null,
+    failurePercentage: null,
+  }
+  const one = (config: Partial<typeof plain>) =>
+    world(
+      [
+        table(80, [
+          virtualHost('web:80', ['web'], [{ ...route('all', {}, forward({ clusters: [weighted('web')] })), origin: at(4) }]),
+        ]),
+      ],
+      [{ ...plain, policyOrigin: at(6), ...config }],
+    )
+  const texts = (config: Partial<typeof plain>) =>
+    explainRequest(one(config), facts('/', [], 'web'), '').policy.map((p) => [p.name, p.text, p.setBy.line])
+  t.strictSame(texts({}), [['load balancer', 'LEAST_REQUEST', 0]])
+  t.strictSame(texts({ limits, outlierDetection: detection, loadBalancer: { kind: 'MAGLEV', tableSize: 97 } }), [
+    ['load balancer', 'MAGLEV', 6],
+    ['limits', 'maxConnections 7, http1MaxPendingRequests 1, http2MaxRequests 2, maxRetries 4', 6],
+    ['outlier detection', '5 5xx in a row or 3 gateway errors in a row, for 30s at first, at most 50 % of the endpoints', 6],
+  ])
+  const budget = texts({ limits: { ...limits, retryBudget: { percent: 20, minConcurrency: 3 } } })[1]?.[1]
+  t.match(budget, /http2MaxRequests 2, retryBudget 20 %, at least 3$/)
+  const outcome = (config: Partial<typeof plain>) => {
+    const [tables, ring, decision] = [one(config), new StepRing(256), new Decision()]
+    const { request } = facts('/', [], 'web')
+    decide(tables, facts('/', [], 'web'), decision, ring)
+    ring.addTo(decision.steps, ATTEMPT, 1, OUTCOME_OVERFLOW)
+    return explain({ id: '', request, steps: ring.read(decision.steps) as Int32Array, tables, answer: null }).attempts[0]?.outcome
+  }
+  t.equal(outcome({ limits }), 'overflow of http1MaxPendingRequests 1 or http2MaxRequests 2')
+  t.equal(outcome({ limits: { ...limits, maxPendingRequests: 0 } }), 'overflow of http2MaxRequests 2')
+})
+
 t.test('for people', async (t) => {
   const small = world(
     [
@@ -292,6 +338,7 @@ t.test('for people', async (t) => {
     '  timeout         off, built-in default',
     '  connectTimeout  10s, built-in default',
     '  idleTimeout     1h, built-in default',
+    '  load balancer   ROUND_ROBIN, built-in default',
     '',
     'objects',
     '  virtual host  VirtualService default/web:80 (mesh.yaml:1:3)',
