@@ -114,6 +114,7 @@ export const bootstrapSchema = v.strictObject({
     pathNormalization: v.optional(choice('BASE', 'NONE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'), 'BASE'),
     defaultRetryAttempts: v.optional(whole(0, 100, 'a number of further attempts, 0 for none', '2'), 2),
     defaultRetryOn: v.optional(retryOn('503,connect-failure'), ''),
+    localityFailover: v.optional(choice('on', 'off'), 'on'),
     dnsRefresh: v.optional(duration(1000, '60s'), '60s'),
     dnsServers: v.optional(servers('[ "10.96.0.10:53" ]'), []),
   }),

@@ -87,6 +87,8 @@ export interface MeshSettings {
   /** Of routes without `retries`: attempts beyond the first, and on what. Empty: Istio's own list (Istio defaultHttpRetryPolicy). */
   readonly defaultRetryAttempts: number
   readonly defaultRetryOn: string
+  /** Where no rule and no Service says otherwise, and outlierDetection is on: endpoints near the workload first (Istio localityLbSetting.enabled). */
+  readonly localityFailover: 'on' | 'off'
   /** Milliseconds between look-ups of a DNS name whose answer has no TTL. 60000. */
   readonly dnsRefreshMs: number
   /** `address:port` of DNS servers to ask in place of the system's; empty: the system's. */

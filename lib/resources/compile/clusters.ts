@@ -28,12 +28,13 @@ export function buildClusters(
   rules: ReadonlyMap<string, EffectiveRule>,
 ): Cluster[] {
   const client = clientPlace(world, workloads)
+  const { localityFailover } = world.bootstrap.mesh
   const clusters: Cluster[] = [passthrough()]
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {
-      clusters.push(outbound(client, service, port, rule, null))
-      for (const subset of rule?.subsets ?? []) clusters.push(outbound(client, service, port, rule, subset))
+      clusters.push(outbound(client, localityFailover, service, port, rule, null))
+      for (const subset of rule?.subsets ?? []) clusters.push(outbound(client, localityFailover, service, port, rule, subset))
     }
   }
   return clusters
@@ -71,6 +72,7 @@ function clientPlace(world: World, workloads: Workloads): ClientPlace {
 
 function outbound(
   client: ClientPlace,
+  localityFailover: 'on' | 'off',
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -81,7 +83,7 @@ function outbound(
   const wanted = subset?.spec.labels ?? {}
   const selected = port.backends.filter((b) => hasLabels(b.labels, wanted))
   const distribution = trafficDistributionOf(trafficDistribution(service), service.object.annotations)
-  const rules = localityRules(policy.locality, distribution)
+  const rules = localityRules(policy.locality, distribution, localityFailover)
   const { placed, weights } = place(rules, client, selected, policy.outlierDetection !== null)
   // Also where an endpoint of a Service is a name (EndpointSlice addressType FQDN).
   const dns = port.resolution.startsWith('DNS') || placed.some(isName)

@@ -40,12 +40,16 @@ export interface LocalityRules {
   readonly forced: boolean
 }
 
-/** null: localities are not told apart. A rule beats the Service, and the Service the mesh, which is on by default. */
-export function localityRules(setting: LocalitySpec | undefined, distribution: TrafficDistribution): LocalityRules | null {
+/** null: localities are not told apart. A rule beats the Service, and the Service the mesh. */
+export function localityRules(
+  setting: LocalitySpec | undefined,
+  distribution: TrafficDistribution,
+  mesh: 'on' | 'off',
+): LocalityRules | null {
   if (setting !== undefined) return setting.enabled === false ? null : { setting, forced: false }
   if (distribution === 'zone') return { setting: { failoverPriority: [NETWORK, REGION, ZONE] }, forced: true }
   if (distribution === 'node') return { setting: { failoverPriority: [NETWORK, REGION, ZONE, SUBZONE, HOSTNAME] }, forced: true }
-  return { setting: {}, forced: false }
+  return mesh === 'on' ? { setting: {}, forced: false } : null
 }
 
 export interface PlacedBackend {

@@ -36,6 +36,7 @@ const DEFAULTS: BootstrapConfig = {
     pathNormalization: 'BASE',
     defaultRetryAttempts: 2,
     defaultRetryOn: '',
+    localityFailover: 'on',
     dnsRefreshMs: 60000,
     dnsServers: [],
   },

@@ -57,6 +57,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       pathNormalization: 'BASE',
       defaultRetryAttempts: 2,
       defaultRetryOn: '',
+      localityFailover: 'on',
       dnsRefreshMs: 60_000,
       dnsServers: [],
     },

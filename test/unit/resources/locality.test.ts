@@ -13,6 +13,8 @@ interface Question {
   /** Of the ServiceEntry. */
   readonly serviceAnnotations?: string
   readonly locality?: string
+  /** mesh.localityFailover */
+  readonly mesh?: 'off'
   readonly labels?: Readonly<Record<string, string>>
   readonly endpoints: readonly string[]
   readonly resolution?: string
@@ -20,9 +22,16 @@ interface Question {
 
 type Kit = { teardown(fn: () => void): unknown }
 
-function load(t: Kit, text: string, locality: string, labels: Readonly<Record<string, string>>): LoadResult {
+function load(
+  t: Kit,
+  text: string,
+  locality: string,
+  labels: Readonly<Record<string, string>>,
+  localityFailover: 'on' | 'off' = 'on',
+): LoadResult {
   const bootstrap = bootstrapFor([new Folder(t, { 'a.yaml': text }).path], { labels })
-  return new ResourceLoader({ ...bootstrap, workload: { ...bootstrap.workload, address: '10.9.9.9', locality } }).load()
+  const mesh = { ...bootstrap.mesh, localityFailover }
+  return new ResourceLoader({ ...bootstrap, mesh, workload: { ...bootstrap.workload, address: '10.9.9.9', locality } }).load()
 }
 
 function ask(t: Kit, q: Question): { readonly result: LoadResult; readonly cluster: Cluster } {
@@ -38,7 +47,7 @@ kind: DestinationRule
 metadata: {name: s, annotations: {${q.annotations ?? ''}}}
 spec: {host: s.local, trafficPolicy: ${q.policy ?? '{loadBalancer: {simple: LEAST_REQUEST}}'}}
 `
-  const result = load(t, text, q.locality ?? CLIENT, q.labels ?? { app: 'web' })
+  const result = load(t, text, q.locality ?? CLIENT, q.labels ?? { app: 'web' }, q.mesh)
   return { result, cluster: clusterOf(result, 'outbound|80||s.local') }
 }
 
@@ -48,6 +57,18 @@ const EVERYWHERE = at('us/us-a/rack1', 'us/us-a/rack2', 'us/us-b/rack1', 'eu/eu-
 const priorities = (c: Cluster): number[] => c.endpoints.map((e) => e.priority)
 const weights = (c: Cluster): string[] | null =>
   c.localityWeights?.map((w) => `${w.priority} ${w.locality.region}/${w.locality.zone}/${w.locality.subzone} ${w.weight}`) ?? null
+
+t.test('the mesh’s default can be switched off; a rule and a Service come before it', async (t) => {
+  const rows: [question: Partial<Question>, priorities: number[]][] = [
+    [{ policy: '{outlierDetection: {}}' }, [0, 0, 0, 0, 0]],
+    [{ policy: '{outlierDetection: {}, loadBalancer: {localityLbSetting: {enabled: true}}}' }, [0, 1, 2, 3, 3]],
+    [{ serviceAnnotations: 'networking.istio.io/traffic-distribution: PreferClose' }, [0, 0, 1, 2, 2]],
+  ]
+  for (const [question, wanted] of rows) {
+    const { cluster } = ask(t, { ...question, mesh: 'off', endpoints: EVERYWHERE })
+    t.same(priorities(cluster), wanted, JSON.stringify(question))
+  }
+})
 
 t.test('failover: by default near before far, once outliers are detected', async (t) => {
   const rows: [name: string, policy: string, priorities: number[]][] = [

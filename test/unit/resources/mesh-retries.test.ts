@@ -9,6 +9,7 @@ const mesh = (defaultRetryAttempts: number, defaultRetryOn: string) => ({
   pathNormalization: 'BASE' as const,
   defaultRetryAttempts,
   defaultRetryOn,
+  localityFailover: 'on' as const,
   dnsRefreshMs: 60_000,
   dnsServers: [],
 })
