@@ -20,7 +20,8 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   readonly hasBody: boolean
   readonly bodyLength: number
   private readonly session: Http2Session
-  private readonly http2: Http2Stream
+  /** Once the request is over, one that is closed: what `explain` keeps of a request must not keep the codec's part of it. */
+  private http2: Http2Stream
   private tunnel: Tunnel | null
   private tunnelEnded: boolean
   /** The client has taken all that was given to it so far. */
@@ -199,6 +200,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     // What the client still sends of a request that has been answered is not wanted (RFC 9113 §8.1).
     if (!http2.closed && !http2.remoteEnded) http2.stopReceiving()
     else session.codec.recycle(http2)
+    this.http2 = session.endedStream()
   }
 
   abandon(): void {

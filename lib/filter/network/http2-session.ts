@@ -3,7 +3,7 @@ import { CONNECTION_LOST, ENHANCE_YOUR_CALM } from '../../http/h2/error-codes.ts
 import { FAULTS, TOO_LARGE, TOO_MANY } from '../../http/h2/message-head.ts'
 import { HTTP2_DEFAULTS, type Http2Options } from '../../http/h2/options.ts'
 import { Http2ServerConnection, type Http2ServerEvents } from '../../http/h2/server-connection.ts'
-import type { Http2Stream } from '../../http/h2/stream.ts'
+import { Http2Stream } from '../../http/h2/stream.ts'
 import type { Limits } from '../../state/bootstrap-config.ts'
 import type { Connection } from '../../transport/connection.ts'
 import * as R from '../http/reasons.ts'
@@ -16,6 +16,8 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   readonly connection: Connection
   readonly codec: Http2ServerConnection
   readonly requests: Set<Http2Downstream>
+  /** What requests that are over have for a stream; null before the first. */
+  private ended: Http2Stream | null
   private taken: number
   private idleSinceMs: number
 
@@ -25,6 +27,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     this.connection = connection
     this.codec = new Http2ServerConnection(connection, this, optionsOf(manager.limits))
     this.requests = new Set()
+    this.ended = null
     this.taken = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
     connection.owner = this.codec
@@ -75,6 +78,14 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     const { manager } = this
     manager.values[manager.stats.rqActive]!--
     this.idleSinceMs = manager.io.clock.monotonicMs
+  }
+
+  endedStream(): Http2Stream {
+    if (this.ended === null) {
+      this.ended = new Http2Stream(this.codec, 0, this.codec.takeMap())
+      this.ended.closed = true
+    }
+    return this.ended
   }
 
   onSettings(): void {}
