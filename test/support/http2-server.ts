@@ -82,7 +82,6 @@ export class Http2Server {
   readonly connections: http2.ServerHttp2Session[]
   /** null: each request waits for the test. */
   handler: ((exchange: Http2Exchange) => unknown) | null
-  onSocket: (socket: Socket) => void
   private readonly server: http2.Http2Server
   private readonly sockets: Set<Socket>
 
@@ -93,10 +92,8 @@ export class Http2Server {
     this.exchanges = []
     this.connections = []
     this.handler = handler
-    this.onSocket = () => {}
     this.sockets = new Set()
     server.on('connection', (socket: Socket) => {
-      this.onSocket(socket)
       this.sockets.add(socket)
       socket.on('close', () => this.sockets.delete(socket))
     })
