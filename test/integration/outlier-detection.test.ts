@@ -1,6 +1,7 @@
 // Endpoints that fail are left out for a while: two workers, one judgement.
 import t from 'tap'
 import type { WorkerView } from '../../lib/server/messages.ts'
+import { clusterMetric, ejectedOf } from '../support/ejections.ts'
 import { eventually } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { header } from '../support/h1-reader.ts'
@@ -46,16 +47,8 @@ async function ask(client: RawClient, want: number | 'reset', id = ''): Promise<
   return { status }
 }
 
-const ejected = async (proxy: HeddleProcess): Promise<string[]> => {
-  const { body } = await proxy.admin('/clusters')
-  return body
-    .split('\n')
-    .filter((l) => l.startsWith(CLUSTER) && l.endsWith('::health_flags::/failed_outlier_check'))
-    .map((l) => l.split('::')[1] as string)
-}
-
-const metric = async (proxy: HeddleProcess, name: string) =>
-  (await proxy.metrics()).value(`envoy_cluster_${name}`, { cluster_name: CLUSTER }) ?? 0
+const ejected = (proxy: HeddleProcess) => ejectedOf(proxy, CLUSTER)
+const metric = (proxy: HeddleProcess, name: string) => clusterMetric(proxy, CLUSTER, name)
 
 /** One connection to each of two workers: the kernel chooses, so that some are made until each has one. */
 async function oneEach(t: Teardown, proxy: InProcess): Promise<[RawClient, RawClient]> {

@@ -1,5 +1,6 @@
 // The sentences about outlier detection, see sentences.test.ts.
 import t from 'tap'
+import { clusterMetric, ejectedOf } from '../support/ejections.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, yaml } from '../support/mesh.ts'
@@ -39,16 +40,8 @@ async function ask(client: RawClient, want: number, id = ''): Promise<{ readonly
   return client.ask({ host: 'web', headers })
 }
 
-const ejected = async (proxy: HeddleProcess): Promise<string[]> => {
-  const { body } = await proxy.admin('/clusters')
-  return body
-    .split('\n')
-    .filter((l) => l.startsWith(CLUSTER) && l.endsWith('::health_flags::/failed_outlier_check'))
-    .map((l) => l.split('::')[1] as string)
-}
-
-const metric = async (proxy: HeddleProcess, name: string) =>
-  (await proxy.metrics()).value(`envoy_cluster_${name}`, { cluster_name: CLUSTER }) ?? 0
+const ejected = (proxy: HeddleProcess) => ejectedOf(proxy, CLUSTER)
+const metric = (proxy: HeddleProcess, name: string) => clusterMetric(proxy, CLUSTER, name)
 
 t.test('31: maxEjectionPercent 10 of five endpoints is none', async (t) => {
   const upstreams = await Promise.all(Array.from({ length: 5 }, () => Upstream.start(t, obey)))

@@ -6,6 +6,7 @@ import { SAFE_BY_METHOD } from '../../lib/decide/retry-steps.ts'
 import { KINDS, Limiter } from '../../lib/pool/limiter.ts'
 import type { RetryPolicy } from '../../lib/state/route.ts'
 import { RetryState } from '../../lib/upstream/retry-state.ts'
+import { answering } from '../support/answering.ts'
 import { pause } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
@@ -13,7 +14,7 @@ import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
 import { askOnce, RawClient, type RequestSpec } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
-import { type AnswerSpec, type Exchange, Upstream } from '../support/upstream.ts'
+import { type Exchange, Upstream } from '../support/upstream.ts'
 
 let a: Upstream
 let b: Upstream
@@ -65,34 +66,12 @@ t.beforeEach(() => {
 
 const ask = (t: Teardown, request: RequestSpec) => askOnce(t, proxy.port(), request)
 
-/** Answers every request that comes to `upstream` while `client` waits, and returns those that came. */
-async function answering(t: Teardown, upstreams: readonly Upstream[], spec: AnswerSpec, request: RequestSpec) {
-  const first = upstreams.map((u) => u.exchanges.length)
-  const client = await RawClient.connect(t, proxy.port())
-  await client.send(request)
-  const answered = new Set<Exchange>()
-  const seen = () => upstreams.flatMap((u, i) => u.exchanges.slice(first[i]))
-  const timer = setInterval(() => {
-    for (const e of seen()) {
-      if (answered.has(e)) continue
-      answered.add(e)
-      void e.answer(spec)
-    }
-  }, 1)
-  try {
-    return { response: await client.response(), seen: seen() }
-  } finally {
-    clearInterval(timer)
-    client.destroy()
-  }
-}
-
 const GRPC = { method: 'POST', headers: { 'Content-Type': 'application/grpc' } }
 
 t.test('5: a retry goes to the destination that was drawn', async (t) => {
   const drawn = new Set<boolean>()
   for (let i = 0; i < 30; i++) {
-    const { seen } = await answering(t, [a, b], { status: 503 }, { host: 's5' })
+    const { seen } = await answering(t, proxy.port(), [a, b], { status: 503 }, { host: 's5' })
     t.equal(seen.length, 3)
     t.equal(new Set(seen.map((e) => a.exchanges.includes(e))).size, 1)
     drawn.add(a.exchanges.includes(seen[0] as Exchange))
@@ -101,14 +80,14 @@ t.test('5: a retry goes to the destination that was drawn', async (t) => {
 })
 
 t.test('6: attempts: 2 makes three requests at most', async (t) => {
-  t.equal((await answering(t, [a], { status: 503 }, { host: 's6' })).seen.length, 3)
+  t.equal((await answering(t, proxy.port(), [a], { status: 503 }, { host: 's6' })).seen.length, 3)
 })
 
 t.test('7: retries without retryOn keeps the default list; attempts: 0 switches all off', async (t) => {
   const unavailable = { headers: { 'Content-Type': 'application/grpc', 'Grpc-Status': '14' } }
-  t.equal((await answering(t, [a], unavailable, { host: 's7', target: '/words', ...GRPC })).seen.length, 2)
-  t.equal((await answering(t, [a], { status: 503 }, { host: 's7', target: '/words' })).seen.length, 1)
-  t.equal((await answering(t, [a], unavailable, { host: 's7', target: '/none', ...GRPC })).seen.length, 1)
+  t.equal((await answering(t, proxy.port(), [a], unavailable, { host: 's7', target: '/words', ...GRPC })).seen.length, 2)
+  t.equal((await answering(t, proxy.port(), [a], { status: 503 }, { host: 's7', target: '/words' })).seen.length, 1)
+  t.equal((await answering(t, proxy.port(), [a], unavailable, { host: 's7', target: '/none', ...GRPC })).seen.length, 1)
   // URX: there was a retry, and no other one may follow.
   for (const [target, response_flags] of [
     ['/refused', 'URX,UF'],
@@ -133,27 +112,27 @@ t.test('8: a per-try timeout ends in 504 under the default list, and is retried 
 })
 
 t.test('9: the default policy does not retry a 503 of the application', async (t) => {
-  const { response, seen } = await answering(t, [a], { status: 503, body: 'mine' }, { host: 's9' })
+  const { response, seen } = await answering(t, proxy.port(), [a], { status: 503, body: 'mine' }, { host: 's9' })
   t.same([response.status, response.body.toString(), seen.length], [503, 'mine', 1])
 })
 
 t.test('10: retriable-4xx means 409', async (t) => {
   for (const status of [400, 404, 408, 409, 425, 429]) {
-    const { seen } = await answering(t, [a], { status }, { host: 's10' })
+    const { seen } = await answering(t, proxy.port(), [a], { status }, { host: 's10' })
     t.equal(seen.length, status === 409 ? 2 : 1, String(status))
   }
 })
 
 t.test('11: what is rate limited is not retried under 5xx', async (t) => {
   const limited = { status: 503, headers: { 'x-envoy-ratelimited': 'true' } }
-  t.equal((await answering(t, [a], limited, { host: 's11' })).seen.length, 1)
+  t.equal((await answering(t, proxy.port(), [a], limited, { host: 's11' })).seen.length, 1)
 })
 
 t.test('12: a gRPC status in trailers behind a message is not retried', async (t) => {
   const late = { headers: { 'Content-Type': 'application/grpc' }, chunks: ['message'], trailers: { 'Grpc-Status': '14' } }
-  t.equal((await answering(t, [a], late, { host: 's12', ...GRPC })).seen.length, 1)
+  t.equal((await answering(t, proxy.port(), [a], late, { host: 's12', ...GRPC })).seen.length, 1)
   const early = { headers: { 'Content-Type': 'application/grpc', 'Grpc-Status': '14' } }
-  t.equal((await answering(t, [a], early, { host: 's12', ...GRPC })).seen.length, 2)
+  t.equal((await answering(t, proxy.port(), [a], early, { host: 's12', ...GRPC })).seen.length, 2)
 })
 
 t.test('13: back-off: the first below 25 ms, the fifth below 250 ms, uniform from 0', (t) => {

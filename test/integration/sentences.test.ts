@@ -2,6 +2,7 @@
 // what is not built yet stand at the end with the reason, and a count holds the two together.
 import t from 'tap'
 import { clusterWith, grouped, percents } from '../suite/balancer.ts'
+import { answering } from '../support/answering.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
@@ -11,7 +12,7 @@ import { ROOT, runHeddle, startProxy } from '../support/proxy.ts'
 import { askOnce, RawClient, type RequestSpec } from '../support/raw-client.ts'
 import { filesBelow, readText } from '../support/source-text.ts'
 import type { Teardown } from '../support/teardown.ts'
-import { type AnswerSpec, type Exchange, Upstream } from '../support/upstream.ts'
+import { type Exchange, Upstream } from '../support/upstream.ts'
 
 let a: Upstream
 let b: Upstream
@@ -120,28 +121,6 @@ t.beforeEach(() => {
 
 const ask = (t: Teardown, request: RequestSpec) => askOnce(t, proxy.port(), request)
 
-/** Answers every request that comes to `upstream` while `client` waits, and returns those that came. */
-async function answering(t: Teardown, upstreams: readonly Upstream[], spec: AnswerSpec, request: RequestSpec) {
-  const first = upstreams.map((u) => u.exchanges.length)
-  const client = await RawClient.connect(t, proxy.port())
-  await client.send(request)
-  const answered = new Set<Exchange>()
-  const seen = () => upstreams.flatMap((u, i) => u.exchanges.slice(first[i]))
-  const timer = setInterval(() => {
-    for (const e of seen()) {
-      if (answered.has(e)) continue
-      answered.add(e)
-      void e.answer(spec)
-    }
-  }, 1)
-  try {
-    return { response: await client.response(), seen: seen() }
-  } finally {
-    clearInterval(timer)
-    client.destroy()
-  }
-}
-
 const GRPC = { method: 'POST', headers: { 'Content-Type': 'application/grpc' } }
 
 t.test('1: the uri prefix /foo of a VirtualService matches /foobar', async (t) => {
@@ -165,7 +144,7 @@ t.test('4: weight 0 beside others gets nothing; a route of zeros is refused', as
 
 t.test('16: a fault without percentage injects nothing, a mirror without percentage mirrors everything', async (t) => {
   for (let i = 0; i < 20; i++) {
-    const { response, seen } = await answering(t, [a], { body: 'ok' }, { host: 's16', target: `/16/${i}` })
+    const { response, seen } = await answering(t, proxy.port(), [a], { body: 'ok' }, { host: 's16', target: `/16/${i}` })
     t.same([response.status, seen.length], [200, 1])
     t.equal((await b.next()).request.target, `/16/${i}`)
   }
@@ -271,8 +250,8 @@ t.test('25: queryParams {k: exact ""} matches ?k and ?k=, not a missing k', asyn
 })
 
 t.test('27: portLevelSettings replace what stands at the destination, they inherit nothing', async (t) => {
-  const one = await answering(t, [a], {}, { host: 's27' })
-  const two = await answering(t, [a], {}, { host: 's27' })
+  const one = await answering(t, proxy.port(), [a], {}, { host: 's27' })
+  const two = await answering(t, proxy.port(), [a], {}, { host: 's27' })
   t.equal(one.seen[0]?.connection, two.seen[0]?.connection, 'maxRequestsPerConnection: 1 does not hold for this port')
 })
 

@@ -1,5 +1,6 @@
 // grpc.health.v1.Health/Check (grpc/grpc-proto health.proto) over HTTP/2 without TLS. One message each way, so it is written by hand.
 import { connect, constants } from 'node:http2'
+import { GRPC_STATUS_NAMES } from '../../http/grpc-status.ts'
 import type { Attempt } from './attempt.ts'
 import { authorityOf, USER_AGENT } from './probe.ts'
 
@@ -9,26 +10,6 @@ const FRAME_HEADER = 5
 const SERVING = 1
 /** HealthCheckResponse.ServingStatus. */
 const STATUS_NAMES: readonly string[] = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN']
-/** Numbers of grpc-status (google.rpc.Code). */
-const CODE_NAMES: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
 
 export function askGrpc(attempt: Attempt, service: string, address: string, port: number): void {
   attempt.open(address, port, (socket) => {
@@ -93,7 +74,7 @@ function judge(attempt: Attempt, status: number | null, grpcStatus: string | nul
 
 /** What a peer says goes into the log by its number only. */
 function codeText(grpcStatus: string): string {
-  const name = /^\d{1,2}$/.test(grpcStatus) ? CODE_NAMES[Number(grpcStatus)] : undefined
+  const name = /^\d{1,2}$/.test(grpcStatus) ? GRPC_STATUS_NAMES[Number(grpcStatus)] : undefined
   return name === undefined ? 'that does not exist' : `${grpcStatus} (${name})`
 }
 

@@ -1,4 +1,5 @@
 // What a rule does: forward, redirect or answer (Istio Destination–1.15).
+import { GRPC_STATUS_NAMES } from '../../http/grpc-status.ts'
 import { BUILT_IN } from '../../state/origin.ts'
 import type {
   Cors,
@@ -20,7 +21,6 @@ import type {
   HttpRouteSpec,
   RedirectSpec,
 } from '../schema/virtual-service.ts'
-import { GRPC_CODES } from '../validate/fault.ts'
 import { clusterName } from './clusters.ts'
 import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
@@ -182,7 +182,7 @@ function compileFault(fault: FaultSpec): Fault {
       ? {
           percent: percentOf(abort.percentage) ?? abort.percent ?? 0,
           httpStatus: grpc === undefined ? status : 0,
-          grpcStatus: grpc === undefined ? -1 : GRPC_CODES.indexOf(grpc),
+          grpcStatus: grpc === undefined ? -1 : GRPC_STATUS_NAMES.indexOf(grpc),
         }
       : null,
   }

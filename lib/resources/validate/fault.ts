@@ -1,29 +1,9 @@
 // HTTPFaultInjection. Istio HTTPFaultInjection.
 import { didYouMean } from '../../base/nearest.ts'
+import { GRPC_STATUS_NAMES } from '../../http/grpc-status.ts'
 import type { Path, Report } from '../finding.ts'
 import type { FaultSpec } from '../schema/virtual-service.ts'
 import { checkDuration, checkPercent, checkRange } from './values.ts'
-
-/** grpc/grpc doc/statuscodes.md, each at the index that is its number. */
-export const GRPC_CODES: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-]
 
 export function checkFault(fault: FaultSpec | undefined, path: Path, report: Report): void {
   if (fault === undefined) return
@@ -52,13 +32,13 @@ function checkAbort(abort: NonNullable<FaultSpec['abort']>, path: Path, report: 
   if (status !== undefined && (status < 200 || status > 600))
     report([...path, 'httpStatus'], `expected a status from 200 to 599, found ${status}`)
   const grpc = abort.grpcStatus
-  if (grpc !== undefined && !GRPC_CODES.includes(grpc)) report([...path, 'grpcStatus'], grpcMessage(grpc))
+  if (grpc !== undefined && !GRPC_STATUS_NAMES.includes(grpc)) report([...path, 'grpcStatus'], grpcMessage(grpc))
   checkPercent(abort.percentage?.value, [...path, 'percentage', 'value'], report)
   checkRange(abort.percent, 0, 100, [...path, 'percent'], report)
 }
 
 function grpcMessage(grpc: string): string {
-  const byNumber = /^\d+$/.test(grpc) ? GRPC_CODES[Number(grpc)] : undefined
-  const guess = byNumber === undefined ? didYouMean(grpc, GRPC_CODES) : `; write ${byNumber}`
+  const byNumber = /^\d+$/.test(grpc) ? GRPC_STATUS_NAMES[Number(grpc)] : undefined
+  const guess = byNumber === undefined ? didYouMean(grpc, GRPC_STATUS_NAMES) : `; write ${byNumber}`
   return `expected the name of a gRPC status such as NOT_FOUND, found "${grpc}"${guess}`
 }
