@@ -1,5 +1,6 @@
 // What is not waited for: answers, attempts, idle streams, heads that do not come (Envoy timeouts).
 import t from 'tap'
+import { connectAny, HTTP1_ONLY } from '../support/any-client.ts'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
@@ -38,7 +39,8 @@ t.before(async () => {
 
 t.beforeEach(() => upstream.startAfresh())
 
-const connect = (t: Teardown, p = proxy) => RawClient.connect(t, p.port())
+const connect = (t: Teardown, p = proxy) => connectAny(t, p.port())
+const connectRaw = (t: Teardown, p = proxy) => RawClient.connect(t, p.port())
 
 const UT = { response_code: 504, response_flags: 'UT', response_code_details: 'response_timeout' }
 
@@ -57,20 +59,24 @@ t.test('an answer that does not come in time: 504 UT, and the request is cancell
   t.equal((await client.response()).body.toString(), 'next', 'the client’s connection goes on')
 })
 
-t.test('an answer that begins in time and does not end: the connection is cut, the answer does not look complete', async (t) => {
-  const client = await connect(t)
-  await client.send({ host: 'web', target: '/route/half' })
-  const exchange = await upstream.next()
-  await exchange.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
-  const response = await client.responseHead()
-  await client.closed()
-  t.equal(response.complete, false)
-  await exchange.connection.closed()
-  t.match(await proxy.logged({ path: '/route/half' }), { response_code: 200, response_flags: 'UT' })
-})
+t.test(
+  'an answer that begins in time and does not end: the connection is cut, the answer does not look complete',
+  { skip: HTTP1_ONLY },
+  async (t) => {
+    const client = await connectRaw(t)
+    await client.send({ host: 'web', target: '/route/half' })
+    const exchange = await upstream.next()
+    await exchange.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
+    const response = await client.responseHead()
+    await client.closed()
+    t.equal(response.complete, false)
+    await exchange.connection.closed()
+    t.match(await proxy.logged({ path: '/route/half' }), { response_code: 200, response_flags: 'UT' })
+  },
+)
 
-t.test('the clock begins when the request is complete: a slow upload is not timed out', async (t) => {
-  const client = await connect(t)
+t.test('the clock begins when the request is complete: a slow upload is not timed out', { skip: HTTP1_ONLY }, async (t) => {
+  const client = await connectRaw(t)
   client.expectMethod('POST')
   await client.write('POST /route/upload HTTP/1.1\r\nHost: web\r\nContent-Length: 6\r\n\r\n')
   const exchange = await upstream.next()
@@ -175,8 +181,8 @@ t.test('grpc-timeout', async (t) => {
   t.same([answer.status, header(answer, 'grpc-status'), header(answer, 'grpc-message')], [200, '14', 'upstream request timeout'])
 })
 
-t.test('a head that does not come: 408, and the connection ends', async (t) => {
-  const client = await connect(t)
+t.test('a head that does not come: 408, and the connection ends', { skip: HTTP1_ONLY }, async (t) => {
+  const client = await connectRaw(t)
   await client.write('GET / HTTP/1.1\r\nHost: web\r\nX-Slow: ')
   const answer = await client.response()
   t.equal(answer.status, 408)
@@ -186,8 +192,8 @@ t.test('a head that does not come: 408, and the connection ends', async (t) => {
   t.match(await proxy.logged({ response_code: 408 }), { response_code_details: 'request_header_timeout', response_flags: '-' })
 })
 
-t.test('a head that trickles does not move the deadline', async (t) => {
-  const client = await connect(t)
+t.test('a head that trickles does not move the deadline', { skip: HTTP1_ONLY }, async (t) => {
+  const client = await connectRaw(t)
   let over = false
   const ended = client.closed().then(() => {
     over = true
@@ -201,8 +207,8 @@ t.test('a head that trickles does not move the deadline', async (t) => {
   t.equal(client.responses[0]?.status, 408)
 })
 
-t.test('the second request of a connection has a header deadline too', async (t) => {
-  const client = await connect(t)
+t.test('the second request of a connection has a header deadline too', { skip: HTTP1_ONLY }, async (t) => {
+  const client = await connectRaw(t)
   await client.send({ host: 'web' })
   await (await upstream.next()).answer()
   await client.response()
@@ -220,16 +226,16 @@ t.test('a stream on which nothing moves', async (t) => {
     await exchange.connection.closed()
     t.match(await idle.logged({ path: '/idle' }), { response_flags: 'SI', response_code_details: 'stream_idle_timeout' })
   })
-  await t.test('request not complete: 408 SI', async (t) => {
-    const client = await connect(t, idle)
+  await t.test('request not complete: 408 SI', { skip: HTTP1_ONLY }, async (t) => {
+    const client = await connectRaw(t, idle)
     client.expectMethod('POST')
     await client.write('POST /idle-post HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\n\r\nab')
     const answer = await client.response()
     t.same([answer.status, answer.body.toString()], [408, 'stream timeout'])
     t.match(await idle.logged({ path: '/idle-post' }), { response_flags: 'SI' })
   })
-  await t.test('answer begun: cut', async (t) => {
-    const client = await connect(t, idle)
+  await t.test('answer begun: cut', { skip: HTTP1_ONLY }, async (t) => {
+    const client = await connectRaw(t, idle)
     await client.send({ host: 'web', target: '/idle-half' })
     const exchange = await upstream.next()
     await exchange.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf')
@@ -252,9 +258,9 @@ t.test('a stream on which nothing moves', async (t) => {
   })
 })
 
-t.test('a connection without a request ends after its idle timeout', async (t) => {
-  const fresh = await connect(t, idle)
-  const used = await connect(t, idle)
+t.test('a connection without a request ends after its idle timeout', { skip: HTTP1_ONLY }, async (t) => {
+  const fresh = await connectRaw(t, idle)
+  const used = await connectRaw(t, idle)
   await used.send({ host: 'web' })
   await (await upstream.next()).answer()
   await used.response()

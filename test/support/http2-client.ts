@@ -2,7 +2,7 @@ import http2 from 'node:http2'
 import { ByteList } from './byte-list.ts'
 import { within } from './eventually.ts'
 import type { HeaderPair, ResponseMessage } from './h1-reader.ts'
-import { type ConnectOptions, headerPairs, RawClient, type RequestSpec } from './raw-client.ts'
+import { type ConnectOptions, headerPairs, type RequestSpec } from './raw-client.ts'
 import type { Teardown } from './teardown.ts'
 
 /** One request and what comes back; grows while it is read. */
@@ -226,25 +226,6 @@ export class Http2Client {
 
   destroy(): void {
     this.session.destroy()
-  }
-}
-
-/** Versions that a client may speak. */
-export const VERSIONS = ['HTTP/1.1', 'HTTP/2'] as const
-export type Version = (typeof VERSIONS)[number]
-
-/** A client of one version, for rows that hold for all. */
-export function connectAs(version: Version, t: Teardown, port: number): Promise<RawClient | Http2Client> {
-  return version === 'HTTP/2' ? Http2Client.connect(t, port) : RawClient.connect(t, port)
-}
-
-/** One request on a connection of its own. */
-export async function askAs(version: Version, t: Teardown, port: number, request: RequestSpec = {}): Promise<ResponseMessage> {
-  const client = await connectAs(version, t, port)
-  try {
-    return await client.ask(request)
-  } finally {
-    client.destroy()
   }
 }
 

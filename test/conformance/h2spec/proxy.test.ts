@@ -2,6 +2,7 @@
 // would be read as a fault need such an upstream.
 import t from 'tap'
 import { EchoUpstream } from '../../support/echo-upstream.ts'
+import { service, yaml } from '../../support/mesh.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { H2SPEC, runH2spec } from './runner.ts'
 
@@ -11,7 +12,8 @@ t.test('h2spec --strict, through the proxy', { skip: H2SPEC.skip, timeout: 180_0
   const echo = await EchoUpstream.start(t)
   // Where HTTP/1 is spoken as well, what is no preface gets an answer of HTTP/1.
   const proxy = await startProxy(t, {
-    listeners: [{ name: 'in', direction: 'inbound', protocol: 'http2', forwardTo: echo.address }],
+    resources: yaml(service({ host: '127.0.0.1', endpoints: [echo] })),
+    listeners: [{ name: 'out', protocol: 'http2', destinationPort: 80 }],
   })
   const { code, out, failures } = await runH2spec(proxy.port())
   t.match(out, /146 tests, 146 passed, 0 skipped, 0 failed/, 'all cases', { failures })
@@ -19,4 +21,5 @@ t.test('h2spec --strict, through the proxy', { skip: H2SPEC.skip, timeout: 180_0
   t.ok(proxy.isRunning)
   t.notMatch(proxy.stderr, /internal error|bug/i)
   t.equal((await proxy.metrics()).value('envoy_http_downstream_rq_active'), 0)
+  t.ok(echo.seen.length > 50, 'requests have reached the upstream')
 })
