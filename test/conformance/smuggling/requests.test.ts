@@ -145,6 +145,7 @@ for (const [family, rows] of Object.entries({
   'who is meant': WHO,
 })) {
   t.test(family, async (t) => {
+    const clients: RawClient[] = []
     for (const [what, bytes, status, details] of rows) {
       const client = await RawClient.connect(t, proxy.port())
       await client.write(bytes + HIDDEN)
@@ -154,8 +155,10 @@ for (const [family, rows] of Object.entries({
       const line = await proxy.logged({ downstream_remote_address: client.localAddress })
       t.equal(line['response_code_details'], details, `${what}: ${details}`)
       t.equal(upstream.exchanges.length, 0, `${what}: nothing reached the upstream`)
-      client.destroy()
+      // It keeps its port: the access log knows it by that.
+      clients.push(client)
     }
+    for (const client of clients) client.destroy()
   })
 }
 

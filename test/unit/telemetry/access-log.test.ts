@@ -265,8 +265,8 @@ t.test('a failed write is dropped, counted and told', async (t) => {
   t.strictSame(paths(text.at(-1) as string), [3])
 })
 
-function fileLog(path: string, values = new Float64Array(2)): AccessLog {
-  return new AccessLog({ path, format: 'text', values, linesSlot: LINES, droppedSlot: DROPPED, closeTimeoutMs: 50 })
+function fileLog(path: string, values = new Float64Array(2), closeTimeoutMs = 60_000): AccessLog {
+  return new AccessLog({ path, format: 'text', values, linesSlot: LINES, droppedSlot: DROPPED, closeTimeoutMs })
 }
 
 t.test('a file is appended to, and opened anew after rotation', async (t) => {
@@ -308,7 +308,7 @@ t.test('a pipe that nobody reads neither blocks nor breaks lines', async (t) => 
   t.throws(() => fileLog(path), /a named pipe that nobody reads/)
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const values = new Float64Array(2)
-  const log = fileLog(path, values)
+  const log = fileLog(path, values, 50)
   const total = 3000
   for (let i = 0; i < total; i++) {
     log.log(record(i))
