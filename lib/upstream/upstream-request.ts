@@ -1,5 +1,6 @@
 // Hot lane: one attempt: a connection borrowed from the endpoint's pool, the request on it, its response.
 
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { ACTIVE } from '../cluster/lb/host.ts'
 import { observe, observeFailure, observeGivenUp } from '../cluster/lb/peak-ewma.ts'
 import type { LiveCluster } from '../cluster/live-cluster.ts'
@@ -21,6 +22,10 @@ import {
 import { stripHopByHop } from '../pool/hop-by-hop.ts'
 import type { UpstreamStream } from '../pool/upstream-stream.ts'
 
+/** So much of a response that nobody wants is read, and for so long, to keep its connection. */
+const MAX_DISCARDED_BYTES = 65_536
+const DISCARD_MS = 500
+
 /** Who makes attempts: the router, or a mirrored copy. */
 export interface AttemptOwner extends Attempted {
   /** The connection is there: send the request. */
@@ -40,7 +45,7 @@ export interface AttemptOwner extends Attempted {
   onAttemptTunnelEnd(attempt: UpstreamRequest): void
 }
 
-export class UpstreamRequest implements Exchange, PoolWaiter {
+export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   readonly cluster: LiveCluster
   readonly host: LiveHost
   readonly method: string
@@ -58,6 +63,9 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   private readonly owner: AttemptOwner
   private readonly pool: EndpointPool
   private over: boolean
+  /** Bytes of a response that nobody wants; -1: it is wanted, or given up. */
+  private discarded: number
+  private discarding: Deadline | null
   private counted: boolean
   private paused: boolean
   /** Bytes of the body have been handed to the connection. */
@@ -80,6 +88,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     this.requestEndedMs = 0
     this.localAddress = ''
     this.over = false
+    this.discarded = -1
+    this.discarding = null
     this.counted = false
     this.paused = false
     this.bodyBegun = false
@@ -183,10 +193,17 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
 
   onBody(bytes: Buffer, start: number, end: number): void {
     if (!this.over) this.owner.onAttemptBody(this, bytes, start, end)
+    else if (this.discarded >= 0) {
+      this.discarded += end - start
+      if (this.discarded > MAX_DISCARDED_BYTES) this.endDiscarding(false)
+    }
   }
 
   onResponseEnd(trailers: HeaderMap | null): void {
-    if (this.over) return
+    if (this.over) {
+      if (this.discarded >= 0) this.endDiscarding(true)
+      return
+    }
     this.over = true
     const text = trailers === null ? '' : forwardedTrailers(trailers)
     this.leave(true)
@@ -199,7 +216,11 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
   }
 
   onUpstreamReset(reason: number, detail: string): void {
-    if (this.over) return
+    if (this.over) {
+      this.connection = null
+      if (this.discarded >= 0) this.endDiscarding(false)
+      return
+    }
     this.over = true
     this.settle()
     this.connection = null
@@ -259,6 +280,42 @@ export class UpstreamRequest implements Exchange, PoolWaiter {
     if (this.cluster.latencyDecayMs !== 0 && !this.responseStarted) this.noteLatency(-1)
     if (this.counted) this.leave(false)
     else this.pool.cancel(this)
+  }
+
+  /**
+   * `cancel` for a response of which the headers were enough. A short rest of it is read in the background, so that the connection can be used again: an
+   * endpoint that fails would otherwise get a new one for each retry. The owner hears nothing more.
+   */
+  discard(): void {
+    const c = this.connection
+    if (this.over || c === null || !this.requestEnded || c.bodyLength > MAX_DISCARDED_BYTES) {
+      this.cancel()
+      return
+    }
+    this.over = true
+    this.discarded = 0
+    this.settle()
+    // Without a body the end comes in this event.
+    if (!c.hasBody) return
+    this.discarding = new Deadline(this, 0)
+    this.pool.io.timers.arm(this.discarding, DISCARD_MS)
+  }
+
+  private endDiscarding(complete: boolean): void {
+    const c = this.connection
+    this.discarded = -1
+    this.connection = null
+    if (this.discarding !== null) this.pool.io.timers.cancel(this.discarding)
+    if (c !== null) c.release(complete)
+  }
+
+  onDeadline(): void {
+    if (this.discarded >= 0) this.endDiscarding(false)
+  }
+
+  abandon(): void {
+    const c = this.connection
+    if (c !== null) c.abandon()
   }
 
   private leave(complete: boolean): void {

@@ -310,3 +310,59 @@ t.test('http2MaxRequests bounds what is active, also over HTTP/1.1', async (t) =
   await a.response()
   await round(a, 'busy')
 })
+
+t.test('the connection of a response that is retried serves on, when its rest is short and comes soon', async (t) => {
+  const failing = await Upstream.start(t)
+  const own = await startProxy(t, {
+    resources: yaml(
+      service({ host: 'web', endpoints: [failing] }),
+      virtualService(
+        'web',
+        ['web'],
+        [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 1, retryOn: '5xx', backoff: '1ms' } }],
+      ),
+    ),
+  })
+  const client = await RawClient.connect(t, own.port())
+  const retried = async (target: string, first: (exchange: Exchange) => Promise<void>) => {
+    await client.send({ host: 'web', target })
+    const failed = await failing.next()
+    await first(failed)
+    const second = await failing.next()
+    await second.answer({ body: 'second' })
+    t.equal((await client.response()).body.toString(), 'second', target)
+    return { failed: failed.connection, second: second.connection }
+  }
+  const head = (length: number) => `HTTP/1.1 503 Failed\r\nContent-Length: ${length}\r\n\r\n`
+  for (const spec of [{ body: 'sorry' }, { body: '' }, { chunks: ['so', 'rry'] }]) {
+    const { failed, second } = await retried('/short', (e) => e.answer({ status: 503, ...spec }))
+    t.equal(second, failed, JSON.stringify(spec))
+  }
+  t.equal(failing.connections.length, 1)
+
+  const long = await retried('/long', (e) => e.write(head(65_537)))
+  t.not(long.second, long.failed)
+  await eventually('the long one to go', () => failing.openConnections === 1)
+
+  const endless = await retried('/endless', async (e) => {
+    await e.write('HTTP/1.1 503 Failed\r\nTransfer-Encoding: chunked\r\n\r\n')
+    await e.write(`10001\r\n${'x'.repeat(65_537)}\r\n`)
+  })
+  t.not(endless.second, endless.failed)
+  await eventually('the endless one to go', () => failing.openConnections === 1)
+
+  // The rest never comes: nobody waits for it, and not for long.
+  const stalled = await retried('/stalled', (e) => e.write(head(5)))
+  t.not(stalled.second, stalled.failed)
+  await eventually('the stalled one to go', () => failing.openConnections === 1)
+
+  const cut = await retried('/cut', async (e) => {
+    await e.write(head(5))
+    e.reset()
+  })
+  t.not(cut.second, cut.failed)
+  const metrics = await own.metrics()
+  const labels = { cluster_name: 'outbound|80||web.default.svc.cluster.local' }
+  t.equal(metrics.value('envoy_cluster_upstream_rq_active', labels), 0)
+  t.equal(metrics.value('envoy_cluster_upstream_rq_retry', labels), 7)
+})

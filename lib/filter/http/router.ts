@@ -258,7 +258,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       const keyword = keywordForResponse(retryOn, c.status, headers, grpcStatus)
       if (keyword === NO_KEYWORD) this.responseStands(c.status)
       else if (this.repeats(attempt, keyword, RESET_NONE)) {
-        attempt.cancel()
+        attempt.discard()
         this.awaitRetry()
         return
       }
