@@ -315,6 +315,12 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     if (due > 0) this.tellWindow(0, due)
   }
 
+  /** A stream keeps what came for it. */
+  relieve(): void {
+    const due = this.window.relieve(this.options.maxConnectionWindow)
+    if (due > 0) this.tellWindow(0, due)
+  }
+
   private tellWindow(streamId: number, due: number): void {
     this.writer.windowUpdate(streamId, due)
     this.guardWaiting()

@@ -43,7 +43,8 @@ export const HTTP2_DEFAULTS: Http2Options = {
   initialStreamWindow: 256 * KIB,
   maxStreamWindow: 4 * MIB,
   initialConnectionWindow: MIB,
-  maxConnectionWindow: 4 * MIB,
+  // Four streams whose consumers do not read leave the others their share.
+  maxConnectionWindow: 16 * MIB,
   maxFrameSize: 16 * KIB,
   headerTableSize: 4096,
   extendedConnect: false,

@@ -29,13 +29,27 @@ export class ReceiveWindow {
   give(n: number, most: number, nowMs: number, rttMs: number): number {
     this.held -= n
     let due = this.size - this.available - this.held
-    if (due * 2 < this.size) return 0
+    // What is held by a consumer that does not take it cannot be given back: half of the rest is enough.
+    if (due <= 0 || due * 2 < this.size - this.held) return 0
     if (this.size < most && rttMs > 0 && nowMs - this.sinceMs < 2 * rttMs) {
       const larger = Math.min(most, this.size * 2)
       due += larger - this.size
       this.size = larger
     }
     this.sinceMs = nowMs
+    this.available += due
+    return due
+  }
+
+  /**
+   * Of a connection, when a stream keeps what came: it must not be missing for the other streams. While most of the window is held, the window grows, up to
+   * `most`. Returns what to announce.
+   */
+  relieve(most: number): number {
+    if (this.held * 2 < this.size || this.size >= most) return 0
+    const larger = Math.min(most, this.size * 2)
+    const due = larger - this.available - this.held
+    this.size = larger
     this.available += due
     return due
   }

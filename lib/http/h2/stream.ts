@@ -326,6 +326,7 @@ export class Http2Stream {
     if (this.paused || this.delivering) {
       this.received ??= new SendQueue()
       this.received.push(bytes, start, end)
+      this.connection.relieve()
       return 0
     }
     this.delivering = true

@@ -410,11 +410,27 @@ t.test('more than a window is an error', async (t) => {
   const side = server({ initialStreamWindow: 1000 })
   side.feed(post(1))
   t.same(side.feed(frame('DATA', 0, 1, 'x'.repeat(1001))), ['RST_STREAM 1 code 3'])
-  const whole = server({ initialStreamWindow: 1 << 20, initialConnectionWindow: 65535 })
+  const whole = server({ initialStreamWindow: 1 << 20, initialConnectionWindow: 65535, maxConnectionWindow: 65535 })
   whole.feed(post(1))
   whole.run(() => whole.stream(1).pause())
   for (let i = 0; i < 4; i++) whole.feed(frame('DATA', 0, 1, 'x'.repeat(16000)))
   t.same(whole.feed(frame('DATA', 0, 1, 'x'.repeat(16000))), ['GOAWAY last 1 code 3'])
+})
+
+t.test('what a paused stream keeps is not missing for the others', async (t) => {
+  const sizes = { initialStreamWindow: 60000, maxStreamWindow: 60000, initialConnectionWindow: 65535 }
+  const data = (id: number) => frame('DATA', 0, id, 'x'.repeat(16000))
+  const side = server({ ...sizes, maxConnectionWindow: 131070 })
+  side.feed(post(1))
+  side.run(() => side.stream(1).pause())
+  t.same(side.feed(data(1), data(1)), [], '32,000 are less than half')
+  t.same(side.feed(data(1)), ['WINDOW_UPDATE 0 +65535'], '48,000 are more')
+  const full = server({ ...sizes, maxConnectionWindow: 65535 })
+  full.feed(post(1), post(3))
+  full.run(() => full.stream(1).pause())
+  t.same(full.feed(data(1), data(1), data(1)), [], 'it grows no further')
+  // 17,535 are left of the window: half of that is given back, not half of the whole.
+  t.same(full.feed(data(3)), ['WINDOW_UPDATE 0 +16000'])
 })
 
 t.test('before our SETTINGS are acknowledged a client may use the default window, and owes it afterwards', async (t) => {
