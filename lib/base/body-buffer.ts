@@ -12,7 +12,9 @@ export class BodyBuffer {
   /** Copies a view. */
   append(bytes: Buffer, start: number, end: number): void {
     this.bytes += end - start
-    this.chunks.push(Buffer.from(bytes.subarray(start, end)))
+    const copy = Buffer.allocUnsafe(end - start)
+    bytes.copy(copy, 0, start, end)
+    this.chunks.push(copy)
   }
 
   clear(): void {

@@ -19,7 +19,9 @@ const DROPPED_PREFIXES: readonly string[] = ['x-forwarded-', 'x-envoy-']
 
 /** May a trailer field of this lower-case name be passed on? */
 export function isForwardedTrailer(lowerCaseName: string): boolean {
-  return !DROPPED.has(lowerCaseName) && !DROPPED_PREFIXES.some((p) => lowerCaseName.startsWith(p))
+  if (DROPPED.has(lowerCaseName)) return false
+  for (let i = 0; i < DROPPED_PREFIXES.length; i++) if (lowerCaseName.startsWith(DROPPED_PREFIXES[i] as string)) return false
+  return true
 }
 
 /** Field lines of the trailers that are passed on; empty for none. Takes the others out of `trailers`. */

@@ -183,6 +183,8 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
 
 /** RFC 9110 §10.1.4: of TE only `trailers` means anything to the next hop. */
 function keepTrailersOnly(headers: HeaderMap, first: number): void {
+  // What gRPC says with every request.
+  if (headers.valueAt(first) === 'trailers' && headers.nextKnown(H.H_TE, first) < 0) return
   let trailers = false
   for (let i = first; i >= 0; i = headers.nextKnown(H.H_TE, i)) {
     if (/(^|,)\s*trailers\s*(,|;|$)/i.test(headers.valueAt(i))) trailers = true

@@ -83,6 +83,11 @@ export function noteFailedConnect(host: LiveHost, reset: number, request: Attemp
 
 /** grpc-status of trailers, which are field lines; -1 for none. */
 export function grpcStatusOfTrailers(lines: string): number {
+  // What servers nearly always send: this field first, one digit, this spelling.
+  if (lines.startsWith('grpc-status: ') && lines.charCodeAt(14) === 13) {
+    const digit = lines.charCodeAt(13) - 48
+    if (digit >= 0 && digit <= 9) return digit
+  }
   const found = /(?:^|\n)grpc-status:[ \t]*(\d{1,9})[ \t]*\r/i.exec(lines)
   return found === null ? -1 : Number(found[1])
 }
