@@ -19,6 +19,8 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   readonly headers: HeaderMap
   readonly hasBody: boolean
   readonly bodyLength: number
+  /** Among the requests of its session; -1: not there. */
+  place: number
   private readonly session: Http2Session
   /** Once the request is over, one that is closed: what `explain` keeps of a request must not keep the codec's part of it. */
   private http2: Http2Stream
@@ -29,6 +31,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   private lastActiveMs: number
 
   constructor(session: Http2Session, http2: Http2Stream) {
+    this.place = -1
     this.session = session
     this.http2 = http2
     // RFC 8441 §5: what HTTP/1 asks for with GET and Upgrade.

@@ -15,7 +15,8 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   readonly manager: HttpConnectionManager
   readonly connection: Connection
   readonly codec: Http2ServerConnection
-  readonly requests: Set<Http2Downstream>
+  /** Not a Set: see http/h2/stream-table.ts. */
+  readonly requests: Http2Downstream[]
   /** What requests that are over have for a stream; null before the first. */
   private ended: Http2Stream | null
   private taken: number
@@ -26,7 +27,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     this.manager = manager
     this.connection = connection
     this.codec = new Http2ServerConnection(connection, this, optionsOf(manager.limits))
-    this.requests = new Set()
+    this.requests = []
     this.ended = null
     this.taken = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
@@ -34,9 +35,9 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   }
 
   get activity(): string {
-    const first = this.requests.values().next().value
+    const first = this.requests[0]
     if (first === undefined) return 'idle'
-    return this.requests.size === 1 ? first.activity : `${first.activity} and ${this.requests.size - 1} more`
+    return this.requests.length === 1 ? first.activity : `${first.activity} and ${this.requests.length - 1} more`
   }
 
   // ---- Http2ServerEvents -----------------------------------------------------------------------------------------------
@@ -68,13 +69,19 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     manager.values[manager.stats.rqTotal]!++
     manager.values[manager.stats.rqActive]!++
     const down = new Http2Downstream(this, stream)
-    this.requests.add(down)
+    down.place = this.requests.push(down) - 1
     return down
   }
 
   /** From the request: it is over. */
   requestDone(down: Http2Downstream): void {
-    if (!this.requests.delete(down)) return
+    const { requests } = this
+    const last = requests[requests.length - 1]
+    if (down.place < 0 || last === undefined) return
+    requests[down.place] = last
+    last.place = down.place
+    down.place = -1
+    requests.pop()
     const { manager } = this
     manager.values[manager.stats.rqActive]!--
     this.idleSinceMs = manager.io.clock.monotonicMs
@@ -117,13 +124,13 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   sweep(nowMs: number): void {
     const { manager } = this
     const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
-    if (this.requests.size === 0) {
+    if (this.requests.length === 0) {
       if (connectionIdleTimeoutMs === 0 || nowMs - this.idleSinceMs < connectionIdleTimeoutMs) return
       manager.values[manager.stats.cxIdleTimeout]!++
       this.codec.shutdown()
       return
     }
-    if (streamIdleTimeoutMs !== 0) for (const down of this.requests) down.sweep(nowMs - streamIdleTimeoutMs)
+    if (streamIdleTimeoutMs !== 0) for (const down of [...this.requests]) down.sweep(nowMs - streamIdleTimeoutMs)
   }
 
   drain(): void {

@@ -95,7 +95,7 @@ export class Http2ClientConnection extends Http2Connection {
     stream.authority = authority
     stream.path = path
     stream.protocol = protocol
-    this.streams.set(id, stream)
+    this.streams.add(stream)
     this.guard.opened()
     return stream
   }
@@ -181,7 +181,7 @@ export class Http2ClientConnection extends Http2Connection {
   }
 
   protected override afterPeerGoaway(lastId: number): void {
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       if (stream.id <= lastId) continue
       stream.unprocessed = true
       this.forget(stream)

@@ -22,6 +22,7 @@ import { PeerSettings } from './peer-settings.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { SendSchedule } from './send-schedule.ts'
 import type { Http2Stream } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
 
 /** What a connection tells its owner, apart from its streams. */
 export interface Http2Events {
@@ -57,7 +58,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   readonly schedule: SendSchedule
   readonly guard: AbuseGuard
   readonly peer: PeerSettings
-  readonly streams: Map<number, Http2Stream>
+  readonly streams: StreamTable
   /** Nothing more is read or written. */
   closed: boolean
   /** No new streams, from either side; the connection ends with the last one. */
@@ -103,7 +104,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.schedule = new SendSchedule(this.writer, F.DEFAULT_WINDOW)
     this.guard = new AbuseGuard(options.abuse, now)
     this.peer = new PeerSettings(!isServer)
-    this.streams = new Map()
+    this.streams = new StreamTable()
     this.closed = false
     this.finishing = false
     this.settled = false
@@ -334,7 +335,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private resetStalled(): void {
     const limit = this.nowMs - this.options.stallTimeoutMs
     let waiting = false
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       if (stream.stalledSinceMs === 0) continue
       if (stream.stalledSinceMs > limit) waiting = true
       else if (!this.streamError(stream, E.CANCEL, M.STALLED)) return
@@ -463,7 +464,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.finishing = true
     this.reader.stop()
     this.deadlines.cancelAll()
-    const left = [...this.streams.values()]
+    const left = this.streams.values()
     this.streams.clear()
     for (const stream of left) {
       stream.closed = true

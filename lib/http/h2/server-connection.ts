@@ -43,7 +43,7 @@ export class Http2ServerConnection extends Http2Connection {
     this.guard.opened()
     const stream = new Http2Stream(this, 1, headers)
     stream.takeUpgrade(method, scheme, authority, path)
-    this.streams.set(1, stream)
+    this.streams.add(stream)
     this.server.onRequest(stream)
     if (!stream.closed) stream.takeEnd(null)
   }
@@ -83,7 +83,7 @@ export class Http2ServerConnection extends Http2Connection {
   private open(stream: Http2Stream, headFault: number, endStream: boolean): boolean {
     const lengthFault = stream.takeRequest(this.head, endStream)
     const fault = headFault !== 0 ? headFault : lengthFault
-    this.streams.set(stream.id, stream)
+    this.streams.add(stream)
     if (fault !== 0) return this.refuseRequest(stream, fault, endStream)
     this.server.onRequest(stream)
     if (endStream && !stream.closed) stream.takeEnd(null)
