@@ -222,11 +222,13 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
       return
     }
     this.over = true
+    const http2 = this.connection !== null && this.connection.protocol === 'HTTP/2'
     this.settle()
     this.connection = null
     this.noteReset(reason)
-    // Envoy's codec calls a body cut short a protocol error (Envoy router replies).
-    this.owner.onAttemptReset(this, this.responseStarted && reason === RESET_TERMINATION ? RESET_PROTOCOL_ERROR : reason, detail)
+    // Envoy's codec of HTTP/1 calls a body cut short a protocol error (Envoy router replies).
+    const cutShort = this.responseStarted && reason === RESET_TERMINATION && !http2
+    this.owner.onAttemptReset(this, cutShort ? RESET_PROTOCOL_ERROR : reason, detail)
   }
 
   onNothingWritten(detail: string): void {
