@@ -13,7 +13,9 @@ export const KEEPALIVE_ANSWER = 4
 export const GOAWAY = 5
 /** After our end: what the peer still sends is read and dropped, so that a reset does not destroy what we said last. */
 export const LINGER = 6
-const KINDS = 7
+/** Streams that are open only because the peer still sends what nobody wants. */
+export const UNWANTED = 7
+const KINDS = 8
 
 export class ConnectionDeadlines {
   private readonly io: Io

@@ -332,6 +332,22 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.deadlines.arm(D.STALL, this.options.stallTimeoutMs)
   }
 
+  /** A stream is open only because the peer still sends what nobody wants. */
+  armUnwanted(): void {
+    this.deadlines.arm(D.UNWANTED, LINGER_MS)
+  }
+
+  private resetUnwanted(): void {
+    const limit = this.nowMs - LINGER_MS
+    let waiting = false
+    for (const stream of [...this.streams.values()]) {
+      if (stream.unwantedSinceMs === 0) continue
+      if (stream.unwantedSinceMs > limit) waiting = true
+      else this.resetStream(stream, E.NO_ERROR)
+    }
+    if (waiting) this.armUnwanted()
+  }
+
   private resetStalled(): void {
     const limit = this.nowMs - this.options.stallTimeoutMs
     let waiting = false
@@ -486,6 +502,9 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
         break
       case D.STALL:
         this.resetStalled()
+        break
+      case D.UNWANTED:
+        this.resetUnwanted()
         break
       case D.KEEPALIVE: {
         const idleMs = this.nowMs - this.lastReadMs

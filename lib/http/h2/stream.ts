@@ -79,6 +79,8 @@ export class Http2Stream {
   private wantsWritable: boolean
   /** Nobody wants what the peer still sends. */
   private unwanted: boolean
+  /** Since when only that keeps the stream open; 0: it does not. */
+  unwantedSinceMs: number
 
   constructor(connection: Http2Connection, id: number, headers: HeaderMap) {
     const nowMs = connection.nowMs
@@ -126,6 +128,7 @@ export class Http2Stream {
     this.queuedTrailers = ''
     this.wantsWritable = false
     this.unwanted = false
+    this.unwantedSinceMs = 0
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ export class Http2Stream {
     this.localEnded = true
     this.stalledSinceMs = 0
     if (this.remoteEnded) this.connection.forget(this)
-    else if (this.unwanted) this.connection.resetStream(this, NO_ERROR)
+    else if (this.unwanted) this.linger()
   }
 
   get queuedBytes(): number {
@@ -384,13 +387,21 @@ export class Http2Stream {
 
   // ---- the end ---------------------------------------------------------------------------------------------------------
 
-  /** The answer stands: what the peer still sends is dropped, and once all of ours has left it is told to stop (RFC 9113 §8.1). */
+  /**
+   * The answer stands: what the peer still sends is dropped. A while after all of ours has left it is told to stop (RFC 9113 §8.1), and not at once, since
+   * clients were seen that forget an answer when the reset comes together with its end.
+   */
   stopReceiving(): void {
     this.events = NOBODY
     if (this.closed || this.remoteEnded) return
     this.unwanted = true
-    if (this.localEnded) this.connection.resetStream(this, NO_ERROR)
-    else this.resume()
+    this.resume()
+    if (this.localEnded) this.linger()
+  }
+
+  private linger(): void {
+    this.unwantedSinceMs = this.connection.nowMs
+    this.connection.armUnwanted()
   }
 
   /** Gives up, whatever state it is in: RST_STREAM. The owner hears nothing more. NO_ERROR: an answer was complete before its request. */

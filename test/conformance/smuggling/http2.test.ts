@@ -2,6 +2,7 @@
 // reset, or what was sent stays one request; no byte of another one reaches an upstream. RFC 9113 §10.3.
 import type { Test } from 'tap'
 import t from 'tap'
+import { eventually } from '../../support/eventually.ts'
 import { block, frame, WHOLE } from '../../support/http2-frames.ts'
 import { type Fields, Http2Wire, pseudo } from '../../support/http2-wire.ts'
 import { service, virtualService, yaml } from '../../support/mesh.ts'
@@ -123,6 +124,7 @@ t.test('H2.CL: the body is shorter, and its connection is not used again', async
   const before = upstream.requests.length
   const wire = await Http2Wire.greeted(t, proxy.port())
   await wire.ask(1, [...POST, ['content-length', String(3 + HIDDEN.length)]], false)
+  await eventually('it to be under way', () => upstream.connections.some((c) => c.text.includes(`: ${3 + HIDDEN.length}\r\n`)))
   await wire.data(1, 'abc')
   await wire.untilTold('RST_STREAM 1 code 1')
   await wire.ask(3, pseudo('GET', '/behind', 'web'))

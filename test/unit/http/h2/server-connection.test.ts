@@ -1,5 +1,6 @@
 // A server's connection: what each frame does in each state of a stream (RFC 9113 §5, §6), windows, back-pressure, and the two ways to end.
 import t from 'tap'
+import { UNWANTED } from '../../../../lib/http/h2/connection-deadlines.ts'
 import * as M from '../../../../lib/http/h2/message-head.ts'
 import { upgradeSettings } from '../../../../lib/http/h2/peer-settings.ts'
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
@@ -492,6 +493,26 @@ t.test('an answer before the end of the request', async (t) => {
     side.run(() => side.stream(1).reset(0)),
     ['RST_STREAM 1 code 0'],
   )
+  t.equal(side.h2.streams.size, 0)
+})
+
+t.test('an answer before the end of its request: what still comes is dropped, a second later the client is told', async (t) => {
+  const side = server({}, true, greetBack)
+  side.feed(post(1), post(3))
+  for (const id of [1, 3]) {
+    const stop = () => side.stream(id).stopReceiving()
+    t.same(side.run(stop), [], 'no reset beside the end of the answer')
+  }
+  side.feed(frame('DATA', 0, 1, HELLO), frame('DATA', END, 3, HELLO))
+  t.notOk(/body/.test(side.log.join()), 'nobody hears of it')
+  t.equal(side.h2.streams.size, 1, 'one has ended by itself')
+  const early = side.run(() => side.h2.onDeadline(UNWANTED))
+  t.same(early, [], 'too early')
+  const said = side.run(() => {
+    side.wire.io.clock.monotonicMs += 1001
+    side.h2.onDeadline(UNWANTED)
+  })
+  t.same(said, ['RST_STREAM 1 code 0'])
   t.equal(side.h2.streams.size, 0)
 })
 
