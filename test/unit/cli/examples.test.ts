@@ -21,7 +21,7 @@ async function heddle(args: readonly string[]) {
 }
 
 t.test('each resource of the examples is in force', async (t) => {
-  for (const config of ['sidecar', 'tcp', 'egress', 'health-checks', 'resilience', 'demo/heddle']) {
+  for (const config of ['sidecar', 'tcp', 'egress', 'health-checks', 'resilience', 'grpc', 'demo/heddle']) {
     const { code, stdout, stderr } = await heddle(['check', '--config', `config/${config}.yaml`, '--json'])
     t.equal(code, 0, `${config}: ${stderr}`)
     const { resources, notes } = JSON.parse(stdout) as { resources: { state: string }[]; notes: { message: string }[] }
@@ -51,6 +51,17 @@ t.test('what the example of resilience says of itself', async (t) => {
     await explained('http://carts/', '-H', 'cookie: cart-session=x'),
     /the hash of cookie cart-session chooses the endpoint/,
   )
+})
+
+t.test('what the example of gRPC says of itself', async (t) => {
+  const explained = async (path: string) => {
+    const target = ['POST', `http://inventory/shop.Inventory/${path}`, '-H', 'content-type: application/grpc']
+    const { code, stdout, stderr } = await heddle(['explain', '--config', 'config/grpc.yaml', ...target])
+    t.equal(code, 0, stderr)
+    return stdout
+  }
+  t.match(await explained('Get'), /unsafe retries +allowed/)
+  t.match(await explained('Reserve'), /unsafe retries +held back/)
 })
 
 t.test('the routes of the demo', async (t) => {
