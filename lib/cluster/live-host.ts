@@ -1,6 +1,6 @@
 // Hot lane: an endpoint as one worker lives it: its pools, its detector, its series.
 import type { EndpointPool, PoolSettings } from '../pool/endpoint-pool.ts'
-import { HostPool } from '../pool/host-pool.ts'
+import { Http1Pool } from '../pool/http1-pool.ts'
 import { Http2Pool } from '../pool/http2-pool.ts'
 import type { Places } from '../pool/places.ts'
 import type { Endpoint } from '../state/cluster.ts'
@@ -25,7 +25,7 @@ export interface PoolContext {
 /** Every Host that a worker makes is one of these; the pure rooms see the Host only. */
 export class LiveHost extends Host {
   /** HTTP/1, and the counts of TCP connections. */
-  readonly pool: HostPool
+  readonly pool: Http1Pool
   /** Null until a request is to go out as HTTP/2. */
   http2: Http2Pool | null
   /** Telemetry series of requests to this endpoint. */
@@ -42,7 +42,7 @@ export class LiveHost extends Host {
     this.cells = new Int32Array(OWN_HOST_CELLS)
     this.own = HOST_CELLS
     this.context = context
-    this.pool = new HostPool(context.io, this, settings, context.places, context.stats, context.values)
+    this.pool = new Http1Pool(context.io, this, settings, context.places, context.stats, context.values)
     this.http2 = null
     this.series = series
     this.detector = null

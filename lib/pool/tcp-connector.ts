@@ -1,8 +1,8 @@
 // Hot lane: one raw connection to an endpoint, for TCP proxying and CONNECT: made once, never pooled, counted against the same limits.
 import type net from 'node:net'
 import { type ConnectOwner, Connector } from './connector.ts'
+import type { EndpointPool } from './endpoint-pool.ts'
 import { RESET_OVERFLOW } from './exchange.ts'
-import type { HostPool } from './host-pool.ts'
 
 export interface TcpConnectOwner {
   /** The caller makes a Connection of it. Afterwards `release` is to be called once, at its end. */
@@ -11,12 +11,12 @@ export interface TcpConnectOwner {
 }
 
 export class TcpConnector implements ConnectOwner {
-  private readonly pool: HostPool
+  private readonly pool: EndpointPool
   private readonly owner: TcpConnectOwner
   private connector: Connector | null
   private counted: boolean
 
-  constructor(pool: HostPool, owner: TcpConnectOwner) {
+  constructor(pool: EndpointPool, owner: TcpConnectOwner) {
     this.pool = pool
     this.owner = owner
     this.connector = null

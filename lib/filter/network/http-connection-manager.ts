@@ -29,9 +29,9 @@ import * as R from '../http/reasons.ts'
 import type { RecentRequests } from '../http/recent-requests.ts'
 import { refusalText } from './codec-refusal.ts'
 import type { HttpSession } from './http-session.ts'
+import { Http1Session } from './http1-session.ts'
 import { Http2Session } from './http2-session.ts'
 import { Preface } from './preface.ts'
-import { ServerSession } from './server-session.ts'
 
 /** What a worker gives to each of its listeners. */
 export interface WorkerParts {
@@ -141,7 +141,7 @@ export class HttpConnectionManager {
     this.values[this.stats.cxActive]!++
     const version = this.listener.httpVersion
     // A session, or who decides which, takes the connection over.
-    if (version === 'http1') this.sessions.add(new ServerSession(this, new Connection(this.io, socket, NOBODY)))
+    if (version === 'http1') this.sessions.add(new Http1Session(this, new Connection(this.io, socket, NOBODY)))
     else if (version === 'http2') this.sessions.add(new Http2Session(this, new Connection(this.io, socket, NOBODY)))
     else this.sessions.add(new Preface(this, new Connection(this.io, socket, NOBODY)))
   }
@@ -149,7 +149,7 @@ export class HttpConnectionManager {
   /** The first bytes of a connection are HTTP/1. */
   speakHttp1(preface: Preface, bytes: Buffer, length: number): void {
     this.sessions.delete(preface)
-    const session = new ServerSession(this, preface.connection)
+    const session = new Http1Session(this, preface.connection)
     this.sessions.add(session)
     session.onData(bytes, length)
   }

@@ -8,11 +8,11 @@ import { type ByteSink, Connection, type ConnectionOwner } from '../transport/co
 import type { Io } from '../transport/io.ts'
 import { type Exchange, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from './exchange.ts'
 import { stripHopByHop } from './hop-by-hop.ts'
-import type { HostPool } from './host-pool.ts'
+import type { Http1Pool } from './http1-pool.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
-export class UpstreamConnection implements ConnectionOwner, UpstreamStream {
-  readonly pool: HostPool
+export class Http1UpstreamConnection implements ConnectionOwner, UpstreamStream {
+  readonly pool: Http1Pool
   readonly connection: Connection
   readonly codec: ClientCodec
   /** Who uses it now; null while idle. */
@@ -34,7 +34,7 @@ export class UpstreamConnection implements ConnectionOwner, UpstreamStream {
   private tunnel: boolean
   private requestEnded: boolean
 
-  constructor(io: Io, socket: net.Socket, pool: HostPool, limits: { maxHeaders: number; maxHeaderBytes: number }) {
+  constructor(io: Io, socket: net.Socket, pool: Http1Pool, limits: { maxHeaders: number; maxHeaderBytes: number }) {
     this.pool = pool
     this.connection = new Connection(io, socket, this)
     this.codec = new ClientCodec(this.connection, NOBODY, limits)

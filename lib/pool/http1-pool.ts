@@ -4,15 +4,15 @@ import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
+import { Http1UpstreamConnection } from './http1-upstream-connection.ts'
 import { type Places, SLICE_MS } from './places.ts'
-import { UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** A peer that says `timeout=5` closes after about 5 s: we stop using the connection this much earlier. */
 const PEER_IDLE_MARGIN_MS = 1000
 
-export class HostPool extends EndpointPool {
-  private readonly idle: UpstreamConnection[]
+export class Http1Pool extends EndpointPool {
+  private readonly idle: Http1UpstreamConnection[]
 
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     super(io, host, settings, places, stats, values)
@@ -44,35 +44,35 @@ export class HostPool extends EndpointPool {
   }
 
   protected take(): UpstreamStream {
-    return this.idle.pop() as UpstreamConnection
+    return this.idle.pop() as Http1UpstreamConnection
   }
 
   /** Beyond maxConnectionDuration. */
-  private isOld(c: UpstreamConnection): boolean {
+  private isOld(c: Http1UpstreamConnection): boolean {
     const age = this.settings.maxConnectionDurationMs
     return age !== 0 && this.io.clock.monotonicMs - c.createdMs >= age
   }
 
-  private retire(c: UpstreamConnection): void {
+  private retire(c: Http1UpstreamConnection): void {
     this.values[this.stats.cxMaxDurationReached]!++
     this.end(c, 'max_connection_duration')
   }
 
   /** It carries nothing now, and will not again. */
-  private end(c: UpstreamConnection, reason: string): void {
+  private end(c: Http1UpstreamConnection, reason: string): void {
     c.doomed = true
     c.connection.destroy(reason)
   }
 
   /** Idle for longer than we or the peer want. */
-  private isStale(c: UpstreamConnection): boolean {
+  private isStale(c: Http1UpstreamConnection): boolean {
     const own = this.settings.idleTimeoutMs
     const peer = c.peerIdleMs === 0 ? 0 : Math.max(c.peerIdleMs - PEER_IDLE_MARGIN_MS, c.peerIdleMs / 2)
     const limit = own === 0 ? peer : peer === 0 ? own : Math.min(own, peer)
     return limit !== 0 && this.io.clock.monotonicMs - c.idleSinceMs >= limit
   }
 
-  private expire(c: UpstreamConnection): void {
+  private expire(c: Http1UpstreamConnection): void {
     this.values[this.stats.cxIdleTimeout]!++
     this.end(c, 'idle_timeout')
   }
@@ -86,13 +86,13 @@ export class HostPool extends EndpointPool {
     this.giveUp(c)
   }
 
-  private giveUp(c: UpstreamConnection): void {
+  private giveUp(c: Http1UpstreamConnection): void {
     this.bePatient()
     this.end(c, 'gave_way')
   }
 
   /** Whether a connection that has become free is to be given up for others, who wait for its place. */
-  private yields(c: UpstreamConnection): boolean {
+  private yields(c: Http1UpstreamConnection): boolean {
     const now = this.io.clock.monotonicMs
     if (now < this.patientUntilMs) return false
     if (this.places.othersStarve(this)) return this.waiting.length === 0 || now - c.createdMs >= SLICE_MS
@@ -101,11 +101,11 @@ export class HostPool extends EndpointPool {
 
   protected adopt(socket: net.Socket): void {
     this.values[this.stats.cxHttp1Total]!++
-    this.offer(new UpstreamConnection(this.io, socket, this, this.settings))
+    this.offer(new Http1UpstreamConnection(this.io, socket, this, this.settings))
   }
 
   /** A free connection goes to who has waited longest, else to the idle ones. */
-  private offer(c: UpstreamConnection): void {
+  private offer(c: Http1UpstreamConnection): void {
     if (this.places.limited && this.yields(c)) {
       this.giveUp(c)
       return
@@ -116,8 +116,8 @@ export class HostPool extends EndpointPool {
     if (this.draining) this.drainConnections()
   }
 
-  /** From UpstreamConnection: its request is complete and it may carry another. */
-  returned(c: UpstreamConnection): void {
+  /** From Http1UpstreamConnection: its request is complete and it may carry another. */
+  returned(c: Http1UpstreamConnection): void {
     const max = this.settings.maxRequestsPerConnection
     if (max !== 0 && c.requests >= max) {
       this.values[this.stats.cxMaxRequests]!++
@@ -126,8 +126,8 @@ export class HostPool extends EndpointPool {
     else this.offer(c)
   }
 
-  /** From UpstreamConnection, when it is closed or given up; called again it does nothing. */
-  lost(c: UpstreamConnection): void {
+  /** From Http1UpstreamConnection, when it is closed or given up; called again it does nothing. */
+  lost(c: Http1UpstreamConnection): void {
     if (!c.counted) return
     c.counted = false
     const i = this.idle.indexOf(c)
@@ -137,7 +137,7 @@ export class HostPool extends EndpointPool {
 
   sweep(): void {
     for (let i = this.idle.length - 1; i >= 0; i--) {
-      const c = this.idle[i] as UpstreamConnection
+      const c = this.idle[i] as Http1UpstreamConnection
       const stale = this.isStale(c)
       if (!stale && !this.isOld(c)) continue
       this.idle.splice(i, 1)

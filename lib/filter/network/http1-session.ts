@@ -30,7 +30,7 @@ const LINGER_MS = 1000
 /** `HTTP/1.1 200 OK` with its line end. */
 const STATUS_LINE_BYTES = 17
 
-export class ServerSession implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream, HttpSession {
+export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream, HttpSession {
   readonly manager: HttpConnectionManager
   readonly connection: Connection
   readonly codec: ServerCodec
