@@ -291,7 +291,7 @@ const ROWS: readonly Row[] = [
 ]
 
 /** Needs a bug of ours: boundary tests throw in each callback. */
-/** Of which no single message is the cause: it is tested in retry-limits.test.ts; those of HTTP/2 are in http2.test.ts. */
+/** Of which no single message is the cause: it is tested in retry-limits.test.ts; those of HTTP/2 are in http2-local-replies.test.ts, http2-hostile.test.ts and http2-tunnels.test.ts. */
 const UNREACHED = new Set([
   'internal_error',
   'retry_buffer_full',
