@@ -1,4 +1,5 @@
 // HTTP/2 towards upstreams: what is spoken to whom, how connections are shared, and what a request meets that an upstream turns down, resets or drops.
+import { readdirSync, readFileSync } from 'node:fs'
 import http2 from 'node:http2'
 import net from 'node:net'
 import t from 'tap'
@@ -823,4 +824,71 @@ t.test('an endpoint that leaves the configuration: its requests are completed, t
     [200, 200, 200],
   )
   await eventually('its connection to end', () => first.openSockets === 0)
+})
+
+// ---- what other rooms see of it ----------------------------------------------------------------------------------------
+
+t.test(
+  'a connection that was reset while heddle was looking elsewhere: nothing could be written, so another one is taken',
+  async (t) => {
+    const upstream = await Http2Server.start(t)
+    const proxy = await startWeb(t, { upstream })
+    const client = await RawClient.connect(t, proxy.port())
+    t.equal((await client.ask({ host: 'web', target: '/warm' })).status, 200)
+    proxy.signal('SIGSTOP')
+    await eventually('all threads to stand still', () => stopped(proxy.pid))
+    // A POST without a policy for retries: it is written once or not at all.
+    await client.send({ host: 'web', target: '/unwritten', method: 'POST' })
+    upstream.cut()
+    proxy.signal('SIGCONT')
+    t.equal((await client.response()).body.toString(), '/unwritten')
+    t.match(await proxy.logged({ path: '/unwritten' }), { response_code: 200, response_flags: '-' })
+    t.equal(upstream.exchanges.filter((e) => e.path === '/unwritten').length, 1)
+  },
+)
+
+/** A signal takes a moment to reach every thread. */
+function stopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).every((id) => / T /.test(readFileSync(`${tasks}/${id}/stat`, 'latin1').replace(/^.*\)/s, '')))
+}
+
+t.test('outlier detection counts statuses and resets of streams; copies go out as HTTP/2', async (t) => {
+  const good = await Http2Server.start(t)
+  const bad = await Http2Server.start(t)
+  const copies = await Http2Server.start(t)
+  const detection = { consecutive5xxErrors: 3, interval: '60s', baseEjectionTime: '60s', maxEjectionPercent: 100 }
+  for (const kind of ['status', 'reset'] as const) {
+    bad.handler = (e) => (kind === 'status' ? e.answer(503) : e.stream.close(INTERNAL))
+    const proxy = await startProxy(t, {
+      resources: yaml(
+        service({ host: 'web', endpoints: [good, bad], protocol: 'HTTP2' }),
+        destinationRule('web', 'web', {
+          trafficPolicy: { loadBalancer: { simple: 'ROUND_ROBIN' }, outlierDetection: detection },
+        }),
+        service({ host: 'copy', endpoints: [copies], protocol: 'HTTP2' }),
+        virtualService(
+          'web',
+          ['web'],
+          [
+            {
+              route: [{ destination: { host: 'web' } }],
+              retries: NEVER,
+              mirror: { host: 'copy' },
+              mirrorPercentage: { value: 100 },
+            },
+          ],
+        ),
+      ),
+      bootstrap: { concurrency: 1 },
+    })
+    const client = new Client(t, proxy.port())
+    const before = bad.exchanges.length
+    for (let i = 0; i < 20; i++) await client.ask(`/${kind}/${i}`, {}, `body ${i}`)
+    t.equal(bad.exchanges.length - before, 3, `${kind}: ejected after three`)
+    const copy = await copies.seen(`/${kind}/19`)
+    t.equal((await copy.whole()).toString(), 'body 19')
+    t.equal(copy.headers[':authority'], 'web-shadow')
+  }
+  t.equal(copies.connections.length, 2, 'one connection for each proxy')
 })
