@@ -505,14 +505,20 @@ t.test('an upstream that breaks the protocol is answered for with 502', async (t
       Buffer.concat([frame('HEADERS', 4, 1, literal(':status', '103')), frame('HEADERS', 5, 1, literal(':status', '42'))]),
     ],
   ]
-  for (const [what, bytes] of cases) {
-    await t.test(what, async (t) => {
-      const proxy = await startWeb(t, { upstream: await rawUpstream(t, bytes) })
-      const client = await RawClient.connect(t, proxy.port())
-      const reply = await client.ask({ host: 'web', target: '/broken' })
-      t.equal(reply.status, 502)
-      t.match(await proxy.logged({ path: '/broken' }), { response_flags: 'UPE' })
-    })
+  const hosts = cases.map((_, i) => `broken${i}`)
+  const upstreams = await Promise.all(cases.map(([, bytes]) => rawUpstream(t, bytes)))
+  const proxy = await startProxy(t, {
+    resources: yaml(
+      ...hosts.map((host, i) => service({ host, endpoints: [upstreams[i] as { address: string }], protocol: 'HTTP2' })),
+      ...hosts.map((host) => virtualService(host, [host], [{ route: [{ destination: { host } }], retries: NEVER }])),
+    ),
+    bootstrap: { concurrency: 1 },
+  })
+  const client = await RawClient.connect(t, proxy.port())
+  for (const [i, [what]] of cases.entries()) {
+    const reply = await client.ask({ host: hosts[i] as string, target: `/broken${i}` })
+    t.equal(reply.status, 502, what)
+    t.match(await proxy.logged({ path: `/broken${i}` }), { response_flags: 'UPE' }, what)
   }
 })
 
