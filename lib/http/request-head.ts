@@ -10,13 +10,16 @@ export class RequestHead {
   readonly headers: HeaderMap
   /** The body's length is not known. */
   readonly chunked: boolean
+  /** Names of fields that came as never indexed and are passed on so (RFC 7541 §7.1.3), as `,a,b,`; empty for none. */
+  readonly neverIndexed: string
   private lines: string | null
 
-  constructor(method: string, target: string, headers: HeaderMap, chunked: boolean) {
+  constructor(method: string, target: string, headers: HeaderMap, chunked: boolean, neverIndexed: string) {
     this.method = method
     this.target = target
     this.headers = headers
     this.chunked = chunked
+    this.neverIndexed = neverIndexed
     this.lines = null
   }
 

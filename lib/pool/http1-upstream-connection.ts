@@ -80,6 +80,10 @@ export class Http1UpstreamConnection implements ConnectionOwner, UpstreamStream 
     return this.codec.hasBody
   }
 
+  get neverIndexed(): string {
+    return ''
+  }
+
   get bodyLength(): number {
     return this.codec.bodyLength
   }

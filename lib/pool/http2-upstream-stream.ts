@@ -68,6 +68,10 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     return this.http2?.hasBody === true && this.method !== 'HEAD' && this.mayHaveBody
   }
 
+  get neverIndexed(): string {
+    return this.http2 === null ? '' : this.http2.neverIndexed
+  }
+
   get bodyLength(): number {
     return this.http2 === null ? 0 : this.http2.bodyLength
   }
@@ -89,7 +93,7 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     const authority = headers.known(H_HOST, 'host') ?? ''
     const { codec, connection } = this.owner
     this.bytesBefore = connection.bytesWritten
-    this.http2 = codec.requestWith(this, head.method, 'http', authority, head.target, '', headers, more, '', ended)
+    this.http2 = codec.requestWith(this, head.method, 'http', authority, head.target, '', headers, more, head.neverIndexed, ended)
     if (this.owner.doomed) this.owner.retire()
     // The endpoint left between the lending and now: nothing was written.
     if (this.http2 === null) this.lose(RESET_REFUSED_STREAM, '')

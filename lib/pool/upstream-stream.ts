@@ -18,6 +18,8 @@ export interface UpstreamStream {
   readonly status: number
   readonly headers: HeaderMap
   readonly hasBody: boolean
+  /** Names of fields that came as never indexed, as `,a,b,`; empty for none. */
+  readonly neverIndexed: string
   /** -1: not known beforehand. */
   readonly bodyLength: number
   /** A status whose response has a body unless the request was a HEAD. */

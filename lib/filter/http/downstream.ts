@@ -22,6 +22,8 @@ export interface Downstream {
   readonly scheme: string
   readonly authority: string
   readonly headers: HeaderMap
+  /** Names of fields that came as never indexed (HTTP/2), as `,a,b,`; empty for none. */
+  readonly neverIndexed: string
   /** Bytes of the head just read. */
   readonly headBytes: number
   readonly hasBody: boolean
@@ -30,6 +32,8 @@ export interface Downstream {
   /** The answer in progress must say that it is the last one. */
   readonly lastRequest: boolean
 
+  /** Before `sendHeaders`: names of the answer's fields that are to go out as never indexed, as `,a,b,`. HTTP/1 has no such thing. */
+  markNeverIndexed(names: string): void
   /** An interim response. */
   sendInformational(status: number, headers: HeaderMap): void
   /**

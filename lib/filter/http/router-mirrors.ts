@@ -46,7 +46,13 @@ function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: st
     worker.mirrorDropped('max_requests')
     return S.MIRROR_LIMIT
   }
-  const head = new RequestHead(stream.method, target, shadowHeadersOf(stream, manager.hostSuffix), session.bodyLength < 0)
+  const head = new RequestHead(
+    stream.method,
+    target,
+    shadowHeadersOf(stream, manager.hostSuffix),
+    session.bodyLength < 0,
+    session.neverIndexed,
+  )
   const live = manager.clusters.liveOf(cluster)
   const shadow = new Shadow(manager.parts, live, host, head, goesAsHttp2(stream, live), timeoutMs)
   shadow.start(session.hasBody, manager.limits.bufferBytes)

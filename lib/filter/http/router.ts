@@ -119,7 +119,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       this.retryOn = this.retry.on
     }
     sayTimeouts(stream, this.perTryMs, this.timeoutMs, 0)
-    this.head = new RequestHead(this.method, target, stream.headers, this.chunked)
+    this.head = new RequestHead(this.method, target, stream.headers, this.chunked, stream.session.neverIndexed)
     if (action.mirrors.length > 0) this.mirror(target)
     if (this.requestEnded) this.requestComplete()
     this.begin(stream.decision.host as LiveHost)
@@ -291,6 +291,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     // HTTP/2 can say with the head that nothing follows, HTTP/1 only by a length.
     if (!c.hasBody && c.mayHaveBody && this.method !== 'HEAD' && headers.firstKnown(H.H_CONTENT_LENGTH) < 0)
       this.sayEmpty(headers)
+    if (c.neverIndexed !== '') stream.session.markNeverIndexed(c.neverIndexed)
     stream.startResponse(c.status, headers, c.bodyLength, c.hasBody)
   }
 
@@ -366,7 +367,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const elapsedMs = this.overall === null ? 0 : Math.floor(stream.manager.io.clock.monotonicMs - this.requestEndedMs)
     sayTimeouts(stream, this.perTryMs, this.timeoutMs, elapsedMs)
     const { head } = this
-    if (head !== null) this.head = new RequestHead(head.method, head.target, head.headers, head.chunked)
+    if (head !== null) this.head = new RequestHead(head.method, head.target, head.headers, head.chunked, head.neverIndexed)
   }
 
   onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void {

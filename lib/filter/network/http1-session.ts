@@ -191,6 +191,12 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
     return ''
   }
 
+  get neverIndexed(): string {
+    return ''
+  }
+
+  markNeverIndexed(_names: string): void {}
+
   get headBytes(): number {
     return this.codec.headBytes
   }

@@ -19,6 +19,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
   readonly headers: HeaderMap
   readonly hasBody: boolean
   readonly bodyLength: number
+  readonly neverIndexed: string
   /** Among the requests of its session; -1: not there. */
   place: number
   private readonly session: Http2Session
@@ -40,6 +41,7 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     // What follows a CONNECT of either kind is no body.
     this.hasBody = http2.hasBody && http2.method !== 'CONNECT'
     this.bodyLength = http2.method === 'CONNECT' ? 0 : http2.bodyLength
+    this.neverIndexed = http2.neverIndexed
     this.tunnel = null
     this.tunnelEnded = false
     this.flowing = true
@@ -141,6 +143,10 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   get authority(): string {
     return this.http2.authority
+  }
+
+  markNeverIndexed(names: string): void {
+    this.http2.responseNeverIndexed = names
   }
 
   get headBytes(): number {
