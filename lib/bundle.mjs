@@ -20,7 +20,7 @@ const NEW = `${OUT}.new`
 const ENTRIES = ['lib/cli/main.ts', 'lib/server/worker.ts', 'lib/server/config-reader.ts']
 
 /** Native code, and what is loaded from its own package when it is needed (lib/base/regex.ts, lib/cluster/health-checks/http-probe.ts). */
-const EXTERNAL = ['koffi', 're2js', 'undici']
+const EXTERNAL = ['koffi', 'node-forge', 're2js', 'undici']
 
 async function bundle() {
   rmSync(NEW, { recursive: true, force: true })

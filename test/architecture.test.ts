@@ -12,6 +12,7 @@ import { codeOnly, filesBelow, firstComment, importsOf, readText } from './suppo
  */
 const RANKS: Readonly<Record<string, number>> = {
   base: 0,
+  sys: 0.1,
   state: 1,
   telemetry: 1,
   identity: 1.1,
@@ -27,8 +28,11 @@ const RANKS: Readonly<Record<string, number>> = {
   upstream: 3.2,
   filter: 4,
   listener: 5,
+  grpc: 5.1,
   admin: 6,
   bootstrap: 6,
+  'identity/source': 6,
+  interception: 6,
   resources: 6,
   xds: 6,
   server: 7,
@@ -49,7 +53,7 @@ const PURE_NODE_MODULES: readonly string[] = []
 
 /** What a worker must never load: configuration and control-plane libraries, and what the main thread does for all. */
 const NOT_IN_A_WORKER_FILES = ['lib/cluster/health-checks/', 'lib/cluster/dns']
-const NOT_IN_A_WORKER = ['yaml', 'valibot', 'node:http', 'node:http2', 'node:https', 'prom-client', 'undici']
+const NOT_IN_A_WORKER = ['yaml', 'valibot', 'node:http', 'node:http2', 'node:https', 'prom-client', 'undici', 'node-forge', 'pbf']
 
 interface Source {
   readonly file: string
