@@ -3,25 +3,14 @@ import { createBalancer } from '../../../lib/cluster/lb/create.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
 import { PickContext } from '../../../lib/cluster/lb/picker.ts'
 import type { LoadBalancerPolicy } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
+import { anEndpoint } from '../../../test/support/nouns.ts'
 import { type Bench, keep } from '../contract.ts'
 
 const RING: LoadBalancerPolicy = { kind: 'RING_HASH', minimumRingSize: 1024, maximumRingSize: 8_388_608 }
 const MAGLEV: LoadBalancerPolicy = { kind: 'MAGLEV', tableSize: 65_537 }
 
 function hosts(n: number): readonly Host[] {
-  return Array.from({ length: n }, (_, i) => {
-    return new Host(i, {
-      address: `10.0.${i >> 8}.${i & 255}`,
-      port: 8080,
-      weight: 1,
-      locality: { region: '', zone: '', subzone: '' },
-      priority: 0,
-      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-      healthCheck: null,
-      origin: BUILT_IN,
-    })
-  })
+  return Array.from({ length: n }, (_, i) => new Host(i, anEndpoint({ address: `10.0.${i >> 8}.${i & 255}`, port: 8080 })))
 }
 
 function pick(policy: LoadBalancerPolicy, n: number): Bench {

@@ -2,11 +2,10 @@
 import { BalancedCluster } from '../../../lib/cluster/lb/balanced-cluster.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
 import { PickContext } from '../../../lib/cluster/lb/picker.ts'
-import type { Cluster, LoadBalancerPolicy, LocalityWeight } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { LoadBalancerPolicy, LocalityWeight } from '../../../lib/state/cluster.ts'
+import { aCluster, anEndpoint } from '../../../test/support/nouns.ts'
 import { type Bench, keep } from '../contract.ts'
 
-const unknown = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
 const ZONES = ['a', 'b', 'c']
 
 interface Shape {
@@ -24,16 +23,16 @@ const NOW = 1_000_000
 
 function cluster(n: number, loadBalancer: LoadBalancerPolicy, shape: Shape): BalancedCluster {
   const hosts = Array.from({ length: n }, (_, i) => {
-    const host = new Host(i, {
-      address: `10.0.${i >> 8}.${i & 255}`,
-      port: 80,
-      weight: shape.weightOf?.(i) ?? 1,
-      locality: { region: 'r', zone: ZONES[i % 3] as string, subzone: '' },
-      priority: shape.priorities === true && i % 3 === 2 ? 1 : 0,
-      workload: unknown,
-      healthCheck: null,
-      origin: BUILT_IN,
-    })
+    const host = new Host(
+      i,
+      anEndpoint({
+        address: `10.0.${i >> 8}.${i & 255}`,
+        port: 80,
+        weight: shape.weightOf?.(i) ?? 1,
+        locality: { region: 'r', zone: ZONES[i % 3] as string, subzone: '' },
+        priority: shape.priorities === true && i % 3 === 2 ? 1 : 0,
+      }),
+    )
     host.available = !(shape.priorities === true && i % 3 === 1)
     host.availableSinceMs = shape.warming === true ? NOW - 1000 : 0
     // PEAK_EWMA: each has answered a moment ago.
@@ -44,44 +43,12 @@ function cluster(n: number, loadBalancer: LoadBalancerPolicy, shape: Shape): Bal
   const localityWeights: LocalityWeight[] = [50, 30, 20].map((weight, i) => {
     return { locality: { region: 'r', zone: ZONES[i] as string, subzone: '' }, priority: 0, weight }
   })
-  const config: Cluster = {
-    name: 'c',
-    type: 'STATIC',
-    dnsNames: [],
-    firstAddressOnly: false,
-    endpoints: [],
+  const config = aCluster({
     loadBalancer,
     slowStart: shape.warming === true ? { windowMs: 60_000, minimumPercent: 10, aggression: 1 } : null,
     localityWeights: shape.localities === true ? localityWeights : null,
     panicThreshold: 0,
-    outlierDetection: null,
-    limits: {
-      maxConnections: 0,
-      maxPendingRequests: 0,
-      maxRequests: 0,
-      maxRetries: 0,
-      maxRequestsPerConnection: 0,
-      connectTimeoutMs: 0,
-      httpIdleTimeoutMs: 0,
-      tcpIdleTimeoutMs: 0,
-      maxConnectionDurationMs: 0,
-      tcpKeepaliveSeconds: 0,
-      tcpKeepaliveIntervalSeconds: 0,
-      tcpKeepaliveProbes: 0,
-      maxConcurrentStreams: 0,
-      http2KeepaliveIntervalMs: 0,
-      http2KeepaliveTimeoutMs: 0,
-      retryBudget: null,
-    },
-    protocol: 'http1',
-    host: '',
-    serviceName: '',
-    serviceNamespace: '',
-    port: 80,
-    subset: '',
-    origin: BUILT_IN,
-    policyOrigin: BUILT_IN,
-  }
+  })
   const made = new BalancedCluster(0, config)
   made.update(config, hosts, NOW)
   return made

@@ -8,108 +8,32 @@ import { Decision } from '../../../lib/decide/decision.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
 import { compileTables } from '../../../lib/route/compile.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
-import type { ForwardAction, Route, WeightedCluster } from '../../../lib/state/route.ts'
+import type { Route, WeightedCluster } from '../../../lib/state/route.ts'
+import {
+  aCluster,
+  aDestination,
+  aForward,
+  anEndpoint,
+  aRoute,
+  aRouteTable,
+  aSnapshot,
+  aVirtualHost,
+} from '../../../test/support/nouns.ts'
 import { type Bench, keep } from '../contract.ts'
 
-const unknown = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
-const endpoints = Array.from({ length: 10 }, (_, i) => ({
-  address: `10.0.0.${i + 1}`,
-  port: 9080,
-  weight: 1,
-  locality: { region: '', zone: '', subzone: '' },
-  priority: 0,
-  workload: unknown,
-  healthCheck: null,
-  origin: BUILT_IN,
-}))
+const endpoints = Array.from({ length: 10 }, (_, i) => anEndpoint({ address: `10.0.0.${i + 1}` }))
 
-function cluster(name: string): Cluster {
-  return {
-    name,
-    type: 'STATIC',
-    dnsNames: [],
-    firstAddressOnly: false,
-    endpoints,
-    loadBalancer: { kind: 'LEAST_REQUEST' },
-    slowStart: null,
-    localityWeights: null,
-    panicThreshold: 50,
-    outlierDetection: null,
-    limits: {
-      maxConnections: 0,
-      maxPendingRequests: 0,
-      maxRequests: 0,
-      maxRetries: 0,
-      maxRequestsPerConnection: 0,
-      connectTimeoutMs: 10_000,
-      httpIdleTimeoutMs: 3_600_000,
-      tcpIdleTimeoutMs: 3_600_000,
-      maxConnectionDurationMs: 0,
-      tcpKeepaliveSeconds: 0,
-      tcpKeepaliveIntervalSeconds: 0,
-      tcpKeepaliveProbes: 0,
-      maxConcurrentStreams: 0,
-      http2KeepaliveIntervalMs: 0,
-      http2KeepaliveTimeoutMs: 0,
-      retryBudget: null,
-    },
-    protocol: 'http1',
-    host: '',
-    serviceName: '',
-    serviceNamespace: '',
-    port: 9080,
-    subset: '',
-    origin: BUILT_IN,
-    policyOrigin: BUILT_IN,
-  }
-}
-
-const weighted = (name: string, weight: number): WeightedCluster => ({
-  cluster: name,
-  weight,
-  requestEdits: [],
-  responseEdits: [],
-  hostRewrite: '',
-})
-
-function forward(clusters: readonly WeightedCluster[]): ForwardAction {
-  return {
-    kind: 'forward',
-    clusters,
-    totalWeight: 100,
-    timeoutMs: 0,
-    timeoutOrigin: BUILT_IN,
-    retry: null,
-    hashPolicies: [],
-    pathRewrite: null,
-    hostRewrite: '',
-    mirrors: [],
-    fault: null,
-    cors: null,
-    clusterNotFoundStatus: 503,
-  }
-}
+const cluster = (name: string): Cluster => aCluster({ name, endpoints, loadBalancer: { kind: 'LEAST_REQUEST' } })
 
 function route(prefix: string, clusters: readonly WeightedCluster[]): Route {
   const path = { kind: 'prefix', value: prefix, ignoreCase: false } as const
-  return {
-    name: prefix,
-    origin: BUILT_IN,
-    match: { path, headers: [], query: [] },
-    action: forward(clusters),
-    requestEdits: [],
-    responseEdits: [],
-  }
+  return aRoute({ name: prefix, match: { path, headers: [], query: [] }, action: aForward({ clusters }) })
 }
 
-const routes = [route('/split', [weighted('v1', 90), weighted('v2', 10)]), route('/', [weighted('v1', 100)])]
-const virtualHosts = Array.from({ length: 100 }, (_, i) => ({
-  name: `v${i}`,
-  domains: [`service-${i}`, `service-${i}.default.svc.cluster.local`],
-  routes,
-  origin: BUILT_IN,
-}))
+const routes = [route('/split', [aDestination('v1', 90), aDestination('v2', 10)]), route('/', [aDestination('v1', 100)])]
+const virtualHosts = Array.from({ length: 100 }, (_, i) =>
+  aVirtualHost({ name: `v${i}`, domains: [`service-${i}`, `service-${i}.default.svc.cluster.local`], routes }),
+)
 const clusters = new Map(
   ['v1', 'v2'].map((name, c) => {
     const made = new BalancedCluster(c, cluster(name))
@@ -121,10 +45,7 @@ const clusters = new Map(
     return [name, made] as const
   }),
 )
-const tables = compileTables(
-  { version: 1, listeners: [], routeTables: [{ name: '9080', port: 9080, virtualHosts }], defaultPorts: [], clusters: [] },
-  clusters,
-)
+const tables = compileTables(aSnapshot({ routeTables: [aRouteTable({ virtualHosts })] }), clusters)
 
 function bench(name: string, path: string): Bench {
   const facts: Facts = {

@@ -13,7 +13,6 @@ import { RecentRequests } from '../../../lib/filter/http/recent-requests.ts'
 import { HttpConnectionManager, type WorkerParts } from '../../../lib/filter/network/http-connection-manager.ts'
 import type { EndpointPool } from '../../../lib/pool/endpoint-pool.ts'
 import { compileTables } from '../../../lib/route/compile.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { AccessLog } from '../../../lib/telemetry/access-log.ts'
@@ -23,6 +22,18 @@ import { RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
 import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
 import type { Connection } from '../../../lib/transport/connection.ts'
 import { Io } from '../../../lib/transport/io.ts'
+import {
+  aCluster,
+  aDestination,
+  aForward,
+  aListener,
+  anEndpoint,
+  aRetryPolicy,
+  aRoute,
+  aRouteTable,
+  aSnapshot,
+  aVirtualHost,
+} from '../../../test/support/nouns.ts'
 
 type Protocol = 'http1' | 'http2'
 
@@ -74,104 +85,24 @@ function snapshot(outlierDetection: OutlierDetection | null, protocol: Protocol)
     canonicalService: 'be',
     canonicalRevision: 'v1',
   }
-  const route = {
-    name: 'default',
-    origin: BUILT_IN,
-    match: { path: null, headers: [], query: [] },
-    requestEdits: [],
-    responseEdits: [],
-    action: {
-      kind: 'forward' as const,
-      clusters: [{ cluster: name, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }],
-      totalWeight: 1,
-      timeoutMs: 0,
-      timeoutOrigin: BUILT_IN,
-      retry: {
-        on: ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'],
-        statusCodes: [],
-        attempts: 2,
-        perTryTimeoutMs: 0,
-        baseIntervalMs: 25,
-        maxIntervalMs: 250,
-        hostSelectionAttempts: 5,
-        avoidPreviousHosts: true,
-        remoteLocalities: false,
-        responseHeaders: [],
-        unsafe: 'allowed' as const,
-        origin: BUILT_IN,
-      },
-      hashPolicies: [],
-      pathRewrite: null,
-      hostRewrite: '',
-      mirrors: [],
-      fault: null,
-      cors: null,
-      clusterNotFoundStatus: 503,
-    },
-  }
-  return {
-    version: 1,
-    listeners: [],
-    defaultPorts: [],
-    routeTables: [
-      {
-        name: '9001',
-        port: 9001,
-        virtualHosts: [{ name: 'be:9001', domains: ['be', 'be.default'], routes: [route], origin: BUILT_IN }],
-      },
-    ],
-    clusters: [
-      {
-        name,
-        type: 'STATIC',
-        dnsNames: [],
-        firstAddressOnly: false,
-        endpoints: [
-          {
-            address: '127.0.0.1',
-            port: 9001,
-            weight: 1,
-            locality: { region: '', zone: '', subzone: '' },
-            priority: 0,
-            workload,
-            healthCheck: null,
-            origin: BUILT_IN,
-          },
-        ],
-        loadBalancer: { kind: 'LEAST_REQUEST' },
-        slowStart: null,
-        localityWeights: null,
-        panicThreshold: 50,
-        outlierDetection,
-        limits: {
-          maxConnections: 0,
-          maxPendingRequests: 0,
-          maxRequests: 0,
-          maxRetries: 0,
-          maxRequestsPerConnection: 0,
-          connectTimeoutMs: 10_000,
-          httpIdleTimeoutMs: 3_600_000,
-          tcpIdleTimeoutMs: 3_600_000,
-          maxConnectionDurationMs: 0,
-          tcpKeepaliveSeconds: 0,
-          tcpKeepaliveIntervalSeconds: 0,
-          tcpKeepaliveProbes: 0,
-          maxConcurrentStreams: 0,
-          http2KeepaliveIntervalMs: 0,
-          http2KeepaliveTimeoutMs: 0,
-          retryBudget: null,
-        },
-        protocol,
-        host: 'be.default.svc.cluster.local',
-        serviceName: 'be',
-        serviceNamespace: 'default',
-        port: 9001,
-        subset: '',
-        origin: BUILT_IN,
-        policyOrigin: BUILT_IN,
-      },
-    ],
-  }
+  const retry = aRetryPolicy({
+    on: ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'],
+    unsafe: 'allowed',
+  })
+  const route = aRoute({ action: aForward({ clusters: [aDestination(name)], retry }) })
+  const virtualHost = aVirtualHost({ name: 'be:9001', domains: ['be', 'be.default'], routes: [route] })
+  const cluster = aCluster({
+    name,
+    endpoints: [anEndpoint({ port: 9001, workload })],
+    loadBalancer: { kind: 'LEAST_REQUEST' },
+    outlierDetection,
+    protocol,
+    host: 'be.default.svc.cluster.local',
+    serviceName: 'be',
+    serviceNamespace: 'default',
+    port: 9001,
+  })
+  return aSnapshot({ routeTables: [aRouteTable({ port: 9001, virtualHosts: [virtualHost] })], clusters: [cluster] })
 }
 
 export function proxy(terms: Terms): Proxy {
@@ -227,20 +158,7 @@ export function proxy(terms: Terms): Proxy {
     pathNormalization: 'BASE',
     obeysFaultHeaders: false,
   }
-  const listener = {
-    name: 'out',
-    direction: 'outbound' as const,
-    protocol: 'http' as const,
-    httpVersion: terms.downstream,
-    address: '127.0.0.1',
-    port: 8080,
-    routeTable: '',
-    tcpClusters: [],
-    allowConnect: false,
-    hashSourceIp: false,
-    originalDst: '',
-    origin: BUILT_IN,
-  }
+  const listener = aListener({ httpVersion: terms.downstream, port: 8080 })
   const manager = new HttpConnectionManager(parts, listener, 8080, tables)
   const clientSocket = endlessSocket()
   const upstreamSocket = endlessSocket()

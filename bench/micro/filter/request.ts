@@ -1,23 +1,17 @@
 // One forwarded request through the whole data path, from the bytes of the client to the bytes for the client, on sockets that take everything:
 // what is left is our own work, without the kernel's.
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
+import { anOutlierDetection } from '../../../test/support/nouns.ts'
 import type { Bench } from '../contract.ts'
 import { proxy } from './proxy.ts'
 
 /** As Istio's documentation writes it, with everything that has a counter. */
-const OUTLIER: OutlierDetection = {
+const OUTLIER = anOutlierDetection({
   consecutive5xx: 5,
   consecutiveGateway: 3,
   splitLocalOrigin: true,
   consecutiveLocalOrigin: 5,
-  errorStatuses: [],
-  intervalMs: 10_000,
-  baseEjectionMs: 30_000,
-  maxEjectionMs: 300_000,
-  maxEjectionPercent: 100,
-  successRate: null,
-  failurePercentage: null,
-}
+})
 const OUTLIER_BY_RATE: OutlierDetection = { ...OUTLIER, successRate: { minimumHosts: 5, requestVolume: 100, stdevFactor: 1.9 } }
 
 const REQUEST = 'GET /1k HTTP/1.1\r\nHost: be:9001\r\nUser-Agent: autocannon\r\nAccept: */*\r\n\r\n'

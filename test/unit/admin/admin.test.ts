@@ -9,85 +9,35 @@ import { redactedJson } from '../../../lib/admin/config-dump.ts'
 import { HealthServer } from '../../../lib/admin/health-server.ts'
 import { isLocalHost, isLocalOrigin } from '../../../lib/admin/origin-check.ts'
 import type { Ejection } from '../../../lib/cluster/ejection.ts'
-import type { Cluster } from '../../../lib/state/cluster.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
-import type { Route } from '../../../lib/state/route.ts'
 import type { ResourceStatus, Snapshot } from '../../../lib/state/snapshot.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
+import { aCluster, anEndpoint, aRoute, aRouteTable, aSnapshot, aVirtualHost } from '../../support/nouns.ts'
 
 const LOOPBACK = { address: '127.0.0.1', port: 0 }
 
-const cluster: Cluster = {
+const cluster = aCluster({
   name: 'outbound|9080||reviews',
-  type: 'STATIC',
-  dnsNames: [],
-  firstAddressOnly: false,
-  endpoints: [
-    {
-      address: '10.0.0.9',
-      port: 9080,
-      weight: 3,
-      locality: { region: 'r1', zone: 'z1', subzone: '' },
-      priority: 0,
-      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-      healthCheck: null,
-      origin: BUILT_IN,
-    },
-  ],
-  loadBalancer: { kind: 'LEAST_REQUEST' },
-  slowStart: null,
-  localityWeights: null,
-  panicThreshold: 50,
-  outlierDetection: null,
-  limits: {
-    maxConnections: 10,
-    maxPendingRequests: 20,
-    maxRequests: 30,
-    maxRetries: 3,
-    maxRequestsPerConnection: 0,
-    connectTimeoutMs: 0,
-    httpIdleTimeoutMs: 0,
-    tcpIdleTimeoutMs: 0,
-    maxConnectionDurationMs: 0,
-    tcpKeepaliveSeconds: 0,
-    tcpKeepaliveIntervalSeconds: 0,
-    tcpKeepaliveProbes: 0,
-    maxConcurrentStreams: 0,
-    http2KeepaliveIntervalMs: 0,
-    http2KeepaliveTimeoutMs: 0,
-    retryBudget: null,
-  },
-  protocol: 'http1',
+  endpoints: [anEndpoint({ address: '10.0.0.9', weight: 3, locality: { region: 'r1', zone: 'z1', subzone: '' } })],
+  limits: { maxConnections: 10, maxPendingRequests: 20, maxRequests: 30, maxRetries: 3 },
   host: 'reviews',
   serviceName: 'reviews',
-  serviceNamespace: '',
-  port: 9080,
-  subset: '',
   origin: { kind: 'ServiceEntry', namespace: 'default', name: 'reviews', file: 'mesh/reviews.yaml', line: 3, column: 1 },
-  policyOrigin: BUILT_IN,
-}
+})
 
-const route: Route = {
-  name: 'default',
-  origin: BUILT_IN,
-  match: { path: null, headers: [], query: [] },
+const route = aRoute({
   action: { kind: 'direct', status: 200, body: '' },
   requestEdits: [
     { op: 'set', name: 'Authorization', value: 'Bearer hunter2' },
     { op: 'set', name: 'x-plain', value: 'shown' },
   ],
-  responseEdits: [],
-}
+})
 
-const snapshot: Snapshot = {
+const snapshot = aSnapshot({
   version: 4,
-  listeners: [],
-  routeTables: [
-    { name: '9080', port: 9080, virtualHosts: [{ name: 'reviews', domains: ['reviews'], routes: [route], origin: BUILT_IN }] },
-  ],
-  defaultPorts: [],
+  routeTables: [aRouteTable({ virtualHosts: [aVirtualHost({ name: 'reviews', domains: ['reviews'], routes: [route] })] })],
   clusters: [cluster],
-}
+})
 
 const refused: ResourceStatus = {
   kind: 'VirtualService',

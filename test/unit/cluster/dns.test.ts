@@ -1,71 +1,18 @@
 import t from 'tap'
 import { DnsRefresher } from '../../../lib/cluster/dns.ts'
 import { type DnsAnswer, type DnsSystem, dnsSource } from '../../../lib/cluster/dns-source.ts'
-import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
+import { aCluster, anEndpoint, aSnapshot } from '../../support/nouns.ts'
 
-const WORKLOAD = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
-const ENDPOINT: Endpoint = {
-  address: 'a.example',
-  port: 80,
-  weight: 1,
-  locality: { region: '', zone: '', subzone: '' },
-  priority: 0,
-  workload: WORKLOAD,
-  healthCheck: null,
-  origin: BUILT_IN,
-}
+const ENDPOINT = anEndpoint({ address: 'a.example', port: 80 })
 
 function dnsCluster(name: string, hosts: readonly string[], more: Partial<Cluster> = {}): Cluster {
-  return {
-    name,
-    type: 'DNS',
-    dnsNames: hosts.map((host) => ({ host, port: 8000, endpoint: { ...ENDPOINT, address: host, weight: 7 } })),
-    firstAddressOnly: false,
-    endpoints: [],
-    loadBalancer: { kind: 'ROUND_ROBIN' },
-    slowStart: null,
-    localityWeights: null,
-    panicThreshold: 50,
-    outlierDetection: null,
-    limits: {
-      maxConnections: 0,
-      maxPendingRequests: 0,
-      maxRequests: 0,
-      maxRetries: 0,
-      maxRequestsPerConnection: 0,
-      connectTimeoutMs: 0,
-      httpIdleTimeoutMs: 0,
-      tcpIdleTimeoutMs: 0,
-      maxConnectionDurationMs: 0,
-      tcpKeepaliveSeconds: 0,
-      tcpKeepaliveIntervalSeconds: 0,
-      tcpKeepaliveProbes: 0,
-      maxConcurrentStreams: 0,
-      http2KeepaliveIntervalMs: 0,
-      http2KeepaliveTimeoutMs: 0,
-      retryBudget: null,
-    },
-    protocol: 'http1',
-    host: '',
-    serviceName: '',
-    serviceNamespace: '',
-    port: 80,
-    subset: '',
-    origin: BUILT_IN,
-    policyOrigin: BUILT_IN,
-    ...more,
-  }
+  const dnsNames = hosts.map((host) => ({ host, port: 8000, endpoint: { ...ENDPOINT, address: host, weight: 7 } }))
+  return aCluster({ name, type: 'DNS', dnsNames, port: 80, ...more })
 }
 
-const snapshotOf = (clusters: readonly Cluster[]): Snapshot => ({
-  version: 1,
-  listeners: [],
-  routeTables: [],
-  defaultPorts: [],
-  clusters,
-})
+const snapshotOf = (clusters: readonly Cluster[]): Snapshot => aSnapshot({ clusters })
 
 /** A refresher whose answers, timers and log the test holds in its hands. */
 function harness() {

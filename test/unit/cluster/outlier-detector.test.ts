@@ -11,24 +11,10 @@ import {
   SharedHosts,
   sharedHostsBytes,
 } from '../../../lib/cluster/shared-hosts.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
 import { OutlierStats } from '../../../lib/telemetry/outlier-stats.ts'
 import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
-
-const OFF: OutlierDetection = {
-  consecutive5xx: 0,
-  consecutiveGateway: 0,
-  splitLocalOrigin: false,
-  consecutiveLocalOrigin: 0,
-  errorStatuses: [],
-  intervalMs: 10_000,
-  baseEjectionMs: 30_000,
-  maxEjectionMs: 300_000,
-  maxEjectionPercent: 100,
-  successRate: null,
-  failurePercentage: null,
-}
+import { anEndpoint, anOutlierDetection } from '../../support/nouns.ts'
 
 const WORKERS = 2
 
@@ -51,7 +37,7 @@ class World {
     this.slabs = []
     this.total = total
     this.requests = 0
-    for (let worker = 0; worker < WORKERS; worker++) this.addWorker(buffer, worker, { ...OFF, ...policy })
+    for (let worker = 0; worker < WORKERS; worker++) this.addWorker(buffer, worker, anOutlierDetection(policy))
   }
 
   private addWorker(buffer: SharedArrayBuffer, worker: number, policy: OutlierDetection): void {
@@ -63,16 +49,7 @@ class World {
     }
     const cluster = new ClusterDetection('c', policy, shared, stats, slab.values, report, { wallMs: 1000 })
     cluster.update(policy, 0, this.total)
-    const host = new Host(0, {
-      address: '10.0.0.1',
-      port: 80,
-      weight: 1,
-      locality: { region: '', zone: '', subzone: '' },
-      priority: 0,
-      healthCheck: null,
-      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-      origin: BUILT_IN,
-    })
+    const host = new Host(0, anEndpoint({ address: '10.0.0.1', port: 80 }))
     host.move(shared.cells, shared.hostAt(0), shared.ownAt(0))
     this.hosts.push(host)
     this.slabs.push(slab)

@@ -15,40 +15,17 @@ import {
   SUCCESSES,
   sharedHostsBytes,
 } from '../../../lib/cluster/shared-hosts.ts'
-import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
+import type { Endpoint } from '../../../lib/state/cluster.ts'
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
 import { OutlierStats } from '../../../lib/telemetry/outlier-stats.ts'
 import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
+import { aCluster, anEndpoint, anOutlierDetection } from '../../support/nouns.ts'
 
 const INTERVAL = 10_000
-const POLICY: OutlierDetection = {
-  consecutive5xx: 3,
-  consecutiveGateway: 0,
-  splitLocalOrigin: false,
-  consecutiveLocalOrigin: 0,
-  errorStatuses: [],
-  intervalMs: INTERVAL,
-  baseEjectionMs: 30_000,
-  maxEjectionMs: 300_000,
-  maxEjectionPercent: 100,
-  successRate: null,
-  failurePercentage: null,
-}
+const POLICY = anOutlierDetection({ consecutive5xx: 3, intervalMs: INTERVAL })
 
-function endpoint(n: number): Endpoint {
-  return {
-    address: `10.0.0.${n}`,
-    port: 80,
-    weight: 1,
-    locality: { region: '', zone: '', subzone: '' },
-    priority: 0,
-    healthCheck: null,
-    workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-    origin: BUILT_IN,
-  }
-}
+const endpoint = (n: number): Endpoint => anEndpoint({ address: `10.0.0.${n}`, port: 80 })
 
 /** One cluster `c`; the hosts are known by their numbers. */
 class World {
@@ -86,9 +63,7 @@ class World {
   }
 
   configure(hosts: readonly number[], policy: OutlierDetection | null): void {
-    const clusters = [
-      { name: 'c', endpoints: hosts.map(endpoint), outlierDetection: policy, policyOrigin: BUILT_IN } as unknown as Cluster,
-    ]
+    const clusters = [aCluster({ name: 'c', endpoints: hosts.map(endpoint), outlierDetection: policy })]
     this.rows.assign(clusters)
     this.sweep.follow(clusters)
   }

@@ -5,24 +5,11 @@ import { decide, type Facts, pickAgain } from '../../../lib/decide/decide.ts'
 import { Decision, VERDICT_WORDS } from '../../../lib/decide/decision.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
 import type { Tables } from '../../../lib/route/compile.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { RetryPolicy } from '../../../lib/state/route.ts'
+import { aRetryPolicy } from '../../support/nouns.ts'
 import { cluster, endpoint, forward, path, route, table, view, virtualHost, weighted, world } from '../route/world.ts'
 
-const RETRY: RetryPolicy = {
-  on: ['connect-failure'],
-  statusCodes: [],
-  attempts: 2,
-  perTryTimeoutMs: 0,
-  baseIntervalMs: 25,
-  maxIntervalMs: 250,
-  hostSelectionAttempts: 5,
-  avoidPreviousHosts: true,
-  remoteLocalities: false,
-  responseHeaders: [],
-  unsafe: 'allowed',
-  origin: BUILT_IN,
-}
+const RETRY = aRetryPolicy({ on: ['connect-failure'], unsafe: 'allowed' })
 
 function facts(target: string, authority: string, over: Partial<Facts> = {}): Facts {
   return {

@@ -8,6 +8,7 @@ import { explainText } from '../../../lib/decide/explain-text.ts'
 import { ATTEMPT, OUTCOME_CONNECT_FAILED, OUTCOME_OVERFLOW, StepRing } from '../../../lib/decide/steps.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { HashPolicy } from '../../../lib/state/route.ts'
+import { anOutlierDetection, aRetryPolicy } from '../../support/nouns.ts'
 import {
   cluster,
   endpoint,
@@ -52,20 +53,7 @@ const tables = world(
                 clusters: [weighted('v1', 90), weighted('v2', 10)],
                 timeoutMs: 3000,
                 timeoutOrigin: at(20),
-                retry: {
-                  on: ['5xx'],
-                  statusCodes: [409],
-                  attempts: 2,
-                  perTryTimeoutMs: 250,
-                  baseIntervalMs: 25,
-                  maxIntervalMs: 250,
-                  hostSelectionAttempts: 5,
-                  avoidPreviousHosts: true,
-                  remoteLocalities: false,
-                  responseHeaders: [],
-                  unsafe: 'allowed',
-                  origin: at(22),
-                },
+                retry: aRetryPolicy({ on: ['5xx'], statusCodes: [409], perTryTimeoutMs: 250, unsafe: 'allowed', origin: at(22) }),
                 pathRewrite: { kind: 'prefix', pattern: '', value: '/y' },
                 hostRewrite: 'other',
               }),
@@ -260,19 +248,12 @@ t.test('a request that has happened', async (t) => {
 t.test('the policy of the destination, and which limit an attempt can have met', async (t) => {
   const plain = cluster('web', 'LEAST_REQUEST', [endpoint('10.0.0.1', 8080)])
   const limits = { ...plain.limits, maxRequests: 2, maxPendingRequests: 1, maxConnections: 7, maxRetries: 4 }
-  const detection = {
+  const detection = anOutlierDetection({
     consecutive5xx: 5,
     consecutiveGateway: 3,
-    splitLocalOrigin: false,
     consecutiveLocalOrigin: 9,
-    errorStatuses: [],
-    intervalMs: 10_000,
-    baseEjectionMs: 30_000,
-    maxEjectionMs: 300_000,
     maxEjectionPercent: 50,
-    successRate: null,
-    failurePercentage: null,
-  }
+  })
   const one = (config: Partial<typeof plain>) =>
     world(
       [

@@ -10,25 +10,12 @@ import { StepRing } from '../../../lib/decide/steps.ts'
 import type { Tables } from '../../../lib/route/compile.ts'
 import type { CompiledRoute } from '../../../lib/route/compiled-route.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { RetryPolicy } from '../../../lib/state/route.ts'
 import { zoneWeight } from '../../suite/balancer.ts'
+import { aRetryPolicy } from '../../support/nouns.ts'
 import { cluster, endpoint, forward, route, table, view, virtualHost, world } from '../route/world.ts'
 
-const RETRY: RetryPolicy = {
-  on: ['5xx'],
-  statusCodes: [],
-  attempts: 9,
-  perTryTimeoutMs: 0,
-  baseIntervalMs: 25,
-  maxIntervalMs: 250,
-  hostSelectionAttempts: 5,
-  avoidPreviousHosts: false,
-  remoteLocalities: true,
-  responseHeaders: [],
-  unsafe: 'allowed',
-  origin: BUILT_IN,
-}
+const RETRY = aRetryPolicy({ on: ['5xx'], attempts: 9, avoidPreviousHosts: false, remoteLocalities: true, unsafe: 'allowed' })
 
 interface Group {
   readonly priority?: number

@@ -4,7 +4,7 @@ import { Host } from '../../../lib/cluster/lb/host.ts'
 import { compileTables, type Tables, type TriedRoutes } from '../../../lib/route/compile.ts'
 import type { EditableHeaders, RequestView } from '../../../lib/route/request-view.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
-import { BUILT_IN, type Origin } from '../../../lib/state/origin.ts'
+import type { Origin } from '../../../lib/state/origin.ts'
 import type {
   ForwardAction,
   HeaderMatch,
@@ -19,6 +19,16 @@ import type {
   WeightedCluster,
 } from '../../../lib/state/route.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
+import {
+  aCluster,
+  aDestination,
+  aForward,
+  anEndpoint,
+  aRoute,
+  aRouteTable,
+  aSnapshot,
+  aVirtualHost,
+} from '../../support/nouns.ts'
 
 /** An ordered list of headers, as the codec keeps them. Names are lower case. */
 export class HeaderList implements EditableHeaders {
@@ -95,60 +105,28 @@ export function query(name: string, match: StringMatch): QueryMatch {
 }
 
 export function weighted(cluster: string, weight = 1): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '' }
+  return aDestination(cluster, weight)
 }
 
+/** To cluster `a` unless it says otherwise. */
 export function forward(over: Partial<ForwardAction> = {}): ForwardAction {
-  const clusters = over.clusters ?? [weighted('a')]
-  return {
-    kind: 'forward',
-    clusters,
-    totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
-    timeoutMs: 0,
-    timeoutOrigin: BUILT_IN,
-    retry: null,
-    hashPolicies: [],
-    pathRewrite: null,
-    hostRewrite: '',
-    mirrors: [],
-    fault: null,
-    cors: null,
-    clusterNotFoundStatus: 503,
-    ...over,
-  }
+  return aForward({ clusters: [weighted('a')], ...over })
 }
 
 export function route(name: string, match: Partial<RouteMatch> = {}, action: RouteAction = forward()): Route {
-  return {
-    name,
-    origin: origin('vs'),
-    match: { path: null, headers: [], query: [], ...match },
-    action,
-    requestEdits: [],
-    responseEdits: [],
-  }
+  return aRoute({ name, origin: origin('vs'), match: { path: null, headers: [], query: [], ...match }, action })
 }
 
 export function virtualHost(name: string, domains: readonly string[], routes: readonly Route[] = [route('all')]): VirtualHost {
-  return { name, domains, routes, origin: origin(name) }
+  return aVirtualHost({ name, domains, routes, origin: origin(name) })
 }
 
 export function table(port: number, virtualHosts: readonly VirtualHost[], name = String(port)): RouteTable {
-  return { name, port, virtualHosts }
+  return aRouteTable({ name, port, virtualHosts })
 }
 
 export function endpoint(address: string, port = 9080, weight = 1): Endpoint {
-  const workload = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
-  return {
-    address,
-    port,
-    weight,
-    locality: { region: '', zone: '', subzone: '' },
-    priority: 0,
-    workload,
-    healthCheck: null,
-    origin: origin('slice', 9, 'EndpointSlice'),
-  }
+  return anEndpoint({ address, port, weight, origin: origin('slice', 9, 'EndpointSlice') })
 }
 
 export function cluster(
@@ -156,44 +134,13 @@ export function cluster(
   kind: 'ROUND_ROBIN' | 'LEAST_REQUEST' | 'RANDOM' | 'PASSTHROUGH' = 'ROUND_ROBIN',
   endpoints: readonly Endpoint[] = [],
 ): Cluster {
-  return {
+  return aCluster({
     name,
     type: kind === 'PASSTHROUGH' ? 'ORIGINAL_DST' : 'STATIC',
-    dnsNames: [],
-    firstAddressOnly: false,
     endpoints,
     loadBalancer: { kind },
-    slowStart: null,
-    localityWeights: null,
-    panicThreshold: 50,
-    outlierDetection: null,
-    limits: {
-      maxConnections: 0,
-      maxPendingRequests: 0,
-      maxRequests: 0,
-      maxRetries: 0,
-      maxRequestsPerConnection: 0,
-      connectTimeoutMs: 10_000,
-      httpIdleTimeoutMs: 3_600_000,
-      tcpIdleTimeoutMs: 3_600_000,
-      maxConnectionDurationMs: 0,
-      tcpKeepaliveSeconds: 0,
-      tcpKeepaliveIntervalSeconds: 0,
-      tcpKeepaliveProbes: 0,
-      maxConcurrentStreams: 0,
-      http2KeepaliveIntervalMs: 0,
-      http2KeepaliveTimeoutMs: 0,
-      retryBudget: null,
-    },
-    protocol: 'http1',
-    host: '',
-    serviceName: '',
-    serviceNamespace: '',
-    port: 9080,
-    subset: '',
     origin: origin(name, 5, 'Service'),
-    policyOrigin: BUILT_IN,
-  }
+  })
 }
 
 export function balanced(config: Cluster, id = 0): BalancedCluster {
@@ -211,7 +158,7 @@ export function world(
   clusters: readonly Cluster[] = [cluster('a', 'ROUND_ROBIN', [endpoint('127.0.0.1')])],
   defaultPorts: Snapshot['defaultPorts'] = [],
 ): Tables {
-  const snapshot: Snapshot = { version: 1, listeners: [], routeTables: tables, defaultPorts, clusters }
+  const snapshot = aSnapshot({ routeTables: tables, defaultPorts, clusters })
   return compileTables(snapshot, new Map(clusters.map((c, i) => [c.name, balanced(c, i)])))
 }
 

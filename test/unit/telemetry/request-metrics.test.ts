@@ -2,11 +2,11 @@
 import t from 'tap'
 import type { WorkloadIdentity } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import { MetricsRegistry } from '../../../lib/telemetry/metrics-registry.ts'
 import { NO_GRPC_STATUS, NOT_GRPC, RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
 import { DC, NR, UF, URX } from '../../../lib/telemetry/response-flags.ts'
 import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
+import { aCluster, anEndpoint, NO_WORKLOAD } from '../../support/nouns.ts'
 import { type Page, parseExposition } from './exposition.ts'
 import { accessRecord } from './record.ts'
 
@@ -24,44 +24,13 @@ const own: WorkloadIdentity = {
   locality: '',
 }
 
-const reviews: Cluster = {
+const reviews = aCluster({
   name: 'outbound|9080|v2|reviews.prod.svc.cluster.local',
-  type: 'STATIC',
-  dnsNames: [],
-  firstAddressOnly: false,
-  endpoints: [],
-  loadBalancer: { kind: 'LEAST_REQUEST' },
-  slowStart: null,
-  localityWeights: null,
-  panicThreshold: 50,
-  outlierDetection: null,
-  limits: {
-    maxConnections: 0,
-    maxPendingRequests: 0,
-    maxRequests: 0,
-    maxRetries: 0,
-    maxRequestsPerConnection: 0,
-    connectTimeoutMs: 0,
-    httpIdleTimeoutMs: 0,
-    tcpIdleTimeoutMs: 0,
-    maxConnectionDurationMs: 0,
-    tcpKeepaliveSeconds: 0,
-    tcpKeepaliveIntervalSeconds: 0,
-    tcpKeepaliveProbes: 0,
-    maxConcurrentStreams: 0,
-    http2KeepaliveIntervalMs: 0,
-    http2KeepaliveTimeoutMs: 0,
-    retryBudget: null,
-  },
-  protocol: 'http1',
   host: 'reviews.prod.svc.cluster.local',
   serviceName: 'reviews',
   serviceNamespace: 'prod',
-  port: 9080,
   subset: 'v2',
-  origin: BUILT_IN,
-  policyOrigin: BUILT_IN,
-}
+})
 
 const passthrough: Cluster = {
   ...reviews,
@@ -72,12 +41,8 @@ const passthrough: Cluster = {
   subset: '',
 }
 
-const endpoint: Endpoint = {
+const endpoint = anEndpoint({
   address: '10.0.0.9',
-  port: 9080,
-  weight: 1,
-  locality: { region: '', zone: '', subzone: '' },
-  priority: 0,
   workload: {
     workload: 'reviews-v2',
     namespace: 'prod',
@@ -86,14 +51,9 @@ const endpoint: Endpoint = {
     canonicalService: 'reviews',
     canonicalRevision: 'v2',
   },
-  healthCheck: null,
-  origin: BUILT_IN,
-}
+})
 
-const nameless: Endpoint = {
-  ...endpoint,
-  workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-}
+const nameless: Endpoint = { ...endpoint, workload: NO_WORKLOAD }
 
 interface World {
   readonly metrics: RequestMetrics

@@ -11,7 +11,7 @@ import {
   keywordForResponse,
   NO_KEYWORD,
 } from '../../../lib/upstream/retry-policy.ts'
-import { retryPolicy } from './kit.ts'
+import { aRetryPolicy } from '../../support/nouns.ts'
 
 type Fields = Readonly<Record<string, string>>
 type Outcome =
@@ -101,7 +101,7 @@ function keywordFor(policy: RetryPolicy, outcome: Outcome): number {
 t.test('every word, every outcome', (t) => {
   t.same(Object.keys(REPEATS), RETRY_KEYWORDS, 'the table has every word')
   for (const word of RETRY_KEYWORDS) {
-    const policy = retryPolicy({
+    const policy = aRetryPolicy({
       on: [word],
       statusCodes: word === 'retriable-status-codes' ? [418] : [],
       responseHeaders: word === 'retriable-headers' ? [AGAIN] : [],
@@ -116,7 +116,7 @@ t.test('every word, every outcome', (t) => {
 
 t.test('words together repeat what one of them does, except what says that it is rate limited', (t) => {
   const all = RETRY_KEYWORDS.filter((word) => word !== 'envoy-ratelimited')
-  const policy = retryPolicy({ on: all, statusCodes: [418], responseHeaders: [AGAIN] })
+  const policy = aRetryPolicy({ on: all, statusCodes: [418], responseHeaders: [AGAIN] })
   const expected = new Set(all.flatMap((word) => REPEATS[word]!))
   for (const [name, outcome] of Object.entries(OUTCOMES))
     t.equal(keywordFor(policy, outcome) !== NO_KEYWORD, expected.has(name), name)
@@ -125,11 +125,11 @@ t.test('words together repeat what one of them does, except what says that it is
 
 t.test('codes count without their word; words that nobody knows and lists that are empty do nothing', (t) => {
   const said = (policy: RetryPolicy, name: string) => RETRY_KEYWORDS[keywordFor(policy, OUTCOMES[name]!)] ?? ''
-  t.equal(said(retryPolicy({ on: [], statusCodes: [503] }), '503'), 'retriable-status-codes')
-  t.equal(said(retryPolicy({ on: ['retriable-status-codes'] }), '503'), '')
-  t.equal(said(retryPolicy({ on: ['retriable-headers'] }), 'header'), '')
-  t.equal(said(retryPolicy({ on: ['5XX', 'sometimes', ''] }), '503'), '')
-  t.equal(said(retryPolicy({ on: [], responseHeaders: [AGAIN] }), 'header'), '', 'headers need their word')
+  t.equal(said(aRetryPolicy({ on: [], statusCodes: [503] }), '503'), 'retriable-status-codes')
+  t.equal(said(aRetryPolicy({ on: ['retriable-status-codes'] }), '503'), '')
+  t.equal(said(aRetryPolicy({ on: ['retriable-headers'] }), 'header'), '')
+  t.equal(said(aRetryPolicy({ on: ['5XX', 'sometimes', ''] }), '503'), '')
+  t.equal(said(aRetryPolicy({ on: [], responseHeaders: [AGAIN] }), 'header'), '', 'headers need their word')
   t.end()
 })
 
@@ -137,7 +137,7 @@ t.test(
   'conditions on response headers: any value of any of them; inverted, absent, by presence; no name stands for something else',
   (t) => {
     const on = (match: Partial<HeaderMatch>) =>
-      retryPolicy({ on: ['retriable-headers'], responseHeaders: [{ ...AGAIN, ...match }] })
+      aRetryPolicy({ on: ['retriable-headers'], responseHeaders: [{ ...AGAIN, ...match }] })
     const holds = (match: Partial<HeaderMatch>, ...fields: readonly (readonly [string, string])[]) => {
       const headers = new HeaderMap()
       for (const [name, value] of fields) headers.add(name, value)
@@ -157,7 +157,7 @@ t.test(
 )
 
 t.test('a policy is made ready once', (t) => {
-  const policy = retryPolicy({ on: ['5xx'] })
+  const policy = aRetryPolicy({ on: ['5xx'] })
   t.equal(compiledRetryPolicy(policy), compiledRetryPolicy(policy))
   t.end()
 })

@@ -3,7 +3,7 @@ import t from 'tap'
 import * as E from '../../../lib/decide/retry-steps.ts'
 import * as X from '../../../lib/pool/exchange.ts'
 import { isIdempotent, safetyOf } from '../../../lib/upstream/retry-safety.ts'
-import { retryPolicy } from './kit.ts'
+import { aRetryPolicy } from '../../support/nouns.ts'
 
 const IDEMPOTENT = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
 const NOT = ['POST', 'PATCH', 'CONNECT', 'LOCK', 'PURGE', 'get', 'Get', 'GETS', '']
@@ -14,8 +14,8 @@ t.test('methods', (t) => {
   t.end()
 })
 
-const held = retryPolicy({})
-const allowed = retryPolicy({ unsafe: 'allowed' })
+const held = aRetryPolicy({})
+const allowed = aRetryPolicy({ unsafe: 'allowed' })
 /** Outcomes after which the upstream may have done something. */
 const DOUBTFUL = {
   response: X.RESET_NONE,

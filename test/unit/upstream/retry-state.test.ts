@@ -4,15 +4,14 @@ import { Rng } from '../../../lib/base/rng.ts'
 import { Host } from '../../../lib/cluster/lb/host.ts'
 import { BREAKER_FULL, BUDGET_FULL, HELD_BACK, SAFE_BY_METHOD, UNSAFE, USED_UP } from '../../../lib/decide/retry-steps.ts'
 import { KINDS, Limiter, RETRIES } from '../../../lib/pool/limiter.ts'
-import { BUILT_IN } from '../../../lib/state/origin.ts'
 import { RETRY, RetryState } from '../../../lib/upstream/retry-state.ts'
-import { retryPolicy } from './kit.ts'
+import { anEndpoint, aRetryPolicy } from '../../support/nouns.ts'
 
 const limiter = () => new Limiter(new Int32Array(2 * KINDS), 0, KINDS)
 
 t.test('attempts are counted down; what is held back uses up nothing', (t) => {
   const limits = limiter()
-  const retry = new RetryState(retryPolicy({ attempts: 2 }), limits, new Rng(1))
+  const retry = new RetryState(aRetryPolicy({ attempts: 2 }), limits, new Rng(1))
   t.equal(retry.claim(UNSAFE), HELD_BACK)
   t.equal(limits.count(RETRIES), 0)
   t.equal(retry.claim(SAFE_BY_METHOD), RETRY)
@@ -27,8 +26,8 @@ t.test('attempts are counted down; what is held back uses up nothing', (t) => {
 t.test('a place is held from the claim until the attempt is over, once', (t) => {
   const limits = limiter()
   limits.setMax(RETRIES, 1)
-  const one = new RetryState(retryPolicy({ attempts: 3 }), limits, new Rng(1))
-  const two = new RetryState(retryPolicy({ attempts: 3 }), limits, new Rng(2))
+  const one = new RetryState(aRetryPolicy({ attempts: 3 }), limits, new Rng(1))
+  const two = new RetryState(aRetryPolicy({ attempts: 3 }), limits, new Rng(2))
   t.equal(one.claim(SAFE_BY_METHOD), RETRY)
   t.equal(limits.count(RETRIES), 1)
   t.equal(two.claim(SAFE_BY_METHOD), BREAKER_FULL)
@@ -45,7 +44,7 @@ t.test('with a budget it is the budget that is full', (t) => {
   const limits = limiter()
   limits.setMax(RETRIES, 100)
   limits.setRetryBudget(20, 0)
-  t.equal(new RetryState(retryPolicy({}), limits, new Rng(1)).claim(SAFE_BY_METHOD), BUDGET_FULL)
+  t.equal(new RetryState(aRetryPolicy({}), limits, new Rng(1)).claim(SAFE_BY_METHOD), BUDGET_FULL)
   t.end()
 })
 
@@ -59,7 +58,7 @@ t.test('back-off: whole milliseconds from 0 up to base · 2ⁿ⁻¹, at most the
     const seen = bounds.map(() => new Set<number>())
     const rng = new Rng(3)
     for (let i = 0; i < 400; i++) {
-      const policy = retryPolicy({ attempts: bounds.length, baseIntervalMs: base, maxIntervalMs: 10 * base })
+      const policy = aRetryPolicy({ attempts: bounds.length, baseIntervalMs: base, maxIntervalMs: 10 * base })
       const retry = new RetryState(policy, limiter(), rng)
       for (const delays of seen) {
         retry.claim(SAFE_BY_METHOD)
@@ -81,26 +80,16 @@ t.test('back-off: whole milliseconds from 0 up to base · 2ⁿ⁻¹, at most the
         )
     }
   }
-  const many = new RetryState(retryPolicy({ attempts: 100 }), limiter(), new Rng(1))
+  const many = new RetryState(aRetryPolicy({ attempts: 100 }), limiter(), new Rng(1))
   for (let i = 0; i < 100; i++) many.claim(SAFE_BY_METHOD)
   t.ok(many.delayMs >= 0 && many.delayMs < 250, 'the hundredth is none the worse')
   t.end()
 })
 
 t.test('retryRemoteLocalities: with every second attempt the priorities of all before are avoided', (t) => {
-  const host = (priority: number) =>
-    new Host(priority, {
-      address: '127.0.0.1',
-      port: 80 + priority,
-      weight: 1,
-      locality: { region: '', zone: '', subzone: '' },
-      priority,
-      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-      healthCheck: null,
-      origin: BUILT_IN,
-    })
+  const host = (priority: number) => new Host(priority, anEndpoint({ port: 80 + priority, priority }))
   const avoided = (remoteLocalities: boolean, priorities: readonly number[]) => {
-    const retry = new RetryState(retryPolicy({ remoteLocalities }), limiter(), new Rng(1))
+    const retry = new RetryState(aRetryPolicy({ remoteLocalities }), limiter(), new Rng(1))
     return priorities.map((p) => {
       retry.noteTried(host(p))
       return retry.avoidPriorities

@@ -18,6 +18,7 @@ import type { HealthCheck } from '../../../../lib/state/health-check.ts'
 import { HealthCheckStats } from '../../../../lib/telemetry/health-check-stats.ts'
 import { MetricsRegistry } from '../../../../lib/telemetry/metrics-registry.ts'
 import { Metrics } from '../../../support/metrics.ts'
+import { aCluster } from '../../../support/nouns.ts'
 import { checkOf, endpointAt } from './kit.ts'
 
 const PASS: CheckResult = { passed: true, seen: 'answered 200', network: false }
@@ -25,7 +26,7 @@ const FAIL: CheckResult = { passed: false, seen: 'answered 503, expected 200-299
 const LOST: CheckResult = { passed: false, seen: 'could not connect: ECONNREFUSED', network: true }
 const CHECK = checkOf({ kind: 'tcp', port: 0 })
 /** Clusters need no more of their configuration here. */
-const clusterOf = (name: string, endpoints: readonly Endpoint[]) => ({ name, endpoints }) as unknown as Cluster
+const clusterOf = (name: string, endpoints: readonly Endpoint[]) => aCluster({ name, endpoints })
 
 t.test('thresholds: the first result decides alone, then so many of one kind in a row', async (t) => {
   type Row = [title: string, more: Partial<HealthCheck>, results: string, states: string]

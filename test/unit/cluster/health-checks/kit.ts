@@ -2,6 +2,7 @@
 import type { Endpoint } from '../../../../lib/state/cluster.ts'
 import type { HealthCheck, HealthProbe } from '../../../../lib/state/health-check.ts'
 import { BUILT_IN } from '../../../../lib/state/origin.ts'
+import { anEndpoint } from '../../../support/nouns.ts'
 
 export function checkOf(probe: HealthProbe, more: Partial<HealthCheck> = {}): HealthCheck {
   return {
@@ -17,14 +18,5 @@ export function checkOf(probe: HealthProbe, more: Partial<HealthCheck> = {}): He
 }
 
 export function endpointAt(port: number, healthCheck: HealthCheck | null = null): Endpoint {
-  return {
-    address: '127.0.0.1',
-    port,
-    weight: 1,
-    locality: { region: '', zone: '', subzone: '' },
-    priority: 0,
-    workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-    healthCheck,
-    origin: BUILT_IN,
-  }
+  return anEndpoint({ port, healthCheck })
 }
