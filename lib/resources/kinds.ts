@@ -8,6 +8,7 @@ import { type EndpointSliceSpec, endpointSlice } from './schema/endpoint-slice.t
 import { anything, opt, strict, text } from './schema/fields.ts'
 import { metadata } from './schema/metadata.ts'
 import { namespace } from './schema/namespace.ts'
+import { type PeerAuthenticationSpec, peerAuthentication } from './schema/peer-authentication.ts'
 import { type PodSpec, podSpec, podStatus } from './schema/pod.ts'
 import { type ServiceSpec, service } from './schema/service.ts'
 import { type ServiceEntrySpec, serviceEntry } from './schema/service-entry.ts'
@@ -24,6 +25,7 @@ export interface KindSpecs {
   WorkloadEntry: WorkloadEntrySpec
   WorkloadGroup: WorkloadGroupSpec
   Sidecar: SidecarSpec
+  PeerAuthentication: PeerAuthenticationSpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
@@ -43,6 +45,7 @@ export interface KindDefinition {
 }
 
 const ISTIO = 'networking.istio.io'
+const SECURITY = 'security.istio.io'
 const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
 
 function head<E extends v.ObjectEntries>(entries: E) {
@@ -61,6 +64,14 @@ export const KINDS: readonly KindDefinition[] = [
   istio('WorkloadEntry', workloadEntry),
   istio('WorkloadGroup', workloadGroup),
   istio('Sidecar', sidecar),
+  {
+    kind: 'PeerAuthentication',
+    group: SECURITY,
+    versions: ['v1', 'v1beta1'],
+    schema: head({ spec: peerAuthentication, status: opt(anything) }),
+    specPath: ['spec'],
+    namespaced: true,
+  },
   {
     kind: 'Service',
     group: '',
@@ -107,7 +118,7 @@ const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },
-  'security.istio.io': { AuthorizationPolicy: UNENFORCED, PeerAuthentication: UNENFORCED, RequestAuthentication: UNENFORCED },
+  'security.istio.io': { AuthorizationPolicy: UNENFORCED, RequestAuthentication: UNENFORCED },
   'telemetry.istio.io': { Telemetry: NOT_YET },
   'extensions.istio.io': { WasmPlugin: NOT_YET },
   'gateway.networking.k8s.io': {

@@ -14,6 +14,7 @@ import { heldBackRetries } from './held-back-retries.ts'
 import { buildListeners } from './listeners.ts'
 import { noteHttpRules } from './not-carried-out.ts'
 import { idleDetections } from './outlier-detection.ts'
+import { notePeerAuthentications } from './peer-authentications.ts'
 import { isHttp } from './protocol.ts'
 import { buildRegistry, domainsOf, type Registry } from './registry.ts'
 import { buildRouteTables, noteLosses } from './route-tables.ts'
@@ -58,6 +59,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
+  notePeerAuthentications(world)
   const snapshot: Snapshot = {
     version,
     listeners: listeners.listeners,

@@ -3,6 +3,7 @@
 import type { Report } from '../finding.ts'
 import type { Kind, KindSpecs } from '../kinds.ts'
 import { validateDestinationRule } from './destination-rule.ts'
+import { validatePeerAuthentication } from './peer-authentication.ts'
 import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
 import { validateSidecar } from './sidecar.ts'
@@ -18,5 +19,6 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'WorkloadEntry') validateWorkloadEntry(spec as KindSpecs['WorkloadEntry'], [], report)
   else if (kind === 'WorkloadGroup') validateWorkloadGroup(spec as KindSpecs['WorkloadGroup'], report)
   else if (kind === 'Sidecar') validateSidecar(spec as KindSpecs['Sidecar'], report)
+  else if (kind === 'PeerAuthentication') validatePeerAuthentication(spec as KindSpecs['PeerAuthentication'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
 }
