@@ -4,7 +4,7 @@
 /** Bytes of one block: what one read brings (READ_BYTES of transport) and the head before it. */
 export const BLOCK_BYTES = 128 * 1024 + 16 * 1024
 /** More free blocks than this are left to the garbage collector. */
-const MAX_FREE = 4
+const MAX_FREE = 128
 
 export class BlockPool {
   private readonly free: Buffer[]
