@@ -3,8 +3,11 @@
 
 /** Bytes of one block: what one read brings (READ_BYTES of transport) and the head before it. */
 export const BLOCK_BYTES = 128 * 1024 + 16 * 1024
-/** More free blocks than this are left to the garbage collector. */
-const MAX_FREE = 128
+/**
+ * More free blocks than this are left to the garbage collector. An event of HTTP/2 may write to as many connections as it brings streams, and blocks
+ * that come and go as garbage make V8 collect all the time; of a block that is kept, only the pages that were written take memory.
+ */
+const MAX_FREE = 64
 
 export class BlockPool {
   private readonly free: Buffer[]

@@ -46,7 +46,7 @@ export function askProxy(admin: SocketAddress, id: string): Promise<PastAnswer> 
 }
 
 function unknownText(id: string): string {
-  return `the proxy remembers no request with x-request-id ${id}: it never came by, or newer ones have taken its place`
+  return `the proxy remembers no request with x-request-id ${id}: it never came by, newer ones have taken its place, or it was one of more than are kept of a moment`
 }
 
 function parsed(body: string): Explanation | null {

@@ -84,7 +84,7 @@ t.test('twenty reloads under load leave workers with what they had', { timeout: 
     return [await proxy.measure(0), await proxy.measure(1)] as const
   }
   // Until buffers and compiled code are there, and as many requests and old configurations as are kept for explain.
-  await exercise(t, proxy, echo, 1, 0, 3000)
+  await exercise(t, proxy, echo, 1, 0, 8000)
   await exercise(t, proxy, echo, 10, 1)
   const before = await measured()
   await exercise(t, proxy, echo, 20, 100)
