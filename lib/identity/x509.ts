@@ -47,6 +47,15 @@ export interface CertificateFacts {
   /** Hexadecimal; null when absent. */
   readonly subjectKeyId: string | null
   readonly authorityKeyId: string | null
+  /** nameConstraints for URIs, which bind what a CA may sign; null when there are none of this type. */
+  readonly uriConstraints: UriConstraints | null
+}
+
+/** Hosts, or with a leading point all hosts below one (RFC 5280 §4.2.1.10). The host of a SPIFFE id is its trust domain. */
+export interface UriConstraints {
+  /** Null: all that is not excluded. */
+  readonly permitted: readonly string[] | null
+  readonly excluded: readonly string[]
 }
 
 export interface KeyUsage {
@@ -126,6 +135,7 @@ function facts(der: Uint8Array): CertificateFacts {
     extendedKeyUsage: extendedKeyUsage(der, extensions.get('2.5.29.37')),
     subjectKeyId: keyId(der, extensions.get('2.5.29.14')?.value, DER_OCTET_STRING),
     authorityKeyId: authorityKeyId(der, extensions.get('2.5.29.35')),
+    uriConstraints: uriConstraints(der, extensions.get('2.5.29.30')),
   }
 }
 
@@ -152,7 +162,10 @@ function extensionsOf(der: Uint8Array, rest: readonly DerElement[]): Map<string,
   return found
 }
 
-const READ_EXTENSIONS = new Set(['2.5.29.14', '2.5.29.15', '2.5.29.17', '2.5.29.19', '2.5.29.35', '2.5.29.37'])
+const READ_EXTENSIONS = new Set(['2.5.29.14', '2.5.29.15', '2.5.29.17', '2.5.29.19', '2.5.29.30', '2.5.29.35', '2.5.29.37'])
+
+/** otherName, rfc822Name, x400Address, directoryName, ediPartyName, registeredID. */
+const OTHER_NAME_TAGS: readonly number[] = [0xa0, 0x81, 0xa3, 0xa4, 0xa5, 0x88]
 
 function namesOf(
   der: Uint8Array,
@@ -166,8 +179,8 @@ function namesOf(
     if (name.tag === contextTag(6, false)) uris.push(derLatin1(der, name))
     else if (name.tag === contextTag(2, false)) dnsNames.push(derLatin1(der, name))
     else if (name.tag === contextTag(7, false)) ipAddresses.push(derHex(der, name))
-    // A URI in another wrapping must not pass for "some other name": it would not be counted.
-    else if (name.tag === contextTag(6, true)) throw new Unreadable('its subjectAltName has a URI that is not a string')
+    // A URI in another wrapping must not pass for some other name: it would not be counted.
+    else if (!OTHER_NAME_TAGS.includes(name.tag)) throw new Unreadable('its subjectAltName has an entry of no known type')
   }
   return { uris, dnsNames, ipAddresses, otherNames: names.length - uris.length - dnsNames.length - ipAddresses.length }
 }
@@ -209,6 +222,25 @@ function extendedKeyUsage(der: Uint8Array, extension: Extension | undefined): st
   const names = uses?.map((use) => (use.tag === DER_OID ? derOid(der, use) : '')) ?? ['']
   if (names.includes('')) throw new Unreadable('its extKeyUsage cannot be read')
   return names
+}
+
+function uriConstraints(der: Uint8Array, extension: Extension | undefined): UriConstraints | null {
+  if (extension === undefined) return null
+  const bad = 'its nameConstraints cannot be read'
+  const lists = (extension.value.tag === DER_SEQUENCE ? derChildren(der, extension.value, 2) : null) ?? unreadable(bad)
+  let permitted: string[] | null = null
+  const excluded: string[] = []
+  for (const list of lists) {
+    const subtrees = derChildren(der, list, MAX_NAMES) ?? unreadable(bad)
+    const uris = subtrees.flatMap((subtree) => {
+      const base = derChildren(der, subtree, 3)?.[0] ?? unreadable(bad)
+      return base.tag === contextTag(6, false) ? [derLatin1(der, base).toLowerCase()] : []
+    })
+    if (list.tag === contextTag(1, true)) excluded.push(...uris)
+    else if (list.tag !== contextTag(0, true)) unreadable(bad)
+    else if (uris.length > 0) permitted = uris
+  }
+  return permitted === null && excluded.length === 0 ? null : { permitted, excluded }
 }
 
 function authorityKeyId(der: Uint8Array, extension: Extension | undefined): string | null {
