@@ -6,8 +6,9 @@ import { Http2ServerConnection, type Http2ServerEvents } from '../../lib/http/h2
 import type { Http2Stream } from '../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../lib/http/h2/stream-events.ts'
 import type { HeaderMap } from '../../lib/http/header-map.ts'
-import { Connection, NOBODY } from '../../lib/transport/connection.ts'
+import { NOBODY } from '../../lib/transport/connection.ts'
 import { Io } from '../../lib/transport/io.ts'
+import { SocketConnection } from '../../lib/transport/socket-connection.ts'
 import { FILE_BYTES, GRPC_ANSWERS, grpcMessage } from './scenario.ts'
 
 interface Answer {
@@ -86,7 +87,7 @@ const OPTIONS = { ...HTTP2_DEFAULTS, maxConcurrentStreams: 1000 }
 
 function serve(socket: net.Socket): void {
   io.run('accept', () => {
-    const connection = new Connection(io, socket, NOBODY)
+    const connection = new SocketConnection(io, socket, NOBODY)
     connection.owner = new Http2ServerConnection(connection, EVENTS, OPTIONS)
   })
 }

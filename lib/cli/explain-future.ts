@@ -12,7 +12,7 @@ import { normalizePathAs } from '../route/path.ts'
 import type { HeaderView } from '../route/request-view.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster } from '../state/cluster.ts'
-import type { Listener } from '../state/listener.ts'
+import type { HttpChain, Listener } from '../state/listener.ts'
 import { BUILT_IN } from '../state/origin.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 
@@ -35,7 +35,7 @@ export type FutureAnswer =
 export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest): FutureAnswer {
   const { snapshot, fatal } = new ResourceLoader(bootstrap).load()
   if (fatal !== null) return { ok: false, message: fatal }
-  const http = snapshot.listeners.filter((l) => l.protocol === 'http')
+  const http = snapshot.listeners.filter((l) => httpChainOf(l) !== undefined)
   const listener =
     request.listener === null ? http.find((l) => l.direction === 'outbound') : http.find((l) => l.name === request.listener)
   if (listener === undefined && request.listener !== null) {
@@ -61,7 +61,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
       authority: host,
       headers,
     },
-    routeTable: listener?.routeTable ?? '',
+    routeTable: (listener === undefined ? undefined : httpChainOf(listener))?.routeTable ?? '',
     draw: request.draw,
     pick,
     context: null,
@@ -91,6 +91,12 @@ function endpointsOf(cluster: Cluster): Cluster['endpoints'] {
   return cluster.dnsNames.map(({ host, port, endpoint }) => ({ ...endpoint, address: host, port }))
 }
 
+/** The first filter chain that takes HTTP. */
+function httpChainOf({ filterChains }: Listener): HttpChain | undefined {
+  for (const { network } of filterChains) if (network.kind === 'http') return network
+  return undefined
+}
+
 /** The address that stands in for the one the client dialled. */
 function originalHost(listener: Listener | undefined): Host | null {
   const target = listener === undefined ? null : splitHostPort(listener.originalDst)
@@ -105,6 +111,8 @@ function originalHost(listener: Listener | undefined): Host | null {
     priority: 0,
     workload: nobody,
     healthCheck: null,
+    tls: false,
+    tunnel: null,
     origin: BUILT_IN,
   })
 }

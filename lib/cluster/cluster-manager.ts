@@ -144,6 +144,8 @@ export class ClusterManager implements ClusterContext {
       locality: { region: '', zone: '', subzone: '' },
       priority: 0,
       healthCheck: null,
+      tls: false,
+      tunnel: null,
       workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
       origin: BUILT_IN,
     })

@@ -1,52 +1,58 @@
 // The listeners of one worker: bound once, they accept until the worker drains. Configuration changes what they do with a connection, never
-// their sockets.
+// their sockets. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
 import net from 'node:net'
-import { HttpConnectionManager, type WorkerParts } from '../filter/network/http-connection-manager.ts'
-import { TcpProxy } from '../filter/network/tcp-proxy.ts'
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
+import { type Connection, NOBODY } from '../transport/connection.ts'
+import type { HandshakeFailure } from '../transport/handshake.ts'
+import { SocketConnection } from '../transport/socket-connection.ts'
+import { ActiveListener } from './active-listener.ts'
+import { Arrival } from './arrival.ts'
 import { listen } from './bind.ts'
+import type { RunningChain } from './running-chain.ts'
 
-/** What accepts a listener's connections: its one filter chain. */
-type FilterChain = HttpConnectionManager | TcpProxy
-
-interface Bound {
-  readonly listener: Listener
-  readonly server: net.Server
-  readonly chain: FilterChain
-}
+const NOWHERE = { address: '', port: 0 }
 
 export class ListenerSet {
-  private readonly parts: WorkerParts
-  private readonly bound: Bound[]
+  readonly parts: WorkerParts
+  /** Connections that have no filter chain yet. */
+  readonly arrivals: Set<Arrival>
+  private readonly servers: net.Server[]
+  private readonly ports: Readonly<Record<string, number>>
+  private readonly byName: Map<string, ActiveListener>
+  /** Those that are not bound, by `address:port` that they stand for, any address being `0.0.0.0` or `::`. */
+  private readonly byDestination: Map<string, ActiveListener>
   /** Places for downstream connections, of all workers together; null: no limit. */
   private readonly places: Limiter | null
   private readonly givePlace: () => void
   private draining: boolean
 
-  constructor(parts: WorkerParts, places: Limiter | null) {
+  constructor(parts: WorkerParts, ports: Readonly<Record<string, number>>, places: Limiter | null) {
     this.parts = parts
-    this.bound = []
+    this.arrivals = new Set()
+    this.servers = []
+    this.ports = ports
+    this.byName = new Map()
+    this.byDestination = new Map()
     this.places = places
     this.givePlace = () => places?.give(CONNECTIONS)
     this.draining = false
   }
 
-  /** Binds all. Rejects with an errno in `code` and the listener's name in the message. */
-  async open(listeners: readonly Listener[], ports: Readonly<Record<string, number>>, tables: Tables): Promise<void> {
+  /** Binds all that are to be bound. Rejects with an errno in `code` and the listener's name in the message. */
+  async open(listeners: readonly Listener[], tables: Tables): Promise<void> {
+    this.use(listeners, tables)
     for (const listener of listeners) {
+      const active = this.byName.get(listener.name)
       if (this.draining) return
-      const port = ports[listener.name] ?? listener.port
-      const chain =
-        listener.protocol === 'http'
-          ? new HttpConnectionManager(this.parts, listener, port, tables)
-          : new TcpProxy(this.parts, listener, tables.clusters)
+      if (active === undefined || !listener.bind) continue
       const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-        this.accept(chain, socket),
+        this.accept(active, socket),
       )
-      this.bound.push({ listener, server, chain })
-      await listen(server, listener.address, port)
+      this.servers.push(server)
+      await listen(server, listener.address, active.port)
       // Told to drain while it was starting, as a replacement may be.
       if (this.draining) server.close()
       // An accept error (EMFILE) is the process's trouble, not this listener's end.
@@ -54,7 +60,7 @@ export class ListenerSet {
     }
   }
 
-  private accept(chain: FilterChain, socket: net.Socket): void {
+  private accept(active: ActiveListener, socket: net.Socket): void {
     if (this.places !== null) {
       if (!this.places.take(CONNECTIONS)) {
         this.parts.worker.connectionCut('max_connections')
@@ -71,7 +77,7 @@ export class ListenerSet {
     const { io } = this.parts
     io.enter()
     try {
-      chain.accept(socket)
+      this.admit(active, new SocketConnection(io, socket, NOBODY), NOWHERE)
     } catch (error) {
       io.report(error, 'accept', null)
       socket.destroy()
@@ -80,35 +86,91 @@ export class ListenerSet {
     }
   }
 
+  /** To the chain of the listener, or of the one that its destination belongs to. */
+  private admit(
+    active: ActiveListener,
+    connection: Connection,
+    dialled: { readonly address: string; readonly port: number },
+  ): void {
+    const { match } = active
+    const { inspectsTls, inspectsHttp } = match.forPort(dialled.port)
+    const arrival = new Arrival(this, active, connection, dialled.address, dialled.port)
+    arrival.begin(inspectsTls || inspectsHttp)
+  }
+
+  /** No chain wants it. */
+  refused(arrival: Arrival, why: string): void {
+    const { listener } = arrival.listener
+    this.parts.worker.connectionCut(why)
+    const { logger, io } = this.parts
+    if (logger.enabled('debug') && logger.every(`${why} ${listener.name}`, 1000, io.clock.monotonicMs))
+      logger.debug(`no filter chain for a connection: ${why}`, { listener: listener.name, peer: arrival.connection.peerAddress })
+  }
+
+  handshakeFailed(arrival: Arrival, failure: HandshakeFailure): void {
+    const { listener } = arrival.listener
+    this.parts.worker.connectionCut(`tls_${failure.reason}`)
+    const { logger, io } = this.parts
+    // One record for each kind of fault and second: a scanner must not fill the log.
+    if (logger.every(`tls ${failure.reason} ${listener.name}`, 1000, io.clock.monotonicMs))
+      logger.warning(`a TLS handshake failed: ${failure.text}`, {
+        listener: listener.name,
+        peer: arrival.connection.peerAddress,
+        ...failure.details,
+      })
+  }
+
   get connections(): number {
-    let n = 0
-    for (const { chain } of this.bound) n += chain.sessions.size
+    let n = this.arrivals.size
+    for (const active of this.byName.values()) n += active.connections
     return n
   }
 
-  get chains(): readonly { readonly listener: Listener; readonly chain: FilterChain }[] {
-    return this.bound
+  /** All chains that may have connections, with their listener. */
+  *chains(): IterableIterator<{ readonly listener: Listener; readonly chain: RunningChain }> {
+    for (const active of this.byName.values()) for (const chain of active.running()) yield { listener: active.listener, chain }
   }
 
-  /** New configuration. A listener that the snapshot does not have any more keeps what it has. */
-  use(tables: Tables): void {
-    for (const { listener, chain } of this.bound) {
-      const fresh = tables.snapshot.listeners.find((l) => l.name === listener.name) ?? listener
-      if (chain instanceof HttpConnectionManager) chain.useTables(tables)
-      else chain.useClusters(fresh, tables.clusters)
+  /** New configuration. A bound listener that it does not have any more keeps what it has; others are made and retired. */
+  use(listeners: readonly Listener[], tables: Tables): void {
+    for (const listener of listeners) {
+      const active = this.byName.get(listener.name)
+      if (active === undefined)
+        this.byName.set(
+          listener.name,
+          new ActiveListener(this.parts, listener, this.ports[listener.name] ?? listener.port, tables),
+        )
+      else active.use(listener, tables)
+    }
+    const named = new Set(listeners.map((l) => l.name))
+    for (const [name, active] of this.byName) {
+      if (named.has(name)) continue
+      if (!active.listener.bind) active.retire()
+      else active.use(active.listener, tables)
+    }
+    this.byDestination.clear()
+    for (const l of listeners) {
+      const active = this.byName.get(l.name)
+      if (!l.bind && active !== undefined) this.byDestination.set(`${l.address}:${l.port}`, active)
     }
   }
 
   sweep(): void {
-    for (const { chain } of this.bound) chain.sweep()
+    for (const [name, active] of this.byName) {
+      active.sweep()
+      if (!active.listener.bind && active.connections === 0 && !this.stands(active)) this.byName.delete(name)
+    }
+  }
+
+  private stands({ listener }: ActiveListener): boolean {
+    return this.byDestination.has(`${listener.address}:${listener.port}`)
   }
 
   /** Stops accepting, and asks connections to end. */
   drain(): void {
     this.draining = true
-    for (const { server, chain } of this.bound) {
-      server.close()
-      chain.drain()
-    }
+    for (const server of this.servers) server.close()
+    for (const arrival of [...this.arrivals]) arrival.cancel()
+    for (const active of this.byName.values()) active.drain()
   }
 }

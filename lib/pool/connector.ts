@@ -1,14 +1,16 @@
 // Hot lane: one attempt to connect to an endpoint, with its timeout; the pool's connections and raw ones are made by it.
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import { type Connection, NOBODY } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
+import { SocketConnection } from '../transport/socket-connection.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
 export interface ConnectOwner {
-  /** The socket is the owner's from now on. */
-  onConnected(connector: Connector, socket: net.Socket): void
+  /** The connection is the owner's from now on, who makes itself its owner at once. */
+  onConnected(connector: Connector, connection: Connection): void
   /** `reason` is one of the two connect resets of exchange.ts, `detail` the transport's words. */
   onConnectFailed(connector: Connector, reason: number, detail: string): void
 }
@@ -55,7 +57,7 @@ export class Connector implements DeadlineOwner {
     this.done = true
     const went = this.io.run('connect', () => {
       this.io.timers.cancel(this.deadline)
-      if (failure === '') this.owner.onConnected(this, this.socket)
+      if (failure === '') this.owner.onConnected(this, new SocketConnection(this.io, this.socket, NOBODY))
       else this.owner.onConnectFailed(this, RESET_CONNECT_FAILURE, failure)
     })
     if (!went) this.abandon()

@@ -1,8 +1,8 @@
 // Hot lane: what the pools of one endpoint have in common, whatever HTTP they speak: requests that wait for a connection, connections under way,
 // limits and counts. A pool of one version knows which connections it has and what it can lend of them.
-import type net from 'node:net'
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import type { Keepalive } from '../transport/keepalive.ts'
 import { type ConnectOwner, Connector } from './connector.ts'
@@ -88,7 +88,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   /** Requests that one connection under way will serve. */
   protected abstract get requestsPerConnection(): number
   /** A connection is there. */
-  protected abstract adopt(socket: net.Socket): void
+  protected abstract adopt(connection: Connection): void
   /** Somebody waits for a place of this cluster: gives up an idle connection, if that helps. `own`: the place may be for a pool of this worker. */
   abstract giveWay(own: boolean): void
   /** Called about once a second: ends what has been idle too long, or is too old. */
@@ -196,11 +196,11 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     this.patientUntilMs = this.io.clock.monotonicMs + PATIENCE_MS
   }
 
-  onConnected(connector: Connector, socket: net.Socket): void {
+  onConnected(connector: Connector, connection: Connection): void {
     this.connecting.delete(connector)
     this.noteConnected()
     this.pooled++
-    this.adopt(socket)
+    this.adopt(connection)
   }
 
   /** All that wait hear of it: whether to try again is theirs to decide (as Envoy does). */

@@ -1,7 +1,7 @@
 // Hot lane: the HTTP/1 connections to one endpoint of one cluster: a request has one for itself.
-import type net from 'node:net'
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http1UpstreamConnection } from './http1-upstream-connection.ts'
@@ -99,9 +99,9 @@ export class Http1Pool extends EndpointPool {
     return this.waiting.length === 0 && this.pooled + this.connecting.size > 1 && this.places.isWanted(true)
   }
 
-  protected adopt(socket: net.Socket): void {
+  protected adopt(connection: Connection): void {
     this.values[this.stats.cxHttp1Total]!++
-    this.offer(new Http1UpstreamConnection(this.io, socket, this, this.settings))
+    this.offer(new Http1UpstreamConnection(this.io, connection, this, this.settings))
   }
 
   /** A free connection goes to who has waited longest, else to the idle ones. */

@@ -1,10 +1,9 @@
 // Hot lane: one HTTP/1 connection to an endpoint: idle in its pool, or lent to one request.
-import type net from 'node:net'
 import { ClientCodec, type ClientEvents } from '../http/h1/client-codec.ts'
 import type { HeaderMap } from '../http/header-map.ts'
 import { H_KEEP_ALIVE } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
-import { type ByteSink, Connection, type ConnectionOwner } from '../transport/connection.ts'
+import type { ByteSink, Connection, ConnectionOwner } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { type Exchange, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from './exchange.ts'
 import { stripHopByHop } from './hop-by-hop.ts'
@@ -34,9 +33,10 @@ export class Http1UpstreamConnection implements ConnectionOwner, UpstreamStream 
   private tunnel: boolean
   private requestEnded: boolean
 
-  constructor(io: Io, socket: net.Socket, pool: Http1Pool, limits: { maxHeaders: number; maxHeaderBytes: number }) {
+  constructor(io: Io, connection: Connection, pool: Http1Pool, limits: { maxHeaders: number; maxHeaderBytes: number }) {
     this.pool = pool
-    this.connection = new Connection(io, socket, this)
+    this.connection = connection
+    connection.owner = this
     this.codec = new ClientCodec(this.connection, NOBODY, limits)
     this.exchange = null
     this.requests = 0

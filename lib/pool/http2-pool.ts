@@ -1,7 +1,7 @@
 // Hot lane: the HTTP/2 connections to one endpoint of one cluster: mostly one, which all requests of the worker share.
-import type net from 'node:net'
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http2UpstreamConnection } from './http2-upstream-connection.ts'
@@ -112,9 +112,9 @@ export class Http2Pool extends EndpointPool {
     c.retire()
   }
 
-  protected adopt(socket: net.Socket): void {
+  protected adopt(connection: Connection): void {
     this.values[this.stats.cxHttp2Total]!++
-    const c = new Http2UpstreamConnection(this.io, socket, this, this.settings)
+    const c = new Http2UpstreamConnection(this.io, connection, this, this.settings)
     c.mayHoldMs = c.createdMs + SLICE_MS
     this.open.push(c)
     this.serve()

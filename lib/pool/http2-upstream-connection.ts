@@ -1,9 +1,8 @@
 // Hot lane: one HTTP/2 connection to an endpoint: it carries as many requests at once as both sides allow.
-import type net from 'node:net'
 import { Http2ClientConnection } from '../http/h2/client-connection.ts'
 import type { Http2Events } from '../http/h2/http2-connection.ts'
 import { HTTP2_DEFAULTS, type Http2Options } from '../http/h2/options.ts'
-import { Connection, NOBODY } from '../transport/connection.ts'
+import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import type { PoolSettings } from './endpoint-pool.ts'
 import type { Http2Pool } from './http2-pool.ts'
@@ -24,9 +23,9 @@ export class Http2UpstreamConnection implements Http2Events {
   holdsUntilMs: number
   mayHoldMs: number
 
-  constructor(io: Io, socket: net.Socket, pool: Http2Pool, settings: PoolSettings) {
+  constructor(io: Io, connection: Connection, pool: Http2Pool, settings: PoolSettings) {
     this.pool = pool
-    this.connection = new Connection(io, socket, NOBODY)
+    this.connection = connection
     this.codec = new Http2ClientConnection(this.connection, this, optionsOf(settings))
     this.requests = 0
     this.createdMs = io.clock.monotonicMs

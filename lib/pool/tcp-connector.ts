@@ -1,12 +1,12 @@
 // Hot lane: one raw connection to an endpoint, for TCP proxying and CONNECT: made once, never pooled, counted against the same limits.
-import type net from 'node:net'
+import type { Connection } from '../transport/connection.ts'
 import { type ConnectOwner, Connector } from './connector.ts'
 import type { EndpointPool } from './endpoint-pool.ts'
 import { RESET_OVERFLOW } from './exchange.ts'
 
 export interface TcpConnectOwner {
-  /** The caller makes a Connection of it. Afterwards `release` is to be called once, at its end. */
-  onTcpConnected(socket: net.Socket): void
+  /** The connection is the caller's, who owns it from now on. Afterwards `release` is to be called once, at its end. */
+  onTcpConnected(connection: Connection): void
   onTcpFailed(reason: number, detail: string): void
 }
 
@@ -34,10 +34,10 @@ export class TcpConnector implements ConnectOwner {
     this.connector = new Connector(pool, this)
   }
 
-  onConnected(_connector: Connector, socket: net.Socket): void {
+  onConnected(_connector: Connector, connection: Connection): void {
     this.pool.noteConnected()
     this.pool.requestsTotal++
-    this.owner.onTcpConnected(socket)
+    this.owner.onTcpConnected(connection)
   }
 
   onConnectFailed(_connector: Connector, reason: number, detail: string): void {

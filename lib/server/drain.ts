@@ -17,8 +17,8 @@ export async function drainWorker(
   while (listeners.connections > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   const cut: CutConnection[] = []
   parts.io.run('drain', () => {
-    for (const { listener, chain } of listeners.chains) {
-      for (const session of chain.sessions) {
+    for (const { listener, chain } of listeners.chains()) {
+      for (const session of chain.filter?.sessions ?? []) {
         const what = session instanceof TcpSession ? 'tcp session' : session.activity
         // A connection that has been answered and only waits for the client to close is not cut.
         if (what !== 'idle')

@@ -4,6 +4,7 @@ import type { ClusterRows, RowMap } from '../cluster/shared-hosts.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import type { Secrets } from '../transport/tls-contexts.ts'
 
 /** `workerData` of a worker. */
 export interface WorkerInit {
@@ -19,12 +20,16 @@ export interface WorkerInit {
   readonly sharedHosts: SharedArrayBuffer
   /** Which rows are those of the snapshot's clusters. */
   readonly rows: RowMap
+  /** Certificates, keys and trust; never part of a dump. */
+  readonly secrets: Secrets
   /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. */
   readonly ports: Readonly<Record<string, number>>
 }
 
 export type ToWorker =
   | { readonly type: 'snapshot'; readonly snapshot: Snapshot; readonly rows: RowMap }
+  /** Certificates were renewed, or trust has changed. */
+  | { readonly type: 'secrets'; readonly secrets: Secrets }
   /** A DNS cluster resolved anew; the configuration is unchanged. */
   | {
       readonly type: 'endpoints'

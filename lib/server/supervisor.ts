@@ -20,6 +20,7 @@ import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
+import { NO_SECRETS } from '../transport/tls-contexts.ts'
 import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
@@ -290,7 +291,8 @@ export class Supervisor {
     const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const { snapshot, rows } = this.#world()
-    return { index, bootstrap, snapshot, metrics, shared: this.#shared, sharedHosts: this.#sharedHosts, rows, ports }
+    const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
+    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: NO_SECRETS, ports }
   }
 
   /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */

@@ -19,6 +19,7 @@ import { RequestMetrics } from '../telemetry/request-metrics.ts'
 import { MetricsSlab } from '../telemetry/slab.ts'
 import { Io } from '../transport/io.ts'
 import { canSetKeepalive } from '../transport/keepalive.ts'
+import { TlsContexts } from '../transport/tls-contexts.ts'
 import { drainWorker } from './drain.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
 import { viewOf } from './worker-view.ts'
@@ -64,6 +65,7 @@ class Worker {
       metrics,
       accessLog: openAccessLog(init, slab, this.logger),
       clusters,
+      tls: new TlsContexts(init.secrets),
       steps: new StepRing(),
       recent: new RecentRequests(),
       requestIds: new RequestIds(),
@@ -77,11 +79,11 @@ class Worker {
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }
     this.tables = compileTables(init.snapshot, clusters.update(init.snapshot, init.rows))
-    this.listeners = new ListenerSet(this.parts, shared.downstream(bootstrap.limits.maxConnections))
+    this.listeners = new ListenerSet(this.parts, init.ports, shared.downstream(bootstrap.limits.maxConnections))
   }
 
   async start(): Promise<void> {
-    await this.listeners.open(this.init.snapshot.listeners, this.init.ports, this.tables)
+    await this.listeners.open(this.init.snapshot.listeners, this.tables)
     setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
     this.noteKeepalive(this.init.snapshot)
@@ -109,10 +111,13 @@ class Worker {
       case 'snapshot':
         // Swapped between two events: a request finishes on the tables that it began with.
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
-        this.listeners.use(this.tables)
+        this.listeners.use(message.snapshot.listeners, this.tables)
         this.noteKeepalive(message.snapshot)
         this.parts.recent.configurationChanged(message.snapshot.version)
         post({ type: 'applied', version: message.snapshot.version })
+        return
+      case 'secrets':
+        this.parts.tls.use(message.secrets)
         return
       case 'endpoints':
         this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)

@@ -3,6 +3,7 @@
 import type { HealthCheck } from './health-check.ts'
 import type { Origin } from './origin.ts'
 import type { OutlierDetection } from './outlier-detection.ts'
+import type { UpstreamTls } from './tls.ts'
 
 export interface Locality {
   readonly region: string
@@ -20,6 +21,18 @@ export interface EndpointWorkload {
   readonly canonicalRevision: string
 }
 
+/** An endpoint that is reached by a CONNECT stream through a proxy that speaks HBONE. */
+export interface EndpointTunnel {
+  /** Who is dialled: the endpoint's own address, a waypoint's, a gateway's. */
+  readonly address: string
+  /** 15008. */
+  readonly port: number
+  /** SPIFFE ids: the proxy has to be one of them. Empty: any of the mesh. */
+  readonly identities: readonly string[]
+  /** `:authority` of the CONNECT; empty: the endpoint's `address:port`. */
+  readonly authority: string
+}
+
 export interface Endpoint {
   /** IP address, or a host name while a DNS cluster is not resolved yet. */
   readonly address: string
@@ -31,6 +44,10 @@ export interface Endpoint {
   readonly workload: EndpointWorkload
   /** null: nobody asks it how it is. */
   readonly healthCheck: HealthCheck | null
+  /** It is spoken to with its cluster's TLS, where that has any; false: in plaintext (Envoy transport_socket_matches). */
+  readonly tls: boolean
+  /** null: it is dialled. */
+  readonly tunnel: EndpointTunnel | null
   readonly origin: Origin
 }
 
@@ -117,6 +134,8 @@ export interface Cluster {
   readonly panicThreshold: number
   readonly outlierDetection: OutlierDetection | null
   readonly limits: ClusterLimits
+  /** null: plaintext. Otherwise for the endpoints whose `tls` says so. */
+  readonly tls: UpstreamTls | null
   /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */
   readonly protocol: 'http1' | 'http2' | 'client' | 'tcp'
   /** Fully qualified host, or empty. */

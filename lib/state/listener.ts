@@ -1,28 +1,103 @@
 import type { Origin } from './origin.ts'
 import type { WeightedCluster } from './route.ts'
+import type { DownstreamTls } from './tls.ts'
 
-/** A listener as the data path needs it; made from the bootstrap's explicit listeners. */
+/** A listener as the data path needs it: made from the bootstrap's explicit listeners, and for roles that intercept from services and policies. */
 export interface Listener {
   readonly name: string
   readonly direction: 'inbound' | 'outbound'
-  readonly protocol: 'http' | 'tcp'
-  /** HTTP only: `auto` tells HTTP/2 (with prior knowledge) from HTTP/1 by the first bytes. */
-  readonly httpVersion: 'auto' | 'http1' | 'http2'
   readonly address: string
   /** 0: the system chooses; `/listeners` shows what it chose. */
   readonly port: number
+  /** false: nobody listens on it; it takes connections that a capturing listener hands over by their destination (Envoy bind_to_port). */
+  readonly bind: boolean
+  /** How connections get here: dialled, or intercepted; then where each was going is asked of the kernel, or is its local address. */
+  readonly capture: 'none' | 'redirect' | 'tproxy'
   /**
-   * Name of the route table that this listener always uses, as an intercepted port does; empty: the table is chosen by the
+   * Of a capturing listener: a connection goes to the listener of its destination, by address and port or by port, and stays here when there
+   * is none (Envoy use_original_dst).
+   */
+  readonly handOver: boolean
+  /** A client that shows no protocol for so long is taken for one that waits for the server to begin: plaintext, unknown. 0: waits for ever. */
+  readonly detectionTimeoutMs: number
+  /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
+  readonly originalDst: string
+  /** The one that fits best takes a connection (FilterChainMatch). */
+  readonly filterChains: readonly FilterChain[]
+  /** For connections that none fits; null: they are closed. */
+  readonly defaultFilterChain: FilterChain | null
+  readonly origin: Origin
+}
+
+/**
+ * What a connection must be like (envoy.config.listener.v3.FilterChainMatch). An empty field fits all. The fields are looked at in this order, each
+ * takes the most specific chains that fit and drops the others, and there is no way back.
+ */
+export interface FilterChainMatch {
+  /** Of the address that was dialled; 0: any. */
+  readonly destinationPort: number
+  /** CIDRs. */
+  readonly destinationRanges: readonly string[]
+  /** Exact, or `*.suffix`; lower case. */
+  readonly serverNames: readonly string[]
+  readonly transportProtocol: '' | 'tls' | 'raw_buffer'
+  /** What the client offers by ALPN; of plaintext `http/1.0`, `http/1.1`, `h2c` by its first bytes. */
+  readonly applicationProtocols: readonly string[]
+}
+
+export const MATCH_EVERYTHING: FilterChainMatch = {
+  destinationPort: 0,
+  destinationRanges: [],
+  serverNames: [],
+  transportProtocol: '',
+  applicationProtocols: [],
+}
+
+export interface FilterChain {
+  /** Unique in its listener: what a new configuration knows it by. */
+  readonly name: string
+  readonly match: FilterChainMatch
+  /** null: the bytes are taken as they come. */
+  readonly tls: DownstreamTls | null
+  readonly network: HttpChain | TcpChain | TunnelChain | RefuseChain
+  readonly origin: Origin
+}
+
+/** Requests are routed. */
+export interface HttpChain {
+  readonly kind: 'http'
+  /** `auto` tells HTTP/2 (with prior knowledge) from HTTP/1 by the first bytes, and inside of TLS by ALPN where that was agreed on. */
+  readonly httpVersion: 'auto' | 'http1' | 'http2'
+  /**
+   * Name of the route table that this chain always uses, as an intercepted port does; empty: the table is chosen by the
    * port of the request's authority.
    */
   readonly routeTable: string
-  /** TCP only: where connections go, drawn by weight. Empty: connections are closed with NC. */
-  readonly tcpClusters: readonly WeightedCluster[]
-  /** TCP only: the endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
-  readonly hashSourceIp: boolean
   /** CONNECT opens a tunnel to the service that its authority names; otherwise it is answered 404. */
   readonly allowConnect: boolean
-  /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */
-  readonly originalDst: string
-  readonly origin: Origin
+  /** What becomes of x-forwarded-client-cert, and what is added to it (Envoy forward_client_cert_details). */
+  readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set'
+}
+
+/** Bytes go to an endpoint. */
+export interface TcpChain {
+  readonly kind: 'tcp'
+  /** Where connections go, drawn by weight. Empty: connections are closed with NC. */
+  readonly clusters: readonly WeightedCluster[]
+  /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
+  readonly hashSourceIp: boolean
+}
+
+/** HTTP/2 CONNECT streams are connections of their own (HBONE, connect_terminate). */
+export interface TunnelChain {
+  readonly kind: 'tunnel'
+  /** Name of the listener whose filter chains take them. */
+  readonly to: string
+}
+
+/** Connections are closed at once. */
+export interface RefuseChain {
+  readonly kind: 'refuse'
+  /** For logs, in words: `virtualOutbound-blackhole`. */
+  readonly reason: string
 }

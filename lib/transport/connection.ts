@@ -1,14 +1,13 @@
-// Hot lane: bytes both ways. Socket listeners are module-level functions that find the connection on the socket; each is a boundary:
-// an exception in one costs that connection and nothing else.
-import type net from 'node:net'
+// Hot lane: bytes both ways, whatever carries them: a socket, TLS, or a stream of a tunnel. Output collects here for one write an event; what comes
+// in is handed to the owner inside of a boundary: an exception there costs that connection and nothing else.
 import { BLOCK_BYTES } from '../base/block-pool.ts'
 import { latin1Write } from '../base/latin1.ts'
 import type { Io } from './io.ts'
-import { handleOf, INTERNALS, type Internals, type StreamHandle, wasReset } from './stream-internals.ts'
+import type { TlsFacts } from './tls-facts.ts'
 
 /** Who a connection belongs to at the moment. A pool hands a connection from owner to owner. */
 export interface ConnectionOwner {
-  /** `bytes[0, length)` are valid until the call returns; `bytes[length]` may be overwritten (a parser's sentinel). */
+  /** `bytes[0, length)` are valid until the call returns; `bytes[length]` may be overwritten (a parser's sentinel). Never while reads are disabled. */
   onData(bytes: Buffer, length: number): void
   /** The peer will send nothing more; it may still read. */
   onEnd(): void
@@ -31,21 +30,20 @@ export interface ByteSink {
   end(): void
 }
 
-interface OwnedSocket extends net.Socket {
-  heddle: Connection | null
-}
-
-export class Connection implements ByteSink {
+export abstract class Connection implements ByteSink {
   readonly io: Io
-  readonly socket: net.Socket
   owner: ConnectionOwner
   /** `ip:port`. */
   readonly peerAddress: string
   readonly localAddress: string
-  /** Total bytes of the connection, without a write that failed at once: nothing of it has left. */
+  /** `ip:port` that the peer dialled, where its connection was intercepted or came through a tunnel; empty: `localAddress`. */
+  originalDst: string
+  /** What the handshake of the innermost TLS said; null: plaintext. */
+  tls: TlsFacts | null
+  /** Total bytes of the connection, without a write that failed at once: nothing of it has left. Of TLS: what is inside. */
   bytesRead: number
   bytesWritten: number
-  /** The kernel did not take all: the source should pause until `onWritable`. */
+  /** What carries us did not take all: the source should pause until `onWritable`. */
   blocked: boolean
   closed: boolean
   /** The peer's FIN has come. */
@@ -56,21 +54,26 @@ export class Connection implements ByteSink {
   /** Monotonic ms of the last byte either way; idle sweeps read it. */
   lastActiveMs: number
   /** Output of this event; null when there is none. */
-  private out: Buffer | null
+  protected out: Buffer | null
   /** Where the next byte of output goes in its block. */
   outPosition: number
   /** Number of blocks that are no longer ours: bytes in the block of an earlier number must not be touched. */
   outEpoch: number
+  /** A write is under way and nothing may be sent until it is done. */
+  protected busy: boolean
   private dirty: boolean
   private readPauses: number
-  private pendingWrites: number
+  /** Came while reads were disabled; null: nothing. */
+  private held: Buffer | null
+  private heldEnd: boolean
 
-  constructor(io: Io, socket: net.Socket, owner: ConnectionOwner) {
+  constructor(io: Io, owner: ConnectionOwner, peerAddress: string, localAddress: string) {
     this.io = io
-    this.socket = socket
     this.owner = owner
-    this.peerAddress = addressText(socket.remoteAddress, socket.remotePort)
-    this.localAddress = addressText(socket.localAddress, socket.localPort)
+    this.peerAddress = peerAddress
+    this.localAddress = localAddress
+    this.originalDst = ''
+    this.tls = null
     this.bytesRead = 0
     this.bytesWritten = 0
     this.blocked = false
@@ -82,15 +85,28 @@ export class Connection implements ByteSink {
     this.out = null
     this.outPosition = 0
     this.outEpoch = 0
+    this.busy = false
     this.dirty = false
     this.readPauses = 0
-    this.pendingWrites = 0
-    ;(socket as OwnedSocket).heddle = this
-    socket.on('end', onSocketEnd)
-    socket.on('error', onSocketError)
-    socket.on('close', onSocketClose)
-    startReading(io, socket)
+    this.held = null
+    this.heldEnd = false
   }
+
+  // ---- what a carrier does ---------------------------------------------------------------------------------------------
+
+  /** False once there is nothing to send to. */
+  protected abstract get carried(): boolean
+  /** Sends the first `length` bytes of a block, which goes back to the pool when they have left. */
+  protected abstract transmit(block: Buffer, length: number): void
+  /** The block is full and `busy`: it waits behind the write under way. */
+  protected abstract postpone(block: Buffer, length: number): void
+  protected abstract setReading(on: boolean): void
+  /** FIN, behind all that was sent. */
+  protected abstract finish(): void
+  /** Closes at once; `gone` follows in a later turn. */
+  protected abstract drop(): void
+
+  // ---- output ----------------------------------------------------------------------------------------------------------
 
   /** False when the peer reads slower than we write: pause the source. */
   get writable(): boolean {
@@ -121,7 +137,8 @@ export class Connection implements ByteSink {
     if (n > BLOCK_BYTES) return null
     if (this.out !== null) {
       if (this.outPosition + n <= BLOCK_BYTES) return this.out
-      this.flush()
+      if (this.busy) this.setAside()
+      else this.flush()
     }
     if (!this.dirty) {
       this.dirty = true
@@ -136,95 +153,48 @@ export class Connection implements ByteSink {
     for (let at = 0; at < text.length; at += BLOCK_BYTES) this.writeText(text.slice(at, at + BLOCK_BYTES))
   }
 
+  private setAside(): void {
+    const block = this.out as Buffer
+    this.out = null
+    this.outEpoch++
+    this.bytesWritten += this.outPosition
+    this.blocked = true
+    this.postpone(block, this.outPosition)
+  }
+
   /** Sends what is queued: one write. Called at the end of the event; harmless when nothing is. */
   flush(): void {
     this.dirty = false
     const block = this.out
-    if (block === null) return
+    if (block === null || this.busy) return
     this.out = null
     this.outEpoch++
-    const handle = INTERNALS === null ? null : handleOf(this.socket)
-    if (this.closed || this.ended || (INTERNALS !== null && handle === null)) {
+    if (this.closed || this.ended || !this.carried) {
       this.io.blocks.release(block)
       return
     }
     this.bytesWritten += this.outPosition
     this.lastActiveMs = this.io.clock.monotonicMs
-    const view = new Uint8Array(block.buffer, block.byteOffset, this.outPosition)
-    if (INTERNALS === null || handle === null) {
-      this.socket.write(view)
-      if (this.socket.writableLength > 0) this.awaitDrain(block)
-      else this.io.blocks.release(block)
-      return
-    }
-    const wrap = takeWrap(INTERNALS)
-    this.afterWrite(INTERNALS, handle, wrap, handle.writeBuffer(wrap, view), block)
+    this.transmit(block, this.outPosition)
   }
 
-  private afterWrite(internals: Internals, handle: StreamHandle, wrap: object, error: number, block: Buffer): void {
-    if (error !== 0) {
-      this.bytesWritten -= this.outPosition
-      returnWrap(wrap)
-      this.io.blocks.release(block)
-      this.destroy(error === -32 ? 'EPIPE' : error === -104 ? 'ECONNRESET' : `write error ${error}`)
-      return
-    }
-    if (internals.state[internals.lastWriteWasAsync] === 0) {
-      returnWrap(wrap)
-      this.io.blocks.release(block)
-      return
-    }
-    // The kernel's buffer is full: the request object and the memory belong to libuv until oncomplete.
-    this.pendingWrites++
-    this.blocked = true
-    const pending = wrap as PendingWrite
-    pending.handle = handle
-    pending.oncomplete = onWriteComplete
-    pending.connection = this
-    pending.block = block
-  }
-
-  /** The public API's way to learn that what it queued has left. */
-  private awaitDrain(block: Buffer): void {
-    this.pendingWrites++
-    this.blocked = true
-    this.socket.write('', () => {
-      const io = this.io
-      io.enter()
-      try {
-        io.blocks.release(block)
-        this.written(0)
-      } catch (error) {
-        io.report(error, 'drain', this)
-        this.destroy('internal_error')
-      } finally {
-        io.leave()
-      }
-    })
-  }
-
-  /** A queued write has left (0) or failed. */
-  written(status: number): void {
-    this.pendingWrites--
-    if (this.closed) return
-    if (status < 0) {
-      this.destroy(status === -32 ? 'EPIPE' : status === -125 ? 'ECANCELED' : 'ECONNRESET')
-      return
-    }
+  /** From the carrier: there is room again, after `blocked`. The caller is inside of a boundary. */
+  protected unblock(): void {
     this.lastActiveMs = this.io.clock.monotonicMs
-    if (this.pendingWrites === 0 && this.blocked) {
-      this.blocked = false
-      this.owner.onWritable()
-    }
+    if (!this.blocked) return
+    this.blocked = false
+    this.owner.onWritable()
   }
+
+  // ---- input -----------------------------------------------------------------------------------------------------------
 
   /** Counted: reading goes on when each disable has met its enable. */
   readDisable(): void {
-    if (this.readPauses++ === 0 && !this.closed) setReading(this.socket, false)
+    if (this.readPauses++ === 0 && !this.closed) this.setReading(false)
   }
 
   readEnable(): void {
-    if (--this.readPauses === 0 && !this.closed) setReading(this.socket, true)
+    if (--this.readPauses === 0 && !this.closed) this.readAgain()
   }
 
   get readDisabled(): boolean {
@@ -233,8 +203,104 @@ export class Connection implements ByteSink {
 
   /** Forgets pauses of an owner that is gone. */
   resetReadPauses(): void {
-    if (this.readPauses > 0 && !this.closed) setReading(this.socket, true)
+    const paused = this.readPauses > 0
     this.readPauses = 0
+    if (paused && !this.closed) this.readAgain()
+  }
+
+  private readAgain(): void {
+    if (this.held === null && !this.heldEnd) this.setReading(true)
+    else setImmediate(deliverHeld, this)
+  }
+
+  /** From the carrier: bytes have come. Opens a boundary. */
+  deliver(bytes: Buffer, length: number): void {
+    const { io } = this
+    io.enter()
+    try {
+      this.bytesRead += length
+      this.lastActiveMs = io.clock.monotonicMs
+      this.handOn(bytes, length)
+    } catch (error) {
+      io.report(error, 'data', this)
+      this.destroy('internal_error')
+    } finally {
+      io.leave()
+    }
+  }
+
+  /** From who looked at the first bytes to find out whose they are, inside of a boundary: its successor gets them. */
+  handOn(bytes: Buffer, length: number): void {
+    if (this.readPauses > 0 || this.held !== null) this.hold(bytes, length)
+    else this.owner.onData(bytes, length)
+  }
+
+  /** A carrier may have read more when it was told to stop. At most what one read brought, so nothing grows here. */
+  private hold(bytes: Buffer, length: number): void {
+    const copy = Buffer.allocUnsafe(length + 1)
+    bytes.copy(copy, 0, 0, length)
+    this.held = this.held === null ? copy : Buffer.concat([this.held.subarray(0, this.held.length - 1), copy])
+  }
+
+  /** For `deliverHeld`: reads were enabled again. */
+  release(): void {
+    if (this.closed || this.readPauses > 0) return
+    const { held, heldEnd, io } = this
+    this.held = null
+    this.heldEnd = false
+    io.enter()
+    try {
+      if (held !== null) this.owner.onData(held, held.length - 1)
+      if (heldEnd) this.endedByPeer()
+      else if (this.readPauses === 0 && !this.closed) this.setReading(true)
+    } catch (error) {
+      io.report(error, 'data', this)
+      this.destroy('internal_error')
+    } finally {
+      io.leave()
+    }
+  }
+
+  /** From the carrier: the peer sends no more. Opens a boundary. */
+  protected peerFinished(): void {
+    if (this.closed || this.peerEnded) return
+    const { io } = this
+    io.enter()
+    try {
+      this.endedByPeer()
+    } catch (error) {
+      io.report(error, 'end', this)
+      this.destroy('internal_error')
+    } finally {
+      io.leave()
+    }
+  }
+
+  private endedByPeer(): void {
+    // Behind bytes that wait; a connection that nothing waits on hears of it although it does not read: it has nothing more to read.
+    if (this.held !== null) {
+      this.heldEnd = true
+      return
+    }
+    this.peerEnded = true
+    this.owner.onEnd()
+  }
+
+  // ---- ends ------------------------------------------------------------------------------------------------------------
+
+  /** From the carrier: it is closed. Opens a boundary. */
+  protected gone(): void {
+    if (this.closed) return
+    const { io } = this
+    io.enter()
+    try {
+      this.closed = true
+      this.owner.onClose(this.closeReason)
+    } catch (error) {
+      io.report(error, 'close', this)
+    } finally {
+      io.leave()
+    }
   }
 
   /** Sends what is queued, then FIN. The peer may go on sending. */
@@ -242,7 +308,7 @@ export class Connection implements ByteSink {
     if (this.ended || this.closed) return
     this.flush()
     this.ended = true
-    if (!this.closed) this.socket.end()
+    if (!this.closed) this.finish()
   }
 
   /** Closes at once; what is queued is lost. Harmless when called again. `onClose` follows in a later turn. */
@@ -253,148 +319,12 @@ export class Connection implements ByteSink {
     this.out = null
     this.outEpoch++
     this.ended = true
-    this.socket.destroy()
+    this.held = null
+    this.heldEnd = false
+    this.drop()
   }
 }
 
-interface PendingWrite {
-  handle: StreamHandle
-  oncomplete: (this: PendingWrite, status: number) => void
-  connection: Connection
-  block: Buffer
-}
-
-// A write that the kernel takes at once never touches its request object, so one object serves until a write stays.
-let spareWrap: object | null = null
-
-function takeWrap(internals: Internals): object {
-  const wrap = spareWrap
-  if (wrap === null) return new internals.WriteWrap()
-  spareWrap = null
-  return wrap
-}
-
-function returnWrap(wrap: object): void {
-  spareWrap = wrap
-}
-
-function onWriteComplete(this: PendingWrite, status: number): void {
-  const c = this.connection
-  const io = c.io
-  io.enter()
-  try {
-    io.blocks.release(this.block)
-    c.written(status)
-  } catch (error) {
-    io.report(error, 'write', c)
-    c.destroy('internal_error')
-  } finally {
-    io.leave()
-  }
-}
-
-/** Sends a socket's reads to its connection: into the shared buffer where Node lets us, else by `data` events. */
-function startReading(io: Io, socket: net.Socket): void {
-  const handle = handleOf(socket)
-  if (INTERNALS !== null && handle !== null && typeof handle.useUserBuffer === 'function') {
-    const slots = socket as unknown as Record<symbol, unknown>
-    slots[INTERNALS.buffer] = io.readView
-    slots[INTERNALS.bufferCallback] = onSocketRead
-    handle.useUserBuffer(io.readView)
-  } else socket.on('data', onSocketData)
-  setReading(socket, true)
-}
-
-/**
- * Starts or stops reads. With the handle it happens now; `socket.resume` would do it in a later turn, and do so even when `pause` was called
- * meanwhile.
- */
-function setReading(socket: net.Socket, on: boolean): void {
-  const handle = INTERNALS === null ? null : handleOf(socket)
-  if (handle === null) {
-    if (on) socket.resume()
-    else socket.pause()
-    return
-  }
-  if (handle.reading === on) return
-  handle.reading = on
-  if (on) handle.readStart()
-  else handle.readStop()
-}
-
-/** Called by Node's stream layer with the socket as `this`. */
-function onSocketRead(this: OwnedSocket, length: number): boolean {
-  const c = this.heddle
-  if (c !== null) deliver(c, c.io.readBuffer, length)
-  return true
-}
-
-function onSocketData(this: OwnedSocket, chunk: Buffer): void {
-  const c = this.heddle
-  if (c === null) return
-  // Into the shared buffer, so that parsers find room for their sentinel behind the bytes.
-  const view = c.io.readView
-  for (let at = 0; at < chunk.length && !c.closed; at += view.length) {
-    const n = chunk.copy(view, 0, at, Math.min(chunk.length, at + view.length))
-    deliver(c, c.io.readBuffer, n)
-  }
-}
-
-function deliver(c: Connection, bytes: Buffer, length: number): void {
-  const io = c.io
-  io.enter()
-  try {
-    c.bytesRead += length
-    c.lastActiveMs = io.clock.monotonicMs
-    c.owner.onData(bytes, length)
-  } catch (error) {
-    io.report(error, 'data', c)
-    c.destroy('internal_error')
-  } finally {
-    io.leave()
-  }
-}
-
-function onSocketEnd(this: OwnedSocket): void {
-  const c = this.heddle
-  if (c === null || c.closed || c.peerEnded) return
-  c.io.enter()
-  try {
-    // Not the end of a message, and nobody is there to be answered (RFC 9112 §8).
-    // Once both sides have ended, the kernel has forgotten the peer as well.
-    if (!c.ended && wasReset(this)) c.destroy('ECONNRESET')
-    else {
-      c.peerEnded = true
-      c.owner.onEnd()
-    }
-  } catch (error) {
-    c.io.report(error, 'end', c)
-    c.destroy('internal_error')
-  } finally {
-    c.io.leave()
-  }
-}
-
-function onSocketError(this: OwnedSocket, error: NodeJS.ErrnoException): void {
-  const c = this.heddle
-  if (c !== null && c.closeReason === '') c.closeReason = error.code ?? error.message
-}
-
-function onSocketClose(this: OwnedSocket): void {
-  const c = this.heddle
-  if (c === null || c.closed) return
-  c.io.enter()
-  try {
-    c.closed = true
-    c.owner.onClose(c.closeReason)
-  } catch (error) {
-    c.io.report(error, 'close', c)
-  } finally {
-    c.io.leave()
-  }
-}
-
-function addressText(address: string | undefined, port: number | undefined): string {
-  if (address === undefined) return ''
-  return address.includes(':') ? `[${address}]:${port ?? 0}` : `${address}:${port ?? 0}`
+function deliverHeld(c: Connection): void {
+  c.release()
 }

@@ -7,8 +7,8 @@ import { HTTP2_DEFAULTS, type Http2Options } from '../../lib/http/h2/options.ts'
 import type { Http2Stream } from '../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../lib/http/h2/stream-events.ts'
 import type { HeaderMap } from '../../lib/http/header-map.ts'
-import { Connection } from '../../lib/transport/connection.ts'
 import { Io } from '../../lib/transport/io.ts'
+import { SocketConnection } from '../../lib/transport/socket-connection.ts'
 import { fieldPairs } from './h2-echo.ts'
 
 export interface Answer {
@@ -110,7 +110,7 @@ export class CodecClient implements Http2Events {
     this.settled = new Promise((resolve) => {
       this.settle = resolve
     })
-    const connection = new Connection(this.io, socket, { onData() {}, onEnd() {}, onWritable() {}, onClose() {} })
+    const connection = new SocketConnection(this.io, socket, { onData() {}, onEnd() {}, onWritable() {}, onClose() {} })
     this.h2 = new Http2ClientConnection(connection, this, { ...HTTP2_DEFAULTS, ...options })
     connection.owner = this.h2
     this.io.run('begin', () => {})

@@ -14,8 +14,9 @@ import { Http2ServerConnection, type Http2ServerEvents } from '../../lib/http/h2
 import type { Http2Stream } from '../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../lib/http/h2/stream-events.ts'
 import type { HeaderMap } from '../../lib/http/header-map.ts'
-import { Connection, type ConnectionOwner } from '../../lib/transport/connection.ts'
+import type { ConnectionOwner } from '../../lib/transport/connection.ts'
 import { Io } from '../../lib/transport/io.ts'
+import { SocketConnection } from '../../lib/transport/socket-connection.ts'
 
 const FILLER = Buffer.alloc(64 * 1024, 'abcdefghijklmnopqrstuvwxyz')
 const TEXT = Buffer.from('It works over HTTP/2.\n')
@@ -145,7 +146,7 @@ export class EchoServer implements Http2ServerEvents {
   }
 
   accept(socket: net.Socket): void {
-    const connection = new Connection(this.io, socket, UNOWNED)
+    const connection = new SocketConnection(this.io, socket, UNOWNED)
     const h2 = new Http2ServerConnection(connection, this, this.options)
     connection.owner = h2
     this.connections.add(h2)

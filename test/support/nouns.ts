@@ -3,7 +3,7 @@
 //
 // Of lib/ this imports types, and the origin that says that nobody wrote a thing.
 import type { Cluster, ClusterLimits, Endpoint, EndpointWorkload } from '../../lib/state/cluster.ts'
-import type { Listener } from '../../lib/state/listener.ts'
+import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../lib/state/outlier-detection.ts'
 import type { ForwardAction, RetryPolicy, Route, RouteTable, VirtualHost, WeightedCluster } from '../../lib/state/route.ts'
@@ -29,6 +29,8 @@ export function anEndpoint(over: Partial<Endpoint> = {}): Endpoint {
     priority: 0,
     workload: NO_WORKLOAD,
     healthCheck: null,
+    tls: false,
+    tunnel: null,
     origin: BUILT_IN,
     ...over,
   }
@@ -69,6 +71,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     slowStart: null,
     localityWeights: null,
     panicThreshold: 50,
+    tls: null,
     outlierDetection: null,
     protocol: 'http1',
     host: '',
@@ -169,20 +172,30 @@ export function aRouteTable(over: Partial<RouteTable> = {}): RouteTable {
   return { name: String(port), port, virtualHosts: [aVirtualHost()], ...over }
 }
 
+/** HTTP of either version; tables by the request's authority. */
+export function anHttpChain(over: Partial<HttpChain> = {}): HttpChain {
+  return { kind: 'http', httpVersion: 'auto', routeTable: '', allowConnect: false, clientCertificate: 'sanitize', ...over }
+}
+
+/** For all connections, in plaintext. */
+export function aFilterChain(over: Partial<FilterChain> = {}): FilterChain {
+  return { name: 'default', match: MATCH_EVERYTHING, tls: null, network: anHttpChain(), origin: BUILT_IN, ...over }
+}
+
 /** Outbound HTTP of either version on a port that the system chooses; tables by the request's authority. */
 export function aListener(over: Partial<Listener> = {}): Listener {
   return {
     name: 'out',
     direction: 'outbound',
-    protocol: 'http',
-    httpVersion: 'auto',
     address: '127.0.0.1',
     port: 0,
-    routeTable: '',
-    tcpClusters: [],
-    hashSourceIp: false,
-    allowConnect: false,
+    bind: true,
+    capture: 'none',
+    handOver: false,
+    detectionTimeoutMs: 0,
     originalDst: '',
+    filterChains: [aFilterChain()],
+    defaultFilterChain: null,
     origin: BUILT_IN,
     ...over,
   }

@@ -20,14 +20,17 @@ import { WorkerStats } from '../../../lib/telemetry/data-path-stats.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
 import { RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
 import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
-import type { Connection } from '../../../lib/transport/connection.ts'
+import { type Connection, NOBODY } from '../../../lib/transport/connection.ts'
 import { Io } from '../../../lib/transport/io.ts'
+import { SocketConnection } from '../../../lib/transport/socket-connection.ts'
+import { NO_SECRETS, TlsContexts } from '../../../lib/transport/tls-contexts.ts'
 import {
   aCluster,
   aDestination,
   aForward,
   aListener,
   anEndpoint,
+  anHttpChain,
   aRetryPolicy,
   aRoute,
   aRouteTable,
@@ -146,6 +149,7 @@ export function proxy(terms: Terms): Proxy {
     metrics,
     accessLog: log,
     clusters,
+    tls: new TlsContexts(NO_SECRETS),
     steps: new StepRing(),
     recent: new RecentRequests(),
     rng: new Rng(7),
@@ -158,15 +162,15 @@ export function proxy(terms: Terms): Proxy {
     pathNormalization: 'BASE',
     obeysFaultHeaders: false,
   }
-  const listener = aListener({ httpVersion: terms.downstream, port: 8080 })
-  const manager = new HttpConnectionManager(parts, listener, 8080, tables)
+  const chain = anHttpChain({ httpVersion: terms.downstream })
+  const manager = new HttpConnectionManager(parts, aListener({ port: 8080 }), chain, 8080, tables)
   const clientSocket = endlessSocket()
   const upstreamSocket = endlessSocket()
   const host = [...clusters.all()][0]?.hosts[0] as LiveHost
   const pool = host.poolFor(terms.upstream === 'http2')
   io.enter()
-  manager.accept(clientSocket)
-  pool.onConnected(null as never, upstreamSocket)
+  manager.accept(new SocketConnection(io, clientSocket, NOBODY))
+  pool.onConnected(null as never, new SocketConnection(io, upstreamSocket, NOBODY))
   io.leave()
   return { io, client: connectionOf(clientSocket), upstream: connectionOf(upstreamSocket), pool }
 }

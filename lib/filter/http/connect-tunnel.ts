@@ -2,7 +2,6 @@
 //
 // CONNECTING → OPEN (200 sent, see tunnel.ts) → OVER. The request is routed as one for `/`; what is not a configured service is not reached.
 
-import type net from 'node:net'
 import { ACTIVE } from '../../cluster/lb/host.ts'
 import type { LiveHost } from '../../cluster/live-host.ts'
 import * as D from '../../decide/decision.ts'
@@ -10,7 +9,7 @@ import * as S from '../../decide/steps.ts'
 import { HeaderMap } from '../../http/header-map.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import { NO_PORT, portOf } from '../../route/authority.ts'
-import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
 import { resetReply } from '../../upstream/reset-reply.ts'
 import type { Carrier, HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
@@ -53,10 +52,11 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
     this.connector.start()
   }
 
-  onTcpConnected(socket: net.Socket): void {
+  onTcpConnected(connection: Connection): void {
     const { stream, host } = this
     const { manager } = stream
-    this.connection = new Connection(manager.io, socket, this)
+    this.connection = connection
+    connection.owner = this
     host.add(ACTIVE)
     if (host.detector !== null) host.detector.onTcpConnected()
     stream.upstreamLocalAddress = this.connection.localAddress

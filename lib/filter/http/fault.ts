@@ -42,7 +42,7 @@ class Delay implements DeadlineOwner, Holder {
     const { cluster, host } = decision
     // The address that a client dialled stays where it is.
     if (cluster === null || cluster.config.type === 'ORIGINAL_DST') return
-    const context = manager.pickContext(null)
+    const context = manager.pickContext(this.stream, null)
     if (host === null || !host.available || !cluster.hosts.includes(host)) pickAgain(decision, context, manager.steps)
   }
 

@@ -36,7 +36,7 @@ function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: st
     return S.MIRROR_NO_CLUSTER
   }
   // First the context: making it may publish another picker.
-  const context = manager.pickContext(null)
+  const context = manager.pickContext(stream, null)
   const host = cluster.picker.pick(context) as LiveHost | null
   if (host === null) {
     worker.mirrorDropped('no_endpoint')

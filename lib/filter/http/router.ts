@@ -349,7 +349,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private retryNow(): void {
     const { retry, stream } = this
     const { manager } = stream
-    const pick = manager.pickContext(retry === null ? null : retry.tried)
+    const pick = manager.pickContext(stream, retry === null ? null : retry.tried)
     pick.avoidPriorities = retry === null ? 0 : retry.avoidPriorities
     this.sayRemainingTime()
     if (!pickAgain(stream.decision, pick, manager.steps)) {

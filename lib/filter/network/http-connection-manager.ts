@@ -1,5 +1,4 @@
 // Hot lane: what all connections and requests of one HTTP listener share in one worker, and what is done once for each of them.
-import type net from 'node:net'
 import type { RequestIds } from '../../base/request-id.ts'
 import type { Rng } from '../../base/rng.ts'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
@@ -14,15 +13,16 @@ import type { EditContext } from '../../route/header-template.ts'
 import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
-import type { Listener } from '../../state/listener.ts'
+import type { HttpChain, Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { AccessLog } from '../../telemetry/access-log.ts'
 import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../../telemetry/slab.ts'
-import { Connection, NOBODY } from '../../transport/connection.ts'
+import type { Connection } from '../../transport/connection.ts'
 import type { Io } from '../../transport/io.ts'
+import type { TlsContexts } from '../../transport/tls-contexts.ts'
 import type { HttpStream } from '../http/http-stream.ts'
 import { sendRouteReply } from '../http/local-reply.ts'
 import * as R from '../http/reasons.ts'
@@ -41,6 +41,7 @@ export interface WorkerParts {
   readonly metrics: RequestMetrics
   readonly accessLog: AccessLog | null
   readonly clusters: ClusterManager
+  readonly tls: TlsContexts
   readonly steps: StepRing
   readonly recent: RecentRequests
   readonly rng: Rng
@@ -75,7 +76,10 @@ class ReusedFacts implements Facts {
 
 export class HttpConnectionManager {
   readonly parts: WorkerParts
-  readonly listener: Listener
+  /** As the newest configuration has it. */
+  listener: Listener
+  /** The filter chain's part of it. */
+  config: HttpChain
   readonly io: Io
   readonly values: Float64Array
   readonly stats: ListenerStats
@@ -87,7 +91,6 @@ export class HttpConnectionManager {
   readonly limits: Limits
   readonly outbound: boolean
   readonly pathNormalization: PathNormalization
-  readonly allowConnect: boolean
   readonly servesHalfClosed: boolean
   readonly obeysFaultHeaders: boolean
   readonly serverName: string
@@ -101,9 +104,10 @@ export class HttpConnectionManager {
   private facts: ReusedFacts | null
   private seriesWithoutCluster: SeriesCache
 
-  constructor(parts: WorkerParts, listener: Listener, port: number, tables: Tables) {
+  constructor(parts: WorkerParts, listener: Listener, config: HttpChain, port: number, tables: Tables) {
     this.parts = parts
     this.listener = listener
+    this.config = config
     this.io = parts.io
     this.values = parts.slab.values
     this.stats = new ListenerStats(parts.slab, listener.name)
@@ -114,7 +118,6 @@ export class HttpConnectionManager {
     this.requestIds = parts.requestIds
     this.limits = parts.limits
     this.outbound = listener.direction === 'outbound'
-    this.allowConnect = listener.allowConnect
     this.servesHalfClosed = parts.servesHalfClosed
     this.obeysFaultHeaders = parts.obeysFaultHeaders
     this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
@@ -127,23 +130,28 @@ export class HttpConnectionManager {
     this.pick = new PickContext()
     this.facts = null
     this.seriesWithoutCluster = parts.metrics.seriesFor(this.outbound ? 'source' : 'destination', null, null)
-    this.useTables(tables)
   }
 
-  useTables(tables: Tables): void {
+  get allowConnect(): boolean {
+    return this.config.allowConnect
+  }
+
+  /** New configuration, for the requests from now on. */
+  use(listener: Listener, config: HttpChain, tables: Tables): void {
+    this.listener = listener
+    this.config = config
     this.tables = tables
-    this.pick.originalHost = this.listener.originalDst === '' ? null : this.clusters.originalHost(this.listener.originalDst)
   }
 
   /** A connection of this listener. The caller is inside the boundary. */
-  accept(socket: net.Socket): void {
+  accept(connection: Connection): void {
     this.values[this.stats.cxTotal]!++
     this.values[this.stats.cxActive]!++
-    const version = this.listener.httpVersion
+    const version = versionOf(this.config, connection)
     // A session, or who decides which, takes the connection over.
-    if (version === 'http1') this.sessions.add(new Http1Session(this, new Connection(this.io, socket, NOBODY)))
-    else if (version === 'http2') this.sessions.add(new Http2Session(this, new Connection(this.io, socket, NOBODY)))
-    else this.sessions.add(new Preface(this, new Connection(this.io, socket, NOBODY)))
+    if (version === 'http1') this.sessions.add(new Http1Session(this, connection))
+    else if (version === 'http2') this.sessions.add(new Http2Session(this, connection))
+    else this.sessions.add(new Preface(this, connection))
   }
 
   /** The first bytes of a connection are HTTP/1. */
@@ -174,19 +182,21 @@ export class HttpConnectionManager {
   // ---- once for each request -------------------------------------------------------------------------------------------
 
   factsFor(stream: HttpStream): Facts {
-    const pick = this.pickContext(null)
+    const pick = this.pickContext(stream, null)
     this.facts ??= new ReusedFacts(stream, pick)
     const { facts } = this
     facts.request = stream
     facts.context = stream
-    facts.routeTable = this.listener.routeTable
+    facts.routeTable = this.config.routeTable
     facts.draw = this.rng.uint32()
     return facts
   }
 
-  pickContext(tried: readonly Host[] | null): PickContext {
+  pickContext(stream: HttpStream, tried: readonly Host[] | null): PickContext {
     const { pick } = this
     this.clusters.syncHealth()
+    const dialled = stream.session.connection.originalDst || this.listener.originalDst
+    pick.originalHost = dialled === '' ? null : this.clusters.originalHost(dialled)
     pick.nowMs = this.io.clock.monotonicMs
     pick.hashed = false
     pick.again = 0
@@ -258,4 +268,10 @@ export class HttpConnectionManager {
       session.drain()
     }
   }
+}
+
+/** Inside of TLS the client may have said it already. */
+function versionOf({ httpVersion }: HttpChain, { tls }: Connection): HttpChain['httpVersion'] {
+  if (httpVersion !== 'auto' || tls === null) return httpVersion
+  return tls.alpn === 'h2' ? 'http2' : tls.alpn === 'http/1.1' || tls.alpn === 'http/1.0' ? 'http1' : 'auto'
 }

@@ -1,7 +1,5 @@
 // Hot lane: the half of a TCP session that faces its endpoint.
-import type net from 'node:net'
-import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
-import type { Io } from '../../transport/io.ts'
+import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { TcpSession } from './tcp-proxy.ts'
 
 /** The half towards the endpoint. */
@@ -11,9 +9,10 @@ export class UpstreamSide implements ConnectionOwner {
   private paused: boolean
   private source: Connection | null
 
-  constructor(session: TcpSession, socket: net.Socket, io: Io) {
+  constructor(session: TcpSession, connection: Connection) {
     this.session = session
-    this.connection = new Connection(io, socket, this)
+    this.connection = connection
+    connection.owner = this
     this.paused = false
     this.source = null
   }

@@ -1,5 +1,4 @@
 // Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (Envoy tcp_proxy).
-import type net from 'node:net'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
 import { ACTIVE } from '../../cluster/lb/host.ts'
@@ -9,12 +8,12 @@ import type { LiveHost } from '../../cluster/live-host.ts'
 import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW, RESET_WORDS } from '../../pool/exchange.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import { SourceIpHash } from '../../route/source-ip-hash.ts'
-import type { Listener } from '../../state/listener.ts'
+import type { Listener, TcpChain } from '../../state/listener.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import * as F from '../../telemetry/response-flags.ts'
-import { Connection, type ConnectionOwner } from '../../transport/connection.ts'
+import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
 import { UpstreamSide } from './tcp-proxy-upstream.ts'
 
@@ -24,7 +23,8 @@ const REPORT_MS = 5000
 /** All connections of one TCP listener in one worker. */
 export class TcpProxy {
   readonly parts: WorkerParts
-  readonly listener: Listener
+  /** As the newest configuration has it. */
+  listener: Listener
   readonly values: Float64Array
   readonly stats: TcpListenerStats
   readonly sessions: Set<TcpSession>
@@ -35,7 +35,7 @@ export class TcpProxy {
   /** null: endpoints are not chosen by the client's address. */
   private sourceIpHash: SourceIpHash | null
 
-  constructor(parts: WorkerParts, listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>) {
+  constructor(parts: WorkerParts, listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>) {
     this.parts = parts
     this.listener = listener
     this.values = parts.slab.values
@@ -46,27 +46,28 @@ export class TcpProxy {
     this.pick = new PickContext()
     this.sourceIpHash = null
     this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
-    this.useClusters(listener, clusters)
+    this.use(listener, config, clusters)
   }
 
   get clusters(): ClusterManager {
     return this.parts.clusters
   }
 
-  /** `listener` as the newest snapshot has it; sessions that are open stay where they are. */
-  useClusters(listener: Listener, clusters: ReadonlyMap<string, BalancedCluster>): void {
+  /** As the newest configuration has it; sessions that are open stay where they are. */
+  use(listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>): void {
     let end = 0
-    this.sourceIpHash = listener.hashSourceIp ? new SourceIpHash() : null
-    this.destinations = listener.tcpClusters.map((w) => {
-      end += listener.tcpClusters.length === 1 ? 1 : w.weight
+    this.listener = listener
+    this.sourceIpHash = config.hashSourceIp ? new SourceIpHash() : null
+    this.destinations = config.clusters.map((w) => {
+      end += config.clusters.length === 1 ? 1 : w.weight
       return { cluster: clusters.get(w.cluster) ?? null, end }
     })
   }
 
-  accept(socket: net.Socket): void {
+  accept(connection: Connection): void {
     this.values[this.stats.cxTotal]!++
     this.values[this.stats.cxActive]!++
-    const session = new TcpSession(this, socket)
+    const session = new TcpSession(this, connection)
     this.sessions.add(session)
     session.begin(this.draw())
   }
@@ -81,15 +82,15 @@ export class TcpProxy {
     return null
   }
 
-  /** For one connection from `peerAddress`, `ip:port`. */
-  pickContext(peerAddress: string): PickContext {
+  pickContext({ peerAddress, originalDst }: Connection): PickContext {
     const { pick, listener, clusters } = this
     const { rng, io } = this.parts
     clusters.syncHealth()
     pick.nowMs = io.clock.monotonicMs
     pick.draw = rng.uint32()
     pick.draw2 = rng.uint32()
-    pick.originalHost = listener.originalDst === '' ? null : clusters.originalHost(listener.originalDst)
+    const dialled = originalDst || listener.originalDst
+    pick.originalHost = dialled === '' ? null : clusters.originalHost(dialled)
     if (this.sourceIpHash === null) pick.hashed = false
     else this.sourceIpHash.fill(pick, peerAddress)
     return pick
@@ -131,10 +132,11 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   private reportedIn: number
   private reportedOut: number
 
-  constructor(proxy: TcpProxy, socket: net.Socket) {
+  constructor(proxy: TcpProxy, connection: Connection) {
     const { io } = proxy.parts
     this.proxy = proxy
-    this.connection = new Connection(io, socket, this)
+    this.connection = connection
+    connection.owner = this
     this.startMs = io.clock.monotonicMs
     this.startTimeMs = io.clock.wallMs
     this.durationMs = 0
@@ -165,7 +167,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     this.cluster = proxy.clusters.liveOf(cluster)
     this.upstreamCluster = cluster.name
     // First the context: making it may publish another picker.
-    const context = proxy.pickContext(this.connection.peerAddress)
+    const context = proxy.pickContext(this.connection)
     const host = cluster.picker.pick(context) as LiveHost | null
     if (host === null) {
       this.fail(F.UH, 'no_healthy_upstream')
@@ -180,8 +182,8 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     this.connector.start()
   }
 
-  onTcpConnected(socket: net.Socket): void {
-    const upstream = new UpstreamSide(this, socket, this.proxy.parts.io)
+  onTcpConnected(connection: Connection): void {
+    const upstream = new UpstreamSide(this, connection)
     this.upstream = upstream
     this.upstreamLocalAddress = upstream.connection.localAddress
     const { host } = this

@@ -53,6 +53,7 @@ function passthrough(): Cluster {
     panicThreshold: PANIC_THRESHOLD,
     outlierDetection: null,
     limits: { ...DEFAULT_POLICY.limits, httpIdleTimeoutMs: PASSTHROUGH_IDLE_MS },
+    tls: null,
     protocol: 'client',
     host: '',
     serviceName: '',
@@ -104,6 +105,7 @@ function outbound(
     panicThreshold: policy.panicThreshold,
     outlierDetection: policy.outlierDetection,
     limits: policy.limits,
+    tls: null,
     protocol: protocolOf(protocol, policy.upstreamProtocol),
     host: service.hostname,
     serviceName: service.name,
@@ -135,5 +137,5 @@ function nameOf(placed: PlacedBackend): Cluster['dnsNames'][number] {
 
 function endpointOf({ backend, priority }: PlacedBackend): Endpoint {
   const { address, port, weight, locality, workload, healthCheck, origin } = backend
-  return { address, port, weight, locality, priority, workload, healthCheck, origin }
+  return { address, port, weight, locality, priority, workload, healthCheck, tls: false, tunnel: null, origin }
 }

@@ -1,7 +1,7 @@
 // The bootstrap's explicit listeners, with the tables and clusters that inbound ones need.
 import type { ListenerConfig } from '../../state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../../state/cluster.ts'
-import type { Listener } from '../../state/listener.ts'
+import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING, type TcpChain } from '../../state/listener.ts'
 import { BUILT_IN } from '../../state/origin.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
 import { PASSTHROUGH_CLUSTER } from './clusters.ts'
@@ -47,7 +47,7 @@ export function buildListeners(
 
 function outboundHttp(config: ListenerConfig): Listener {
   const routeTable = config.destinationPort === 0 ? '' : String(config.destinationPort)
-  return { ...head(config), routeTable, tcpClusters: [], hashSourceIp: false, originalDst: config.destination }
+  return explicit(config, httpChain(config, routeTable), config.destination)
 }
 
 function outboundTcp(
@@ -60,39 +60,41 @@ function outboundTcp(
   const { host, port } = splitHostPort(config.destination)
   const service = findByDomain(registry, host, world)
   if (service !== undefined) {
-    return {
-      ...head(config),
-      routeTable: '',
-      ...tcpTarget(world, service, port, virtualServices, hashes),
-      originalDst: '',
-    }
+    return explicit(config, tcpTarget(world, service, port, virtualServices, hashes), '')
   }
   const address = /^[\d.]+$|:/.test(host)
   const allowed = address && world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
-  return {
-    ...head(config),
-    routeTable: '',
-    tcpClusters: clusters,
-    hashSourceIp: false,
-    originalDst: address ? config.destination : '',
-  }
+  return explicit(config, { kind: 'tcp', clusters, hashSourceIp: false }, address ? config.destination : '')
 }
 
 function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
-  const http = config.protocol === 'http'
-  return {
-    ...head(config),
-    routeTable: http ? tableName(config) : '',
-    tcpClusters: http ? [] : [weighted(cluster.name, 1)],
-    hashSourceIp: false,
-    originalDst: '',
-  }
+  const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(cluster.name, 1)], hashSourceIp: false }
+  return explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
 }
 
-function head(config: ListenerConfig) {
-  const { name, direction, protocol, httpVersion, address, port, origin } = config
-  return { name, direction, protocol, httpVersion, address, port, allowConnect: config.allowConnect, origin }
+function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {
+  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize' }
+}
+
+/** A listener that clients dial: one filter chain takes all its connections. */
+function explicit(config: ListenerConfig, network: FilterChain['network'], originalDst: string): Listener {
+  const { name, direction, address, port, origin } = config
+  const chain: FilterChain = { name: 'default', match: MATCH_EVERYTHING, tls: null, network, origin }
+  return {
+    name,
+    direction,
+    address,
+    port,
+    bind: true,
+    capture: 'none',
+    handOver: false,
+    detectionTimeoutMs: 0,
+    originalDst,
+    filterChains: [chain],
+    defaultFilterChain: null,
+    origin,
+  }
 }
 
 function tableName(config: ListenerConfig): string {
@@ -130,6 +132,8 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
       canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['version'] ?? 'latest',
     },
     healthCheck: null,
+    tls: false,
+    tunnel: null,
     origin: config.origin,
   }
   return {
@@ -144,6 +148,7 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
     panicThreshold: 50,
     outlierDetection: null,
     limits: DEFAULT_POLICY.limits,
+    tls: null,
     protocol: config.protocol === 'http' ? 'client' : 'tcp',
     host: own?.service.hostname ?? '',
     serviceName: own?.service.name ?? '',

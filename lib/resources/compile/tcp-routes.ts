@@ -1,7 +1,7 @@
 // Where connections to `host:port` go: the tcp rules of the first VirtualService for the host, else the service itself
 // (Istio TCPRoute).
 import { BlockList, isIP } from 'node:net'
-import type { Listener } from '../../state/listener.ts'
+import type { TcpChain } from '../../state/listener.ts'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { L4MatchSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
@@ -12,16 +12,13 @@ import { destinationCluster } from './route-action.ts'
 import type { VirtualServiceRules } from './rules.ts'
 import type { World } from './world.ts'
 
-/** Part of a listener. */
-export type TcpTarget = Pick<Listener, 'tcpClusters' | 'hashSourceIp'>
-
 export function tcpTarget(
   world: World,
   service: RegistryService,
   port: number,
   virtualServices: readonly VirtualServiceRules[],
   hashes: DestinationHashes,
-): TcpTarget {
+): TcpChain {
   for (const { object, hosts } of virtualServices) {
     if (!hosts.some((host) => covers(host, service.hostname))) continue
     for (const rule of object.spec.tcp ?? []) {
@@ -29,17 +26,15 @@ export function tcpTarget(
       if (!fits) continue
       const routes = rule.route ?? []
       const kept = routes.length === 1 ? routes : routes.filter((r) => (r.weight ?? 0) > 0)
-      const tcpClusters = kept.map((r) =>
-        weighted(destinationCluster(world, r.destination, object.namespace, port), r.weight ?? 0),
-      )
+      const clusters = kept.map((r) => weighted(destinationCluster(world, r.destination, object.namespace, port), r.weight ?? 0))
       // Of several destinations the first one's rule says it, subsets apart (istiod).
       const first = routes[0]?.destination
       const host = first === undefined ? '' : resolveHost(first.host, object.namespace, world.domain)
-      return { tcpClusters, hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : '') }
+      return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : '') }
     }
   }
-  const tcpClusters = [weighted(clusterName(port, '', service.hostname), 1)]
-  return { tcpClusters, hashSourceIp: hashes.bySourceIp(service.hostname, '') }
+  const clusters = [weighted(clusterName(port, '', service.hostname), 1)]
+  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(service.hostname, '') }
 }
 
 export function weighted(cluster: string, weight: number): WeightedCluster {

@@ -1,5 +1,7 @@
 // From objects to clusters, listeners, policies and tables, where no recorded istiod says what is right.
 import t from 'tap'
+import type { Listener } from '../../../lib/state/listener.ts'
+import type { WeightedCluster } from '../../../lib/state/route.ts'
 import { clusterOf, loadText, statusOf, tableOf, type View } from './kit.ts'
 
 const service = (name: string, spec: string, namespace = 'default', meta = '') =>
@@ -473,9 +475,10 @@ t.test('listeners', async (t) => {
   }
   const result = loadText(t, text, view)
   const listener = (name: string) => result.snapshot.listeners.find((l) => l.name === name)
-  const targets = (name: string) => listener(name)?.tcpClusters.map((c) => [c.cluster, c.weight])
-  t.match(listener('any'), { routeTable: '', originalDst: '', tcpClusters: [] })
-  t.match(listener('fixed'), { routeTable: '7777', originalDst: '10.0.0.7:7777' })
+  const network = (name: string) => listener(name)?.filterChains[0]?.network
+  const targets = (name: string) => tcpClusters(listener(name))?.map((c) => [c.cluster, c.weight])
+  t.match([listener('any'), network('any')], [{ originalDst: '' }, { kind: 'http', routeTable: '' }])
+  t.match([listener('fixed'), network('fixed')], [{ originalDst: '10.0.0.7:7777' }, { kind: 'http', routeTable: '7777' }])
   t.same(
     tableOf(result, 7777).virtualHosts.map((h) => h.name),
     ['allow_any'],
@@ -487,7 +490,8 @@ t.test('listeners', async (t) => {
   t.same(targets('plain'), [['outbound|6379||plain.default.svc.cluster.local', 1]])
   t.same([targets('ip'), listener('ip')?.originalDst], [[['PassthroughCluster', 1]], '10.7.0.1:1234'])
   t.same(targets('unknown'), [])
-  const table = result.snapshot.routeTables.find((r) => r.name === listener('in')?.routeTable)
+  const inbound = network('in')
+  const table = result.snapshot.routeTables.find((r) => inbound?.kind === 'http' && r.name === inbound.routeTable)
   t.match(table?.virtualHosts, [
     {
       name: 'inbound|http|5432',
@@ -504,7 +508,7 @@ t.test('listeners', async (t) => {
   t.same(targets('raw'), [['inbound|9001||', 1]])
   t.match(clusterOf(result, 'inbound|9001||').endpoints, [{ address: '::1', port: 9001 }])
   const closed = loadText(t, text, { ...view, outboundTrafficPolicy: 'REGISTRY_ONLY' })
-  t.same(closed.snapshot.listeners.find((l) => l.name === 'ip')?.tcpClusters, [])
+  t.same(tcpClusters(closed.snapshot.listeners.find((l) => l.name === 'ip')), [])
   t.match(tableOf(closed, 80).virtualHosts, [
     { name: 'block_all', domains: ['*'], routes: [{ action: { kind: 'direct', status: 502, body: '' } }] },
   ])
@@ -548,3 +552,9 @@ t.test('who sees what', async (t) => {
     ['10.0.0.2'],
   )
 })
+
+/** Of the first filter chain. */
+function tcpClusters(listener: Listener | undefined): readonly WeightedCluster[] | undefined {
+  const network = listener?.filterChains[0]?.network
+  return network?.kind === 'tcp' ? network.clusters : undefined
+}

@@ -172,7 +172,8 @@ t.test("TCP: the client's address, where the rule of the first destination says 
   const listeners = rows.map(([host]) => ({ name: host, protocol: 'tcp' as const, destination: `${host}.default:5432` }))
   const result = loadText(t, text, { listeners })
   for (const [host, , expected] of rows) {
-    t.equal(result.snapshot.listeners.find((l) => l.name === host)?.hashSourceIp, expected, host)
+    const network = result.snapshot.listeners.find((l) => l.name === host)?.filterChains[0]?.network
+    t.equal(network?.kind === 'tcp' && network.hashSourceIp, expected, host)
   }
 })
 

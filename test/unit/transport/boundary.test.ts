@@ -4,8 +4,9 @@ import net from 'node:net'
 import type { Test } from 'tap'
 import t from 'tap'
 import { Deadline } from '../../../lib/base/timer-wheel.ts'
-import { Connection, type ConnectionOwner } from '../../../lib/transport/connection.ts'
+import type { Connection, ConnectionOwner } from '../../../lib/transport/connection.ts'
 import { Io } from '../../../lib/transport/io.ts'
+import { SocketConnection } from '../../../lib/transport/socket-connection.ts'
 import { within } from '../../support/eventually.ts'
 import { RawClient } from '../../support/raw-client.ts'
 
@@ -24,7 +25,7 @@ class Owner implements ConnectionOwner {
       this.resolve = resolve
     })
     this.throwsIn = throwsIn
-    this.connection = new Connection(io, socket, this)
+    this.connection = new SocketConnection(io, socket, this)
   }
 
   private may(callback: Callback): void {

@@ -5,8 +5,8 @@ import { HTTP2_DEFAULTS } from '../../../../lib/http/h2/options.ts'
 import { Http2ServerConnection, type Http2ServerEvents } from '../../../../lib/http/h2/server-connection.ts'
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
 import { NOBODY } from '../../../../lib/http/h2/stream-events.ts'
-import { Connection } from '../../../../lib/transport/connection.ts'
 import { Io } from '../../../../lib/transport/io.ts'
+import { SocketConnection } from '../../../../lib/transport/socket-connection.ts'
 import { type Bench, keep } from '../../contract.ts'
 
 const io = new Io((error) => {
@@ -64,7 +64,7 @@ class Answering implements Http2ServerEvents {
 }
 
 function connection(): Http2ServerConnection {
-  const transport = new Connection(io, endlessSocket(), { onData() {}, onEnd() {}, onWritable() {}, onClose() {} })
+  const transport = new SocketConnection(io, endlessSocket(), { onData() {}, onEnd() {}, onWritable() {}, onClose() {} })
   const h2 = new Http2ServerConnection(transport, new Answering(), HTTP2_DEFAULTS)
   const hello = Buffer.concat([
     Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),

@@ -8,8 +8,9 @@ import { Http2ServerConnection, type Http2ServerEvents } from '../../../../lib/h
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../../../lib/http/h2/stream-events.ts'
 import type { HeaderMap } from '../../../../lib/http/header-map.ts'
-import { Connection } from '../../../../lib/transport/connection.ts'
+import type { Connection } from '../../../../lib/transport/connection.ts'
 import { Io } from '../../../../lib/transport/io.ts'
+import { SocketConnection } from '../../../../lib/transport/socket-connection.ts'
 import { INTERNALS } from '../../../../lib/transport/stream-internals.ts'
 import { type Frame, frame, frames, PREFACE, settings, told } from '../../../support/http2-frames.ts'
 import { fieldsOf } from '../kit.ts'
@@ -91,7 +92,7 @@ export class Wire {
         wire.destroyed = true
       },
     }
-    this.connection = new Connection(this.io, socket as unknown as net.Socket, {
+    this.connection = new SocketConnection(this.io, socket as unknown as net.Socket, {
       onData() {},
       onEnd() {},
       onWritable() {},

@@ -1,0 +1,84 @@
+// A listener as it runs in one worker: its filter chains, which a new configuration changes without touching a connection.
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { Tables } from '../route/compile.ts'
+import type { Listener } from '../state/listener.ts'
+import { ChainMatcher } from './chain-match.ts'
+import { RunningChain } from './running-chain.ts'
+
+export class ActiveListener {
+  /** As the newest configuration has it. */
+  listener: Listener
+  /** What it is bound to, or for one that is not bound what it stands for. */
+  readonly port: number
+  private readonly parts: WorkerParts
+  private chains: RunningChain[]
+  private matcher: ChainMatcher<RunningChain>
+  /** Of configurations before: they take no connections and are there until those that they have are gone. */
+  private leaving: RunningChain[]
+
+  constructor(parts: WorkerParts, listener: Listener, port: number, tables: Tables) {
+    this.parts = parts
+    this.listener = listener
+    this.port = port
+    this.chains = []
+    this.leaving = []
+    this.matcher = new ChainMatcher<RunningChain>([], null)
+    this.use(listener, tables)
+  }
+
+  get match(): ChainMatcher<RunningChain> {
+    return this.matcher
+  }
+
+  /** New configuration. */
+  use(listener: Listener, tables: Tables): void {
+    const before = new Map(this.chains.map((c) => [c.name, c]))
+    const renew = (config: Listener['filterChains'][number]): RunningChain => {
+      const old = before.get(config.name)
+      if (old === undefined || old.kind !== config.network.kind)
+        return new RunningChain(this.parts, listener, config, this.port, tables)
+      before.delete(config.name)
+      old.use(listener, config, tables)
+      return old
+    }
+    const chains = listener.filterChains.map(renew)
+    const otherwise = listener.defaultFilterChain === null ? null : renew(listener.defaultFilterChain)
+    this.listener = listener
+    this.chains = otherwise === null ? chains : [...chains, otherwise]
+    this.matcher = new ChainMatcher(chains, otherwise)
+    this.leave([...before.values()])
+  }
+
+  private leave(chains: readonly RunningChain[]): void {
+    for (const chain of chains) chain.filter?.drain()
+    this.leaving = [...this.leaving, ...chains].filter((c) => c.connections > 0)
+  }
+
+  /** It is not in the configuration any more. */
+  retire(): void {
+    this.leave(this.chains)
+    this.chains = []
+    this.matcher = new ChainMatcher<RunningChain>([], null)
+  }
+
+  /** All that may have connections. */
+  *running(): IterableIterator<RunningChain> {
+    yield* this.chains
+    yield* this.leaving
+  }
+
+  get connections(): number {
+    let n = 0
+    for (const chain of this.running()) n += chain.connections
+    return n
+  }
+
+  sweep(): void {
+    for (const chain of this.running()) chain.filter?.sweep()
+    if (this.leaving.length > 0) this.leaving = this.leaving.filter((c) => c.connections > 0)
+  }
+
+  drain(): void {
+    for (const chain of this.running()) chain.filter?.drain()
+  }
+}

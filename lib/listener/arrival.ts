@@ -1,0 +1,164 @@
+// Hot lane: a connection on its way to its filter chain: where it was going, what its first bytes say, its handshake. Once for each connection.
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import type { Connection, ConnectionOwner } from '../transport/connection.ts'
+import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts'
+import { ServerHandshake } from '../transport/server-handshake.ts'
+import { SocketConnection } from '../transport/socket-connection.ts'
+import type { TlsConnection } from '../transport/tls-connection.ts'
+import type { ActiveListener } from './active-listener.ts'
+import type { ChainFacts } from './chain-match.ts'
+import { inspectHttp, NOT_HTTP, UNDECIDED } from './http-inspector.ts'
+import type { ListenerSet } from './listener-set.ts'
+import type { RunningChain } from './running-chain.ts'
+import { CLIENT_HELLO, NEEDS_MORE, TlsInspector } from './tls-inspector.ts'
+
+const NO_BYTES = Buffer.alloc(0)
+const NONE: readonly string[] = []
+
+export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
+  readonly listener: ActiveListener
+  readonly connection: Connection
+  private readonly set: ListenerSet
+  private readonly destinationAddress: string
+  private readonly destinationPort: number
+  private readonly inspectsHttp: boolean
+  private readonly deadline: Deadline
+  /** First bytes that could not tell. */
+  private held: Buffer
+  private readonly tls: TlsInspector
+  private chain: RunningChain | null
+  private handshake: ServerHandshake | null
+
+  /** Owns the connection from now on. `address`, `port`: what was dialled. */
+  constructor(set: ListenerSet, listener: ActiveListener, connection: Connection, address: string, port: number) {
+    this.set = set
+    this.listener = listener
+    this.connection = connection
+    this.destinationAddress = address
+    this.destinationPort = port
+    this.inspectsHttp = listener.match.forPort(port).inspectsHttp
+    this.deadline = new Deadline(this, 0)
+    this.held = NO_BYTES
+    this.tls = new TlsInspector()
+    this.chain = null
+    this.handshake = null
+    connection.owner = this
+  }
+
+  /** `inspects`: the chain depends on the first bytes. */
+  begin(inspects: boolean): void {
+    if (!inspects) {
+      this.settle('raw_buffer', NONE, NO_BYTES, 0)
+      return
+    }
+    this.set.arrivals.add(this)
+    const { detectionTimeoutMs } = this.listener.listener
+    if (detectionTimeoutMs > 0) this.connection.io.timers.arm(this.deadline, detectionTimeoutMs)
+  }
+
+  // ---- ConnectionOwner: while the first bytes are awaited --------------------------------------------------------------
+
+  onData(bytes: Buffer, length: number): void {
+    const { held } = this
+    if (held.length === 0) {
+      this.look(bytes, length)
+      return
+    }
+    const all = Buffer.concat([held, bytes.subarray(0, length), Buffer.alloc(1)])
+    this.look(all, all.length - 1)
+  }
+
+  private look(bytes: Buffer, length: number): void {
+    const found = this.tls.inspect(bytes, length)
+    if (found === CLIENT_HELLO) this.settle('tls', this.tls.applicationProtocols, bytes, length)
+    else if (found === NEEDS_MORE) this.held = Buffer.from(bytes.subarray(0, length))
+    else if (!this.inspectsHttp) this.settle('raw_buffer', NONE, bytes, length)
+    else {
+      const http = inspectHttp(bytes, length)
+      if (http === UNDECIDED) this.held = Buffer.from(bytes.subarray(0, length))
+      else this.settle('raw_buffer', http === NOT_HTTP ? NONE : [http], bytes, length)
+    }
+  }
+
+  /** The client shows nothing: it waits for the server to begin. */
+  onDeadline(): void {
+    const { held } = this
+    this.settle('raw_buffer', NONE, held.length === 0 ? NO_BYTES : Buffer.concat([held, Buffer.alloc(1)]), held.length)
+  }
+
+  onEnd(): void {
+    this.connection.destroy('')
+  }
+
+  onWritable(): void {}
+
+  onClose(): void {
+    this.over()
+  }
+
+  // ---- the chain -------------------------------------------------------------------------------------------------------
+
+  private settle(transport: ChainFacts['transportProtocol'], protocols: readonly string[], bytes: Buffer, length: number): void {
+    const { connection, set } = this
+    connection.io.timers.cancel(this.deadline)
+    const chain = this.listener.match.find({
+      destinationAddress: this.destinationAddress,
+      destinationPort: this.destinationPort,
+      serverName: this.tls.serverName,
+      transportProtocol: transport,
+      applicationProtocols: protocols,
+    })
+    this.chain = chain
+    if (chain === null || chain.kind === 'refuse') {
+      set.refused(this, chain === null ? 'filter_chain_not_found' : 'refused')
+      connection.destroy('filter_chain_not_found')
+      return
+    }
+    if (chain.tls === null) {
+      set.arrivals.delete(this)
+      chain.accept(connection)
+      if (length > 0) connection.handOn(bytes, length)
+      return
+    }
+    const context = set.parts.tls.server(chain.tls)
+    if (context === null || !(connection instanceof SocketConnection)) {
+      const why =
+        context === null
+          ? `its certificate ${chain.tls.certificate} is not there yet`
+          : 'TLS inside of a tunnel is not terminated'
+      this.onHandshakeFailed({ reason: 'not_ready', text: why, details: {} })
+      connection.destroy('tls_not_ready')
+      return
+    }
+    set.arrivals.add(this)
+    this.handshake = new ServerHandshake(connection.io, connection.detach(bytes.subarray(0, length)), context, this)
+  }
+
+  onSecure(secure: TlsConnection): void {
+    this.set.arrivals.delete(this)
+    secure.originalDst = this.connection.originalDst
+    const { chain } = this
+    if (chain !== null) chain.accept(secure)
+  }
+
+  onHandshakeFailed(failure: HandshakeFailure): void {
+    this.over()
+    this.set.handshakeFailed(this, failure)
+  }
+
+  /** The worker drains: nothing was asked yet. */
+  cancel(): void {
+    if (this.handshake === null) this.connection.destroy('')
+    else this.handshake.cancel()
+    this.over()
+  }
+
+  abandon(): void {
+    this.cancel()
+  }
+
+  private over(): void {
+    this.connection.io.timers.cancel(this.deadline)
+    this.set.arrivals.delete(this)
+  }
+}

@@ -1,0 +1,115 @@
+// Which filter chain takes a connection (envoy.config.listener.v3.FilterChainMatch): compiled for each configuration, walked once for each connection.
+import { type AddressRange, parseRange } from '../base/address-range.ts'
+import { type FilterChainMatch, MATCH_EVERYTHING } from '../state/listener.ts'
+
+/** What is known of a connection. */
+export interface ChainFacts {
+  readonly destinationAddress: string
+  readonly destinationPort: number
+  /** Lower case; empty: none was sent. */
+  readonly serverName: string
+  readonly transportProtocol: 'tls' | 'raw_buffer'
+  readonly applicationProtocols: readonly string[]
+}
+
+interface Matched {
+  readonly match: FilterChainMatch
+}
+
+/** Chains for connections to one port; those of other ports are out of question. */
+export interface PortChains<C> {
+  readonly chains: readonly C[]
+  /** The first bytes must be seen: some chain asks for TLS, its server name or its ALPN. */
+  readonly inspectsTls: boolean
+  /** Some chain asks which HTTP plaintext is. */
+  readonly inspectsHttp: boolean
+}
+
+const HTTP_PROTOCOLS = new Set(['http/1.0', 'http/1.1', 'h2c'])
+
+export class ChainMatcher<C extends Matched> {
+  private readonly byPort: ReadonlyMap<number, PortChains<C>>
+  private readonly otherPorts: PortChains<C>
+  private readonly ranges: ReadonlyMap<C, readonly AddressRange[]>
+  readonly otherwise: C | null
+
+  constructor(chains: readonly C[], otherwise: C | null) {
+    const ports = new Set(chains.map((c) => c.match.destinationPort))
+    ports.delete(0)
+    this.byPort = new Map([...ports].map((port) => [port, portChains(chains.filter((c) => c.match.destinationPort === port))]))
+    this.otherPorts = portChains(chains.filter((c) => c.match.destinationPort === 0))
+    this.ranges = new Map(chains.map((c) => [c, c.match.destinationRanges.map(parseRange).filter((r) => r !== null)]))
+    this.otherwise = otherwise
+  }
+
+  /** A port that has chains of its own never falls back to those of any port, as in Envoy. */
+  forPort(port: number): PortChains<C> {
+    return this.byPort.get(port) ?? this.otherPorts
+  }
+
+  /** The chain for a connection; null: it is refused. */
+  find(facts: ChainFacts): C | null {
+    let left = this.mostSpecificRange(this.forPort(facts.destinationPort).chains, facts.destinationAddress)
+    left = byServerName(left, facts.serverName)
+    left = bySpecific(left, (m) => (m.transportProtocol === '' ? null : m.transportProtocol === facts.transportProtocol))
+    for (const offered of facts.applicationProtocols) {
+      const fits = left.find((c) => c.match.applicationProtocols.includes(offered))
+      if (fits !== undefined) return fits
+    }
+    return left.find((c) => c.match.applicationProtocols.length === 0) ?? this.otherwise
+  }
+
+  private mostSpecificRange(chains: readonly C[], address: string): readonly C[] {
+    if (chains.every((c) => c.match.destinationRanges.length === 0)) return chains
+    let longest = -1
+    let best: C[] = []
+    for (const c of chains) {
+      const length = c.match.destinationRanges.length === 0 ? 0 : this.longestRange(c, address)
+      if (length > longest) {
+        longest = length
+        best = [c]
+      } else if (length === longest && length >= 0) best.push(c)
+    }
+    return best
+  }
+
+  private longestRange(chain: C, address: string): number {
+    let longest = -1
+    for (const range of this.ranges.get(chain) ?? []) if (range.contains(address) && range.bits > longest) longest = range.bits
+    return longest
+  }
+}
+
+function portChains<C extends Matched>(chains: readonly C[]): PortChains<C> {
+  const tls = chains.some(
+    ({ match: m }) => m.transportProtocol !== '' || m.serverNames.length > 0 || m.applicationProtocols.length > 0,
+  )
+  const http = chains.some(({ match }) => match.applicationProtocols.some((p) => HTTP_PROTOCOLS.has(p)))
+  return { chains, inspectsTls: tls, inspectsHttp: http }
+}
+
+/** Those that say it of themselves and are right, or if there are none those that say nothing. */
+function bySpecific<C extends Matched>(chains: readonly C[], fits: (m: FilterChainMatch) => boolean | null): readonly C[] {
+  const right = chains.filter((c) => fits(c.match) === true)
+  return right.length > 0 ? right : chains.filter((c) => fits(c.match) === null)
+}
+
+/** An exact name, then the longest wildcard, then those that ask for none. */
+function byServerName<C extends Matched>(chains: readonly C[], name: string): readonly C[] {
+  if (chains.every((c) => c.match.serverNames.length === 0)) return chains
+  for (let wanted = name; wanted !== ''; wanted = widened(wanted)) {
+    const fits = chains.filter((c) => c.match.serverNames.includes(wanted))
+    if (fits.length > 0) return fits
+  }
+  return chains.filter((c) => c.match.serverNames.length === 0 || c.match.serverNames.includes('*'))
+}
+
+/** `a.b.c` → `*.b.c` → `*.c` → nothing. */
+function widened(name: string): string {
+  const from = name.startsWith('*.') ? 2 : 0
+  const dot = name.indexOf('.', from)
+  return dot < 0 ? '' : `*${name.slice(dot)}`
+}
+
+/** A chain without a match fits all. */
+export const ANY = MATCH_EVERYTHING

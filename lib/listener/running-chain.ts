@@ -1,0 +1,71 @@
+// A filter chain as it runs in one worker: what takes its connections, whatever configuration made of it.
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import { HttpConnectionManager } from '../filter/network/http-connection-manager.ts'
+import { TcpProxy } from '../filter/network/tcp-proxy.ts'
+import type { Tables } from '../route/compile.ts'
+import type { FilterChain, FilterChainMatch, HttpChain, Listener, TcpChain } from '../state/listener.ts'
+import type { DownstreamTls } from '../state/tls.ts'
+import type { Connection } from '../transport/connection.ts'
+
+/** What a chain does with connections. */
+export type NetworkFilter = HttpConnectionManager | TcpProxy
+
+export class RunningChain {
+  readonly name: string
+  readonly kind: FilterChain['network']['kind']
+  /** null: its connections are closed. */
+  readonly filter: NetworkFilter | null
+  /** Replaced by `use`. */
+  config: FilterChain
+
+  constructor(parts: WorkerParts, listener: Listener, config: FilterChain, port: number, tables: Tables) {
+    this.name = config.name
+    this.kind = config.network.kind
+    this.config = config
+    this.filter = filterOf(parts, listener, config, port, tables)
+  }
+
+  get match(): FilterChainMatch {
+    return this.config.match
+  }
+
+  get tls(): DownstreamTls | null {
+    return this.config.tls
+  }
+
+  /** The same chain in a new configuration. Connections that are open stay. */
+  use(listener: Listener, config: FilterChain, tables: Tables): void {
+    this.config = config
+    const { filter } = this
+    if (filter instanceof HttpConnectionManager) filter.use(listener, config.network as HttpChain, tables)
+    else if (filter instanceof TcpProxy) filter.use(listener, config.network as TcpChain, tables.clusters)
+  }
+
+  /** The caller is inside the boundary. */
+  accept(connection: Connection): void {
+    if (this.filter === null) connection.destroy('refused')
+    else this.filter.accept(connection)
+  }
+
+  get connections(): number {
+    return this.filter === null ? 0 : this.filter.sessions.size
+  }
+}
+
+function filterOf(
+  parts: WorkerParts,
+  listener: Listener,
+  { network }: FilterChain,
+  port: number,
+  tables: Tables,
+): NetworkFilter | null {
+  switch (network.kind) {
+    case 'http':
+      return new HttpConnectionManager(parts, listener, network, port, tables)
+    case 'tcp':
+      return new TcpProxy(parts, listener, network, tables.clusters)
+    case 'tunnel':
+    case 'refuse':
+      return null
+  }
+}

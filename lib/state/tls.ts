@@ -1,0 +1,52 @@
+// TLS as configuration (envoy.extensions.transport_sockets.tls.v3). Keys and certificates are never here: a noun names a secret, and the secrets
+// go to the workers by a way of their own (server/messages.ts), so that no dump of configuration can hold one.
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
+
+/** Name of the workload's own certificate, as Istio's SDS has it. */
+export const OWN_CERTIFICATE = 'default'
+/** Name of the mesh's trust: the bundle of each trust domain, and which of them are ours. A peer is a SPIFFE id or nobody. */
+export const MESH_TRUST = 'ROOTCA'
+/** Name of the system's certificate authorities. */
+export const SYSTEM_TRUST = 'file-root:system'
+
+/**
+ * Names of secrets: `default`, a SPIFFE id (`spiffe://…`: the certificate of that identity), `kubernetes://NAMESPACE/NAME` (a Secret of kind
+ * TLS), `file-cert:CHAIN~KEY`, and for trust `ROOTCA`, `file-root:PATH`, `kubernetes://NAMESPACE/NAME`.
+ */
+export type SecretName = string
+
+/** How a filter chain terminates TLS. */
+export interface DownstreamTls {
+  readonly certificate: SecretName
+  /** By what clients' certificates are verified; empty: none is asked for. */
+  readonly trust: SecretName
+  /** A client without one is refused. */
+  readonly requireClientCertificate: boolean
+  /** Of clients; any one of them is enough. Empty: whoever the trust vouches for. */
+  readonly subjectAltNames: readonly string[]
+  /** In order of preference; empty: the extension is not answered. */
+  readonly alpn: readonly string[]
+  readonly minVersion: TlsVersion
+  readonly maxVersion: TlsVersion
+  /** OpenSSL's names, of TLS 1.2 and 1.3; empty: Node's own choice. */
+  readonly cipherSuites: readonly string[]
+}
+
+/** How the endpoints of a cluster are spoken to. */
+export interface UpstreamTls {
+  /** Empty: no client certificate. */
+  readonly certificate: SecretName
+  /** Empty: the server is not verified. */
+  readonly trust: SecretName
+  /** Server name to ask for; empty: none is sent, unless `autoSni`. */
+  readonly sni: string
+  /** The request's host is the server name (Envoy auto_sni), and without `subjectAltNames` what the certificate is verified for. */
+  readonly autoSni: boolean
+  /** Any one of them is enough. With MESH_TRUST SPIFFE ids, and empty: the chain is verified, the name is not. */
+  readonly subjectAltNames: readonly string[]
+  /** Empty: as the protocol of the request wants it (Istio's own names in the mesh). */
+  readonly alpn: readonly string[]
+  readonly minVersion: TlsVersion
+  readonly maxVersion: TlsVersion
+}

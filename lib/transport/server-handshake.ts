@@ -1,0 +1,79 @@
+// Hot lane: the server's side of a TLS handshake on an accepted socket. Once for each connection.
+import type net from 'node:net'
+import tls from 'node:tls'
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import { NOBODY } from './connection.ts'
+import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
+import type { Io } from './io.ts'
+import { TlsConnection } from './tls-connection.ts'
+import type { ServerTls } from './tls-contexts.ts'
+
+/** A client that takes longer for its handshake is not waited for. */
+export const HANDSHAKE_MS = 10_000
+
+export class ServerHandshake implements DeadlineOwner {
+  private readonly io: Io
+  private readonly socket: tls.TLSSocket
+  private readonly context: ServerTls
+  private readonly owner: HandshakeOwner
+  private readonly deadline: Deadline
+  private done: boolean
+
+  /** Begins at once. `socket`: what was read of it is in its buffer again. */
+  constructor(io: Io, socket: net.Socket, context: ServerTls, owner: HandshakeOwner) {
+    this.io = io
+    this.context = context
+    this.owner = owner
+    this.done = false
+    this.deadline = new Deadline(this, 0)
+    this.socket = new tls.TLSSocket(socket, context.options)
+    this.socket.on('secure', () => this.secure())
+    this.socket.on('error', (error: NodeJS.ErrnoException) => this.fail(context.failureOf(this.socket, error)))
+    this.socket.on('close', () => this.fail(context.failureOf(this.socket, null)))
+    io.timers.arm(this.deadline, HANDSHAKE_MS)
+  }
+
+  private secure(): void {
+    if (this.done) return
+    const verdict = this.context.verify(this.socket, this.io.clock.wallMs)
+    if (!verdict.ok) {
+      this.fail(verdict.failure)
+      return
+    }
+    this.end()
+    this.socket.removeAllListeners()
+    const went = this.io.run('handshake', () =>
+      this.owner.onSecure(new TlsConnection(this.io, this.socket, verdict.facts, NOBODY)),
+    )
+    if (!went) this.socket.destroy()
+  }
+
+  private fail(failure: HandshakeFailure): void {
+    if (this.done) return
+    this.end()
+    // What comes later is of no interest; an error without a listener would end the process.
+    this.socket.on('error', () => {})
+    this.socket.destroy()
+    this.io.run('handshake', () => this.owner.onHandshakeFailed(failure))
+  }
+
+  onDeadline(): void {
+    this.fail({ reason: 'timeout', text: `the handshake took longer than ${HANDSHAKE_MS / 1000} s`, details: {} })
+  }
+
+  abandon(): void {
+    this.cancel()
+  }
+
+  cancel(): void {
+    if (this.done) return
+    this.end()
+    this.socket.on('error', () => {})
+    this.socket.destroy()
+  }
+
+  private end(): void {
+    this.done = true
+    this.io.timers.cancel(this.deadline)
+  }
+}

@@ -1,0 +1,131 @@
+// Hot lane: a connection inside of TLS, over Node's own TLS socket. Two things are different from a plain socket: a write is always said to be
+// done in a later turn, and until then there must be no other; and bytes may still come when reads were just stopped.
+import type tls from 'node:tls'
+import type { ConnectionOwner } from './connection.ts'
+import type { Io } from './io.ts'
+import { SocketConnection, writeErrorName } from './socket-connection.ts'
+import { handleOf, INTERNALS, type StreamHandle } from './stream-internals.ts'
+import type { TlsFacts } from './tls-facts.ts'
+
+/** Blocks that may wait behind the write under way are few: their producers were told to pause. */
+interface Waiting {
+  readonly block: Buffer
+  readonly length: number
+}
+
+export class TlsConnection extends SocketConnection {
+  private waiting: Waiting[]
+  /** The kernel did not take the write under way. */
+  private full: boolean
+  private finishing: boolean
+
+  /** `socket`: its handshake is done and its peer is verified. */
+  constructor(io: Io, socket: tls.TLSSocket, facts: TlsFacts, owner: ConnectionOwner) {
+    super(io, socket, owner)
+    this.tls = facts
+    this.waiting = []
+    this.full = false
+    this.finishing = false
+  }
+
+  protected override transmit(block: Buffer, length: number): void {
+    const handle = INTERNALS === null ? null : handleOf(this.socket)
+    if (INTERNALS === null || handle === null) {
+      super.transmit(block, length)
+      return
+    }
+    const wrap = new INTERNALS.WriteWrap() as TlsWrite
+    const error = handle.writeBuffer(wrap, new Uint8Array(block.buffer, block.byteOffset, length))
+    if (error !== 0) {
+      this.bytesWritten -= length
+      this.io.blocks.release(block)
+      this.destroy(writeErrorName(error))
+      return
+    }
+    this.busy = true
+    wrap.handle = handle
+    wrap.oncomplete = onWriteComplete
+    wrap.connection = this
+    wrap.block = block
+    // The kernel's buffer is full; otherwise only the news of the write is late, and nobody needs to wait for that.
+    this.full = queueSizeOf(handle) > 0
+    if (this.full) this.blocked = true
+  }
+
+  protected override postpone(block: Buffer, length: number): void {
+    this.waiting.push({ block, length })
+  }
+
+  /** The write under way has left (0) or failed. */
+  override written(status: number): void {
+    if (INTERNALS === null) {
+      super.written(status)
+      return
+    }
+    this.busy = false
+    this.full = false
+    if (this.closed) return
+    if (status < 0) {
+      this.destroy(status === -125 ? 'ECANCELED' : writeErrorName(status))
+      return
+    }
+    const next = this.waiting.shift()
+    if (next === undefined) this.flush()
+    else this.transmit(next.block, next.length)
+    if (this.finishing && !this.busy) this.socket.end()
+    else if (!this.full && this.waiting.length === 0) this.unblock()
+  }
+
+  override end(): void {
+    if (!this.busy) {
+      super.end()
+      return
+    }
+    if (this.ended || this.closed) return
+    // Behind the write under way, and what waits behind it.
+    if (this.out !== null) {
+      this.waiting.push({ block: this.out, length: this.outPosition })
+      this.bytesWritten += this.outPosition
+      this.out = null
+      this.outEpoch++
+    }
+    this.ended = true
+    this.finishing = true
+  }
+
+  override destroy(reason: string): void {
+    for (const { block } of this.waiting.splice(0)) this.io.blocks.release(block)
+    super.destroy(reason)
+  }
+}
+
+interface TlsWrite {
+  handle: StreamHandle
+  oncomplete: (this: TlsWrite, status: number) => void
+  connection: TlsConnection
+  block: Buffer
+}
+
+interface TlsHandle {
+  /** Node: the stream below. */
+  readonly _parent?: { readonly writeQueueSize?: number }
+}
+
+function queueSizeOf(handle: StreamHandle): number {
+  return (handle as unknown as TlsHandle)._parent?.writeQueueSize ?? 0
+}
+
+function onWriteComplete(this: TlsWrite, status: number): void {
+  const c = this.connection
+  const io = c.io
+  io.enter()
+  try {
+    io.blocks.release(this.block)
+    c.written(status)
+  } catch (error) {
+    io.report(error, 'write', c)
+    c.destroy('internal_error')
+  } finally {
+    io.leave()
+  }
+}

@@ -1,0 +1,18 @@
+/** What a finished handshake said, once for each connection. */
+export interface TlsFacts {
+  /** `TLSv1.3`. */
+  readonly version: string
+  readonly cipher: string
+  /** What the client asked for; empty: nothing. */
+  readonly sni: string
+  /** What was agreed on; empty: nothing. */
+  readonly alpn: string
+  /** The session was resumed: no certificates were exchanged anew, those of the first handshake stand. */
+  readonly resumed: boolean
+  /** SPIFFE id of the peer, from its verified certificate only; empty: it has none, or was not asked. */
+  readonly peerIdentity: string
+  /** SPIFFE id in the certificate that was presented to it; empty: none. */
+  readonly localIdentity: string
+  /** The peer's leaf, DER; null: it presented none. */
+  readonly peerCertificate: Uint8Array | null
+}
