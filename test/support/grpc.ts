@@ -38,6 +38,12 @@ export interface Moves {
   chat: (call: ChatCall) => void
 }
 
+export interface ListenAt {
+  /** `host:port` or `unix:/path`; default: a free port of the loopback. */
+  readonly listen?: string
+  readonly credentials?: grpc.ServerCredentials
+}
+
 const UNLIMITED = { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 }
 
 export class GrpcServer {
@@ -91,15 +97,24 @@ export class GrpcServer {
     })
   }
 
-  static async start(t: Teardown, name: string): Promise<GrpcServer> {
+  static async start(t: Teardown, name: string, at: ListenAt = {}): Promise<GrpcServer> {
     const server = new GrpcServer(name)
-    t.teardown(() => server.server.forceShutdown())
+    t.teardown(() => server.stop())
     server.port = await new Promise<number>((resolve, reject) => {
-      server.server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) =>
-        error === null ? resolve(port) : reject(error),
-      )
+      const { listen = '127.0.0.1:0', credentials = grpc.ServerCredentials.createInsecure() } = at
+      server.server.bindAsync(listen, credentials, (error, port) => (error === null ? resolve(port) : reject(error)))
     })
     return server
+  }
+
+  /** Connections are cut. */
+  stop(): void {
+    this.server.forceShutdown()
+  }
+
+  /** No further calls are taken (GOAWAY); resolves when those that are open have ended. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => this.server.tryShutdown(() => resolve()))
   }
 
   get address(): string {
