@@ -4,7 +4,8 @@
 // `setns` moves the calling thread alone. Every worker makes its own sockets. What a stretch inside must not do: await, start a thread, or
 // use the thread pool of libuv, whose threads would stay inside for ever.
 import { closeSync, fstatSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { type Libc, libc, noLibcError, systemError } from './libc.ts'
+import { constants } from 'node:os'
+import { errnoError, type Libc, libc, noLibcError, systemError } from './libc.ts'
 
 const CLONE_NEWNET = 0x40000000
 const SOCK_STREAM = 1
@@ -71,9 +72,11 @@ export function homeNetns(): Netns {
 export function inNetns<T>(netns: Netns, stretch: () => T): T {
   const c = libc()
   if (c === null) throw noLibcError()
+  // Its number may be another descriptor's by now.
+  if (netns.closed) throw errnoError(constants.errno.EBADF, 'setns', `network namespace ${netns.identity}`)
   const back = homeNetns()
   if (netns.identity === back.identity) return stretch()
-  if (netns.closed || c.setns(netns.fd, CLONE_NEWNET) !== 0) throw enterError(c, netns)
+  if (c.setns(netns.fd, CLONE_NEWNET) !== 0) throw systemError(c, 'setns', `network namespace ${netns.identity}`)
   try {
     return stretch()
   } finally {
@@ -103,14 +106,6 @@ export function isIpv6Disabled(netns: Netns): boolean {
     } catch {
       return true // a kernel without IPv6
     }
-  })
-}
-
-function enterError(c: Libc, netns: Netns): NodeJS.ErrnoException {
-  if (!netns.closed) return systemError(c, 'setns', `network namespace ${netns.identity}`)
-  return Object.assign(new Error(`setns EBADF network namespace ${netns.identity} is closed`), {
-    code: 'EBADF',
-    syscall: 'setns',
   })
 }
 

@@ -100,6 +100,7 @@ export class Namespaces {
       for (const address of addresses) namespace.addAddress(address, device)
       namespace.run('ip', 'link', 'set', device, 'up')
     }
+    for (const { namespace, device } of [a, b]) namespace.settle(device)
   }
 
   /** A network of many: a bridge `br0` in the first, as on a node, and `eth0` in each member, as in a pod. The members reach each other and it. */
@@ -199,6 +200,18 @@ export class Namespace {
   addAddress(address: string, device: string): void {
     // Without `nodad` an IPv6 address cannot be bound for its first second.
     this.run('ip', 'address', 'add', address, 'dev', device, ...(address.includes(':') ? ['nodad'] : []))
+  }
+
+  /** Waits until the kernel has noticed that a device is up. Before that a neighbour's first question is lost, and the next comes a second later. */
+  settle(device: string): void {
+    const until = performance.now() + 5000
+    const unsettled = () =>
+      !this.run('ip', 'link', 'show', 'dev', device).includes('state UP') ||
+      this.run('ip', '-6', 'address', 'show', 'dev', device, 'tentative') !== ''
+    while (unsettled()) {
+      if (performance.now() > until) throw new Error(`${device} of ${this.name} does not come up: ${this.run('ip', 'address')}`)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
   }
 
   sysctl(key: string, value: string | number): void {
