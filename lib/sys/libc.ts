@@ -85,7 +85,7 @@ export function noLibcError(): NodeJS.ErrnoException {
 
 function load(): Libc | null {
   if (process.platform !== 'linux') {
-    reason = `not on Linux but on ${process.platform}`
+    reason = `heddle is not on Linux but on ${process.platform}`
     return null
   }
   try {
