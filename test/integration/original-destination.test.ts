@@ -11,7 +11,6 @@ import { canMakeNamespaces, type Namespace, Namespaces } from '../support/netns.
 import type { Teardown } from '../support/teardown.ts'
 
 const skip = canMakeNamespaces()
-if (skip !== '') t.plan(0, skip)
 
 /** A client's network and a pod's, with a cable between them. */
 function twoPods(t: Teardown): { client: Namespace; pod: Namespace; inClient: Netns; inPod: Netns } {

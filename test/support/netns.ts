@@ -8,7 +8,7 @@ import type { Teardown } from './teardown.ts'
 const FOLDER = '/run/netns'
 const PREFIX = 'heddle-'
 /** What the kit runs itself. */
-const TOOLS = ['ip', 'nsenter', 'setpriv', 'unshare', 'iptables', 'ip6tables']
+const TOOLS = ['curl', 'ip', 'ip6tables', 'iptables', 'nsenter', 'setpriv', 'sysctl', 'unshare']
 
 /**
  * Why namespaces cannot be made here, for the skip of a test; empty when they can. With HEDDLE_TEST_NETNS=required it throws instead, so that
@@ -112,6 +112,7 @@ export class Namespaces {
       this.veth({ namespace: node, device: `port${i}`, addresses: [] }, { ...member, device: 'eth0' })
       node.run('ip', 'link', 'set', `port${i}`, 'master', 'br0')
     }
+    node.settle('br0')
   }
 
   private removeAll(): void {
@@ -123,6 +124,12 @@ export interface Finished {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
+}
+
+export interface HttpAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
 }
 
 /** Who a program runs as; default root with everything. */
@@ -195,6 +202,19 @@ export class Namespace {
   /** What makes a program run inside, for those who start it themselves. The program has the id of the process that is started. */
   commandLine(command: string, args: readonly string[], as?: As): [program: string, ...args: string[]] {
     return ['nsenter', `--net=${this.path}`, '--', ...(as === undefined ? [] : setpriv(as)), command, ...args]
+  }
+
+  /** A request to a server on the loopback inside, by curl. Rejects when there is no answer. */
+  async request(port: number, target: string, method = 'GET'): Promise<HttpAnswer> {
+    const url = `http://127.0.0.1:${port}${target}`
+    const { code, stdout, stderr } = await this.exec('curl', ['-sS', '-i', '--path-as-is', '-X', method, '--max-time', '5', url])
+    if (code !== 0) throw new Error(`curl ${url} in ${this.name}: ${stderr.trim()}`)
+    const end = stdout.indexOf('\r\n\r\n')
+    const [statusLine = '', ...lines] = stdout.slice(0, end).split('\r\n')
+    const headers = Object.fromEntries(
+      lines.map((l) => [l.slice(0, l.indexOf(':')).toLowerCase(), l.slice(l.indexOf(':') + 1).trim()]),
+    )
+    return { status: Number(statusLine.split(' ')[1]), headers, body: stdout.slice(end + 4) }
   }
 
   addAddress(address: string, device: string): void {

@@ -1,7 +1,7 @@
 // The real heddle for one test: `heddle run` as a child process, configured from strings, on ports that the system chooses.
 import type { ChildProcessByStdio } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { eventually, within } from './eventually.ts'
 import { freePort } from './free-port.ts'
 import { Metrics } from './metrics.ts'
+import type { As, Namespace } from './netns.ts'
 import type { Teardown } from './teardown.ts'
 
 /** Folder with package.json: the compiled kit lies in build/test/support. */
@@ -45,13 +46,17 @@ export interface ProxyOptions {
   readonly nodeArgs?: readonly string[]
   /** Default: bin/heddle of this tree. */
   readonly bin?: string
+  /** Runs it in a network namespace, and asks its admin port there. */
+  readonly namespace?: Namespace
+  /** Who runs it there; default root. */
+  readonly as?: As
   /** 15000 */
   readonly readyBudgetMs?: number
 }
 
 export interface AdminAnswer {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>
   readonly body: string
 }
 
@@ -72,10 +77,12 @@ export class HeddleProcess {
   readonly exited: Promise<Exit>
   private readonly child: ChildProcessByStdio<null, Readable, Readable>
   private readonly ports: Map<string, number>
+  private readonly namespace: Namespace | null
   private readonly output: { stdout: string; stderr: string }
   private exit: Exit | null
 
-  constructor(dir: string, adminPort: number, child: ChildProcessByStdio<null, Readable, Readable>) {
+  constructor(dir: string, adminPort: number, child: ChildProcessByStdio<null, Readable, Readable>, namespace: Namespace | null) {
+    this.namespace = namespace
     this.dir = dir
     this.configFile = path.join(dir, 'heddle.yaml')
     this.adminPort = adminPort
@@ -123,6 +130,7 @@ export class HeddleProcess {
 
   /** A request to the admin port. */
   admin(target: string, method = 'GET'): Promise<AdminAnswer> {
+    if (this.namespace !== null) return this.namespace.request(this.adminPort, target, method)
     return httpRequest(this.adminPort, target, method)
   }
 
@@ -146,7 +154,9 @@ export class HeddleProcess {
 
   /** `heddle explain ID --json` against this proxy. */
   async explain(id: string): Promise<Readonly<Record<string, unknown>>> {
-    const { code, stdout, stderr } = await runHeddle(['explain', id, '--config', this.configFile, '--json'])
+    const { code, stdout, stderr } = await runHeddle(['explain', id, '--config', this.configFile, '--json'], {
+      namespace: this.namespace,
+    })
     if (code !== 0) throw new Error(`heddle explain ended with ${code}: ${stderr}${stdout}`)
     return JSON.parse(stdout) as Record<string, unknown>
   }
@@ -246,12 +256,14 @@ export async function startProxy(t: Teardown, options: ProxyOptions = {}): Promi
     path.join(dir, 'heddle.yaml'),
     ...(options.args ?? []),
   ]
-  const child = spawn(process.execPath, args, {
+  if (options.as !== undefined) giveTo(options.as, dir)
+  const [program, ...rest] = commandLine(options.namespace ?? null, args, options.as)
+  const child = spawn(program, rest, {
     cwd: dir,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...cleanEnv(), ...options.env },
   })
-  const proxy = new HeddleProcess(dir, adminPort, child)
+  const proxy = new HeddleProcess(dir, adminPort, child, options.namespace ?? null)
   t.teardown(() => proxy.discard())
   await eventually(
     'heddle to be ready',
@@ -271,9 +283,15 @@ export async function startProxy(t: Teardown, options: ProxyOptions = {}): Promi
 /** Runs a heddle command to its end. */
 export async function runHeddle(
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>>; readonly budgetMs?: number } = {},
+  options: {
+    readonly cwd?: string
+    readonly env?: Readonly<Record<string, string>>
+    readonly budgetMs?: number
+    readonly namespace?: Namespace | null
+  } = {},
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(process.execPath, [BIN, ...args], {
+  const [program, ...rest] = commandLine(options.namespace ?? null, [BIN, ...args])
+  const child = spawn(program, rest, {
     cwd: options.cwd ?? ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...cleanEnv(), ...options.env },
@@ -292,6 +310,15 @@ export async function runHeddle(
     return stderr
   })
   return { code, stdout, stderr }
+}
+
+function commandLine(namespace: Namespace | null, args: readonly string[], as?: As): [program: string, ...args: string[]] {
+  return namespace === null ? [process.execPath, ...args] : namespace.commandLine(process.execPath, args, as)
+}
+
+/** The folder with all that is in it. */
+function giveTo({ uid, gid }: As, dir: string): void {
+  for (const file of ['', ...readdirSync(dir, { recursive: true, encoding: 'utf8' })]) chownSync(path.join(dir, file), uid, gid)
 }
 
 /** The environment without what would change the configuration under test. */
