@@ -108,16 +108,9 @@ export class ListenerSet {
   }
 
   handshakeFailed(arrival: Arrival, failure: HandshakeFailure): void {
-    const { listener } = arrival.listener
     this.parts.worker.connectionCut(`tls_${failure.reason}`)
-    const { logger, io } = this.parts
-    // One record for each kind of fault and second: a scanner must not fill the log.
-    if (logger.every(`tls ${failure.reason} ${listener.name}`, 1000, io.clock.monotonicMs))
-      logger.warning(`a TLS handshake failed: ${failure.text}`, {
-        listener: listener.name,
-        peer: arrival.connection.peerAddress,
-        ...failure.details,
-      })
+    const details = { listener: arrival.listener.listener.name, ...failure.details }
+    this.parts.io.tls.report('server', arrival.connection.peerAddress, { ...failure, details })
   }
 
   get connections(): number {
