@@ -133,7 +133,11 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
     if (this.done) return
     this.done = true
     this.stop()
-    this.owner.onConnectFailed(this, RESET_CONNECT_TIMEOUT, this.handshake === null ? '' : 'TLS_error: the handshake took too long')
+    this.owner.onConnectFailed(
+      this,
+      RESET_CONNECT_TIMEOUT,
+      this.handshake === null ? '' : 'TLS_error: the handshake took too long',
+    )
   }
 
   /** Nobody waits for it any more. False when it is over already. */

@@ -1,11 +1,11 @@
 // Hot lane: what the pools of one endpoint have in common, whatever HTTP they speak: requests that wait for a connection, connections under way,
 // limits and counts. A pool of one version knows which connections it has and what it can lend of them.
 import type { Host } from '../cluster/lb/host.ts'
+import type { UpstreamTls } from '../state/tls.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
-import type { UpstreamTls } from '../state/tls.ts'
-import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Keepalive } from '../transport/keepalive.ts'
 import { type ConnectOwner, Connector } from './connector.ts'
 import { type PoolWaiter, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'

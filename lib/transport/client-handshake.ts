@@ -13,39 +13,56 @@ export class ClientHandshake {
   private readonly context: ClientTls
   private readonly host: string
   private readonly owner: HandshakeOwner
+  private readonly endpoint: string
   private done: boolean
 
   /** Begins at once; how long it may take is the owner's affair. `host`: for autoSni. `endpoint`: `ip:port`. */
-  constructor(io: Io, socket: net.Socket, context: ClientTls, protocol: UpstreamProtocol, host: string, endpoint: string, owner: HandshakeOwner) {
+  constructor(
+    io: Io,
+    socket: net.Socket,
+    context: ClientTls,
+    protocol: UpstreamProtocol,
+    host: string,
+    endpoint: string,
+    owner: HandshakeOwner,
+  ) {
     this.io = io
     this.context = context
     this.host = host
+    this.endpoint = endpoint
     this.owner = owner
     this.done = false
-    this.socket = tls.connect({ ...context.options(protocol, host, endpoint), socket, allowHalfOpen: true } as tls.ConnectionOptions)
-    // It comes behind the handshake, when the socket has another owner.
-    this.socket.on('session', (session: Buffer) => context.remember(session, host, endpoint))
+    this.socket = tls.connect({
+      ...context.options(protocol, host, endpoint),
+      socket,
+      allowHalfOpen: true,
+    } as tls.ConnectionOptions)
     this.socket.on('secureConnect', () => this.secure())
     this.socket.on('error', this.onError)
     this.socket.on('close', this.onClose)
   }
 
-  private readonly onError = (error: NodeJS.ErrnoException): void => this.fail(this.context.failureOf(this.socket, this.host, error))
+  private readonly onError = (error: NodeJS.ErrnoException): void =>
+    this.fail(this.context.failureOf(this.socket, this.host, error))
 
   private readonly onClose = (): void => this.fail(this.context.failureOf(this.socket, this.host, null))
 
   private secure(): void {
     if (this.done) return
     const { io, socket } = this
-    const verdict = this.context.verify(socket, this.host, io.clock.wallMs)
+    const verdict = this.context.verify(socket, this.host, this.endpoint, io.clock.wallMs)
     if (!verdict.ok) {
       this.fail(verdict.failure)
       return
     }
     this.done = true
+    const { facts, notAfterMs } = verdict
+    const { context, host, endpoint } = this
+    // Tickets come behind the handshake, when the connection has another owner.
+    socket.on('session', (ticket: Buffer) => context.remember(ticket, facts, notAfterMs, host, endpoint))
     socket.off('error', this.onError)
     socket.off('close', this.onClose)
-    const went = io.run('handshake', () => this.owner.onSecure(new TlsConnection(io, socket, verdict.facts, NOBODY)))
+    const went = io.run('handshake', () => this.owner.onSecure(new TlsConnection(io, socket, facts, NOBODY)))
     if (!went) socket.destroy()
   }
 

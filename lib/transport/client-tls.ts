@@ -3,9 +3,14 @@ import tls from 'node:tls'
 import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { detailsOf, failureOfError } from './handshake-failure.ts'
-import { checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
+import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { keyPairOf, type Secrets } from './secrets.ts'
-import { factsOf, rootsOf, type TlsVerdict } from './server-tls.ts'
+import { factsOf, rootsOf } from './server-tls.ts'
+import type { TlsFacts } from './tls-facts.ts'
+
+export type ClientVerdict =
+  | { readonly ok: true; readonly facts: TlsFacts; readonly notAfterMs: number }
+  | { readonly ok: false; readonly failure: HandshakeFailure }
 
 /** What a connection is for: it decides which protocols are offered. */
 export type UpstreamProtocol = 'http1' | 'http2' | 'tcp'
@@ -18,6 +23,12 @@ const MESH_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
 }
 const PLAIN_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = { http1: ['http/1.1'], http2: ['h2'], tcp: [] }
 
+/** A resumed session shows no certificates, so they are kept with it. */
+interface Session {
+  readonly ticket: Buffer
+  readonly peer: CheckedPeer
+}
+
 /** Endpoints whose last session is remembered. */
 const MAX_SESSIONS = 4096
 
@@ -26,7 +37,7 @@ export class ClientTls {
   private readonly identity: string
   private readonly mesh: MeshPeers | null
   private readonly secureContext: tls.SecureContext
-  private readonly sessions: Map<string, Buffer>
+  private readonly sessions: Map<string, Session>
 
   /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
   static make(config: UpstreamTls, secrets: Secrets): ClientTls | null {
@@ -67,7 +78,7 @@ export class ClientTls {
       checkServerIdentity: unchecked,
       ...(sni === '' ? {} : { servername: sni }),
       ...(offered.length > 0 ? { ALPNProtocols: [...offered] } : {}),
-      ...(session === undefined ? {} : { session }),
+      ...(session === undefined ? {} : { session: session.ticket }),
     }
   }
 
@@ -76,27 +87,32 @@ export class ClientTls {
   }
 
   /** A session that may be resumed; TLS 1.3 sends it behind the handshake. */
-  remember(session: Buffer, host: string, endpoint: string): void {
+  remember(ticket: Buffer, facts: TlsFacts, notAfterMs: number, host: string, endpoint: string): void {
     if (this.sessions.size >= MAX_SESSIONS) this.sessions.clear()
-    this.sessions.set(`${endpoint} ${this.sniOf(host)}`, session)
+    const peer = { identity: facts.peerIdentity, certificate: facts.peerCertificate, notAfterMs }
+    this.sessions.set(`${endpoint} ${this.sniOf(host)}`, { ticket, peer })
   }
 
-  forget(host: string, endpoint: string): void {
-    this.sessions.delete(`${endpoint} ${this.sniOf(host)}`)
-  }
-
-  verify(socket: tls.TLSSocket, host: string, nowMs: number): TlsVerdict {
+  verify(socket: tls.TLSSocket, host: string, endpoint: string, nowMs: number): ClientVerdict {
     const sni = this.sniOf(host)
-    const check = this.check(socket, sni, host, nowMs)
+    const check = socket.isSessionReused() ? this.resumed(sni, endpoint, nowMs) : this.check(socket, sni, host, nowMs)
     if (!check.ok) return check
-    return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity) }
+    return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity), notAfterMs: check.peer.notAfterMs }
+  }
+
+  /** What was verified when the session was made holds: it is forgotten when secrets change. */
+  private resumed(sni: string, endpoint: string, nowMs: number): PeerCheck {
+    const session = this.sessions.get(`${endpoint} ${sni}`)
+    if (session !== undefined && nowMs <= session.peer.notAfterMs) return { ok: true, peer: session.peer }
+    this.sessions.delete(`${endpoint} ${sni}`)
+    return { ok: false, failure: { reason: 'expired', text: 'the certificate of the resumed session has expired', details: {} } }
   }
 
   private check(socket: tls.TLSSocket, sni: string, host: string, nowMs: number): PeerCheck {
     const { config, mesh } = this
     const details = detailsOf(socket, sni)
     if (mesh !== null) return mesh.check(socket, nowMs, details)
-    if (config.trust === '') return { ok: true, peer: { identity: '', certificate: socket.getPeerX509Certificate()?.raw ?? null } }
+    if (config.trust === '') return { ok: true, peer: ANYBODY }
     return checkByNames(socket, config.subjectAltNames, config.autoSni ? host : '', details)
   }
 

@@ -54,7 +54,9 @@ export function failureOfPeer(failure: PeerFailure, details: Readonly<Record<str
   const leaf = failure.chain[0]
   const more: Record<string, string> = { ...details }
   if (leaf !== undefined) {
-    more['peer'] = failure.chain.map((c) => `${c.subject === '' ? '(no subject)' : c.subject} [${c.sans.join(', ')}]`).join(' <- ')
+    more['peer'] = failure.chain
+      .map((c) => `${c.subject === '' ? '(no subject)' : c.subject} [${c.sans.join(', ')}]`)
+      .join(' <- ')
     more['validity'] = `${leaf.notBefore} to ${leaf.notAfter}, now ${failure.now}`
   }
   more['trusted_domains'] = failure.trustDomains.join(', ')

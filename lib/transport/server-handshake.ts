@@ -5,8 +5,8 @@ import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { NOBODY } from './connection.ts'
 import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
 import type { Io } from './io.ts'
-import { TlsConnection } from './tls-connection.ts'
 import type { ServerTls } from './server-tls.ts'
+import { TlsConnection } from './tls-connection.ts'
 
 /** A client that takes longer for its handshake is not waited for. */
 export const HANDSHAKE_MS = 10_000

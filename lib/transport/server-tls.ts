@@ -1,17 +1,17 @@
 // TLS towards clients, as one filter chain has it.
-import { createHash } from 'node:crypto'
+import { constants, createHash } from 'node:crypto'
 import tls from 'node:tls'
 import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { detailsOf, failureOfError } from './handshake-failure.ts'
-import { type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
+import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
-export type TlsVerdict = { readonly ok: true; readonly facts: TlsFacts } | { readonly ok: false; readonly failure: HandshakeFailure }
-
-const NOBODY_KNOWN: CheckedPeer = { identity: '', certificate: null }
+export type TlsVerdict =
+  | { readonly ok: true; readonly facts: TlsFacts }
+  | { readonly ok: false; readonly failure: HandshakeFailure }
 
 export class ServerTls {
   readonly options: tls.TLSSocketOptions
@@ -44,7 +44,10 @@ export class ServerTls {
       honorCipherOrder: true,
       // A session is resumed only where the same was asked of its client.
       sessionIdContext: createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 32),
-      ticketKeys: Buffer.from(secrets.ticketKeys),
+      // What a ticket brings back is the leaf without its chain, and that is not enough where it matters which of several roots it leads to.
+      ...((secrets.trust?.bundles.length ?? 0) > 1
+        ? { secureOptions: constants.SSL_OP_NO_TICKET }
+        : { ticketKeys: Buffer.from(secrets.ticketKeys) }),
     })
     this.options = {
       isServer: true,
@@ -65,8 +68,8 @@ export class ServerTls {
 
   private check(socket: tls.TLSSocket, nowMs: number, sni: string): PeerCheck {
     const { config, mesh } = this
-    if (config.trust === '') return { ok: true, peer: NOBODY_KNOWN }
-    if (!config.requireClientCertificate && socket.getPeerX509Certificate() === undefined) return { ok: true, peer: NOBODY_KNOWN }
+    if (config.trust === '') return { ok: true, peer: ANYBODY }
+    if (!config.requireClientCertificate && socket.getPeerX509Certificate() === undefined) return { ok: true, peer: ANYBODY }
     const details = detailsOf(socket, sni)
     return mesh === null ? checkByNames(socket, config.subjectAltNames, '', details) : mesh.check(socket, nowMs, details)
   }
