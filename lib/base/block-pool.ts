@@ -1,26 +1,33 @@
 // Hot lane: large writes need memory that stays untouched until the kernel has taken them, which is nearly always at once. Blocks are
-// handed back then, so that a stream of 64 KB bodies touches the same few pages again and again.
+// handed back then, so that a stream of 64 KB bodies touches the same few pages again and again. Blocks of two sizes: most writes are heads and
+// small messages, and an event may begin one on as many connections as it brings requests. Blocks that came and went as garbage would make V8
+// collect for external memory all the time.
 
-/** Bytes of one block: what one read brings (READ_BYTES of transport) and the head before it. */
+/** Bytes of the largest block: what one read brings (READ_BYTES of transport) and the head before it. */
 export const BLOCK_BYTES = 128 * 1024 + 16 * 1024
-/**
- * More free blocks than this are left to the garbage collector. An event of HTTP/2 may write to as many connections as it brings streams, and blocks
- * that come and go as garbage make V8 collect all the time; of a block that is kept, only the pages that were written take memory.
- */
-const MAX_FREE = 64
+const SMALL_BYTES = 16 * 1024
+/** More free blocks than these are left to the garbage collector. */
+const MAX_FREE = 4
+const MAX_FREE_SMALL = 128
 
 export class BlockPool {
   private readonly free: Buffer[]
+  private readonly freeSmall: Buffer[]
 
   constructor() {
     this.free = []
+    this.freeSmall = []
   }
 
-  acquire(): Buffer {
+  /** A block with room for `bytes`, which are at most BLOCK_BYTES. */
+  acquire(bytes: number): Buffer {
+    if (bytes <= SMALL_BYTES) return this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
     return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)
   }
 
   release(block: Buffer): void {
-    if (this.free.length < MAX_FREE) this.free.push(block)
+    if (block.length === SMALL_BYTES) {
+      if (this.freeSmall.length < MAX_FREE_SMALL) this.freeSmall.push(block)
+    } else if (this.free.length < MAX_FREE) this.free.push(block)
   }
 }

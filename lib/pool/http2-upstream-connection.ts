@@ -35,6 +35,7 @@ export class Http2UpstreamConnection implements Http2Events {
     this.holdsUntilMs = 0
     this.mayHoldMs = 0
     this.connection.owner = this.codec
+    this.connection.gathers = true
   }
 
   get hasRoom(): boolean {

@@ -61,6 +61,8 @@ export abstract class Connection implements ByteSink {
   outEpoch: number
   /** A write is under way and nothing may be sent until it is done. */
   protected busy: boolean
+  /** Output waits for the end of the turn of the event loop, not of the event: for who carries many exchanges. */
+  gathers: boolean
   private dirty: boolean
   private readPauses: number
   /** Came while reads were disabled; null: nothing. */
@@ -86,6 +88,7 @@ export abstract class Connection implements ByteSink {
     this.outPosition = 0
     this.outEpoch = 0
     this.busy = false
+    this.gathers = false
     this.dirty = false
     this.readPauses = 0
     this.held = null
@@ -135,8 +138,11 @@ export abstract class Connection implements ByteSink {
   /** The block that output collects in, with room for `n` bytes from `outPosition` on, which who writes them there moves. Null: too many for a block. */
   reserve(n: number): Buffer | null {
     if (n > BLOCK_BYTES) return null
-    if (this.out !== null) {
-      if (this.outPosition + n <= BLOCK_BYTES) return this.out
+    const { out } = this
+    if (out !== null) {
+      const need = this.outPosition + n
+      if (need <= out.length) return out
+      if (need <= BLOCK_BYTES) return this.enlarge(out)
       if (this.busy) this.setAside()
       else this.flush()
     }
@@ -145,8 +151,19 @@ export abstract class Connection implements ByteSink {
       this.io.markDirty(this)
     }
     this.outPosition = 0
-    this.out = this.io.blocks.acquire()
+    this.out = this.io.blocks.acquire(n)
     return this.out
+  }
+
+  /** A small block is full: what it has goes on in a large one. */
+  private enlarge(small: Buffer): Buffer {
+    const { blocks } = this.io
+    const large = blocks.acquire(BLOCK_BYTES)
+    small.copy(large, 0, 0, this.outPosition)
+    blocks.release(small)
+    this.out = large
+    this.outEpoch++
+    return large
   }
 
   private writeLongText(text: string): void {

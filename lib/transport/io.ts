@@ -24,6 +24,9 @@ export class Io {
   /** Connections with output that waits for the end of the event. */
   private readonly dirty: Connection[]
   private dirtyCount: number
+  /** Those whose output waits for the end of the turn. */
+  private readonly gathering: Connection[]
+  private gatheringCount: number
   private depth: number
 
   constructor(report: BoundaryReport, handshakeFailed: HandshakeReport = () => {}) {
@@ -35,6 +38,8 @@ export class Io {
     this.tls = new TlsContexts(NO_SECRETS, handshakeFailed)
     this.dirty = []
     this.dirtyCount = 0
+    this.gathering = []
+    this.gatheringCount = 0
     this.depth = 0
     this.timers = new TimerWheel(
       this.clock,
@@ -45,7 +50,33 @@ export class Io {
 
   /** Called by a connection that has got something to write; written when the event ends. */
   markDirty(c: Connection): void {
-    this.dirty[this.dirtyCount++] = c
+    if (!c.gathers) this.dirty[this.dirtyCount++] = c
+    else {
+      if (this.gatheringCount === 0) setImmediate(endTurn, this)
+      this.gathering[this.gatheringCount++] = c
+    }
+  }
+
+  /** All events that libuv had for us are done: what connections have gathered leaves. */
+  flushGathered(): void {
+    this.depth++
+    const list = this.gathering
+    const count = this.gatheringCount
+    for (let i = 0; i < count; i++) {
+      const c = list[i] as Connection
+      try {
+        c.flush()
+      } catch (error) {
+        this.report(error, 'flush', c)
+        c.destroy('internal_error')
+      }
+    }
+    // What a flush made others write waits for the next turn.
+    let left = 0
+    for (let i = count; i < this.gatheringCount; i++) list[left++] = list[i] as Connection
+    this.gatheringCount = left
+    if (left > 0) setImmediate(endTurn, this)
+    this.leave()
   }
 
   /** Every socket event begins here. */
@@ -84,4 +115,8 @@ export class Io {
       this.leave()
     }
   }
+}
+
+function endTurn(io: Io): void {
+  io.flushGathered()
 }

@@ -32,6 +32,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     this.taken = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
     connection.owner = this.codec
+    connection.gathers = true
   }
 
   get activity(): string {
