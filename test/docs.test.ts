@@ -5,8 +5,16 @@ import t from 'tap'
 import { ROOT, runHeddle } from './support/proxy.ts'
 import { filesBelow, readText } from './support/source-text.ts'
 
-const DOCUMENTS = ['README.md', 'lib/README.md', 'CONTRIBUTING.md', 'bench/README.md', 'test/README.md', 'test/support/README.md']
-const TOP = ['lib', 'test', 'bench', 'config', 'docker', '.ci']
+const DOCUMENTS = [
+  'README.md',
+  'lib/README.md',
+  'CONTRIBUTING.md',
+  'bench/README.md',
+  'docs/interception.md',
+  'test/README.md',
+  'test/support/README.md',
+]
+const TOP = ['lib', 'test', 'bench', 'config', 'docker', 'docs', '.ci']
 
 t.test('every path that a document names exists', async (t) => {
   for (const document of DOCUMENTS) {
@@ -60,6 +68,11 @@ t.test('every file of config/ is an example that works', async (t) => {
 const CODE_TABLES: readonly { readonly heading: string; readonly codes: () => Promise<readonly string[]> }[] = [
   { heading: 'reason code', codes: async () => Object.values(await import('../lib/filter/http/reasons.ts')).flatMap(codeOf) },
   { heading: 'flag', codes: async () => (await import('../lib/telemetry/response-flags.ts')).FLAG_NAMES.map(([short]) => short) },
+  {
+    heading: 'flag of heddle iptables',
+    codes: async () =>
+      Object.values((await import('../lib/interception/setting-table.ts')).SETTINGS).map(({ flag }) => `--${flag}`),
+  },
 ]
 
 t.test('tables of codes and flags equal the source, in both directions', async (t) => {

@@ -8,6 +8,10 @@ export interface FlagSpec {
   readonly type: 'boolean' | 'string'
   readonly short?: string
   readonly multiple?: boolean
+  /** Other names, understood and not listed. */
+  readonly aliases?: readonly string[]
+  /** Understood and not listed. */
+  readonly hidden?: true
   /** `PATH`; empty for a boolean. */
   readonly value: string
   readonly help: string
@@ -76,26 +80,28 @@ export function bootstrapFlagValues(args: Arguments): FlagValues {
 export function readArguments(command: Command, argv: readonly string[]): Arguments {
   const flags: Readonly<Record<string, FlagSpec>> = { ...command.flags, help: HELP_FLAG }
   const options = Object.fromEntries(
-    Object.entries(flags).map(([name, { type, short }]) => [
-      name,
-      short === undefined ? { type, multiple: true } : { type, short, multiple: true },
+    Object.entries(flags).flatMap(([name, { type, short, aliases = [] }]) => [
+      [name, short === undefined ? { type, multiple: true } : { type, short, multiple: true }],
+      ...aliases.map((alias) => [alias, { type, multiple: true }]),
     ]),
   )
+  const names = new Map(Object.entries(flags).flatMap(([name, { aliases = [] }]) => [name, ...aliases].map((n) => [n, name])))
   const { tokens, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true, strict: false, tokens: true })
   const values = new Map<string, string[]>()
   for (const token of tokens) {
     if (token.kind !== 'option') continue
-    const flag = Object.hasOwn(flags, token.name) ? flags[token.name] : undefined
-    if (flag === undefined)
+    const name = names.get(token.name)
+    const flag = name === undefined ? undefined : flags[name]
+    if (name === undefined || flag === undefined)
       throw new UsageError(`unknown flag ${token.rawName}${didYouMean(token.name, Object.keys(flags)).replace(/`(.*)`/, '--$1')}`)
     if (flag.type === 'string' && token.value === undefined)
       throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${flag.value}`)
     if (flag.type === 'boolean' && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`)
-    const list = values.get(token.name) ?? []
+    const list = values.get(name) ?? []
     if (list.length > 0 && flag.type === 'string' && flag.multiple !== true)
       throw new UsageError(`${token.rawName} is given twice`)
     list.push(token.value ?? '')
-    values.set(token.name, list)
+    values.set(name, list)
   }
   return {
     positionals,
@@ -106,7 +112,8 @@ export function readArguments(command: Command, argv: readonly string[]): Argume
 }
 
 export function helpText(command: Command): string {
-  const rows = Object.entries({ ...command.flags, help: HELP_FLAG }).map(([name, { short, value, help }]): [string, string] => [
+  const listed = Object.entries({ ...command.flags, help: HELP_FLAG }).filter(([, { hidden }]) => hidden !== true)
+  const rows = listed.map(([name, { short, value, help }]): [string, string] => [
     `${short === undefined ? '    ' : `-${short}, `}--${name}${value === '' ? '' : ` ${value}`}`,
     help,
   ])

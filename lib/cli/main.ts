@@ -13,6 +13,14 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   dev: { summary: 'run a small mesh on this machine, to try things', load: async () => (await import('./dev.ts')).devCommand },
   check: { summary: 'what would become of the resources', load: async () => (await import('./check.ts')).checkCommand },
   explain: { summary: 'why a request goes where it goes', load: async () => (await import('./explain.ts')).explainCommand },
+  iptables: {
+    summary: 'rules that lead connections into the proxy',
+    load: async () => (await import('./iptables.ts')).iptablesCommand,
+  },
+  'istio-iptables': {
+    summary: 'iptables apply, under the name that Istio calls it by',
+    load: async () => (await import('./iptables.ts')).istioIptablesCommand,
+  },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 
@@ -57,8 +65,9 @@ function commandOf(name: string): Promise<Command> {
 }
 
 function overview(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(9)}${summary}`)
-  const codes = EXIT_CODES.map(([code, meaning]) => `  ${String(code).padEnd(9)}${meaning}`)
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length)) + 2
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}`)
+  const codes = EXIT_CODES.map(([code, meaning]) => `  ${String(code).padEnd(width)}${meaning}`)
   return `heddle: a service-mesh data plane that can explain every decision it makes
 
   heddle <command> [arguments]

@@ -229,8 +229,6 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     keepaliveTimeoutMs: config.limits.http2KeepaliveTimeoutMs,
     maxHeaders: limits.maxHeaders,
     maxHeaderBytes: limits.maxHeaderBytes,
-    tls: config.tls,
-    serverName: config.host.startsWith('*') ? '' : config.host,
   }
 }
 

@@ -39,7 +39,7 @@ t.test('in a process of its own: output, exit codes, nothing left running', asyn
   t.match(await runHeddle(['run', '--config', 'nowhere.yaml']), { code: 3, stderr: /nowhere\.yaml: no such file/ })
 })
 
-const COMMANDS = ['run', 'dev', 'check', 'explain', 'version']
+const COMMANDS = ['run', 'dev', 'check', 'explain', 'iptables', 'istio-iptables', 'version']
 
 t.test('help', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
@@ -77,6 +77,12 @@ t.test('what is wrong with a command line', async (t) => {
     [['explain', 'http://reviews/', '-H', 'x'], /`x` is not a header; expected `name: value`/],
     [['explain', 'http://reviews/', '--draw', '-1'], /--draw/],
     [['explain', 'GET', 'http://a/', 'b'], /too many arguments: b/],
+    [['iptables'], /what\? heddle iptables apply, clean or print/],
+    [['iptables', 'aply'], /aply is none of apply, clean and print/],
+    [['iptables', 'print', '-b', 'x', '-u', 'y'], /--proxy-uid: expected numbers.*\n +--inbound-ports: expected ports/],
+    [['iptables', 'print', '--backend', 'ipfw'], /--backend: expected auto, iptables,/],
+    [['iptables', 'print', '--annotations', 'nowhere'], /--annotations: ENOENT/],
+    [['istio-iptables', 'apply'], /too many arguments: apply/],
     [['run'], /no configuration: give --config FILE/],
   ]
   for (const [args, message] of cases) {
@@ -85,6 +91,53 @@ t.test('what is wrong with a command line', async (t) => {
     t.match(stderr, message, args.join(' '))
     t.equal(stdout, '')
   }
+})
+
+t.test('iptables print', async (t) => {
+  // As the injector of Istio writes it into an init container.
+  const istio = [
+    '-p',
+    '15001',
+    '-z',
+    '15006',
+    '-u',
+    '1337',
+    '-m',
+    'REDIRECT',
+    '-i',
+    '*',
+    '-x',
+    '',
+    '-b',
+    '*',
+    '-d',
+    '15090,15021,15020',
+  ]
+  const plain = await heddle(['iptables', 'print', '--ipv6', 'off'])
+  t.match(plain, { code: 0, stderr: '', stdout: /^\*nat$/m })
+  const asIstio = await heddle(['istio-iptables', ...istio, '--log_output_level=default:info', '--ipv6', 'off', '--dry-run'])
+  t.match(asIstio, { code: 0, stdout: plain.stdout }, 'the defaults are what Istio says')
+  const long = await heddle([
+    'iptables',
+    'print',
+    '--ipv6',
+    'off',
+    '--envoy-port',
+    '1',
+    '--istio-service-cidr',
+    '10.0.0.0/8',
+    '--redirect-dns',
+    '--capture-all-dns',
+  ])
+  t.match(long.stdout, /-j REDIRECT --to-ports 1$/m)
+  t.match(long.stdout, '-d 10.0.0.0/8 -j ISTIO_REDIRECT')
+  t.match(long.stdout, /--to-ports 15053/)
+  t.match((await heddle(['iptables', 'print'], { ISTIO_INBOUND_PORTS: '8080' })).stdout, '--dport 8080 -j ISTIO_IN_REDIRECT')
+  t.match((await heddle(['iptables', 'print', '--backend', 'nft', '--ipv6', 'on'])).stdout, 'table inet istio-proxy-nat {')
+  t.match((await heddle(['iptables', 'print', '--ambient'])).stdout, 'fwmark 0x111/0xfff')
+  writeFileSync(join(folder, 'annotations'), 'traffic.sidecar.istio.io/excludeOutboundPorts="5432"\n')
+  const annotated = await heddle(['iptables', 'print', '--annotations', join(folder, 'annotations')])
+  t.match(annotated.stdout, '--dport 5432 -j RETURN')
 })
 
 t.test('version', async (t) => {
