@@ -146,6 +146,14 @@ t.test('a worker loads no configuration library and no HTTP of Node', async (t) 
   t.same(forbiddenFrom(entry), [])
 })
 
+t.test('koffi has one owner', async (t) => {
+  const owner = 'lib/sys/libc.ts'
+  t.same(
+    sources.filter((s) => /['"]koffi['"]/.test(s.text)).map((s) => s.file),
+    [owner],
+  )
+})
+
 t.test('files are short, or say why not', async (t) => {
   const long = sources.filter(
     (s) => s.text.split('\n').length > 401 && !/\b(?:long|lines|whole|one flat)\b/i.test(firstComment(s.text)),

@@ -37,7 +37,10 @@ export interface Libc {
   errno(): number
   /** For the life of the thread: take it once. */
   alloc(length: number): NativeMemory
-  /** Calls back while something can be read, or the peer is gone. */
+  /**
+   * Calls back while something can be read or the peer is gone, outside of the frame behind which promises go on. Keep what it returns. Not in a
+   * worker: one that is terminated while it has a watch takes the process with it (koffi 3.3).
+   */
   poll(fd: number, readable: () => void): Poll
 }
 

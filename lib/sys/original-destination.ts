@@ -1,5 +1,6 @@
 // Hot lane: once per accepted connection of an intercepting listener. Where iptables or nftables redirected a connection, the kernel's
-// connection tracking knows where its client wanted to go; where TPROXY did, that is the socket's own address.
+// connection tracking knows where its client wanted to go; where TPROXY did, that is the socket's own address. It costs about a microsecond
+// beside Node's getsockname (bench/micro/sys/original-destination.ts).
 
 import type net from 'node:net'
 import { endianness } from 'node:os'

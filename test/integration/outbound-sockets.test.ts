@@ -87,13 +87,13 @@ t.test('in another namespace: whom it reaches, and half-closed', { skip }, async
 })
 
 t.test('in another namespace, from a worker, while this thread stays', { skip }, async (t) => {
-  const { a, inA, inB } = two(t)
+  const { inA, inB } = two(t)
   const port = await mirror(t, inB, '10.7.0.2', 0)
   const server = net.createServer((socket) => socket.on('error', () => {}).end('x'))
   await listen(server, '10.7.0.2', 9000, { ...PLAIN_LISTEN, netns: inB })
   t.teardown(() => new Promise((resolve) => server.close(resolve)))
   const workerData: SocketWorkerData = {
-    path: a.path,
+    path: `/proc/self/fd/${inA.fd}`, // as a namespace is handed on that came as a descriptor
     listens: { address: '10.7.0.1', port: 8000 },
     asks: { address: '10.7.0.2', port: 9000 },
   }
