@@ -5,6 +5,9 @@ import type { PeerIdentity } from '../state/peer-identity.ts'
 
 /** What a tunnel knows of a connection. */
 export interface L4Connection {
+  /** As text, for those who ask why. */
+  readonly source: string
+  readonly destination: string
   readonly sourceIp: IpNumber | null
   /** Of the application, not the tunnel's. */
   readonly destinationIp: IpNumber | null
@@ -16,13 +19,21 @@ export interface L4Connection {
 }
 
 export function l4Connection(
-  sourceIp: string,
-  destinationIp: string,
+  source: string,
+  destination: string,
   destinationPort: number,
   identity: PeerIdentity | null,
 ): L4Connection {
   const principal = identity?.id.startsWith('spiffe://') ? identity.id.slice(9) : null
-  return { sourceIp: parseIp(sourceIp), destinationIp: parseIp(destinationIp), destinationPort, identity, principal }
+  return {
+    source,
+    destination,
+    sourceIp: parseIp(source),
+    destinationIp: parseIp(destination),
+    destinationPort,
+    identity,
+    principal,
+  }
 }
 
 /** In the order of the bits of `L4Match.failures`. */

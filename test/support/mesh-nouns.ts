@@ -1,8 +1,10 @@
 // Builders of mesh nouns for tests: everything has a default, so that a row says only what it is about.
-import { parsePrefix } from '../../lib/base/ip-prefix.ts'
+import { parseIp, parsePrefix } from '../../lib/base/ip-prefix.ts'
 import type { Authorization, AuthorizationMatch, AuthorizationRule, StringMatch } from '../../lib/state/authorization.ts'
+import type { MeshService } from '../../lib/state/mesh-service.ts'
+import type { GatewayAddress, NetworkAddress } from '../../lib/state/network-address.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
-import type { Workload } from '../../lib/state/workload.ts'
+import type { PortMapping, ServiceMembership, Workload } from '../../lib/state/workload.ts'
 
 /** `*`: presence, `a*`, `*a`, else exact: as AuthorizationPolicy writes them. */
 export function texts(...list: string[]): StringMatch[] {
@@ -83,4 +85,54 @@ export function workload(name: string, over: Partial<Workload> = {}): Workload {
     origin: { ...BUILT_IN, kind: 'Workload', namespace, name, file: 'mesh.yaml', line: 1, column: 1 },
     ...over,
   }
+}
+
+/** `host` alone is of namespace `ns`. Ports: 80 → 8080. */
+export function service(host: string, over: Partial<MeshService> = {}): MeshService {
+  const { namespace = 'ns' } = over
+  const [name = ''] = host.split('.')
+  return {
+    name,
+    namespace,
+    hostname: host,
+    vips: [],
+    prefixVips: [],
+    ports: ports({ 80: 8080 }),
+    endpoints: [],
+    subjectAltNames: [],
+    waypoint: null,
+    weightedWaypoints: [],
+    loadBalancing: null,
+    ipFamilies: null,
+    canonical: false,
+    visibility: 'PUBLIC',
+    origin: { ...BUILT_IN, kind: 'Service', namespace, name, file: 'mesh.yaml', line: 1, column: 1 },
+    ...over,
+  }
+}
+
+export function ports(map: Readonly<Record<number, number>>): PortMapping[] {
+  return Object.entries(map).map(([servicePort, targetPort]) => ({ servicePort: Number(servicePort), targetPort }))
+}
+
+/** `network/ip`, a list of them. */
+export function vips(...list: string[]): NetworkAddress[] {
+  return list.map((text) => ({ network: text.slice(0, text.indexOf('/')), address: text.slice(text.indexOf('/') + 1) }))
+}
+
+/** `ns/host` or `network/ip`. */
+export function gateway(text: string, hboneMtlsPort = 15008): GatewayAddress {
+  const [first = '', rest = ''] = [text.slice(0, text.indexOf('/')), text.slice(text.indexOf('/') + 1)]
+  const isAddress = parseIp(rest) !== null
+  return {
+    destination: isAddress
+      ? { kind: 'address', network: first, address: rest }
+      : { kind: 'hostname', namespace: first, hostname: rest },
+    hboneMtlsPort,
+  }
+}
+
+/** The workload is an endpoint of `ns/host`; its own ports, if any. */
+export function memberOf(key: string, own: Readonly<Record<number, number>> = {}): ServiceMembership {
+  return { service: key, ports: ports(own) }
 }
