@@ -22,6 +22,9 @@ export const RESET_GOAWAY = 8
 /** HTTP/2: RST_STREAM with another code. */
 export const RESET_REMOTE = 9
 
+/** The endpoint does not offer extended CONNECT (RFC 8441 §3), which the request needs. Nothing was sent. */
+export const RESET_NOT_OFFERED = 10
+
 /** Words of reset reasons as they stand in response bodies; details use `_` for the blanks. */
 export const RESET_WORDS: readonly string[] = [
   '',
@@ -35,6 +38,8 @@ export const RESET_WORDS: readonly string[] = [
   // Envoy closes such a stream as a refused one.
   'remote refused stream reset',
   'remote reset',
+  // As Envoy, which asks all the same and is told that this is none of HTTP/2.
+  'protocol error',
 ]
 
 export interface PoolWaiter {

@@ -6,6 +6,7 @@ import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import type { PoolSettings } from './endpoint-pool.ts'
 import type { Http2Pool } from './http2-pool.ts'
+import type { Http2UpstreamStream } from './http2-upstream-stream.ts'
 
 export class Http2UpstreamConnection implements Http2Events {
   readonly pool: Http2Pool
@@ -13,6 +14,8 @@ export class Http2UpstreamConnection implements Http2Events {
   readonly codec: Http2ClientConnection
   /** Requests begun on it. */
   requests: number
+  /** Requests that cannot be sent before the endpoint's SETTINGS are here. */
+  readonly unsent: Http2UpstreamStream[]
   readonly createdMs: number
   idleSinceMs: number
   /** No further request: it is too old, or the endpoint is leaving. */
@@ -28,6 +31,7 @@ export class Http2UpstreamConnection implements Http2Events {
     this.connection = connection
     this.codec = new Http2ClientConnection(this.connection, this, optionsOf(settings))
     this.requests = 0
+    this.unsent = []
     this.createdMs = io.clock.monotonicMs
     this.idleSinceMs = this.createdMs
     this.doomed = false
@@ -41,11 +45,11 @@ export class Http2UpstreamConnection implements Http2Events {
   get hasRoom(): boolean {
     const { codec } = this
     if (this.doomed || !codec.hasRoom || this.connection.closed) return false
-    return codec.settled || codec.streams.size < this.pool.assumedStreams
+    return codec.settled || codec.streams.size + this.unsent.length < this.pool.assumedStreams
   }
 
   get idle(): boolean {
-    return this.codec.streams.size === 0
+    return this.codec.streams.size === 0 && this.unsent.length === 0
   }
 
   /** No further request; it ends with the last that it has. */
@@ -58,6 +62,7 @@ export class Http2UpstreamConnection implements Http2Events {
 
   /** The endpoint may allow more streams than we took for granted, or fewer. */
   onSettings(): void {
+    for (const stream of this.unsent.splice(0)) stream.onSettings()
     this.pool.allows(this, this.codec.peer.maxConcurrentStreams)
   }
 
@@ -79,6 +84,7 @@ export class Http2UpstreamConnection implements Http2Events {
 
   onClose(): void {
     this.doomed = true
+    for (const stream of this.unsent.splice(0)) stream.onNeverSettled()
     this.pool.lost(this)
   }
 }

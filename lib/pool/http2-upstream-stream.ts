@@ -9,6 +9,7 @@ import type { ByteSink } from '../transport/connection.ts'
 import {
   type Exchange,
   RESET_GOAWAY,
+  RESET_NOT_OFFERED,
   RESET_PROTOCOL_ERROR,
   RESET_REFUSED_STREAM,
   RESET_REMOTE,
@@ -24,6 +25,11 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
   private http2: Http2Stream | null
   private method: string
   private requestEnded: boolean
+  /** An extended CONNECT: what HTTP/1 asks for by Upgrade (RFC 8441 §5). */
+  private extended: boolean
+  /** Waits for the endpoint's SETTINGS; null when nothing does. */
+  private unsent: RequestHead | null
+  private unsentFields: string
   private tunnel: boolean
   private flowing: boolean
   /** `bytesWritten` of the connection before the head: as long as it is that, nothing of the request has left. */
@@ -35,6 +41,9 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     this.http2 = null
     this.method = ''
     this.requestEnded = false
+    this.extended = false
+    this.unsent = null
+    this.unsentFields = ''
     this.tunnel = false
     this.flowing = true
     this.bytesBefore = 0
@@ -56,8 +65,11 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     return this.flowing
   }
 
+  /** A tunnel that is accepted by any 2xx (RFC 9110 §9.3.6) is a 101 in the words of HTTP/1. */
   get status(): number {
-    return this.http2 === null ? 0 : this.http2.status
+    if (this.http2 === null) return 0
+    const { status } = this.http2
+    return this.extended && status >= 200 && status < 300 ? 101 : status
   }
 
   get headers(): HeaderMap {
@@ -87,16 +99,44 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
   }
 
   sendHeaders(head: RequestHead, attempt: number, ended: boolean): void {
-    this.requestEnded = ended
-    const { headers } = head
     const more = attempt === 0 ? '' : `x-envoy-attempt-count: ${attempt}\r\n`
+    this.bytesBefore = this.owner.connection.bytesWritten
+    if (head.upgrade === '') {
+      this.requestEnded = ended
+      this.send(head, head.method, more, ended)
+      return
+    }
+    this.extended = true
+    this.unsent = head
+    this.unsentFields = more
+    // Whether it may be asked for, the endpoint says in its SETTINGS (RFC 8441 §3).
+    if (this.owner.codec.settled) this.onSettings()
+    else this.owner.unsent.push(this)
+  }
+
+  private send(head: RequestHead, method: string, more: string, ended: boolean): void {
+    const { headers, scheme, target, upgrade, neverIndexed } = head
     const authority = headers.known(H_HOST, 'host') ?? ''
-    const { codec, connection } = this.owner
-    this.bytesBefore = connection.bytesWritten
-    this.http2 = codec.requestWith(this, head.method, 'http', authority, head.target, '', headers, more, head.neverIndexed, ended)
+    const { codec } = this.owner
+    this.http2 = codec.request(this, method, scheme, authority, target, upgrade, headers, more, neverIndexed, ended)
     if (this.owner.doomed) this.owner.retire()
     // The endpoint left between the lending and now: nothing was written.
     if (this.http2 === null) this.lose(RESET_REFUSED_STREAM, '')
+  }
+
+  /** From the connection: it is known what the endpoint offers. */
+  onSettings(): void {
+    const head = this.unsent
+    this.unsent = null
+    if (head === null) return
+    if (this.owner.codec.peer.connectProtocol) this.send(head, 'CONNECT', this.unsentFields, false)
+    else this.lose(RESET_NOT_OFFERED, NOT_OFFERED)
+  }
+
+  /** From the connection: it ended before anything could be sent. */
+  onNeverSettled(): void {
+    this.unsent = null
+    this.lose(RESET_TERMINATION, '')
   }
 
   sendBody(bytes: Buffer, start: number, end: number): boolean {
@@ -133,8 +173,14 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
   /** An answer before the end of its request: the rest is not sent (RFC 9113 §8.1). */
   release(complete: boolean): void {
     this.exchange = null
-    const { http2 } = this
+    const { http2, owner } = this
+    if (this.unsent !== null) {
+      this.unsent = null
+      owner.unsent.splice(owner.unsent.indexOf(this), 1)
+    }
     if (http2 === null) return
+    // A tunnel that has ended both ways still sends what is queued.
+    if (this.tunnel && this.requestEnded && http2.remoteEnded) return
     if (!complete || !this.requestEnded || !http2.localEnded) http2.reset(CANCEL)
     else this.owner.codec.recycle(http2)
   }
@@ -210,3 +256,6 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
 }
 
 const NO_HEADERS = new HeaderMap()
+
+/** In access logs. */
+const NOT_OFFERED = 'the endpoint does not offer extended CONNECT'

@@ -26,14 +26,20 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
   return { ...explanation, at: new Date(stream.startTimeMs).toISOString(), tookMs: stream.durationMs }
 }
 
+/** HTTP/2 has no request line; its fields are kept as lines all the same, some pseudo-headers between them. */
+const REQUEST_LINE = /^[^ :]+ [^ ]+ HTTP\/1\.[01]\r\n/
+const ANY_LINE = 'GET / HTTP/1.1\r\n'
+const PSEUDO_LINES = /^:.*\r\n/gm
+
 /** The request as it was routed: its headers are read again from the head, since the map they were in serves another request now. */
 function viewOf(stream: HttpStream): RequestView {
-  const text = `${stream.head}\r\n`
+  const head = REQUEST_LINE.test(stream.head) ? stream.head : `${ANY_LINE}${stream.head.replace(PSEUDO_LINES, '')}`
+  const text = `${head}\r\n`
   const bytes = Buffer.alloc(text.length + 1)
   bytes.write(text, 'latin1')
   const headers = new HeaderMap()
   parseRequestHead(bytes, 0, text.length, new StartLine(), headers, 1e9, 1e9)
-  headers.block = stream.head
+  headers.block = head
   return {
     method: stream.method,
     path: stream.path,

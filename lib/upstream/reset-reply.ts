@@ -12,7 +12,7 @@ export interface ResetReply {
   readonly closes: boolean
 }
 
-const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR, F.UR, F.UR, F.UR]
+const FLAGS: readonly number[] = [0, F.UF, F.UF, F.UC, F.UO, F.UPE, F.LR, F.UR, F.UR, F.UR, F.UPE]
 const CODES: readonly string[] = [
   '',
   'connect_failure',
@@ -24,6 +24,7 @@ const CODES: readonly string[] = [
   'refused_stream',
   'goaway',
   'remote_reset',
+  'no_extended_connect',
 ]
 
 /** Flag of a reset, also when the response had begun. */
@@ -42,7 +43,7 @@ export function resetReply(reset: number, detail: string, retried: boolean): Res
   const lead = retried ? 'retried and the latest reset reason' : 'reset reason'
   return {
     code: CODES[reset] as string,
-    status: reset === X.RESET_PROTOCOL_ERROR ? 502 : 503,
+    status: reset === X.RESET_PROTOCOL_ERROR || reset === X.RESET_NOT_OFFERED ? 502 : 503,
     flags: resetFlag(reset),
     details: resetDetails(reset, detail, false),
     body: `upstream connect error or disconnect/reset before headers. ${lead}: ${X.RESET_WORDS[reset]}`,

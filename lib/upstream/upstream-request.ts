@@ -14,6 +14,7 @@ import {
   type Exchange,
   type PoolWaiter,
   RESET_LOCAL,
+  RESET_NOT_OFFERED,
   RESET_OVERFLOW,
   RESET_PROTOCOL_ERROR,
   RESET_TERMINATION,
@@ -145,7 +146,8 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   private noteReset(reason: number): void {
     if (this.cluster.latencyDecayMs !== 0 && !this.responseStarted && reason !== RESET_OVERFLOW) this.noteLatency(0)
     const { detector } = this.host
-    if (detector === null || reason === RESET_OVERFLOW || reason === RESET_LOCAL) return
+    // What an endpoint does not offer is not its failure: clients must not be able to have it ejected by asking.
+    if (detector === null || reason === RESET_OVERFLOW || reason === RESET_LOCAL || reason === RESET_NOT_OFFERED) return
     detector.onLocalFailure(503, RESET_WORDS[reason] as string, this.owner)
   }
 

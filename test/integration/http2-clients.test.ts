@@ -86,12 +86,6 @@ t.test('curl --http2-prior-knowledge', { skip: missing('curl') }, async (t) => {
   t.match(two.stderr, /Re-using existing connection/i)
 })
 
-t.test('curl --http2: an offer of h2c is answered with HTTP/1.1', { skip: missing('curl') }, async (t) => {
-  const { code, stdout } = await run('curl', '-sS', '--http2', '-i', '-H', 'Host: echo', url('/offer'))
-  t.equal(code, 0)
-  t.match(stdout, /^HTTP\/1\.1 200 OK\r\n/)
-})
-
 t.test('nghttp', { skip: missing('nghttp') }, async (t) => {
   const got = await run('nghttp', '-nv', '-H', ':authority: echo', '-m', '20', url('/nghttp'))
   t.equal(got.code, 0)

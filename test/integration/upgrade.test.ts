@@ -205,18 +205,6 @@ t.test('the name of the protocol is compared without case', async (t) => {
   t.equal((await client.responseHead()).status, 101)
 })
 
-t.test('h2c is an offer that may be declined: the request is served', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
-  await client.send({
-    host: 'web',
-    headers: { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAAP__' },
-  })
-  const exchange = await upstream.next()
-  for (const name of ['upgrade', 'http2-settings', 'connection']) t.equal(header(exchange.request, name), undefined, name)
-  await exchange.answer({ body: 'plain' })
-  t.equal((await client.response()).body.toString(), 'plain')
-})
-
 t.test('Upgrade without `Connection: upgrade` means nothing', async (t) => {
   const client = await RawClient.connect(t, proxy.port())
   await client.send({ host: 'web', headers: { Upgrade: 'websocket' } })

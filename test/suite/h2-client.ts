@@ -6,7 +6,7 @@ import type { Http2Events } from '../../lib/http/h2/http2-connection.ts'
 import { HTTP2_DEFAULTS, type Http2Options } from '../../lib/http/h2/options.ts'
 import type { Http2Stream } from '../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../lib/http/h2/stream-events.ts'
-import type { HeaderMap } from '../../lib/http/header-map.ts'
+import { HeaderMap } from '../../lib/http/header-map.ts'
 import { Io } from '../../lib/transport/io.ts'
 import { SocketConnection } from '../../lib/transport/socket-connection.ts'
 import { fieldPairs } from './h2-echo.ts'
@@ -137,6 +137,7 @@ export class CodecClient implements Http2Events {
           authority,
           connect ? '' : path,
           '',
+          new HeaderMap(),
           fields,
           '',
           body === null,

@@ -167,18 +167,28 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (te >= 0) keepTrailersOnly(headers, te)
   const referer = headers.firstKnown(H.H_REFERER)
   if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
-  const proto = headers.known(H.H_X_FORWARDED_PROTO, 'x-forwarded-proto')
-  if (proto === null) {
-    const own = stream.absoluteScheme === '' ? stream.session.scheme : stream.absoluteScheme
-    // Nothing else is a scheme of HTTP, whatever a client of HTTP/2 says.
-    const scheme = own.toLowerCase() === 'https' ? 'https' : 'http'
-    stream.scheme = scheme
-    headers.append('x-forwarded-proto', scheme)
-    // HTTP/2 says the scheme itself, whatever a proxy in front has noted (Envoy mutateRequestHeaders).
-  } else if (stream.session.scheme !== '') stream.scheme = stream.session.scheme
-  else stream.scheme = stream.absoluteScheme === 'https' || proto.toLowerCase() === 'https' ? 'https' : 'http'
+  readScheme(stream, headers)
   if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
   return null
+}
+
+/**
+ * The scheme is what the request says of itself, in :scheme or an absolute form; without that, or when it is none of HTTP, what a proxy in front has noted.
+ * x-forwarded-proto is of the connection (Envoy mutateRequestHeaders).
+ */
+function readScheme(stream: HttpStream, headers: HeaderMap): void {
+  const said = stream.absoluteScheme === '' ? stream.session.scheme : stream.absoluteScheme
+  const i = headers.firstKnown(H.H_X_FORWARDED_PROTO)
+  const encrypted = stream.session.connection.tls !== null
+  if (i < 0) headers.append('x-forwarded-proto', encrypted ? 'https' : 'http')
+  if (isScheme(said, 'https')) stream.scheme = 'https'
+  else if (isScheme(said, 'http')) stream.scheme = 'http'
+  else if (i < 0) stream.scheme = encrypted ? 'https' : 'http'
+  else stream.scheme = headers.nextKnown(H.H_X_FORWARDED_PROTO, i) < 0 && isScheme(headers.valueAt(i), 'https') ? 'https' : 'http'
+}
+
+function isScheme(text: string, scheme: string): boolean {
+  return text === scheme || (text.length === scheme.length && text.toLowerCase() === scheme)
 }
 
 /** RFC 9110 §10.1.4: of TE only `trailers` means anything to the next hop. */

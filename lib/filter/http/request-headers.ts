@@ -1,6 +1,7 @@
 // Hot lane: the header section of a request as its upstream gets it: edits, then host rewrite, then path rewrite (Envoy router).
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import { RequestHead } from '../../http/request-head.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import { rewriteTarget } from '../../route/rewrite.ts'
@@ -30,14 +31,21 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
     target = rewriteTarget(route, stream.path, stream.query)
     if (target !== stream.originalPath) headers.set('x-envoy-original-path', stream.originalPath)
   }
-  if (stream.upgrade !== '') {
-    headers.append('connection', stream.upgradeOption)
-    headers.append('upgrade', stream.upgrade)
-  }
-  if (!stream.session.hasBody && headers.firstKnown(H.H_CONTENT_LENGTH) < 0 && !mayOmitLength(stream.method)) {
-    headers.append('content-length', '0')
-  }
   return target
+}
+
+/** The head that goes to `target` with these headers, those of the request or of a copy of it. */
+export function requestHead(stream: HttpStream, target: string, headers: HeaderMap): RequestHead {
+  const { method, scheme, upgrade, session } = stream
+  const http1Fields = http1FieldsOf(stream, headers)
+  return new RequestHead(method, scheme, target, upgrade, headers, http1Fields, session.bodyLength < 0, session.neverIndexed)
+}
+
+/** HTTP/2 says by END_STREAM that there is no body, and asks for another protocol in a pseudo-header. */
+function http1FieldsOf(stream: HttpStream, headers: HeaderMap): string {
+  const upgrade = stream.upgrade === '' ? '' : `connection: ${stream.upgradeOption}\r\nupgrade: ${stream.upgrade}\r\n`
+  if (stream.session.hasBody || headers.firstKnown(H.H_CONTENT_LENGTH) >= 0 || mayOmitLength(stream.method)) return upgrade
+  return `${upgrade}content-length: 0\r\n`
 }
 
 function replaceHost(stream: HttpStream, headers: HeaderMap, host: string): void {

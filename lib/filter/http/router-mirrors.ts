@@ -1,11 +1,11 @@
 // Hot lane: runs for routes that mirror: each policy draws by itself and sends its copy before the first attempt (Envoy shadowing).
 import type { LiveHost } from '../../cluster/live-host.ts'
 import * as S from '../../decide/steps.ts'
-import { RequestHead } from '../../http/request-head.ts'
 import { REQUESTS } from '../../pool/limiter.ts'
 import type { CompiledMirror, CompiledRoute } from '../../route/compiled-route.ts'
 import { Shadow } from '../../upstream/shadow.ts'
 import type { HttpStream } from './http-stream.ts'
+import { requestHead } from './request-headers.ts'
 import { shadowHeadersOf } from './shadow-headers.ts'
 import { goesAsHttp2 } from './upstream-version.ts'
 
@@ -46,13 +46,7 @@ function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: st
     worker.mirrorDropped('max_requests')
     return S.MIRROR_LIMIT
   }
-  const head = new RequestHead(
-    stream.method,
-    target,
-    shadowHeadersOf(stream, manager.hostSuffix),
-    session.bodyLength < 0,
-    session.neverIndexed,
-  )
+  const head = requestHead(stream, target, shadowHeadersOf(stream, manager.hostSuffix))
   const live = manager.clusters.liveOf(cluster)
   const shadow = new Shadow(manager.parts, live, host, head, goesAsHttp2(stream, live), timeoutMs)
   shadow.start(session.hasBody, manager.limits.bufferBytes)

@@ -61,6 +61,7 @@ const OUTCOMES: readonly number[] = [
   S.OUTCOME_REFUSED_STREAM,
   S.OUTCOME_GOAWAY,
   S.OUTCOME_RESET,
+  S.OUTCOME_PROTOCOL_ERROR,
 ]
 
 /** The step's outcome for a reset of pool/exchange.ts. */

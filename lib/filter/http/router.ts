@@ -15,7 +15,7 @@ import { BODY_GONE, NOT_ASKED_FOR, RESPONSE_BEGUN } from '../../decide/retry-ste
 import * as S from '../../decide/steps.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
-import { RequestHead } from '../../http/request-head.ts'
+import type { RequestHead } from '../../http/request-head.ts'
 import { RESET_LOCAL, RESET_NONE, RESET_OVERFLOW } from '../../pool/exchange.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import type { ForwardAction } from '../../state/route.ts'
@@ -26,13 +26,14 @@ import type { Shadow } from '../../upstream/shadow.ts'
 import { type AttemptOwner, UpstreamRequest } from '../../upstream/upstream-request.ts'
 import type { Carrier, HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
-import { finaliseRequest } from './request-headers.ts'
+import { finaliseRequest, requestHead } from './request-headers.ts'
 import { finaliseResponse } from './response-headers.ts'
 import { startMirrors } from './router-mirrors.ts'
 import { claimRetry, noteNotRetried } from './router-retries.ts'
 import { grpcStatusOfTrailers, outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
-import { goesAsHttp2 } from './upstream-version.ts'
+import { goesAsHttp2, upgradesOverHttp2 } from './upstream-version.ts'
+import { giveKey, settleAccept } from './websocket.ts'
 
 // Kinds of deadlines.
 const OVERALL = 1
@@ -46,9 +47,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   private readonly cluster: LiveCluster
   private readonly method: string
   private readonly hasBody: boolean
-  private readonly chunked: boolean
   /** What it goes out as. */
   private readonly http2: boolean
+  /** The key of a WebSocket handshake is not the client's. */
+  private keyIsOurs: boolean
   /** Null until `start`. */
   private head: RequestHead | null
   private timeoutMs: number
@@ -82,8 +84,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     this.cluster = manager.clusters.liveOf(decision.cluster as NonNullable<typeof decision.cluster>)
     this.method = stream.method
     this.hasBody = session.hasBody
-    this.chunked = session.bodyLength < 0
     this.http2 = goesAsHttp2(stream, this.cluster)
+    this.keyIsOurs = false
     this.head = null
     this.timeoutMs = 0
     this.perTryMs = 0
@@ -110,7 +112,9 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       stream.held = null
       stream.session.unpause()
     }
+    if (this.http2 && stream.upgrade !== '' && !upgradesOverHttp2(stream)) stream.upgrade = ''
     const target = finaliseRequest(stream, this.route, action)
+    if (!this.http2 && stream.upgrade !== '') this.keyIsOurs = giveKey(stream.headers)
     const terms = timeoutsOf(stream, action)
     this.timeoutMs = terms.overallMs
     this.perTryMs = terms.perTryMs
@@ -119,7 +123,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       this.retryOn = this.retry.on
     }
     sayTimeouts(stream, this.perTryMs, this.timeoutMs, 0)
-    this.head = new RequestHead(this.method, target, stream.headers, this.chunked, stream.session.neverIndexed)
+    this.head = requestHead(stream, target, stream.headers)
     if (action.mirrors.length > 0) this.mirror(target)
     if (this.requestEnded) this.requestComplete()
     this.begin(stream.decision.host as LiveHost)
@@ -308,7 +312,11 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       return
     }
     this.cancelTimers()
+    // It has no length any more (RFC 9110 §9.3.6).
+    headers.removeKnown(H.H_CONTENT_LENGTH)
     headers.set('connection', 'upgrade')
+    if (this.http2) headers.set('upgrade', stream.upgrade)
+    settleAccept(stream.headers, headers, this.keyIsOurs)
     c.openTunnel()
     this.tunnel = new Tunnel(stream, attempt, c.sink)
     this.tunnel.open(101, headers)
@@ -366,8 +374,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     if (this.timeoutMs === 0) return
     const elapsedMs = this.overall === null ? 0 : Math.floor(stream.manager.io.clock.monotonicMs - this.requestEndedMs)
     sayTimeouts(stream, this.perTryMs, this.timeoutMs, elapsedMs)
-    const { head } = this
-    if (head !== null) this.head = new RequestHead(head.method, head.target, head.headers, head.chunked, head.neverIndexed)
+    this.head?.headersChanged()
   }
 
   onAttemptBody(attempt: UpstreamRequest, bytes: Buffer, start: number, end: number): void {

@@ -2,9 +2,15 @@
 import type { LiveCluster } from '../../cluster/live-cluster.ts'
 import type { HttpStream } from './http-stream.ts'
 
-/** An Upgrade exists in HTTP/1.1 only. */
 export function goesAsHttp2(stream: HttpStream, cluster: LiveCluster): boolean {
   const { protocol } = cluster.balanced.config
-  if (stream.upgrade !== '') return false
   return protocol === 'http2' || (protocol === 'client' && stream.session.protocol === 'HTTP/2')
+}
+
+/**
+ * HTTP/2 can ask for another protocol in the place of a GET only (RFC 8441 §5), and what follows is not a body. Any other request is carried as if it
+ * had not asked: an Upgrade may always be ignored (RFC 9110 §7.8).
+ */
+export function upgradesOverHttp2(stream: HttpStream): boolean {
+  return stream.method === 'GET' && !stream.session.hasBody
 }

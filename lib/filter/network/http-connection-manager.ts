@@ -136,6 +136,12 @@ export class HttpConnectionManager {
     return this.config.allowConnect
   }
 
+  /** Whether an offer of h2c is taken. Who is intercepted gets what Envoy says to it: nothing. */
+  get takesH2c(): boolean {
+    const { listener } = this
+    return this.config.httpVersion === 'auto' && listener.bind && listener.capture === 'none'
+  }
+
   /** New configuration, for the requests from now on. */
   use(listener: Listener, config: HttpChain, tables: Tables): void {
     this.listener = listener
@@ -168,6 +174,14 @@ export class HttpConnectionManager {
     const session = new Http2Session(this, preface.connection)
     this.sessions.add(session)
     session.codec.onData(bytes, length)
+  }
+
+  /** A request of HTTP/1.1 has asked for h2c: its connection goes on as HTTP/2. */
+  continueAsHttp2(before: HttpSession): Http2Session {
+    this.sessions.delete(before)
+    const session = new Http2Session(this, before.connection)
+    this.sessions.add(session)
+    return session
   }
 
   sessionClosed(session: HttpSession): void {

@@ -10,6 +10,7 @@ import {
   type ServerEvents,
 } from '../../http/h1/server-codec.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
+import { H_HOST, H_HTTP2_SETTINGS } from '../../http/known-headers.ts'
 import { forwardedTrailers } from '../../http/trailers.ts'
 import type { ByteSink, Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { Downstream } from '../http/downstream.ts'
@@ -17,8 +18,10 @@ import { HttpStream } from '../http/http-stream.ts'
 import * as R from '../http/reasons.ts'
 import type { Tunnel } from '../http/tunnel.ts'
 import { refusalOf } from './codec-refusal.ts'
+import { h2cSettings, SWITCHING_TO_H2C } from './h2c-upgrade.ts'
 import type { HttpConnectionManager } from './http-connection-manager.ts'
 import type { HttpSession } from './http-session.ts'
+import type { Http2Session } from './http2-session.ts'
 
 // Kinds of deadlines.
 const HEADERS = 1
@@ -39,6 +42,8 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
   requests: number
   idleSinceMs: number
   private tunnel: Tunnel | null
+  /** Who has taken the connection over, after an upgrade to HTTP/2. */
+  private successor: Http2Session | null
   private paused: boolean
   private closing: boolean
   /** The end of the answer's body is the end of the connection. */
@@ -56,6 +61,7 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
     this.requests = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
     this.tunnel = null
+    this.successor = null
     this.paused = false
     this.closing = false
     this.endsByClose = false
@@ -124,12 +130,31 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
   onRequest(): void {
     this.cancel(this.headDeadline)
     this.requests++
-    const { manager } = this
+    const { manager, codec } = this
+    if (codec.headers.firstKnown(H_HTTP2_SETTINGS) >= 0 && manager.takesH2c && this.becomeHttp2()) return
     manager.values[manager.stats.rqTotal]!++
     manager.values[manager.stats.rqActive]!++
     const stream = new HttpStream(manager, this)
     this.stream = stream
     stream.begin()
+  }
+
+  /** Answers an offer of h2c with 101, and gives connection and request to a session of HTTP/2. False: it is not taken. */
+  private becomeHttp2(): boolean {
+    const { manager, codec, connection } = this
+    const { method, target, headers } = codec
+    // Inside of TLS versions are agreed on by ALPN (RFC 7540 §3.3).
+    if (codec.hasBody || method === 'CONNECT' || this.lastRequest || connection.tls !== null) return false
+    const settings = h2cSettings(codec.minor, target, headers)
+    if (settings === null) return false
+    const authority = headers.valueAt(headers.firstKnown(H_HOST))
+    headers.removeKnown(H_HOST)
+    connection.writeText(SWITCHING_TO_H2C)
+    this.closing = true
+    codec.becomeTunnel()
+    this.successor = manager.continueAsHttp2(this)
+    this.successor.codec.upgrade(method, 'http', authority, target, headers, settings)
+    return true
   }
 
   onBody(bytes: Buffer, start: number, end: number): void {
@@ -155,6 +180,7 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
 
   onTunnelData(bytes: Buffer, start: number, end: number): void {
     if (this.tunnel !== null) this.tunnel.onDownstreamData(bytes, start, end)
+    else if (this.successor !== null) this.successor.codec.onData(bytes.subarray(start, end), end - start)
   }
 
   // ---- Downstream, for the stream -------------------------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
 // Hot lane: the client's side of one request of an HTTP/2 connection.
-import { randomBytes } from 'node:crypto'
 import { CONNECT_ERROR, INTERNAL_ERROR, PROTOCOL_ERROR } from '../../http/h2/error-codes.ts'
 import { STALLED } from '../../http/h2/message-head.ts'
 import type { Http2Stream } from '../../http/h2/stream.ts'
@@ -56,14 +55,8 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     http2.events = this
     // Bytes for a tunnel wait until it is open.
     if (http2.method === 'CONNECT') http2.pause()
-    if (http2.protocol !== '') this.becomeUpgrade()
+    this.stream.upgrade = http2.protocol
     this.stream.begin()
-  }
-
-  /** The key is of the HTTP/1 hop alone: an extended CONNECT has none (RFC 8441 §5), and an HTTP/1 server insists on one. */
-  private becomeUpgrade(): void {
-    this.stream.upgrade = this.http2.protocol
-    this.headers.set('sec-websocket-key', randomBytes(16).toString('base64'))
   }
 
   /** It is malformed beyond what the codec looks at. */
@@ -190,7 +183,6 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
 
   openTunnel(status: number, headers: HeaderMap, tunnel: Tunnel): number {
     this.tunnel = tunnel
-    if (status === 101) headers.remove('sec-websocket-accept')
     // RFC 9113 §8.6: HTTP/2 has no 101.
     const bytes = this.http2.sendHead(status === 101 ? 200 : status, headers, false)
     this.http2.resume()

@@ -40,27 +40,10 @@ export class Http2ClientConnection extends Http2Connection {
 
   /**
    * Opens a stream with a request's head; null when there is no room. A CONNECT has empty scheme and path, unless it has a protocol (RFC 8441).
-   * `fields` are lines with CRLF, as for HTTP/1; what only HTTP/1 knows is left out, and `host`, which the authority says. `end`: no body follows.
+   * `fields` are lines with CRLF that come behind the map. Of both is left out what only HTTP/1 knows, and `host`, which the authority says. `end`: no body
+   * follows.
    */
   request(
-    events: StreamEvents,
-    method: string,
-    scheme: string,
-    authority: string,
-    path: string,
-    protocol: string,
-    fields: string,
-    neverIndexed: string,
-    end: boolean,
-  ): Http2Stream | null {
-    if (!this.hasRoom) return null
-    const stream = this.open(events, method, scheme, authority, path, protocol)
-    this.send(stream, null, fields, neverIndexed, end)
-    return stream
-  }
-
-  /** As `request`, with the fields of a map, without a text in between; `fields` come behind them. */
-  requestWith(
     events: StreamEvents,
     method: string,
     scheme: string,
@@ -100,14 +83,14 @@ export class Http2ClientConnection extends Http2Connection {
     return stream
   }
 
-  private send(stream: Http2Stream, headers: HeaderMap | null, fields: string, neverIndexed: string, end: boolean): void {
+  private send(stream: Http2Stream, headers: HeaderMap, fields: string, neverIndexed: string, end: boolean): void {
     const { writer, encoder } = this
     const { method, scheme, authority, path, protocol } = stream
     const pseudo = HpackEncoder.bound(method.length + scheme.length + authority.length + path.length + protocol.length)
-    const b = writer.begin(pseudo + HpackEncoder.bound(fields.length) + (headers === null ? 0 : HpackEncoder.boundOf(headers)))
+    const b = writer.begin(pseudo + HpackEncoder.bound(fields.length) + HpackEncoder.boundOf(headers))
     encoder.begin(b, writer.payloadAt, neverIndexed)
     encoder.request(method, scheme, authority, path, protocol)
-    if (headers !== null) encoder.map(headers, false)
+    encoder.map(headers, false)
     if (fields !== '') encoder.fields(fields, false)
     writer.endHeaders(stream.id, encoder.position, end)
     stream.headBytesSent = writer.lastHeaderBytes
@@ -160,8 +143,8 @@ export class Http2ClientConnection extends Http2Connection {
   peerReset(stream: Http2Stream, code: number): boolean {
     stream.resetByPeer = true
     stream.unprocessed = code === E.REFUSED_STREAM
-    if (stream.remoteEnded) {
-      // The response is complete and the rest of the request is not wanted (RFC 9113 §8.1): nothing is lost.
+    if (stream.remoteEnded && (stream.method !== 'CONNECT' || code === E.NO_ERROR)) {
+      // The response is complete and the rest of the request is not wanted (RFC 9113 §8.1): nothing is lost. Of a tunnel it says that its other side was cut.
       stream.localEnded = true
       stream.dropQueue()
       this.forget(stream)

@@ -288,7 +288,9 @@ export class Http2Stream {
     this.protocol = head.protocol
     this.neverIndexed = head.neverIndexed
     this.headRead = true
-    return this.takeLength(head.contentLength, ended, false)
+    // A tunnel has no length, and what follows is no body (RFC 9110 §9.3.6).
+    if (this.method === 'CONNECT' && head.contentLength > 0) return BODY_NOT_ALLOWED
+    return this.takeLength(this.method === 'CONNECT' ? -1 : head.contentLength, ended, false)
   }
 
   /** A request that came over HTTP/1, and is complete. */
@@ -306,6 +308,8 @@ export class Http2Stream {
     this.status = status
     this.neverIndexed = head.neverIndexed
     this.headRead = true
+    // A tunnel that was accepted: a length means nothing (RFC 9110 §9.3.6).
+    if (this.method === 'CONNECT' && status < 300) return this.takeLength(-1, ended, false)
     // What they announce belongs to another response (RFC 9110 §8.6).
     const bodyless = this.method === 'HEAD' || status === 204 || status === 304
     return this.takeLength(head.contentLength, ended, bodyless)
@@ -315,8 +319,6 @@ export class Http2Stream {
     this.bodyForbidden = bodyless
     this.hasBody = !ended
     this.bodyLength = ended || bodyless ? 0 : length
-    // A tunnel has no length (RFC 9110 §9.3.6).
-    if (this.method === 'CONNECT' && length > 0) return BODY_NOT_ALLOWED
     return ended && length > 0 && !bodyless ? LENGTH_MISMATCH : 0
   }
 
@@ -325,7 +327,7 @@ export class Http2Stream {
     const n = end - start
     this.bytesReceived += n
     if (this.bodyForbidden) return BODY_NOT_ALLOWED
-    if (this.bodyLength >= 0 && this.bytesReceived > this.bodyLength && this.method !== 'CONNECT') return LENGTH_MISMATCH
+    if (this.bodyLength >= 0 && this.bytesReceived > this.bodyLength) return LENGTH_MISMATCH
     if (this.paused || this.delivering) {
       this.received ??= new SendQueue()
       this.received.push(bytes, start, end)
@@ -341,7 +343,7 @@ export class Http2Stream {
 
   /** The peer has sent all. A fault, or 0. */
   takeEnd(trailers: HeaderMap | null): number {
-    if (this.bodyLength > 0 && this.bytesReceived !== this.bodyLength && this.method !== 'CONNECT') return LENGTH_MISMATCH
+    if (this.bodyLength > 0 && this.bytesReceived !== this.bodyLength) return LENGTH_MISMATCH
     this.remoteEnded = true
     this.trailers = trailers
     if (!this.paused && (this.received === null || this.received.bytes === 0)) this.deliverEnd()

@@ -1,6 +1,7 @@
 // A client's connection: requests out, responses in, and what an upstream may do wrong.
 import t from 'tap'
 import * as M from '../../../../lib/http/h2/message-head.ts'
+import { HeaderMap } from '../../../../lib/http/header-map.ts'
 import { ask, block, client, END, frame, frames, PREFACE, settings, u32, WHOLE } from './kit.ts'
 
 const head = (id: number, status: string, flags: number, ...fields: readonly (readonly [string, string])[]) =>
@@ -207,8 +208,19 @@ t.test('CONNECT, plain and extended', async (t) => {
   s.reset(8)
   side.said()
   side.run(() => {
-    side.h2.request(s.events, 'CONNECT', '', 'a:443', '', '', '', '', false)
-    side.h2.request(s.events, 'CONNECT', 'http', 'a', '/chat', 'websocket', 'sec-websocket-version: 13\r\n', '', false)
+    side.h2.request(s.events, 'CONNECT', '', 'a:443', '', '', new HeaderMap(), '', '', false)
+    side.h2.request(
+      s.events,
+      'CONNECT',
+      'http',
+      'a',
+      '/chat',
+      'websocket',
+      new HeaderMap(),
+      'sec-websocket-version: 13\r\n',
+      '',
+      false,
+    )
   })
   t.equal(side.h2.streams.size, 2)
   side.feed(settings([8, 1]))

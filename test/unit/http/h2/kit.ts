@@ -7,7 +7,7 @@ import { HTTP2_DEFAULTS, type Http2Options } from '../../../../lib/http/h2/optio
 import { Http2ServerConnection, type Http2ServerEvents } from '../../../../lib/http/h2/server-connection.ts'
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
 import type { StreamEvents } from '../../../../lib/http/h2/stream-events.ts'
-import type { HeaderMap } from '../../../../lib/http/header-map.ts'
+import { HeaderMap } from '../../../../lib/http/header-map.ts'
 import type { Connection } from '../../../../lib/transport/connection.ts'
 import { Io } from '../../../../lib/transport/io.ts'
 import { SocketConnection } from '../../../../lib/transport/socket-connection.ts'
@@ -268,7 +268,7 @@ export function ask(side: Side<Http2ClientConnection>, method = 'GET', path = '/
   let stream: Http2Stream | null = null
   const recorder = new Recorder(side.log, String(side.streams.length * 2 + 1), () => stream as Http2Stream)
   side.wire.io.run('test', () => {
-    stream = side.h2.request(recorder, method, 'http', 'a.example', path, '', fields, '', end)
+    stream = side.h2.request(recorder, method, 'http', 'a.example', path, '', new HeaderMap(), fields, '', end)
   })
   if (stream === null) throw new Error('no room')
   side.streams.push(stream)
