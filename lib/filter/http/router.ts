@@ -33,7 +33,7 @@ import { claimRetry, noteNotRetried } from './router-retries.ts'
 import { grpcStatusOfTrailers, outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
 import { Tunnel } from './tunnel.ts'
 import { goesAsHttp2, upgradesOverHttp2 } from './upstream-version.ts'
-import { giveKey, settleAccept } from './websocket.ts'
+import { giveAccept, giveKey, takeAccept } from './websocket.ts'
 
 // Kinds of deadlines.
 const OVERALL = 1
@@ -114,7 +114,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     }
     if (this.http2 && stream.upgrade !== '' && !upgradesOverHttp2(stream)) stream.upgrade = ''
     const target = finaliseRequest(stream, this.route, action)
-    if (!this.http2 && stream.upgrade !== '') this.keyIsOurs = giveKey(stream.headers)
+    if (!this.http2 && stream.upgrade !== '' && stream.session.protocol === 'HTTP/2') this.keyIsOurs = giveKey(stream.headers)
     const terms = timeoutsOf(stream, action)
     this.timeoutMs = terms.overallMs
     this.perTryMs = terms.perTryMs
@@ -315,8 +315,10 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     // It has no length any more (RFC 9110 §9.3.6).
     headers.removeKnown(H.H_CONTENT_LENGTH)
     headers.set('connection', 'upgrade')
-    if (this.http2) headers.set('upgrade', stream.upgrade)
-    settleAccept(stream.headers, headers, this.keyIsOurs)
+    if (this.http2) {
+      headers.set('upgrade', stream.upgrade)
+      giveAccept(stream.headers, headers)
+    } else if (this.keyIsOurs) takeAccept(headers)
     c.openTunnel()
     this.tunnel = new Tunnel(stream, attempt, c.sink)
     this.tunnel.open(101, headers)

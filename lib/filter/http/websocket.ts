@@ -8,20 +8,21 @@ const ACCEPT = 'sec-websocket-accept'
 /** RFC 6455 §1.3. */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
-/** A server of HTTP/1 insists on a key. True when there was none and `request` now has one of ours. */
+/** For a server of HTTP/1, which insists on a key. True when there was none and `request` now has one of ours. */
 export function giveKey(request: HeaderMap): boolean {
   if (request.get(KEY) !== null) return false
   request.append(KEY, randomBytes(16).toString('base64'))
   return true
 }
 
-/** What the client is told of an accepted handshake. `keyIsOurs`: the client has sent no key, and expects no proof. */
-export function settleAccept(request: HeaderMap, response: HeaderMap, keyIsOurs: boolean): void {
-  if (keyIsOurs) response.remove(ACCEPT)
-  else {
-    const key = request.get(KEY)
-    // A server of HTTP/2 says by its status alone that it accepts.
-    if (key === null || response.get(ACCEPT) !== null) return
-    response.append(ACCEPT, createHash('sha1').update(`${key}${GUID}`).digest('base64'))
-  }
+/** A server of HTTP/2 says by its status alone that it accepts; whoever sent a key waits for more. */
+export function giveAccept(request: HeaderMap, response: HeaderMap): void {
+  const key = request.get(KEY)
+  if (key === null || response.get(ACCEPT) !== null) return
+  response.append(ACCEPT, createHash('sha1').update(`${key}${GUID}`).digest('base64'))
+}
+
+/** Of a key that was ours the client knows nothing. */
+export function takeAccept(response: HeaderMap): void {
+  response.remove(ACCEPT)
 }
