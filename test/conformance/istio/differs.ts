@@ -64,7 +64,8 @@ export const DIFFERS: readonly Difference[] = [
   },
   {
     cases: /^cases\/match: upgrade h2c$/,
-    reason: 'an offer of h2c is taken on `protocol: http` (RFC 7540 §3.2); the recording has a client that does not speak it, and leaves',
+    reason:
+      'an offer of h2c is taken on `protocol: http` (RFC 7540 §3.2); the recording has a client that does not speak it, and leaves',
     instead: { status: 101, body: '' },
     ignore: [...FOLLOWS, 'flags', 'details', 'upstreamHost', 'upstream'],
   },
