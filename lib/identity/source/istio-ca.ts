@@ -93,7 +93,7 @@ export class IstioCaSource implements SigningSource {
       } catch (error) {
         if (ended.aborted) throw this.#error('unavailable', 'the request was given up')
         if (!(error instanceof GrpcError)) throw error
-        if (!RETRIED.includes(error.code) || tried >= tries) throw this.#refusal(error, request, token, tried)
+        if (!RETRIED.includes(error.code) || tried >= tries) throw this.#refusal(error, token, tried)
       }
       await pause(backoff.nextMs(), ended).catch(() => {
         throw this.#error('unavailable', 'the request was given up')
@@ -163,9 +163,9 @@ export class IstioCaSource implements SigningSource {
     return token
   }
 
-  #refusal(error: GrpcError, request: SigningRequest, token: string | null, tried: number): SourceError {
+  #refusal(error: GrpcError, token: string | null, tried: number): SourceError {
     const often = tried === 1 ? '' : ` (${tried} tries)`
-    const said = `no certificate for ${request.identity}: ${error.name}: ${error.message}${often}`
+    const said = `${error.name}: ${error.message}${often}`
     if (RETRIED.includes(error.code)) return this.#error('unavailable', said)
     if (error.fromServer && (error.code === GRPC.UNAUTHENTICATED || error.code === GRPC.PERMISSION_DENIED)) {
       return this.#error('refused', `${said}; ${this.#whyNotAccepted(token)}`)

@@ -29,6 +29,8 @@ const METADATA = { 'workload.spiffe.io': 'true' }
 const BACKOFF: BackoffTerms = { initialMs: 1000, maxMs: 30_000, factor: 2, jitter: 0.2 }
 /** A federation's bundles in one message. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+/** Named in one message. */
+const MAX_FAULTS = 12
 const NOTHING: Delivery = { certificates: [], bundles: [] }
 
 /** How one stream ended: `again` at once, after a `wait`, or never. */
@@ -42,6 +44,8 @@ export class WorkloadApiSource implements DeliveringSource {
   readonly #closing: AbortController
   readonly #backoff: Backoff
   readonly #terms: BackoffTerms
+  /** What was delivered last holds something. */
+  #holds: boolean
 
   constructor(options: WorkloadApiOptions) {
     this.kind = 'delivers'
@@ -51,6 +55,7 @@ export class WorkloadApiSource implements DeliveringSource {
     this.#closing = new AbortController()
     this.#terms = options.backoff ?? BACKOFF
     this.#backoff = new Backoff(this.#terms, options.rng)
+    this.#holds = false
   }
 
   start(sink: DeliverySink): void {
@@ -102,10 +107,13 @@ export class WorkloadApiSource implements DeliveringSource {
   #deliver(sink: DeliverySink, message: Uint8Array): boolean {
     try {
       const { delivery, faults } = readX509SvidResponse(message, this.#options.hint)
-      for (const fault of faults) this.#failed(sink, 'invalid', fault)
-      if (delivery === null) return false
-      sink.deliver(delivery)
-      return true
+      if (delivery !== null) {
+        this.#holds = true
+        sink.deliver(delivery)
+      }
+      // Behind the delivery: what was left out of it is still so.
+      if (faults.length > 0) this.#failed(sink, 'invalid', listed(faults))
+      return delivery !== null
     } catch (error) {
       if (!(error instanceof ProtobufError)) throw error
       this.#failed(sink, 'invalid', `the answer is no X509SVIDResponse: ${error.message}`)
@@ -118,8 +126,13 @@ export class WorkloadApiSource implements DeliveringSource {
     const said = `${error.name}: ${error.message}`
     if (!error.fromServer) this.#failed(sink, 'unavailable', said)
     else if (error.code === GRPC.PERMISSION_DENIED) {
-      sink.deliver(NOTHING)
-      this.#failed(sink, 'refused', `${said}; it knows no identity for this workload, and what it gave before is dropped`)
+      if (this.#holds) sink.deliver(NOTHING)
+      this.#failed(
+        sink,
+        'refused',
+        `${said}; it knows no identity for this workload${this.#holds ? ', and what it gave is dropped' : ''}`,
+      )
+      this.#holds = false
     } else if (error.code === GRPC.INVALID_ARGUMENT) {
       this.#failed(sink, 'refused', `${said}; it is not asked again`)
       return 'never'
@@ -133,4 +146,10 @@ export class WorkloadApiSource implements DeliveringSource {
   #failed(sink: DeliverySink, kind: SourceError['kind'], what: string): void {
     sink.failed(new SourceError(kind, `${this.name}: ${what}`))
   }
+}
+
+/** One line of many faults. */
+function listed(faults: readonly string[]): string {
+  const first = faults.slice(0, MAX_FAULTS).join('; ')
+  return faults.length > MAX_FAULTS ? `${first}; and ${faults.length - MAX_FAULTS} more` : first
 }
