@@ -72,11 +72,11 @@ export class GrpcSession {
   }
 
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
+    const stream = this.#http2.request(headers)
     if (this.#idle !== null) clearTimeout(this.#idle)
     this.#idle = null
     this.#calls++
     if (this.#calls === 1) this.#busy()
-    const stream = this.#http2.request(headers)
     stream.once('close', () => {
       this.#calls--
       this.touch()
