@@ -229,6 +229,8 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     keepaliveTimeoutMs: config.limits.http2KeepaliveTimeoutMs,
     maxHeaders: limits.maxHeaders,
     maxHeaderBytes: limits.maxHeaderBytes,
+    tls: config.tls,
+    serverName: config.host.startsWith('*') ? '' : config.host,
   }
 }
 

@@ -71,8 +71,8 @@ export class LiveHost extends Host {
   }
 
   useSettings(settings: PoolSettings): void {
-    this.pool.settings = settings
-    if (this.http2 !== null) this.http2.settings = settings
+    this.pool.useSettings(settings)
+    if (this.http2 !== null) this.http2.useSettings(settings)
   }
 
   giveWay(own: boolean): void {

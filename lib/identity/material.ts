@@ -46,3 +46,18 @@ export function bundleFor(store: TrustStore, trustDomain: string): TrustBundle |
 export function trustedDomains(store: TrustStore): readonly string[] {
   return [...new Set([store.trustDomain, ...store.aliases, ...store.bundles.map((b) => b.trustDomain)])]
 }
+
+/**
+ * What a worker is told. It is applied whole between two events: a handshake sees certificates, keys and roots that belong together, and
+ * connections that are open stay so. A new worker gets one with everything.
+ */
+export interface IdentityUpdate {
+  /** The workload's own identity; '' while there is none. */
+  readonly own: string
+  /** New and renewed ones. */
+  readonly materials: readonly IdentityMaterial[]
+  /** Identities whose material is to be forgotten. */
+  readonly withdrawn: readonly string[]
+  /** Null: unchanged. */
+  readonly trust: TrustStore | null
+}

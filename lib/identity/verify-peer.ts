@@ -2,10 +2,11 @@
 // function: the chain, what OpenSSL said of it, the trust store, whom we expect and the time are arguments. It runs once for each
 // connection, behind the handshake; TLS has proved then that the peer has the key.
 import { certificatesOfPem, chainFault, MAX_CHAIN, openCertificate, type ReadableCertificate } from './chain.ts'
+import { leafFaults, type Side } from './leaf-rules.ts'
 import { bundleFor, type TrustBundle, type TrustStore, trustedDomains } from './material.ts'
 import { type PeerFailure, type PeerFault, peerFailure } from './peer-failure.ts'
 import { parseSpiffeId, type SpiffeId, spiffeIdText } from './spiffe-id.ts'
-import { type CertificateFacts, EKU_CLIENT_AUTH, EKU_SERVER_AUTH, readCertificate } from './x509.ts'
+import { type CertificateFacts, readCertificate } from './x509.ts'
 
 /** What the handshake brought. */
 export interface PresentedChain {
@@ -17,7 +18,7 @@ export interface PresentedChain {
 
 export interface PeerExpectation {
   /** What the peer is in this connection. */
-  readonly side: 'client' | 'server'
+  readonly side: Side
   /** SPIFFE ids of which the peer's must be one, exactly; empty: every identity of a trusted domain. Aliases do not count here. */
   readonly identities: readonly string[]
 }
@@ -55,7 +56,7 @@ export function verifyPeer(
   const facts = read.facts
   const id = identityOf(facts, faults)
   if (id !== null) checkTrustDomain(id, presented, store, nowMs, faults)
-  checkLeaf(facts, expectation, faults)
+  for (const words of leafFaults(facts, [expectation.side])) faults.push({ reason: 'unfit-certificate', words })
   checkValidity(facts, nowMs, faults)
   checkOpenssl(presented.opensslError, faults)
   if (id !== null) checkNaming(id, expectation, faults)
@@ -108,28 +109,6 @@ function checkTrustDomain(id: SpiffeId, presented: PresentedChain, store: TrustS
   const fault = chain[0] === null ? 'it cannot be read' : chainFault(usable, roots, nowMs)
   if (fault !== null)
     faults.push({ reason: 'untrusted-chain', words: `the chain does not lead to a root of ${bundle.trustDomain}: ${fault}` })
-}
-
-/** X509-SVID.md §4.1, §4.3, §4.4, §5.2. */
-function checkLeaf(facts: CertificateFacts, { side }: PeerExpectation, faults: PeerFault[]): void {
-  const unfit = (words: string): void => {
-    faults.push({ reason: 'unfit-certificate', words })
-  }
-  const usage = facts.keyUsage
-  if (facts.isCa) unfit('the certificate is that of a CA, which does not authenticate')
-  if (usage === null) unfit('the certificate has no keyUsage')
-  else {
-    if (usage.keyCertSign) unfit('the keyUsage of the certificate has keyCertSign, which only a CA may have')
-    if (usage.crlSign) unfit('the keyUsage of the certificate has cRLSign, which only a CA may have')
-    if (!usage.digitalSignature) unfit('the keyUsage of the certificate lacks digitalSignature')
-    if (!usage.critical) unfit('the keyUsage of the certificate is not critical')
-  }
-  const use = side === 'client' ? EKU_CLIENT_AUTH : EKU_SERVER_AUTH
-  if (facts.extendedKeyUsage !== null && !facts.extendedKeyUsage.includes(use))
-    unfit(`the extKeyUsage of the certificate lacks ${side}Auth`)
-  // RFC 5280 §4.2.1.6: with an empty subject the SAN is the only name.
-  if (facts.subject === '' && !facts.subjectAltNameCritical)
-    unfit('the certificate has an empty subject, and its subjectAltName is not critical')
 }
 
 function checkValidity(facts: CertificateFacts, nowMs: number, faults: PeerFault[]): void {

@@ -120,7 +120,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
       if (length > 0) connection.handOn(bytes, length)
       return
     }
-    const context = set.parts.tls.server(chain.tls)
+    const context = connection.io.tls.server(chain.tls)
     if (context === null || !(connection instanceof SocketConnection)) {
       const why =
         context === null

@@ -5,6 +5,7 @@ import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
+import { type OriginalDestination, originalDestination } from '../sys/original-destination.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
 import type { HandshakeFailure } from '../transport/handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
@@ -12,8 +13,6 @@ import { ActiveListener } from './active-listener.ts'
 import { Arrival } from './arrival.ts'
 import { listen } from './bind.ts'
 import type { RunningChain } from './running-chain.ts'
-
-const NOWHERE = { address: '', port: 0 }
 
 export class ListenerSet {
   readonly parts: WorkerParts
@@ -77,7 +76,7 @@ export class ListenerSet {
     const { io } = this.parts
     io.enter()
     try {
-      this.admit(active, new SocketConnection(io, socket, NOBODY), NOWHERE)
+      this.admit(active, socket)
     } catch (error) {
       io.report(error, 'accept', null)
       socket.destroy()
@@ -86,16 +85,46 @@ export class ListenerSet {
     }
   }
 
-  /** To the chain of the listener, or of the one that its destination belongs to. */
-  private admit(
-    active: ActiveListener,
-    connection: Connection,
-    dialled: { readonly address: string; readonly port: number },
-  ): void {
-    const { match } = active
-    const { inspectsTls, inspectsHttp } = match.forPort(dialled.port)
-    const arrival = new Arrival(this, active, connection, dialled.address, dialled.port)
-    arrival.begin(inspectsTls || inspectsHttp)
+  private admit(active: ActiveListener, socket: net.Socket): void {
+    const connection = new SocketConnection(this.parts.io, socket, NOBODY)
+    if (active.listener.capture === 'none') {
+      this.enter(active, connection, '', 0)
+      return
+    }
+    const dialled = originalDestination(socket)
+    // Nobody was redirected to us: whoever dials a capturing port would be sent to it again, for ever (Envoy's black-hole chains).
+    if (dialled === null || dialled.port === active.port) {
+      this.parts.worker.connectionCut('direct_to_capture_port')
+      connection.destroy('direct_to_capture_port')
+      return
+    }
+    connection.originalDst = destinationText(dialled.address, dialled.port)
+    this.enter(this.listenerFor(active, dialled), connection, dialled.address, dialled.port)
+  }
+
+  /** The listener that stands for an address, or for its port at any address, or else the one that captured. */
+  private listenerFor(active: ActiveListener, { address, port }: OriginalDestination): ActiveListener {
+    if (!active.listener.handOver) return active
+    return (
+      this.byDestination.get(`${address}:${port}`) ??
+      this.byDestination.get(`${address.includes(':') ? '::' : '0.0.0.0'}:${port}`) ??
+      this.byDestination.get(`0.0.0.0:${port}`) ??
+      active
+    )
+  }
+
+  /** To the filter chain that fits best. `address`, `port`: what was dialled; empty and 0: unknown. */
+  private enter(active: ActiveListener, connection: Connection, address: string, port: number): void {
+    const { inspectsTls, inspectsHttp } = active.match.forPort(port)
+    new Arrival(this, active, connection, address, port).begin(inspectsTls || inspectsHttp)
+  }
+
+  /** For connections that did not come through a socket of ours: streams of tunnels. False: there is no such listener. */
+  takeFromTunnel(listener: string, connection: Connection, address: string, port: number): boolean {
+    const active = this.byName.get(listener)
+    if (active === undefined || this.draining) return false
+    this.enter(active, connection, address, port)
+    return true
   }
 
   /** No chain wants it. */
@@ -108,16 +137,9 @@ export class ListenerSet {
   }
 
   handshakeFailed(arrival: Arrival, failure: HandshakeFailure): void {
-    const { listener } = arrival.listener
     this.parts.worker.connectionCut(`tls_${failure.reason}`)
-    const { logger, io } = this.parts
-    // One record for each kind of fault and second: a scanner must not fill the log.
-    if (logger.every(`tls ${failure.reason} ${listener.name}`, 1000, io.clock.monotonicMs))
-      logger.warning(`a TLS handshake failed: ${failure.text}`, {
-        listener: listener.name,
-        peer: arrival.connection.peerAddress,
-        ...failure.details,
-      })
+    const details = { listener: arrival.listener.listener.name, ...failure.details }
+    this.parts.io.tls.report('server', arrival.connection.peerAddress, { ...failure, details })
   }
 
   get connections(): number {
@@ -173,4 +195,8 @@ export class ListenerSet {
     for (const arrival of [...this.arrivals]) arrival.cancel()
     for (const active of this.byName.values()) active.drain()
   }
+}
+
+function destinationText(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

@@ -1,10 +1,17 @@
-// Hot lane: one attempt to connect to an endpoint, with its timeout; the pool's connections and raw ones are made by it.
+// Hot lane: one attempt to connect to an endpoint, with TLS where that is asked for, within one timeout; the pool's connections and raw ones are made
+// by it.
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import type { Endpoint } from '../state/cluster.ts'
+import type { UpstreamTls } from '../state/tls.ts'
+import { ClientHandshake } from '../transport/client-handshake.ts'
+import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
+import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts'
 import type { Io } from '../transport/io.ts'
 import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
+import type { TlsConnection } from '../transport/tls-connection.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
@@ -19,22 +26,34 @@ export interface ConnectTarget {
   readonly io: Io
   readonly address: string
   readonly port: number
-  readonly settings: { readonly connectTimeoutMs: number; readonly keepalive: Keepalive | null }
+  readonly host: { readonly endpoint: Endpoint }
+  readonly settings: {
+    readonly connectTimeoutMs: number
+    readonly keepalive: Keepalive | null
+    readonly tls: UpstreamTls | null
+    readonly serverName: string
+  }
 }
 
-export class Connector implements DeadlineOwner {
+export class Connector implements DeadlineOwner, HandshakeOwner {
   private readonly owner: ConnectOwner
+  private readonly target: ConnectTarget
+  private readonly protocol: UpstreamProtocol
   private readonly io: Io
   private readonly socket: net.Socket
   private readonly deadline: Deadline
+  private handshake: ClientHandshake | null
   private done: boolean
 
   /** Begins at once. */
-  constructor(target: ConnectTarget, owner: ConnectOwner) {
+  constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner) {
     const { io, settings } = target
     this.owner = owner
+    this.target = target
+    this.protocol = protocol
     this.io = io
     this.done = false
+    this.handshake = null
     this.deadline = new Deadline(this, 0)
     this.socket = net.connect({
       host: target.address,
@@ -42,25 +61,67 @@ export class Connector implements DeadlineOwner {
       noDelay: true,
       allowHalfOpen: true,
     })
-    const { keepalive } = settings
-    this.socket.on('connect', () => {
-      if (keepalive !== null) setKeepalive(this.socket, keepalive)
-      this.finish('')
+    this.socket.on('connect', () => this.onSocketConnected())
+    this.socket.on('error', (e: NodeJS.ErrnoException) => {
+      // Inside of TLS the handshake says it better.
+      if (this.handshake === null) this.failed(connectErrorText(e.code ?? e.message))
     })
-    this.socket.on('error', (e: NodeJS.ErrnoException) => this.finish(connectErrorText(e.code ?? e.message)))
     if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
   }
 
-  /** `failure` is empty when the connection is there. */
-  private finish(failure: string): void {
+  private onSocketConnected(): void {
     if (this.done) return
+    const { settings, host, address, port } = this.target
+    if (settings.keepalive !== null) setKeepalive(this.socket, settings.keepalive)
+    if (settings.tls === null || !host.endpoint.tls) {
+      this.succeeded(new SocketConnection(this.io, this.socket, NOBODY))
+      return
+    }
+    const context = this.io.tls.client(settings.tls)
+    if (context === null) {
+      this.tlsFailed({ reason: 'not_ready', text: `our certificate ${settings.tls.certificate} is not there yet`, details: {} })
+      return
+    }
+    const { protocol, io, socket } = this
+    this.handshake = new ClientHandshake(io, socket, context, protocol, settings.serverName, `${address}:${port}`, this)
+  }
+
+  onSecure(connection: TlsConnection): void {
+    const alpn = connection.tls === null ? '' : connection.tls.alpn
+    if (this.protocol === 'http2' && alpn === 'http/1.1') {
+      connection.destroy('protocol')
+      this.tlsFailed({ reason: 'protocol', text: 'the endpoint speaks HTTP/1.1 where HTTP/2 was wanted', details: { alpn } })
+    } else this.succeeded(connection)
+  }
+
+  onHandshakeFailed(failure: HandshakeFailure): void {
+    this.tlsFailed(failure)
+  }
+
+  private tlsFailed(failure: HandshakeFailure): void {
+    if (this.done) return
+    const { address, port } = this.target
+    this.io.tls.report('client', `${address}:${port}`, failure)
+    this.failed(`TLS_error: ${failure.text}`)
+  }
+
+  private succeeded(connection: Connection): void {
+    if (this.over()) return
+    if (!this.io.run('connect', () => this.owner.onConnected(this, connection))) connection.destroy('internal_error')
+  }
+
+  private failed(detail: string): void {
+    if (this.over()) return
+    this.socket.destroy()
+    this.io.run('connect', () => this.owner.onConnectFailed(this, RESET_CONNECT_FAILURE, detail))
+  }
+
+  /** True: it was over already. */
+  private over(): boolean {
+    if (this.done) return true
     this.done = true
-    const went = this.io.run('connect', () => {
-      this.io.timers.cancel(this.deadline)
-      if (failure === '') this.owner.onConnected(this, new SocketConnection(this.io, this.socket, NOBODY))
-      else this.owner.onConnectFailed(this, RESET_CONNECT_FAILURE, failure)
-    })
-    if (!went) this.abandon()
+    this.io.timers.cancel(this.deadline)
+    return false
   }
 
   /** A mistake in the owner costs this connection. */
@@ -71,17 +132,24 @@ export class Connector implements DeadlineOwner {
   onDeadline(): void {
     if (this.done) return
     this.done = true
-    this.socket.destroy()
-    this.owner.onConnectFailed(this, RESET_CONNECT_TIMEOUT, '')
+    this.stop()
+    this.owner.onConnectFailed(
+      this,
+      RESET_CONNECT_TIMEOUT,
+      this.handshake === null ? '' : 'TLS_error: the handshake took too long',
+    )
   }
 
   /** Nobody waits for it any more. False when it is over already. */
   cancel(): boolean {
-    if (this.done) return false
-    this.done = true
-    this.io.timers.cancel(this.deadline)
-    this.socket.destroy()
+    if (this.over()) return false
+    this.stop()
     return true
+  }
+
+  private stop(): void {
+    if (this.handshake !== null) this.handshake.cancel()
+    this.socket.destroy()
   }
 }
 

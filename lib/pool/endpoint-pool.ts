@@ -1,7 +1,9 @@
 // Hot lane: what the pools of one endpoint have in common, whatever HTTP they speak: requests that wait for a connection, connections under way,
 // limits and counts. A pool of one version knows which connections it has and what it can lend of them.
 import type { Host } from '../cluster/lb/host.ts'
+import type { UpstreamTls } from '../state/tls.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import type { Keepalive } from '../transport/keepalive.ts'
@@ -29,6 +31,10 @@ export interface PoolSettings {
   readonly keepaliveTimeoutMs: number
   readonly maxHeaders: number
   readonly maxHeaderBytes: number
+  /** For endpoints whose `tls` says so; null: plaintext. */
+  readonly tls: UpstreamTls | null
+  /** Of the cluster: the server name where TLS asks for the host. */
+  readonly serverName: string
 }
 
 export abstract class EndpointPool implements ConnectOwner, Seeker {
@@ -79,6 +85,8 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     this.lent = null
   }
 
+  /** What its connections carry. */
+  protected abstract get protocol(): UpstreamProtocol
   /** Connections that carry no request now. */
   abstract get idleConnections(): number
   /** Is there something to lend? What turns out to be dead or too old on the way is put away. */
@@ -172,7 +180,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
 
   private tryConnect(): boolean {
     if (this.io.clock.monotonicMs < this.patientUntilMs || !this.places.take(this.host)) return false
-    this.connecting.add(new Connector(this, this))
+    this.connecting.add(new Connector(this, this.protocol, this))
     if (this.looking) this.places.review(this)
     return true
   }
@@ -252,6 +260,13 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   drain(): void {
     this.draining = true
     this.drainConnections()
+  }
+
+  /** New configuration. Connections stay, unless they would not be made in this way any more. */
+  useSettings(settings: PoolSettings): void {
+    const before = this.settings
+    this.settings = settings
+    if (JSON.stringify(before.tls) !== JSON.stringify(settings.tls)) this.drainConnections()
   }
 
   /** The endpoint is back before its pool was gone. */

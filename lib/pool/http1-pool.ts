@@ -1,6 +1,7 @@
 // Hot lane: the HTTP/1 connections to one endpoint of one cluster: a request has one for itself.
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
@@ -17,6 +18,10 @@ export class Http1Pool extends EndpointPool {
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     super(io, host, settings, places, stats, values)
     this.idle = []
+  }
+
+  protected get protocol(): UpstreamProtocol {
+    return 'http1'
   }
 
   get idleConnections(): number {

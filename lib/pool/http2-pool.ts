@@ -1,6 +1,7 @@
 // Hot lane: the HTTP/2 connections to one endpoint of one cluster: mostly one, which all requests of the worker share.
 import type { Host } from '../cluster/lb/host.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
+import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
@@ -32,6 +33,10 @@ export class Http2Pool extends EndpointPool {
     this.leaving = new Set()
     this.ready = null
     this.allowed = ASSUMED_STREAMS
+  }
+
+  protected get protocol(): UpstreamProtocol {
+    return 'http2'
   }
 
   get idleConnections(): number {

@@ -31,7 +31,7 @@ export class TcpConnector implements ConnectOwner {
       return
     }
     this.counted = true
-    this.connector = new Connector(pool, this)
+    this.connector = new Connector(pool, 'tcp', this)
   }
 
   onConnected(_connector: Connector, connection: Connection): void {

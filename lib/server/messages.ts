@@ -4,7 +4,7 @@ import type { ClusterRows, RowMap } from '../cluster/shared-hosts.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import type { Secrets } from '../transport/tls-contexts.ts'
+import type { Secrets } from '../transport/secrets.ts'
 
 /** `workerData` of a worker. */
 export interface WorkerInit {

@@ -1,6 +1,7 @@
 // The main thread of a running proxy: configuration in, workers kept alive, admin and health served, an orderly end.
 import { AdminServer } from '../admin/admin-server.ts'
 import { HealthServer } from '../admin/health-server.ts'
+import { FileWatch } from '../base/file-watch.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
 import type { FailedRequest } from '../cluster/ejecting.ts'
@@ -20,11 +21,10 @@ import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
-import { NO_SECRETS } from '../transport/tls-contexts.ts'
+import { NO_SECRETS } from '../transport/secrets.ts'
 import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
-import { ConfigWatch } from './config-watch.ts'
 import { reportCut } from './cut-report.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
 import { StartError } from './start-error.ts'
@@ -64,7 +64,7 @@ export class Supervisor {
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
   readonly #dns: DnsRefresher
-  readonly #watch: ConfigWatch
+  readonly #watch: FileWatch
   readonly #thread: ConfigThread
   readonly #admin: AdminServer
   readonly #health: HealthServer
@@ -119,7 +119,7 @@ export class Supervisor {
         this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows })
       },
     })
-    this.#watch = new ConfigWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
+    this.#watch = new FileWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
     this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
     this.#shared = new SharedArrayBuffer(sharedBytes(bootstrap.concurrency))

@@ -19,7 +19,6 @@ import { RequestMetrics } from '../telemetry/request-metrics.ts'
 import { MetricsSlab } from '../telemetry/slab.ts'
 import { Io } from '../transport/io.ts'
 import { canSetKeepalive } from '../transport/keepalive.ts'
-import { TlsContexts } from '../transport/tls-contexts.ts'
 import { drainWorker } from './drain.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
 import { viewOf } from './worker-view.ts'
@@ -47,11 +46,20 @@ class Worker {
       bootstrap.limits.maxSeries,
     )
     const stats = new WorkerStats(slab)
-    const io = new Io((error, where, connection) => {
-      stats.boundaryError()
-      const peer = connection === null ? '' : connection.peerAddress
-      this.logger.error(`an exception in a ${where} callback cost one connection`, { peer, error })
-    })
+    const io = new Io(
+      (error, where, connection) => {
+        stats.boundaryError()
+        const peer = connection === null ? '' : connection.peerAddress
+        this.logger.error(`an exception in a ${where} callback cost one connection`, { peer, error })
+      },
+      (side, peer, { reason, text, details }) => {
+        // One record for each kind of fault and second: a scanner must not fill the log.
+        if (!this.logger.every(`tls ${side} ${reason}`, 1000, performance.now())) return
+        const whom = side === 'server' ? 'a client' : 'an endpoint'
+        this.logger.warning(`TLS with ${whom} failed: ${text}`, { peer, reason, ...details })
+      },
+    )
+    io.tls.use(init.secrets)
     const metrics = new RequestMetrics(slab, bootstrap.workload)
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
@@ -65,7 +73,6 @@ class Worker {
       metrics,
       accessLog: openAccessLog(init, slab, this.logger),
       clusters,
-      tls: new TlsContexts(init.secrets),
       steps: new StepRing(),
       recent: new RecentRequests(),
       requestIds: new RequestIds(),
@@ -117,7 +124,7 @@ class Worker {
         post({ type: 'applied', version: message.snapshot.version })
         return
       case 'secrets':
-        this.parts.tls.use(message.secrets)
+        this.parts.io.tls.use(message.secrets)
         return
       case 'endpoints':
         this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)

@@ -3,6 +3,8 @@ import { BlockPool } from '../base/block-pool.ts'
 import { Clock } from '../base/clock.ts'
 import { TimerWheel } from '../base/timer-wheel.ts'
 import type { Connection } from './connection.ts'
+import { NO_SECRETS } from './secrets.ts'
+import { type HandshakeReport, TlsContexts } from './tls-contexts.ts'
 
 /** Bytes that one read can bring. All sockets read into one buffer of this size: what a callback does not use up, it copies. */
 export const READ_BYTES = 128 * 1024
@@ -18,6 +20,7 @@ export class Io {
   readonly readBuffer: Buffer
   readonly readView: Buffer
   readonly report: BoundaryReport
+  readonly tls: TlsContexts
   /** Connections with output that waits for the end of the event. */
   private readonly dirty: Connection[]
   private dirtyCount: number
@@ -26,12 +29,13 @@ export class Io {
   private gatheringCount: number
   private depth: number
 
-  constructor(report: BoundaryReport) {
+  constructor(report: BoundaryReport, handshakeFailed: HandshakeReport = () => {}) {
     this.clock = new Clock()
     this.blocks = new BlockPool()
     this.readBuffer = Buffer.allocUnsafeSlow(READ_BYTES + 1)
     this.readView = this.readBuffer.subarray(0, READ_BYTES)
     this.report = report
+    this.tls = new TlsContexts(NO_SECRETS, handshakeFailed)
     this.dirty = []
     this.dirtyCount = 0
     this.gathering = []

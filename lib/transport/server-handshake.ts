@@ -5,8 +5,8 @@ import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { NOBODY } from './connection.ts'
 import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
 import type { Io } from './io.ts'
+import type { ServerTls } from './server-tls.ts'
 import { TlsConnection } from './tls-connection.ts'
-import type { ServerTls } from './tls-contexts.ts'
 
 /** A client that takes longer for its handshake is not waited for. */
 export const HANDSHAKE_MS = 10_000
@@ -26,12 +26,18 @@ export class ServerHandshake implements DeadlineOwner {
     this.owner = owner
     this.done = false
     this.deadline = new Deadline(this, 0)
-    this.socket = new tls.TLSSocket(socket, context.options)
-    this.socket.on('secure', () => this.secure())
-    this.socket.on('error', (error: NodeJS.ErrnoException) => this.fail(context.failureOf(this.socket, error)))
-    this.socket.on('close', () => this.fail(context.failureOf(this.socket, null)))
+    this.socket = new tls.TLSSocket(socket, { ...context.options, allowHalfOpen: true } as tls.TLSSocketOptions)
+    this.socket.on('secure', this.onSecure)
+    this.socket.on('error', this.onError)
+    this.socket.on('close', this.onClose)
     io.timers.arm(this.deadline, HANDSHAKE_MS)
   }
+
+  private readonly onError = (error: NodeJS.ErrnoException): void => this.fail(this.context.failureOf(this.socket, error))
+
+  private readonly onClose = (): void => this.fail(this.context.failureOf(this.socket, null))
+
+  private readonly onSecure = (): void => this.secure()
 
   private secure(): void {
     if (this.done) return
@@ -41,7 +47,9 @@ export class ServerHandshake implements DeadlineOwner {
       return
     }
     this.end()
-    this.socket.removeAllListeners()
+    this.socket.off('secure', this.onSecure)
+    this.socket.off('error', this.onError)
+    this.socket.off('close', this.onClose)
     const went = this.io.run('handshake', () =>
       this.owner.onSecure(new TlsConnection(this.io, this.socket, verdict.facts, NOBODY)),
     )

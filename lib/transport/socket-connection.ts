@@ -127,6 +127,7 @@ export class SocketConnection extends Connection {
     setReading(socket, false)
     stopOwning(socket)
     this.closed = true
+    socket.on('error', ignored)
     if (first.length > 0) socket.unshift(first)
     return socket
   }
@@ -147,6 +148,9 @@ export class SocketConnection extends Connection {
     this.gone()
   }
 }
+
+/** Who wraps the socket hears of its errors; without a listener one would end the process. */
+function ignored(): void {}
 
 export function writeErrorName(status: number): string {
   return status === -32 ? 'EPIPE' : status === -104 ? 'ECONNRESET' : `write error ${status}`

@@ -1,70 +1,66 @@
-// What a worker knows of secrets, and the TLS contexts made of them: one for each way that configuration asks for, made when it is first needed and
-// anew when a secret has changed. Connections that are open stay on what they began with.
-import type tls from 'node:tls'
-import type { IdentityMaterial, TrustStore } from '../identity/material.ts'
+// The TLS contexts of a worker: one for each way that configuration asks for, made when it is first needed and anew when secrets have changed.
+// Connections that are open stay on what they began with.
 import type { DownstreamTls, UpstreamTls } from '../state/tls.ts'
+import { ClientTls } from './client-tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import type { TlsFacts } from './tls-facts.ts'
+import type { Secrets } from './secrets.ts'
+import { ServerTls } from './server-tls.ts'
 
-/** A certificate with its key that is no SPIFFE identity, or roots that are not the mesh's: of gateways, and of DestinationRules that name files. */
-export interface Credential {
-  /** SecretName of state/tls.ts. */
-  readonly name: string
-  readonly certificateChainPem: string
-  readonly privateKeyPem: string
-  readonly rootsPem: readonly string[]
-  readonly generation: number
-}
-
-/** All of it, replaced whole. */
-export interface Secrets {
-  /** The workload's own identity, SPIFFE id; empty: it has none. */
-  readonly own: string
-  readonly identities: readonly IdentityMaterial[]
-  readonly trust: TrustStore | null
-  readonly credentials: readonly Credential[]
-}
-
-export const NO_SECRETS: Secrets = { own: '', identities: [], trust: null, credentials: [] }
-
-export type PeerVerdict =
-  | { readonly ok: true; readonly facts: TlsFacts }
-  | { readonly ok: false; readonly failure: HandshakeFailure }
-
-/** For connections from clients. */
-export interface ServerTls {
-  readonly options: tls.TLSSocketOptions
-  /** Of a finished handshake. */
-  verify(socket: tls.TLSSocket, nowMs: number): PeerVerdict
-  /** Of one that did not finish: `error` of the socket, or null when it was just closed. */
-  failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure
-}
-
-/** For connections to endpoints. */
-export interface ClientTls {
-  readonly options: tls.ConnectionOptions
-  verify(socket: tls.TLSSocket, nowMs: number): PeerVerdict
-  failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure
-}
+/** Told once for each handshake that failed. `peer`: `ip:port`. */
+export type HandshakeReport = (side: 'client' | 'server', peer: string, failure: HandshakeFailure) => void
 
 export class TlsContexts {
   private secrets: Secrets
+  private readonly servers: Map<string, ServerTls | null>
+  private readonly clients: Map<string, ClientTls | null>
+  /** Configuration is compared by content: each snapshot brings its own copy of what did not change. */
+  private readonly keys: WeakMap<object, string>
+  readonly report: HandshakeReport
 
-  constructor(secrets: Secrets) {
+  constructor(secrets: Secrets, report: HandshakeReport) {
     this.secrets = secrets
+    this.servers = new Map()
+    this.clients = new Map()
+    this.keys = new WeakMap()
+    this.report = report
   }
 
+  /** From now on for new handshakes. */
   use(secrets: Secrets): void {
     this.secrets = secrets
+    this.servers.clear()
+    this.clients.clear()
   }
 
-  /** null: a secret that it names is not there. */
-  server(_config: DownstreamTls): ServerTls | null {
-    return null
+  /** null: a secret that it names is not there, or cannot be used. */
+  server(config: DownstreamTls): ServerTls | null {
+    return this.madeOnce(this.servers, config, ServerTls.make)
   }
 
-  /** null: a secret that it names is not there. `host`: the request's, for autoSni. */
-  client(_config: UpstreamTls, _host: string): ClientTls | null {
-    return this.secrets === NO_SECRETS ? null : null
+  client(config: UpstreamTls): ClientTls | null {
+    return this.madeOnce(this.clients, config, ClientTls.make)
+  }
+
+  private madeOnce<Config extends object, Made>(
+    made: Map<string, Made | null>,
+    config: Config,
+    make: (config: Config, secrets: Secrets) => Made | null,
+  ): Made | null {
+    let key = this.keys.get(config)
+    if (key === undefined) {
+      key = JSON.stringify(config)
+      this.keys.set(config, key)
+    }
+    const known = made.get(key)
+    if (known !== undefined) return known
+    let fresh: Made | null = null
+    try {
+      fresh = make(config, this.secrets)
+    } catch (error) {
+      const text = `its certificate or key cannot be used: ${(error as Error).message}`
+      this.report('server', '', { reason: 'not_ready', text, details: {} })
+    }
+    made.set(key, fresh)
+    return fresh
   }
 }

@@ -23,7 +23,6 @@ import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
 import { type Connection, NOBODY } from '../../../lib/transport/connection.ts'
 import { Io } from '../../../lib/transport/io.ts'
 import { SocketConnection } from '../../../lib/transport/socket-connection.ts'
-import { NO_SECRETS, TlsContexts } from '../../../lib/transport/tls-contexts.ts'
 import {
   aCluster,
   aDestination,
@@ -149,7 +148,6 @@ export function proxy(terms: Terms): Proxy {
     metrics,
     accessLog: log,
     clusters,
-    tls: new TlsContexts(NO_SECRETS),
     steps: new StepRing(),
     recent: new RecentRequests(),
     rng: new Rng(7),

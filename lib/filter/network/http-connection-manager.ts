@@ -22,7 +22,6 @@ import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metric
 import type { MetricsSlab } from '../../telemetry/slab.ts'
 import type { Connection } from '../../transport/connection.ts'
 import type { Io } from '../../transport/io.ts'
-import type { TlsContexts } from '../../transport/tls-contexts.ts'
 import type { HttpStream } from '../http/http-stream.ts'
 import { sendRouteReply } from '../http/local-reply.ts'
 import * as R from '../http/reasons.ts'
@@ -41,7 +40,6 @@ export interface WorkerParts {
   readonly metrics: RequestMetrics
   readonly accessLog: AccessLog | null
   readonly clusters: ClusterManager
-  readonly tls: TlsContexts
   readonly steps: StepRing
   readonly recent: RecentRequests
   readonly rng: Rng

@@ -3,7 +3,7 @@ import { parseBootstrap } from '../../../lib/bootstrap/load.ts'
 import type { WorkerInit } from '../../../lib/server/messages.ts'
 import { WorkerPool } from '../../../lib/server/worker-pool.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
-import { NO_SECRETS } from '../../../lib/transport/tls-contexts.ts'
+import { NO_SECRETS } from '../../../lib/transport/secrets.ts'
 import { eventually } from '../../support/eventually.ts'
 import type { Teardown } from '../../support/teardown.ts'
 

@@ -1,10 +1,10 @@
-// Tells when files of the resources changed. What counts is a fingerprint of all files (following links); fs.watch only says when
+// Tells when files changed. What counts is a fingerprint of all files (following links); fs.watch only says when
 // to look. Kubernetes swaps a symlink beside the files, editors rename over them, network file systems tell nothing: so it is
 // looked at twice a second in any case.
 import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-export interface ConfigWatchOptions {
+export interface FileWatchOptions {
   /** Absolute; files and folders. One that is missing is waited for. */
   readonly paths: readonly string[]
   readonly onChange: () => void
@@ -19,15 +19,15 @@ const MAX_DEBOUNCE_MS = 400
 /** Looking costs at most this share of the main thread. */
 const MAX_SHARE = 0.02
 
-export class ConfigWatch {
-  readonly #options: ConfigWatchOptions
+export class FileWatch {
+  readonly #options: FileWatchOptions
   readonly #watchers: Map<string, FSWatcher>
   #fingerprint: string
   #rescan: NodeJS.Timeout | null
   #debounce: NodeJS.Timeout | null
   #firstEventMs: number
 
-  constructor(options: ConfigWatchOptions) {
+  constructor(options: FileWatchOptions) {
     this.#options = options
     this.#watchers = new Map()
     this.#fingerprint = ''

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { ConfigWatch } from '../../../lib/server/config-watch.ts'
+import { FileWatch } from '../../../lib/base/file-watch.ts'
 import type { Teardown } from '../../support/teardown.ts'
 
 interface Timing {
@@ -15,7 +15,7 @@ function watched(t: Teardown, prepare: (folder: string) => string[], timing: Tim
   const folder = mkdtempSync(join(tmpdir(), 'heddle-watch-'))
   let tell = () => {}
   const seen = { changes: 0 }
-  const watch = new ConfigWatch({
+  const watch = new FileWatch({
     paths: prepare(folder),
     onChange: () => {
       seen.changes++

@@ -1,0 +1,127 @@
+// TLS towards the endpoints of a cluster.
+import tls from 'node:tls'
+import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
+import type { HandshakeFailure } from './handshake.ts'
+import { detailsOf, failureOfError } from './handshake-failure.ts'
+import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
+import { keyPairOf, type Secrets } from './secrets.ts'
+import { factsOf, rootsOf } from './server-tls.ts'
+import type { TlsFacts } from './tls-facts.ts'
+
+export type ClientVerdict =
+  | { readonly ok: true; readonly facts: TlsFacts; readonly notAfterMs: number }
+  | { readonly ok: false; readonly failure: HandshakeFailure }
+
+/** What a connection is for: it decides which protocols are offered. */
+export type UpstreamProtocol = 'http1' | 'http2' | 'tcp'
+
+/** Istio's names tell the server's sidecar that a peer of the mesh speaks, and not an application (istio.alpn filter). */
+const MESH_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
+  http1: ['istio-http/1.1', 'istio', 'http/1.1'],
+  http2: ['istio-h2', 'istio', 'h2'],
+  tcp: ['istio-peer-exchange', 'istio'],
+}
+const PLAIN_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = { http1: ['http/1.1'], http2: ['h2'], tcp: [] }
+
+/** A resumed session shows no certificates, so they are kept with it. */
+interface Session {
+  readonly ticket: Buffer
+  readonly peer: CheckedPeer
+}
+
+/** Endpoints whose last session is remembered. */
+const MAX_SESSIONS = 4096
+
+export class ClientTls {
+  private readonly config: UpstreamTls
+  private readonly identity: string
+  private readonly mesh: MeshPeers | null
+  private readonly secureContext: tls.SecureContext
+  private readonly sessions: Map<string, Session>
+
+  /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
+  static make(config: UpstreamTls, secrets: Secrets): ClientTls | null {
+    const pair = config.certificate === '' ? null : keyPairOf(secrets, config.certificate)
+    const system = config.trust === SYSTEM_TRUST
+    const roots = system ? [] : rootsOf(secrets, config.trust)
+    if ((config.certificate !== '' && pair === null) || roots === null) return null
+    const context = tls.createSecureContext({
+      ...(pair === null ? {} : { cert: pair.certificateChainPem, key: pair.privateKeyPem }),
+      ...(config.trust === '' || system ? {} : { ca: [...roots] }),
+      minVersion: config.minVersion,
+      maxVersion: config.maxVersion,
+    })
+    const mesh =
+      config.trust === MESH_TRUST && secrets.trust !== null
+        ? new MeshPeers(secrets.trust, { side: 'server', identities: config.subjectAltNames })
+        : null
+    return new ClientTls(config, context, mesh, pair?.identity ?? '')
+  }
+
+  private constructor(config: UpstreamTls, context: tls.SecureContext, mesh: MeshPeers | null, identity: string) {
+    this.config = config
+    this.secureContext = context
+    this.mesh = mesh
+    this.identity = identity
+    this.sessions = new Map()
+  }
+
+  /** For one connection. `host`: what autoSni asks for. `endpoint`: whose session may be resumed. */
+  options(protocol: UpstreamProtocol, host: string, endpoint: string): tls.ConnectionOptions {
+    const { config } = this
+    const offered = config.alpn.length > 0 ? config.alpn : (this.mesh === null ? PLAIN_ALPN : MESH_ALPN)[protocol]
+    const sni = this.sniOf(host)
+    const session = this.sessions.get(`${endpoint} ${sni}`)
+    return {
+      secureContext: this.secureContext,
+      rejectUnauthorized: false,
+      checkServerIdentity: unchecked,
+      ...(sni === '' ? {} : { servername: sni }),
+      ...(offered.length > 0 ? { ALPNProtocols: [...offered] } : {}),
+      ...(session === undefined ? {} : { session: session.ticket }),
+    }
+  }
+
+  private sniOf(host: string): string {
+    return this.config.sni !== '' ? this.config.sni : this.config.autoSni ? host : ''
+  }
+
+  /** A session that may be resumed; TLS 1.3 sends it behind the handshake. */
+  remember(ticket: Buffer, facts: TlsFacts, notAfterMs: number, host: string, endpoint: string): void {
+    if (this.sessions.size >= MAX_SESSIONS) this.sessions.clear()
+    const peer = { identity: facts.peerIdentity, certificate: facts.peerCertificate, notAfterMs }
+    this.sessions.set(`${endpoint} ${this.sniOf(host)}`, { ticket, peer })
+  }
+
+  verify(socket: tls.TLSSocket, host: string, endpoint: string, nowMs: number): ClientVerdict {
+    const sni = this.sniOf(host)
+    const check = socket.isSessionReused() ? this.resumed(sni, endpoint, nowMs) : this.check(socket, sni, host, nowMs)
+    if (!check.ok) return check
+    return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity), notAfterMs: check.peer.notAfterMs }
+  }
+
+  /** What was verified when the session was made holds: it is forgotten when secrets change. */
+  private resumed(sni: string, endpoint: string, nowMs: number): PeerCheck {
+    const session = this.sessions.get(`${endpoint} ${sni}`)
+    if (session !== undefined && nowMs <= session.peer.notAfterMs) return { ok: true, peer: session.peer }
+    this.sessions.delete(`${endpoint} ${sni}`)
+    return { ok: false, failure: { reason: 'expired', text: 'the certificate of the resumed session has expired', details: {} } }
+  }
+
+  private check(socket: tls.TLSSocket, sni: string, host: string, nowMs: number): PeerCheck {
+    const { config, mesh } = this
+    const details = detailsOf(socket, sni)
+    if (mesh !== null) return mesh.check(socket, nowMs, details)
+    if (config.trust === '') return { ok: true, peer: ANYBODY }
+    return checkByNames(socket, config.subjectAltNames, config.autoSni ? host : '', details)
+  }
+
+  failureOf(socket: tls.TLSSocket, host: string, error: NodeJS.ErrnoException | null): HandshakeFailure {
+    return failureOfError(error, detailsOf(socket, this.sniOf(host)))
+  }
+}
+
+/** Ours is the verdict, behind the handshake. */
+function unchecked(): undefined {
+  return undefined
+}

@@ -1,0 +1,131 @@
+// Who the other side of a finished handshake is. OpenSSL has verified its chain without ending the handshake for it, so that we can say what is
+// wrong; nothing is sent or taken before the verdict. A leaf that was believed once is believed again until secrets change, its validity apart:
+// the handshake proves each time that the peer has its key.
+import { createHash, type X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
+import type tls from 'node:tls'
+import type { TrustStore } from '../identity/material.ts'
+import { type PeerExpectation, verifyPeer } from '../identity/verify-peer.ts'
+import { readCertificate } from '../identity/x509.ts'
+import type { HandshakeFailure } from './handshake.ts'
+import { failureOfPeer } from './handshake-failure.ts'
+
+/** Who a peer is; `identity` is empty where it has to be none (other trust than the mesh's). */
+export interface CheckedPeer {
+  readonly identity: string
+  readonly certificate: Uint8Array | null
+  /** Of the certificate, epoch ms. */
+  readonly notAfterMs: number
+}
+
+/** A peer that has not to be anybody. */
+export const ANYBODY: CheckedPeer = { identity: '', certificate: null, notAfterMs: Number.POSITIVE_INFINITY }
+
+export type PeerCheck =
+  | { readonly ok: true; readonly peer: CheckedPeer }
+  | { readonly ok: false; readonly failure: HandshakeFailure }
+
+/** Leaves that are remembered. */
+const MAX_REMEMBERED = 4096
+/** More certificates than any chain of ours may have: the check says that it is too long. */
+const MAX_PRESENTED = 12
+
+interface TlsHandle {
+  /** Node: what OpenSSL found wrong with the peer's chain. */
+  verifyError?(): NodeJS.ErrnoException | null | undefined
+}
+
+/** OpenSSL's word; empty: it was content. Fails closed where Node does not say. */
+export function opensslErrorOf(socket: tls.TLSSocket): string {
+  const handle = (socket as unknown as { readonly _handle: TlsHandle | null })._handle
+  if (handle === null || typeof handle.verifyError !== 'function') return 'UNSPECIFIED'
+  const error = handle.verifyError()
+  return error === null || error === undefined ? '' : (error.code ?? error.message)
+}
+
+/** DER, leaf first. Node gives a client its chain once only, so it is asked for in one place. A resumed session has the leaf at most. */
+export function presentedChain(socket: tls.TLSSocket): Uint8Array[] {
+  const chain: Uint8Array[] = []
+  for (
+    let next = socket.getPeerX509Certificate();
+    next !== undefined && chain.length < MAX_PRESENTED;
+    next = next.issuerCertificate
+  )
+    chain.push(next.raw)
+  return chain
+}
+
+interface Remembered {
+  readonly identity: string
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+/** Peers of the mesh: SPIFFE ids, by the bundle of their trust domain. One for each trust store and expectation. */
+export class MeshPeers {
+  private readonly trust: TrustStore
+  private readonly expectation: PeerExpectation
+  private readonly remembered: Map<string, Remembered>
+
+  constructor(trust: TrustStore, expectation: PeerExpectation) {
+    this.trust = trust
+    this.expectation = expectation
+    this.remembered = new Map()
+  }
+
+  check(socket: tls.TLSSocket, nowMs: number, details: Readonly<Record<string, string>>): PeerCheck {
+    const chain = presentedChain(socket)
+    const leaf = chain[0] ?? null
+    const opensslError = opensslErrorOf(socket)
+    const key = leaf === null ? '' : createHash('sha256').update(leaf).digest('base64')
+    const known = leaf === null || opensslError !== '' ? undefined : this.remembered.get(key)
+    if (known !== undefined && nowMs >= known.notBeforeMs && nowMs <= known.notAfterMs)
+      return { ok: true, peer: { identity: known.identity, certificate: leaf, notAfterMs: known.notAfterMs } }
+    const verdict = verifyPeer({ chain, opensslError }, this.trust, this.expectation, nowMs)
+    if (!verdict.ok) return { ok: false, failure: failureOfPeer(verdict.failure, details) }
+    const { identity, certificate } = verdict.peer
+    if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear()
+    this.remembered.set(key, { identity, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs })
+    return { ok: true, peer: { identity, certificate: leaf, notAfterMs: certificate.notAfterMs } }
+  }
+}
+
+/** Peers by a chain to given roots and one of given names. */
+export function checkByNames(
+  socket: tls.TLSSocket,
+  names: readonly string[],
+  host: string,
+  details: Readonly<Record<string, string>>,
+): PeerCheck {
+  const opensslError = opensslErrorOf(socket)
+  const certificate = socket.getPeerX509Certificate()
+  const refused = (reason: string, text: string, more: Readonly<Record<string, string>>): PeerCheck => ({
+    ok: false,
+    failure: { reason, text, details: { ...details, ...more } },
+  })
+  if (certificate === undefined) return refused('no_certificate', 'the peer presented no certificate', {})
+  const seen = (certificate.subjectAltName ?? '').slice(0, 1000)
+  const about = {
+    peer: `${certificate.subject.replaceAll('\n', ', ')} [${seen}]`,
+    validity: `${certificate.validFrom} to ${certificate.validTo}`,
+  }
+  if (opensslError !== '') return refused('untrusted_chain', `the peer's chain is refused: ${opensslError}`, about)
+  const wanted = names.length > 0 ? names : host === '' ? [] : [host]
+  if (wanted.length > 0 && !wanted.some((name) => hasName(certificate, name)))
+    return refused('unexpected_identity', `the peer's certificate is not for ${wanted.join(' or ')}`, {
+      ...about,
+      expected: wanted.join(', '),
+      seen,
+    })
+  return { ok: true, peer: { identity: '', certificate: certificate.raw, notAfterMs: Date.parse(certificate.validTo) } }
+}
+
+/** URI names are compared as they are, host names and addresses by RFC 9525. */
+function hasName(certificate: X509Certificate, name: string): boolean {
+  if (name.includes('://')) {
+    const facts = readCertificate(certificate.raw)
+    return facts.ok && facts.facts.uris.includes(name)
+  }
+  if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined
+  return certificate.checkHost(name, { subject: 'never' }) !== undefined
+}

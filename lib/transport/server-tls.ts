@@ -1,0 +1,101 @@
+// TLS towards clients, as one filter chain has it.
+import { constants, createHash } from 'node:crypto'
+import tls from 'node:tls'
+import type { DownstreamTls } from '../state/tls.ts'
+import { MESH_TRUST } from '../state/tls.ts'
+import type { HandshakeFailure } from './handshake.ts'
+import { detailsOf, failureOfError } from './handshake-failure.ts'
+import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
+import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
+import type { TlsFacts } from './tls-facts.ts'
+
+export type TlsVerdict =
+  | { readonly ok: true; readonly facts: TlsFacts }
+  | { readonly ok: false; readonly failure: HandshakeFailure }
+
+export class ServerTls {
+  readonly options: tls.TLSSocketOptions
+  private readonly config: DownstreamTls
+  private readonly identity: string
+  private readonly mesh: MeshPeers | null
+
+  /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
+  static make(config: DownstreamTls, secrets: Secrets): ServerTls | null {
+    const pair = keyPairOf(secrets, config.certificate)
+    const roots = rootsOf(secrets, config.trust)
+    return pair === null || roots === null ? null : new ServerTls(config, secrets, pair, roots)
+  }
+
+  private constructor(config: DownstreamTls, secrets: Secrets, pair: KeyPair, roots: readonly string[]) {
+    const asks = config.trust !== ''
+    this.config = config
+    this.identity = pair.identity
+    this.mesh =
+      config.trust === MESH_TRUST && secrets.trust !== null
+        ? new MeshPeers(secrets.trust, { side: 'client', identities: config.subjectAltNames })
+        : null
+    const secureContext = tls.createSecureContext({
+      cert: pair.certificateChainPem,
+      key: pair.privateKeyPem,
+      ...(asks ? { ca: [...roots] } : {}),
+      ...(config.cipherSuites.length > 0 ? { ciphers: config.cipherSuites.join(':') } : {}),
+      minVersion: config.minVersion,
+      maxVersion: config.maxVersion,
+      honorCipherOrder: true,
+      // A session is resumed only where the same was asked of its client.
+      sessionIdContext: createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 32),
+      // What a ticket brings back is the leaf without its chain, and that is not enough where it matters which of several roots it leads to.
+      ...((secrets.trust?.bundles.length ?? 0) > 1
+        ? { secureOptions: constants.SSL_OP_NO_TICKET }
+        : { ticketKeys: Buffer.from(secrets.ticketKeys) }),
+    })
+    this.options = {
+      isServer: true,
+      secureContext,
+      requestCert: asks,
+      // The verdict is ours, in words. Only who has no certificate is refused by OpenSSL, so that the client gets its alert.
+      rejectUnauthorized: asks && config.requireClientCertificate,
+      ...(config.alpn.length > 0 ? { ALPNProtocols: [...config.alpn] } : {}),
+    }
+  }
+
+  verify(socket: tls.TLSSocket, nowMs: number): TlsVerdict {
+    const sni = typeof socket.servername === 'string' ? socket.servername : ''
+    const check = this.check(socket, nowMs, sni)
+    if (!check.ok) return check
+    return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity) }
+  }
+
+  private check(socket: tls.TLSSocket, nowMs: number, sni: string): PeerCheck {
+    const { config, mesh } = this
+    if (config.trust === '') return { ok: true, peer: ANYBODY }
+    if (!config.requireClientCertificate && socket.getPeerX509Certificate() === undefined) return { ok: true, peer: ANYBODY }
+    const details = detailsOf(socket, sni)
+    return mesh === null ? checkByNames(socket, config.subjectAltNames, '', details) : mesh.check(socket, nowMs, details)
+  }
+
+  failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure {
+    return failureOfError(error, detailsOf(socket, typeof socket.servername === 'string' ? socket.servername : ''))
+  }
+}
+
+export function factsOf(socket: tls.TLSSocket, sni: string, peer: CheckedPeer, localIdentity: string): TlsFacts {
+  return {
+    version: socket.getProtocol() ?? '',
+    cipher: socket.getCipher()?.standardName ?? '',
+    sni,
+    alpn: typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : '',
+    resumed: socket.isSessionReused(),
+    peerIdentity: peer.identity,
+    localIdentity,
+    peerCertificate: peer.certificate,
+  }
+}
+
+/** PEM of what a trust stands for; null: it is not there. */
+export function rootsOf(secrets: Secrets, trust: string): readonly string[] | null {
+  if (trust === '') return []
+  if (trust !== MESH_TRUST) return secrets.credentials.find((c) => c.name === trust && c.rootsPem.length > 0)?.rootsPem ?? null
+  const roots = secrets.trust?.bundles.flatMap((b) => b.rootsPem) ?? []
+  return roots.length === 0 ? null : roots
+}
