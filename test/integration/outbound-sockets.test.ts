@@ -6,8 +6,12 @@ import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import { listen, PLAIN_LISTEN } from '../../lib/listener/bind.ts'
+import { fdOf } from '../../lib/sys/descriptor.ts'
+import { libc } from '../../lib/sys/libc.ts'
 import { homeNetns, inNetns, isIpv6Disabled, Netns, netnsOfPid, openNetns } from '../../lib/sys/netns.ts'
+import { type OriginalDestination, originalDestination } from '../../lib/sys/original-destination.ts'
 import { connectFrom, inboundSource, type OutboundOptions } from '../../lib/sys/outbound-socket.ts'
+import { unmappedAddress } from '../../lib/sys/sockaddr.ts'
 import { eventually, within } from '../support/eventually.ts'
 import { canMakeNamespaces, type Namespace, Namespaces } from '../support/netns.ts'
 import { ROOT } from '../support/proxy.ts'
@@ -146,6 +150,41 @@ t.test("a client's address as the source", { skip }, async (t) => {
   t.equal(await ask({ netns: inA, source: '192.0.2.7', foreignSource: true }, 'fd07::2', 1), 'EINVAL', 'of the other family')
 })
 
+t.test('between a client and an application inside one pod, by the rules of an ambient mesh', { skip }, async (t) => {
+  const { b, inA, inB } = two(t)
+  for (const [iptables, ip, loopback] of [
+    ['iptables', '-4', '127.0.0.1/32'],
+    ['ip6tables', '-6', '::1/128'],
+  ] as const) {
+    const rule = (text: string) => b.run(iptables, ...text.split(' '))
+    rule('-t mangle -A PREROUTING -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff')
+    rule('-t mangle -A OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark')
+    rule(`-t nat -A PREROUTING ! -d ${loopback} -p tcp ! --dport 15008 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006`)
+    rule('-t nat -A OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT')
+    rule(`-t nat -A OUTPUT ! -d ${loopback} -o lo -j ACCEPT`)
+    rule(`-t nat -A OUTPUT ! -d ${loopback} -p tcp -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001`)
+    b.run('ip', ip, 'rule', 'add', 'fwmark', '0x111/0xfff', 'lookup', '100', 'pref', '32764')
+    b.run('ip', ip, 'route', 'add', 'local', 'default', 'dev', 'lo', 'table', '100')
+  }
+  await mirror(t, inB, '10.7.0.2', 80)
+  await mirror(t, inB, 'fd07::2', 80)
+  const passed: string[] = []
+  const node = net.createServer({ allowHalfOpen: true }, (client) => {
+    const { address, port } = originalDestination(client) as OriginalDestination
+    const source = unmappedAddress(client.remoteAddress as string)
+    passed.push(`${source} ${address}:${port}`)
+    const application = connectFrom({ source, foreignSource: true, mark: 1337, netns: inB }, address, port)
+    client.pipe(application).pipe(client)
+    client.on('error', () => application.destroy())
+    application.on('error', () => client.destroy())
+  })
+  await listen(node, '::', 15006, { dualStack: true, transparent: true, mark: 1337, netns: inB })
+  t.teardown(() => new Promise((resolve) => node.close(resolve)))
+  t.equal(await ask({ netns: inA }, '10.7.0.2', 80), '10.7.0.1')
+  t.equal(await ask({ netns: inA }, 'fd07::2', 80), 'fd07::1')
+  t.same(passed, ['10.7.0.1 10.7.0.2:80', 'fd07::1 fd07::2:80'])
+})
+
 t.test('the source that lets inbound connections through', { skip }, async (t) => {
   const { a, inA } = two(t)
   a.addAddress('::6/128', 'lo')
@@ -172,6 +211,19 @@ t.test('many connections share one source port, one for each destination', { ski
     from.add(socket.localPort)
   }
   t.ok(from.size <= 2, 'four connections, two ports')
+})
+
+t.test('bytes go at once, as from any other socket of ours', { skip }, async (t) => {
+  const { inA } = two(t)
+  const port = await mirror(t, inA, '127.0.0.1', 0)
+  const socket = connectFrom({ ...PLAIN, netns: inA }, '127.0.0.1', port)
+  t.teardown(() => socket.destroy())
+  t.ok(socket.connecting)
+  await within('a connection', once(socket, 'connect'))
+  const [value, IPPROTO_TCP, TCP_NODELAY] = [new Int32Array(1), 6, 1]
+  const length = new Uint8Array(new Int32Array([4]).buffer)
+  t.equal(libc()?.getsockopt(fdOf(socket), IPPROTO_TCP, TCP_NODELAY, new Uint8Array(value.buffer), length), 0)
+  t.equal(value[0], 1)
 })
 
 t.test('namespaces', { skip }, async (t) => {
