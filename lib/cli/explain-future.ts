@@ -1,6 +1,6 @@
 // Decides a request that nobody sends, on tables built as a worker builds them.
 
-import { splitHostPort } from '../bootstrap/leaf.ts'
+import { dialledEndpoint } from '../cluster/dialled-endpoint.ts'
 import { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { Host } from '../cluster/lb/host.ts'
 import { PickContext } from '../cluster/lb/picker.ts'
@@ -13,7 +13,6 @@ import type { HeaderView } from '../route/request-view.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { HttpChain, Listener } from '../state/listener.ts'
-import { BUILT_IN } from '../state/origin.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 
 export interface FutureRequest {
@@ -51,7 +50,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
   const pick = new PickContext()
   pick.draw = request.draw
   pick.draw2 = request.draw
-  pick.originalHost = originalHost(listener)
+  pick.originalDst = listener?.originalDst ?? ''
   const facts = {
     request: {
       method: request.method,
@@ -75,7 +74,11 @@ function clustersOf(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
   let hosts = 0
   return new Map(
     snapshot.clusters.map((config, index): [string, BalancedCluster] => {
-      const cluster = new BalancedCluster(index, config)
+      const dialled = (address: string): Host | null => {
+        const endpoint = dialledEndpoint(address, config)
+        return endpoint === null ? null : new Host(-1, endpoint)
+      }
+      const cluster = new BalancedCluster(index, config, dialled)
       cluster.update(
         config,
         endpointsOf(config).map((endpoint) => new Host(hosts++, endpoint)),
@@ -95,26 +98,6 @@ function endpointsOf(cluster: Cluster): Cluster['endpoints'] {
 function httpChainOf({ filterChains }: Listener): HttpChain | undefined {
   for (const { network } of filterChains) if (network.kind === 'http') return network
   return undefined
-}
-
-/** The address that stands in for the one the client dialled. */
-function originalHost(listener: Listener | undefined): Host | null {
-  const target = listener === undefined ? null : splitHostPort(listener.originalDst)
-  if (target === null) return null
-  const nowhere = { region: '', zone: '', subzone: '' }
-  const nobody = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' }
-  return new Host(-1, {
-    address: target.host,
-    port: target.port,
-    weight: 1,
-    locality: nowhere,
-    priority: 0,
-    workload: nobody,
-    healthCheck: null,
-    tls: false,
-    tunnel: null,
-    origin: BUILT_IN,
-  })
 }
 
 class ListedHeaders implements HeaderView {

@@ -1,6 +1,5 @@
 // The live clusters of one worker, by name and by id. Clear lane: it runs when configuration changes and once a second.
 import type { Cluster, Endpoint } from '../state/cluster.ts'
-import { BUILT_IN } from '../state/origin.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { ClusterStats } from '../telemetry/data-path-stats.ts'
 import { OutlierStats } from '../telemetry/outlier-stats.ts'
@@ -10,7 +9,6 @@ import type { Io } from '../transport/io.ts'
 import type { FailedRequest } from './ejecting.ts'
 import type { BalancedCluster } from './lb/balanced-cluster.ts'
 import { type ClusterContext, LiveCluster } from './live-cluster.ts'
-import type { LiveHost } from './live-host.ts'
 import type { ReportEjection } from './outlier-detector.ts'
 import type { ClusterRows, RowMap, SharedHosts } from './shared-hosts.ts'
 import type { SharedLimits } from './shared-limits.ts'
@@ -130,25 +128,6 @@ export class ClusterManager implements ClusterContext {
   /** The live side of what a decision points to. */
   liveOf(cluster: BalancedCluster): LiveCluster {
     return this.byId[cluster.id] as LiveCluster
-  }
-
-  /** The host for the address that a client dialled, in PassthroughCluster; null when there is no such cluster. */
-  originalHost(address: string): LiveHost | null {
-    const colon = address.lastIndexOf(':')
-    const cluster = this.byName.get('PassthroughCluster')
-    if (cluster === undefined || colon < 0) return null
-    return cluster.hostAt({
-      address: address.slice(0, colon).replace(/^\[|\]$/g, ''),
-      port: Number(address.slice(colon + 1)),
-      weight: 1,
-      locality: { region: '', zone: '', subzone: '' },
-      priority: 0,
-      healthCheck: null,
-      tls: false,
-      tunnel: null,
-      workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
-      origin: BUILT_IN,
-    })
   }
 
   all(): Iterable<LiveCluster> {

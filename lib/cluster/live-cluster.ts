@@ -10,6 +10,7 @@ import type { OutlierStats } from '../telemetry/outlier-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
 import type { Keepalive } from '../transport/keepalive.ts'
+import { dialledEndpoint } from './dialled-endpoint.ts'
 import type { FailedRequest } from './ejecting.ts'
 import { BalancedCluster } from './lb/balanced-cluster.ts'
 import { hostAddress } from './lb/host.ts'
@@ -51,7 +52,7 @@ export class LiveCluster {
   latencyDecayMs: number
 
   constructor(id: number, config: Cluster, context: ClusterContext, limiter: Limiter, stats: ClusterStats) {
-    this.balanced = new BalancedCluster(id, config)
+    this.balanced = new BalancedCluster(id, config, (address) => this.dialled(address))
     this.context = context
     this.limiter = limiter
     this.stats = stats
@@ -89,9 +90,12 @@ export class LiveCluster {
     this.reconcile({ ...this.balanced.config, endpoints }, endpoints, rows)
   }
 
-  /** An address that configuration does not list: the one that a client dialled. */
-  hostAt(endpoint: Endpoint): LiveHost {
-    return this.hostFor(endpoint, this.balanced.config)
+  /** ORIGINAL_DST: the host of the address that a client dialled, made when it is first dialled. */
+  private dialled(address: string): LiveHost | null {
+    const known = this.byAddress.get(address)
+    if (known !== undefined) return known
+    const endpoint = dialledEndpoint(address, this.balanced.config)
+    return endpoint === null ? null : this.hostFor(endpoint, this.balanced.config)
   }
 
   /** Reads from shared memory which hosts may be used, if that has changed. */
@@ -201,6 +205,12 @@ export class LiveCluster {
     if (balanced.warmAtMs !== 0 && balanced.warmAtMs <= context.io.clock.monotonicMs)
       balanced.refresh(context.io.clock.monotonicMs)
     for (const host of this.byAddress.values()) host.sweep()
+    if (balanced.config.type === 'ORIGINAL_DST') this.forgetUnused()
+  }
+
+  /** Anybody may dial anything: addresses to which nothing is open are not kept. */
+  private forgetUnused(): void {
+    for (const [address, host] of this.byAddress) if (host.unused) this.byAddress.delete(address)
   }
 
   /** The cluster left the configuration, or the worker ends. */
@@ -230,6 +240,7 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     maxHeaders: limits.maxHeaders,
     maxHeaderBytes: limits.maxHeaderBytes,
     tls: config.tls,
+    bind: config.bind,
     serverName: config.host.startsWith('*') ? '' : config.host,
   }
 }

@@ -7,7 +7,7 @@ import type { Endpoint } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
-import { Host, OWN_CELLS } from './lb/host.ts'
+import { ACTIVE, Host, OWN_CELLS } from './lb/host.ts'
 import type { OutlierDetector } from './outlier-detector.ts'
 import { HOST_CELLS, type SharedHosts } from './shared-hosts.ts'
 
@@ -78,6 +78,11 @@ export class LiveHost extends Host {
   giveWay(own: boolean): void {
     this.pool.giveWay(own)
     if (this.http2 !== null) this.http2.giveWay(own)
+  }
+
+  /** Nothing is open to it, under way, or waiting. */
+  get unused(): boolean {
+    return this.pool.unused && (this.http2 === null || this.http2.unused) && this.ownCount(ACTIVE) === 0
   }
 
   sweep(): void {

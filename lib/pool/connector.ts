@@ -2,8 +2,9 @@
 // by it.
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
-import type { Endpoint } from '../state/cluster.ts'
+import type { Endpoint, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
+import { connectFrom } from '../sys/outbound-socket.ts'
 import { ClientHandshake } from '../transport/client-handshake.ts'
 import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
@@ -31,6 +32,7 @@ export interface ConnectTarget {
     readonly connectTimeoutMs: number
     readonly keepalive: Keepalive | null
     readonly tls: UpstreamTls | null
+    readonly bind: UpstreamBind | null
     readonly serverName: string
   }
 }
@@ -45,8 +47,8 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
   private handshake: ClientHandshake | null
   private done: boolean
 
-  /** Begins at once. */
-  constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner) {
+  /** Begins at once. `clientAddress`: IP address of the client, for a connection that nobody else will use. */
+  constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner, clientAddress = '') {
     const { io, settings } = target
     this.owner = owner
     this.target = target
@@ -55,12 +57,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
     this.done = false
     this.handshake = null
     this.deadline = new Deadline(this, 0)
-    this.socket = net.connect({
-      host: target.address,
-      port: target.port,
-      noDelay: true,
-      allowHalfOpen: true,
-    })
+    this.socket = dial(target, clientAddress)
     this.socket.on('connect', () => this.onSocketConnected())
     this.socket.on('error', (e: NodeJS.ErrnoException) => {
       // Inside of TLS the handshake says it better.
@@ -151,6 +148,15 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
     if (this.handshake !== null) this.handshake.cancel()
     this.socket.destroy()
   }
+}
+
+function dial({ address, port, settings: { bind } }: ConnectTarget, clientAddress: string): net.Socket {
+  if (bind === null) return net.connect({ host: address, port, noDelay: true, allowHalfOpen: true })
+  const own = (address.includes(':') ? bind.source6 : bind.source4) || null
+  // A client of the other family cannot be the source.
+  const asClient = bind.clientSource && clientAddress !== '' && clientAddress.includes(':') === address.includes(':')
+  const source = asClient ? clientAddress : own
+  return connectFrom({ source, foreignSource: asClient, mark: bind.mark, netns: null }, address, port)
 }
 
 const ERRNO_TEXTS: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 // Hot lane: what the pools of one endpoint have in common, whatever HTTP they speak: requests that wait for a connection, connections under way,
 // limits and counts. A pool of one version knows which connections it has and what it can lend of them.
 import type { Host } from '../cluster/lb/host.ts'
+import type { UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { UpstreamProtocol } from '../transport/client-tls.ts'
@@ -33,6 +34,7 @@ export interface PoolSettings {
   readonly maxHeaderBytes: number
   /** For endpoints whose `tls` says so; null: plaintext. */
   readonly tls: UpstreamTls | null
+  readonly bind: UpstreamBind | null
   /** Of the cluster: the server name where TLS asks for the host. */
   readonly serverName: string
 }
@@ -187,6 +189,11 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
 
   get seeking(): boolean {
     return this.waiting.length > this.connecting.size * this.requestsPerConnection
+  }
+
+  /** No connection, none under way, nobody waits. */
+  get unused(): boolean {
+    return this.connections === 0 && this.connecting.size === 0 && this.waiting.length === 0
   }
 
   get bare(): boolean {

@@ -23,7 +23,8 @@ export class TcpConnector implements ConnectOwner {
     this.counted = false
   }
 
-  start(): void {
+  /** `clientAddress`: IP address of the client, which the endpoint sees where the cluster says so. */
+  start(clientAddress: string): void {
     const { pool } = this
     if (!pool.places.takeStrictly(pool.host)) {
       pool.values[pool.stats.cxOverflow]!++
@@ -31,7 +32,7 @@ export class TcpConnector implements ConnectOwner {
       return
     }
     this.counted = true
-    this.connector = new Connector(pool, 'tcp', this)
+    this.connector = new Connector(pool, 'tcp', this, clientAddress)
   }
 
   onConnected(_connector: Connector, connection: Connection): void {

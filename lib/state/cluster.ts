@@ -116,6 +116,17 @@ export interface ClusterLimits {
   readonly retryBudget: RetryBudget | null
 }
 
+/** Where connections to a cluster's endpoints come from (Envoy upstream_bind_config, original_src). */
+export interface UpstreamBind {
+  /** An address of this machine for each family; empty: the system's choice. Istio's inbound clusters: 127.0.0.6 and ::6. */
+  readonly source4: string
+  readonly source6: string
+  /** The client's own address is the source (TPROXY, node tunnels): for TCP connections, which nobody shares. Needs CAP_NET_ADMIN. */
+  readonly clientSource: boolean
+  /** SO_MARK; 0: none. */
+  readonly mark: number
+}
+
 export interface Cluster {
   /** `outbound|9080|v2|reviews.prod.svc.cluster.local`, `PassthroughCluster`, `inbound|9000||`. */
   readonly name: string
@@ -136,6 +147,8 @@ export interface Cluster {
   readonly limits: ClusterLimits
   /** null: plaintext. Otherwise for the endpoints whose `tls` says so. */
   readonly tls: UpstreamTls | null
+  /** null: the system's choice. */
+  readonly bind: UpstreamBind | null
   /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */
   readonly protocol: 'http1' | 'http2' | 'client' | 'tcp'
   /** Fully qualified host, or empty. */

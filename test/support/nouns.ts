@@ -72,6 +72,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     localityWeights: null,
     panicThreshold: 50,
     tls: null,
+    bind: null,
     outlierDetection: null,
     protocol: 'http1',
     host: '',

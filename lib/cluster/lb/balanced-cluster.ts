@@ -1,6 +1,7 @@
 import type { Cluster } from '../../state/cluster.ts'
 import type { Host } from './host.ts'
 import { LayeredBalancer, type Layers } from './layers.ts'
+import { type DialledHosts, NO_DIALLED_HOSTS } from './passthrough.ts'
 import { EMPTY_PICKER, type Picker } from './picker.ts'
 import { warmAtMs } from './slow-start.ts'
 
@@ -24,8 +25,11 @@ export class BalancedCluster {
   /** Monotonic ms at which the last warming host has its full share; from then on `refresh` gives a cheaper picker. 0: none warms. */
   warmAtMs: number
   #balancer: LayeredBalancer
+  readonly #dialled: DialledHosts
 
-  constructor(id: number, config: Cluster) {
+  /** `dialled`: of an ORIGINAL_DST cluster, who makes its hosts. */
+  constructor(id: number, config: Cluster, dialled: DialledHosts = NO_DIALLED_HOSTS) {
+    this.#dialled = dialled
     this.id = id
     this.name = config.name
     this.config = config
@@ -34,13 +38,13 @@ export class BalancedCluster {
     this.picker = EMPTY_PICKER
     this.layers = null
     this.warmAtMs = 0
-    this.#balancer = new LayeredBalancer(config)
+    this.#balancer = new LayeredBalancer(config, this.#dialled)
     this.refresh(0)
   }
 
   /** New configuration, new hosts, or both. `nowMs`: monotonic. */
   update(config: Cluster, hosts: readonly Host[], nowMs: number): void {
-    if (!this.#balancer.serves(config)) this.#balancer = new LayeredBalancer(config)
+    if (!this.#balancer.serves(config)) this.#balancer = new LayeredBalancer(config, this.#dialled)
     this.config = config
     this.hosts = hosts
     this.refresh(nowMs)

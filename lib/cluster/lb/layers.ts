@@ -4,6 +4,7 @@ import { balancesByHash, type Cluster, type Locality } from '../../state/cluster
 import { createBalancer } from './create.ts'
 import type { Host } from './host.ts'
 import { LocalityPicker, PriorityPicker } from './layer-pickers.ts'
+import { type DialledHosts, NO_DIALLED_HOSTS } from './passthrough.ts'
 import { type Balancer, EMPTY_PICKER, type Picker } from './picker.ts'
 import { type Level, localityFactor, type PriorityLoads, priorityLoads } from './priority-load.ts'
 
@@ -43,10 +44,10 @@ export class LayeredBalancer {
   #balancers: Map<string, Balancer>
   #before: Map<string, Balancer>
 
-  constructor(config: Cluster) {
+  constructor(config: Cluster, dialled: DialledHosts = NO_DIALLED_HOSTS) {
     const { loadBalancer, slowStart } = config
     this.#policy = policyText(config)
-    this.#make = () => createBalancer(loadBalancer, slowStart)
+    this.#make = () => createBalancer(loadBalancer, slowStart, dialled)
     this.#byHash = balancesByHash(loadBalancer)
     this.#balancers = new Map()
     this.#before = new Map()

@@ -2,18 +2,30 @@
 import type { Host } from './host.ts'
 import type { Balancer, PickContext, Picker } from './picker.ts'
 
+/** The host for an address that configuration does not list, `ip:port`; null: it cannot be had. */
+export type DialledHosts = (address: string) => Host | null
+
+/** For clusters of which nobody needs to be dialled: explanations of what has not happened. */
+export const NO_DIALLED_HOSTS: DialledHosts = () => null
+
 class OriginalDestinationPicker implements Picker {
+  private readonly hostAt: DialledHosts
+
+  constructor(hostAt: DialledHosts) {
+    this.hostAt = hostAt
+  }
+
   pick(ctx: PickContext): Host | null {
-    return ctx.originalHost
+    return ctx.originalDst === '' ? null : this.hostAt(ctx.originalDst)
   }
 }
 
-/** The cluster has no hosts of its own: who accepted the connection knows the address and brings the host. */
+/** The cluster has no hosts of its own: they are made when somebody is to be sent there. */
 export class Passthrough implements Balancer {
   readonly #picker: Picker
 
-  constructor() {
-    this.#picker = new OriginalDestinationPicker()
+  constructor(hostAt: DialledHosts) {
+    this.#picker = new OriginalDestinationPicker(hostAt)
   }
 
   update(_hosts: readonly Host[]): Picker {

@@ -13,8 +13,8 @@ export class PickContext {
   tried: readonly Host[] | null
   /** Priorities that a retry is to avoid, a bit each; 0: none. A pick that finds nothing else sets it to 0. */
   avoidPriorities: number
-  /** The address that the client dialled, as a host; null when it is not known. Only PASSTHROUGH asks. */
-  originalHost: Host | null
+  /** `ip:port` that the client dialled; empty when it is not known. Only PASSTHROUGH asks. */
+  originalDst: string
   /** Whether the request has a hash; without one, consistent-hash balancers draw. */
   hashed: boolean
   /** The 64 bits of its hash. */
@@ -30,7 +30,7 @@ export class PickContext {
     this.draw2 = 0
     this.tried = null
     this.avoidPriorities = 0
-    this.originalHost = null
+    this.originalDst = ''
     this.hashed = false
     this.hashHigh = 0
     this.hashLow = 0

@@ -207,8 +207,7 @@ export class HttpConnectionManager {
   pickContext(stream: HttpStream, tried: readonly Host[] | null): PickContext {
     const { pick } = this
     this.clusters.syncHealth()
-    const dialled = stream.session.connection.originalDst || this.listener.originalDst
-    pick.originalHost = dialled === '' ? null : this.clusters.originalHost(dialled)
+    pick.originalDst = stream.session.connection.originalDst || this.listener.originalDst
     pick.nowMs = this.io.clock.monotonicMs
     pick.hashed = false
     pick.again = 0

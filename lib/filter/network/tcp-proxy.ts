@@ -1,4 +1,5 @@
 // Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (Envoy tcp_proxy).
+import { ipOf } from '../../base/ip-address.ts'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
 import { ACTIVE } from '../../cluster/lb/host.ts'
@@ -89,8 +90,7 @@ export class TcpProxy {
     pick.nowMs = io.clock.monotonicMs
     pick.draw = rng.uint32()
     pick.draw2 = rng.uint32()
-    const dialled = originalDst || listener.originalDst
-    pick.originalHost = dialled === '' ? null : clusters.originalHost(dialled)
+    pick.originalDst = originalDst || listener.originalDst
     if (this.sourceIpHash === null) pick.hashed = false
     else this.sourceIpHash.fill(pick, peerAddress)
     return pick
@@ -179,7 +179,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     // Nothing is read until there is somebody to write to.
     this.connection.readDisable()
     this.connector = new TcpConnector(host.pool, this)
-    this.connector.start()
+    this.connector.start(ipOf(this.connection.peerAddress))
   }
 
   onTcpConnected(connection: Connection): void {

@@ -149,6 +149,7 @@ function inboundCluster(world: World, registry: Registry, config: ListenerConfig
     outlierDetection: null,
     limits: DEFAULT_POLICY.limits,
     tls: null,
+    bind: null,
     protocol: config.protocol === 'http' ? 'client' : 'tcp',
     host: own?.service.hostname ?? '',
     serviceName: own?.service.name ?? '',

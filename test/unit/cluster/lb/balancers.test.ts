@@ -99,11 +99,14 @@ t.test('RANDOM: uniform, weights ignored', async (t) => {
 })
 
 t.test('PASSTHROUGH: the address that was dialled, or nothing', async (t) => {
-  const picker = createBalancer({ kind: 'PASSTHROUGH' }).update([], 0)
   const host = new Host(1, endpoint('10.0.0.1', 80))
+  const picker = createBalancer({ kind: 'PASSTHROUGH' }, null, (address) => (address === host.address ? host : null)).update(
+    [],
+    0,
+  )
   const ctx = new Draws(1)
   t.equal(picker.pick(ctx), null)
-  ctx.originalHost = host
+  ctx.originalDst = '10.0.0.1:80'
   t.equal(picker.pick(ctx), host)
 })
 
