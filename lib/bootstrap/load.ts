@@ -126,7 +126,7 @@ function toConfig(
   file: string,
   where: (path: DocumentPath) => { file: string; line: number; column: number },
 ): BootstrapConfig {
-  const { headerTimeout, connectionIdleTimeout, streamIdleTimeout, ...limits } = d.limits
+  const { headerTimeout, connectionIdleTimeout, streamIdleTimeout, streamStallTimeout, ...limits } = d.limits
   const { dnsRefresh, ...mesh } = d.mesh
   const labels: Readonly<Record<string, string>> = d.workload.labels
   const namespace = d.workload.namespace
@@ -162,6 +162,7 @@ function toConfig(
       headerTimeoutMs: headerTimeout,
       connectionIdleTimeoutMs: connectionIdleTimeout,
       streamIdleTimeoutMs: streamIdleTimeout,
+      streamStallTimeoutMs: streamStallTimeout,
     },
     mesh: { ...mesh, dnsRefreshMs: dnsRefresh },
     http1: d.http1,

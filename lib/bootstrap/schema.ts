@@ -105,6 +105,7 @@ export const bootstrapSchema = v.strictObject({
     headerTimeout: v.optional(duration(0, '60s'), '60s'),
     connectionIdleTimeout: v.optional(duration(0, '1h'), '1h'),
     streamIdleTimeout: v.optional(duration(0, '5m'), '0s'),
+    streamStallTimeout: v.optional(duration(0, '30s'), '30s'),
     maxSeries: v.optional(count('10000'), 10_000),
   }),
   mesh: v.strictObject({

@@ -58,6 +58,8 @@ export interface Limits {
   readonly connectionIdleTimeoutMs: number
   /** A stream on which nothing moves; 0 as in Istio sidecars. */
   readonly streamIdleTimeoutMs: number
+  /** HTTP/2: a stream whose client takes nothing of what waits for it, since its windows are used up. 30000. Envoy stream_flush_timeout. */
+  readonly streamStallTimeoutMs: number
   /** Series of metrics of the process; more are folded into one. 10000. */
   readonly maxSeries: number
 }

@@ -123,6 +123,7 @@ export function proxy(terms: Terms): Proxy {
     headerTimeoutMs: 0,
     connectionIdleTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
+    streamStallTimeoutMs: 30_000,
     maxSeries: 10_000,
   }
   const config = snapshot(terms.outlierDetection, terms.upstream)

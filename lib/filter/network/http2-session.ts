@@ -145,6 +145,7 @@ function optionsOf(limits: Limits): Http2Options {
     maxHeaderBytes: limits.maxHeaderBytes,
     maxHeaders: limits.maxHeaders,
     headerTimeoutMs: limits.headerTimeoutMs,
+    stallTimeoutMs: limits.streamStallTimeoutMs,
     // An HTTP/1 client may ask for a WebSocket as well, without a setting.
     extendedConnect: true,
   }

@@ -8,18 +8,32 @@ import { H2SPEC, runH2spec } from './runner.ts'
 
 t.setTimeout(180_000)
 
-t.test('h2spec --strict, through the proxy', { skip: H2SPEC.skip, timeout: 180_000 }, async (t) => {
-  const echo = await EchoUpstream.start(t)
-  // Where HTTP/1 is spoken as well, what is no preface gets an answer of HTTP/1.
-  const proxy = await startProxy(t, {
-    resources: yaml(service({ host: '127.0.0.1', endpoints: [echo] })),
-    listeners: [{ name: 'out', protocol: 'http2', destinationPort: 80 }],
+/** What does not pass, with the reason: name of the case, and where it says so. */
+const EXCEPTIONS: Readonly<Record<'http2' | 'http', Readonly<Record<string, string>>>> = {
+  http2: {},
+  http: {
+    '2: Sends invalid connection preface':
+      'what is no preface is HTTP/1 there, and malformed: it is answered 400 before the connection ends, which the case takes for a broken frame',
+  },
+}
+
+for (const protocol of ['http2', 'http'] as const) {
+  t.test(`h2spec --strict, through a listener with protocol: ${protocol}`, { skip: H2SPEC.skip, timeout: 180_000 }, async (t) => {
+    const echo = await EchoUpstream.start(t)
+    const proxy = await startProxy(t, {
+      resources: yaml(service({ host: '127.0.0.1', endpoints: [echo] })),
+      listeners: [{ name: 'out', protocol, destinationPort: 80 }],
+    })
+    const { code, out, failures } = await runH2spec(proxy.port())
+    const declared = Object.keys(EXCEPTIONS[protocol])
+    const failed = [...failures.matchAll(/^\s*× (.*)$/gm)].map(([, name]) => name)
+    t.same(failed, declared, 'all but what is declared', { failures })
+    const n = declared.length
+    t.match(out, new RegExp(`146 tests, ${146 - n} passed, 0 skipped, ${n} failed`))
+    t.equal(code, n === 0 ? 0 : 1)
+    t.ok(proxy.isRunning)
+    t.notMatch(proxy.stderr, /internal error|bug/i)
+    t.equal((await proxy.metrics()).value('envoy_http_downstream_rq_active'), 0)
+    t.ok(echo.seen.length > 50, 'requests have reached the upstream')
   })
-  const { code, out, failures } = await runH2spec(proxy.port())
-  t.match(out, /146 tests, 146 passed, 0 skipped, 0 failed/, 'all cases', { failures })
-  t.equal(code, 0)
-  t.ok(proxy.isRunning)
-  t.notMatch(proxy.stderr, /internal error|bug/i)
-  t.equal((await proxy.metrics()).value('envoy_http_downstream_rq_active'), 0)
-  t.ok(echo.seen.length > 50, 'requests have reached the upstream')
-})
+}

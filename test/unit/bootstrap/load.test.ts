@@ -27,6 +27,7 @@ const DEFAULTS: BootstrapConfig = {
     headerTimeoutMs: 60000,
     connectionIdleTimeoutMs: 3600000,
     streamIdleTimeoutMs: 0,
+    streamStallTimeoutMs: 30000,
     maxSeries: 10000,
   },
   mesh: {

@@ -48,6 +48,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       headerTimeoutMs: 1000,
       connectionIdleTimeoutMs: 1000,
       streamIdleTimeoutMs: 0,
+      streamStallTimeoutMs: 1000,
       maxSeries: 100,
     },
     mesh: {
