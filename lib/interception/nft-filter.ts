@@ -21,9 +21,13 @@ export class NftFilter implements PacketFilter {
 
   async inspect(set: RuleSet | null): Promise<Inspection> {
     const found: string[] = []
+    const texts = new Map<string, string>()
     for (const { family, name } of await this.tables([...NFT_TABLES, GUARD.name]))
-      found.push(...parseNftTable(await this.nft(['list', 'table', family, name])))
-    return inspectionOf(found, set === null ? null : nftTables(set).flatMap(linesOf).sort(byTable))
+      found.push(...parseNftTable(await this.nft(['list', 'table', family, name]), texts))
+    const wanted = set === null ? [] : nftTables(set)
+    for (const { rules } of wanted.flatMap(({ chains }) => chains)) for (const r of rules) texts.set(r.fingerprint, r.text)
+    const { verdict, details } = inspectionOf(found, set === null ? null : wanted.flatMap(linesOf).sort(byTable))
+    return { verdict, details: details.map((line) => line.replace(/ [0-9a-f]{16}$/, (f) => ` ${texts.get(f.trim()) ?? f}`)) }
   }
 
   async apply(set: RuleSet): Promise<void> {
@@ -65,9 +69,9 @@ export class NftFilter implements PacketFilter {
 
 /**
  * Lines to compare, of what `nft list table` shows: chains with their hooks, and rules by the fingerprints in their comments, since
- * versions of nft list the same rule in different words.
+ * versions of nft list the same rule in different words. `texts` gets these words, by fingerprint.
  */
-export function parseNftTable(text: string): readonly string[] {
+export function parseNftTable(text: string, texts: Map<string, string>): readonly string[] {
   const lines: string[] = []
   let table = ''
   let chain = ''
@@ -82,8 +86,9 @@ export function parseNftTable(text: string): readonly string[] {
     } else if (/^type \w+ hook /.test(line)) {
       lines[declared] += ` ${/^type \w+ hook \w+/.exec(line)![0]}`
     } else if (line !== '' && line !== '}' && !line.startsWith('#')) {
-      const fingerprint = /comment "heddle ([0-9a-f]+)"$/.exec(line)?.[1]
-      lines.push(`${table} ${chain} ${fingerprint ?? line}`)
+      const rule = /^(.*) comment "heddle ([0-9a-f]{16})"$/.exec(line)
+      if (rule !== null) texts.set(rule[2]!, rule[1]!)
+      lines.push(`${table} ${chain} ${rule?.[2] ?? line}`)
     }
   }
   return lines

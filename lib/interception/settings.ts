@@ -1,4 +1,5 @@
 // What an operator can say about interception, checked and in the form that the rules are made from.
+import { INBOUND_SOURCE_V4, INBOUND_SOURCE_V6 } from '../sys/outbound-socket.ts'
 import type { Family } from './rule.ts'
 
 /** `127.0.0.0/8` in its parts. `text` is how a rule names it: the network's address, then the length. */
@@ -71,7 +72,7 @@ export interface PodSettings {
 /** Where DNS is answered. */
 export const DNS_PORT = 15053
 /** Where the proxy sends from when it delivers to the application: what tells that apart from a client's call to itself. */
-export const INBOUND_SOURCE: Readonly<Record<Family, string>> = { ipv4: '127.0.0.6', ipv6: '::6' }
+export const INBOUND_SOURCE: Readonly<Record<Family, string>> = { ipv4: INBOUND_SOURCE_V4, ipv6: INBOUND_SOURCE_V6 }
 /** On packets from the proxy's outbound side to its inbound side (TPROXY). */
 export const OUTBOUND_MARK = 1338
 /** On each packet of the node's tunnel, within `POD_MARK_MASK`. */
