@@ -195,10 +195,11 @@ t.test('a reader that stops stops the server', async (t) => {
   const call = channel(t, tcp(server.address)).serverStream('/test.Echo/Expand', Buffer.alloc(0))
   await call.next()
   let before = -1
+  let still = 0
   await eventually('the server to send no more', () => {
-    const still = waiting && sent === before
+    still = waiting && sent === before ? still + 1 : 0
     before = sent
-    return still
+    return still === 20 || sent >= 200
   })
   t.ok(sent < 200, `100 MB were wanted, ${sent / 10} MB were sent`)
   await call.return()
@@ -504,6 +505,19 @@ t.test('no answer to a PING ends the connection and its calls', async (t) => {
   const calls = channel(t, address, { keepaliveMs: 20, keepaliveTimeoutMs: 30 })
   const error = await failure(calls.bidi('/test.Echo/Chat').next())
   t.match(error, { name: 'UNAVAILABLE', message: 'the connection ended: no answer to a PING in 30 ms' })
+})
+
+t.test('the windows are opened at the beginning', async (t) => {
+  const got: Buffer[] = []
+  const { address } = await rawServer(t, (_, d) => void got.push(d))
+  const abort = new AbortController()
+  const call = failure(channel(t, address).unary(UNARY, Buffer.alloc(0), { signal: abort.signal }))
+  await eventually('the request', () => hasRequest(Buffer.concat(got)))
+  const all = Buffer.concat(got)
+  t.ok(all.includes(Buffer.concat([Buffer.from([0, 4]), u32(4 * 1024 * 1024)])), 'SETTINGS_INITIAL_WINDOW_SIZE')
+  t.ok(all.includes(frame('WINDOW_UPDATE', 0, 0, u32(8 * 1024 * 1024 - 65535))), 'of the connection')
+  abort.abort()
+  await call
 })
 
 t.test('PINGs go out while a call is open, and their answers keep it open', async (t) => {
