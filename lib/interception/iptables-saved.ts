@@ -31,7 +31,7 @@ export function parseSaved(text: string): readonly SavedTable[] {
 function isOurs(line: string): boolean {
   if (OURS.has(chainOf(line))) return true
   const target = / -[jg] (\S+)/.exec(line)?.[1] ?? ''
-  return OURS.has(target) || new RegExp(` --comment "?${COMMENT}"?( |$)`).test(line)
+  return OURS.has(target) || new RegExp(` --comment (?:${COMMENT}|"${COMMENT}")( |$)`).test(line)
 }
 
 function chainOf(line: string): string {
