@@ -1,6 +1,6 @@
 // One YAML document: parsed once, kept as plain values with the place of every key and value, its syntax tree dropped. A
 // document whose text did not change is the same Document after a reload, wherever in its file it moved to.
-import type { Node, Pair, YAMLMap, YAMLSeq, Document as YamlDocument } from 'yaml'
+import type { CollectionTag, Node, Pair, ScalarTag, YAMLMap, YAMLSeq, Document as YamlDocument } from 'yaml'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import type { Path, Place } from './finding.ts'
 
@@ -26,9 +26,10 @@ export class Document {
   /** How many places a map or list takes, found once. */
   private readonly sizes: WeakMap<object, number>
 
-  constructor(text: string) {
+  /** `tags`: those that the format has, such as `!Exact x`; all others are refused. */
+  constructor(text: string, tags: readonly (ScalarTag | CollectionTag)[] = []) {
     this.text = text
-    const read = readDocument(text)
+    const read = readDocument(text, tags)
     this.value = read.value
     this.problem = read.problem
     this.remains = read.remains
@@ -91,7 +92,7 @@ interface ReadDocument {
   readonly places: readonly Place[]
 }
 
-function readDocument(text: string): ReadDocument {
+function readDocument(text: string, tags: readonly (ScalarTag | CollectionTag)[]): ReadDocument {
   const lines = new LineCounter()
   try {
     // YAML 1.2 core schema, as Kubernetes tooling nearly does; merge keys because people use them in files.
@@ -101,6 +102,7 @@ function readDocument(text: string): ReadDocument {
       strict: true,
       uniqueKeys: true,
       merge: true,
+      customTags: [...tags],
       logLevel: 'silent',
     })
     const error = doc.errors[0] ?? doc.warnings[0]
