@@ -21,7 +21,8 @@ export interface ProxyState {
 export interface ListenerView {
   readonly name: string
   readonly direction: 'inbound' | 'outbound'
-  readonly protocol: 'http' | 'tcp'
+  /** What its first filter chain does with connections; `captured` of a listener that intercepts. */
+  readonly protocol: 'http' | 'tcp' | 'tunnel' | 'refuse' | 'captured'
   /** The port is the one that was bound. */
   readonly bound: SocketAddress
 }

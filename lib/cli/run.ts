@@ -1,4 +1,5 @@
 import { ConfigThread } from '../server/config-thread.ts'
+import type { Listener } from '../state/listener.ts'
 import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command } from './command.ts'
 import { EXIT_CONFIG, EXIT_INTERRUPTED } from './exit-codes.ts'
 import { type BootstrapReader, loadOrReport, requiredConfigFile } from './load-config.ts'
@@ -30,12 +31,17 @@ one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGU
     return serve(bootstrap, thread, async (proxy) => {
       if (proxy.boundPorts().length === 0) proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
       for (const { listener, port } of proxy.boundPorts()) {
-        const target = listener.forwardTo || listener.destination
-        const towards = target === '' ? '' : ` to ${target}`
-        proxy.logger.info(
-          `listener ${listener.name}: ${listener.direction} ${listener.protocol} on ${listener.address}:${port}${towards}`,
-        )
+        proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)
       }
     })
   },
+}
+
+/** `outbound http on 127.0.0.1:8080`, `inbound tcp on 0.0.0.0:9000 to inbound|9000||`, `outbound, captured, on 0.0.0.0:15001`. */
+function listenerText({ direction, address, capture, filterChains }: Listener, port: number): string {
+  const at = `on ${address.includes(':') ? `[${address}]` : address}:${port}`
+  if (capture !== 'none') return `${direction}, captured, ${at}`
+  const network = filterChains[0]?.network
+  if (network?.kind !== 'tcp') return `${direction} ${network?.kind ?? ''} ${at}`
+  return `${direction} tcp ${at} to ${network.clusters.map((c) => c.cluster).join(', ') || 'nowhere'}`
 }

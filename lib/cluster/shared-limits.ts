@@ -79,3 +79,11 @@ function hash(text: string, seed: number): number {
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
   return h
 }
+
+/** Clusters for which there is room; some of the memory is never touched. */
+const SHARED_CLUSTERS = 8192
+
+/** Bytes of the memory that all workers share. A row holds two hashes, the count of all workers and the part of each. */
+export function sharedLimitBytes(workers: number): number {
+  return SHARED_CLUSTERS * (2 + KINDS * (1 + workers)) * Int32Array.BYTES_PER_ELEMENT
+}

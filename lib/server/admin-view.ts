@@ -21,10 +21,10 @@ export function adminSource(proxy: Supervisor): AdminSource {
     statuses: () => proxy.store.statuses,
     workerViews: async () => (await proxy.pool.ask({ type: 'inspect' })) as WorkerView[],
     listeners: () =>
-      proxy.boundPorts().map(({ listener: { name, direction, protocol, address }, port }) => ({
+      proxy.boundPorts().map(({ listener: { name, direction, capture, address, filterChains }, port }) => ({
         name,
         direction,
-        protocol,
+        protocol: capture === 'none' ? (filterChains[0]?.network.kind ?? 'refuse') : 'captured',
         bound: { address, port },
       })),
     serverInfo: () => ({ version: proxy.version, uptimeSeconds: process.uptime(), bootstrap: proxy.bootstrap }),

@@ -1,3 +1,5 @@
+import type { Listener } from '../state/listener.ts'
+
 /** Why the proxy did not start. `config`: heddle.yaml or a resource; `bind`: a port or a worker. */
 export class StartError extends Error {
   readonly kind: 'config' | 'bind'
@@ -7,4 +9,13 @@ export class StartError extends Error {
     this.name = 'StartError'
     this.kind = kind
   }
+}
+
+/** A port that cannot be had, with the place that asked for it. */
+export function bindErrorText(listener: Listener, error: NodeJS.ErrnoException): string {
+  const { file, line } = listener.origin
+  const where = line === 0 ? file : `${file}:${line}`
+  const reason = { EADDRINUSE: 'the port is taken', EACCES: 'not permitted; ports below 1024 need a privilege' }[error.code ?? '']
+  const address = listener.address.includes(':') ? `[${listener.address}]` : listener.address
+  return `cannot listen on ${address}:${listener.port} for listener \`${listener.name}\` (${where}): ${reason ?? error.message}`
 }

@@ -10,10 +10,12 @@ import { HostRows } from '../cluster/host-rows.ts'
 import { membershipOf } from '../cluster/membership.ts'
 import { OutlierSweep } from '../cluster/outlier-sweep.ts'
 import { HEALTH, type RowMap, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
-import { SharedLimits } from '../cluster/shared-limits.ts'
+import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
+import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { type Reservation, reserve } from '../listener/bind.ts'
-import { KINDS } from '../pool/limiter.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Listener } from '../state/listener.ts'
+import { secretNames } from '../state/secret-names.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { HealthCheckStats } from '../telemetry/health-check-stats.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -21,13 +23,13 @@ import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
-import { NO_SECRETS } from '../transport/secrets.ts'
 import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
-import { StartError } from './start-error.ts'
+import { SecretsKeeper } from './secrets-keeper.ts'
+import { bindErrorText, StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
 
 export interface SupervisorOptions {
@@ -36,12 +38,12 @@ export interface SupervisorOptions {
   readonly logger: Logger
   /** Reads the resources; closed with the proxy. Default: one of its own. */
   readonly thread?: ConfigThread
+  /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
+  readonly identity?: CertificateManager | null
   /** Default: the worker beside this module. */
   readonly workerUrl?: URL
 }
 
-/** Clusters for which the cells that all workers share (cluster/shared-limits.ts) have room; some of the memory is never touched. */
-const SHARED_CLUSTERS = 8192
 /** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
@@ -60,6 +62,7 @@ export class Supervisor {
   readonly pool: WorkerPool
   readonly outliers: OutlierSweep
   readonly checks: HealthChecker
+  readonly secrets: SecretsKeeper
   /** Resolves when the proxy has ended, with what the drain cut. */
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
@@ -121,8 +124,8 @@ export class Supervisor {
     })
     this.#watch = new FileWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
-    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE')
-    this.#shared = new SharedArrayBuffer(sharedBytes(bootstrap.concurrency))
+    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && this.secrets.ready)
+    this.#shared = new SharedArrayBuffer(sharedLimitBytes(bootstrap.concurrency))
     this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
     const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
     this.#hosts = hosts
@@ -148,6 +151,11 @@ export class Supervisor {
       statsFor: (cluster) => new HealthCheckStats(this.registry.main, cluster),
       log: logger,
       onPass: (cluster, address) => this.outliers.onCheckPassed(cluster, address),
+    })
+    this.secrets = new SecretsKeeper({
+      identity: options.identity ?? null,
+      log: logger,
+      onChange: (secrets) => this.pool.broadcast({ type: 'secrets', secrets }),
     })
     this.adminPort = bootstrap.admin.port
     this.#ports = new Map()
@@ -197,12 +205,14 @@ export class Supervisor {
     return false
   }
 
-  /** The port that each listener was given, in the order of heddle.yaml. */
-  boundPorts(): { readonly listener: BootstrapConfig['listeners'][number]; readonly port: number }[] {
-    return this.bootstrap.listeners.map((listener) => ({
-      listener,
-      port: this.#ports.get(listener.name) ?? listener.port,
-    }))
+  /** The port that each listener was given that is bound, in the order of the configuration. */
+  boundPorts(): { readonly listener: Listener; readonly port: number }[] {
+    return this.store.snapshot.listeners
+      .filter((l) => l.bind)
+      .map((listener) => ({
+        listener,
+        port: this.#ports.get(listener.name) ?? listener.port,
+      }))
   }
 
   /** Reads the resources anew. One reload at a time; those asked for meanwhile follow. */
@@ -268,7 +278,8 @@ export class Supervisor {
   }
 
   async #bind(): Promise<void> {
-    for (const listener of this.bootstrap.listeners) {
+    for (const listener of this.store.snapshot.listeners) {
+      if (!listener.bind) continue
       try {
         const reservation = await reserve(listener.address, listener.port)
         this.#reservations.add(reservation)
@@ -292,12 +303,13 @@ export class Supervisor {
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const { snapshot, rows } = this.#world()
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
-    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: NO_SECRETS, ports }
+    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: this.secrets.secrets, ports }
   }
 
   /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */
   #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
     const snapshot = this.#dns.inject(this.store.snapshot)
+    this.secrets.use(secretNames(snapshot), [])
     const rows = this.#assignRows(snapshot)
     this.checks.update(snapshot.clusters)
     return { snapshot, rows }
@@ -367,6 +379,7 @@ export class Supervisor {
     this.#dns.stop()
     this.outliers.close()
     this.checks.stop()
+    this.secrets.close()
     await this.pool.terminate()
     await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#release()])
   }
@@ -381,17 +394,4 @@ export class Supervisor {
     this.#state = state
     this.metrics.setState(state)
   }
-}
-
-/** A row holds two hashes, the count of all workers and the part of each. */
-function sharedBytes(workers: number): number {
-  return SHARED_CLUSTERS * (2 + KINDS * (1 + workers)) * Int32Array.BYTES_PER_ELEMENT
-}
-
-function bindErrorText(listener: BootstrapConfig['listeners'][number], error: NodeJS.ErrnoException): string {
-  const { file, line } = listener.origin
-  const where = line === 0 ? file : `${file}:${line}`
-  const reason = { EADDRINUSE: 'the port is taken', EACCES: 'not permitted; ports below 1024 need a privilege' }[error.code ?? '']
-  const address = listener.address.includes(':') ? `[${listener.address}]` : listener.address
-  return `cannot listen on ${address}:${listener.port} for listener \`${listener.name}\` (${where}): ${reason ?? error.message}`
 }

@@ -1,0 +1,130 @@
+// What the workers know of certificates and keys: the identities of the CertificateManager, and what configuration names by file or as a
+// Kubernetes Secret. Told to them whole at each change; in a dump there are only names.
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { FileWatch } from '../base/file-watch.ts'
+import type { CertificateManager } from '../identity/source/certificate-manager.ts'
+import { type SecretName, SYSTEM_TRUST } from '../state/tls.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import { type Credential, NO_SECRETS, type Secrets } from '../transport/secrets.ts'
+
+export interface SecretsKeeperOptions {
+  /** null: the workload has no identity. */
+  readonly identity: CertificateManager | null
+  readonly log: Logger
+  readonly onChange: (secrets: Secrets) => void
+}
+
+const FILE_CERTIFICATE = 'file-cert:'
+const FILE_ROOT = 'file-root:'
+/** Of names that are several files: chain and key. */
+const BETWEEN_FILES = '~'
+
+export class SecretsKeeper {
+  readonly #options: SecretsKeeperOptions
+  readonly #unsubscribe: () => void
+  #names: readonly SecretName[]
+  /** By name; what was good stays while its file is not. */
+  readonly #files: Map<SecretName, Credential>
+  #objects: readonly Credential[]
+  #watch: FileWatch | null
+  #secrets: Secrets
+  /** Trust of which the ticket keys are: sessions are not resumed across a change of it. */
+  #trusted: string
+
+  constructor(options: SecretsKeeperOptions) {
+    this.#options = options
+    this.#names = []
+    this.#files = new Map()
+    this.#objects = []
+    this.#watch = null
+    this.#trusted = ''
+    this.#secrets = { ...NO_SECRETS, ticketKeys: randomBytes(48) }
+    this.#unsubscribe = options.identity?.subscribe({ onIdentityUpdate: () => this.#changed() }) ?? (() => {})
+  }
+
+  /** For a worker that begins. */
+  get secrets(): Secrets {
+    return this.#secrets
+  }
+
+  /** False while the workload's own certificate is missing: it cannot serve as who it is. */
+  get ready(): boolean {
+    return this.#options.identity === null || this.#secrets.own !== ''
+  }
+
+  /** `names`: all that a snapshot names. `objects`: Kubernetes Secrets among the resources. */
+  use(names: readonly SecretName[], objects: readonly Credential[]): void {
+    this.#objects = objects
+    const files = names.filter(isFile).toSorted()
+    if (files.join('\n') !== this.#names.join('\n')) this.#follow(files)
+    this.#changed()
+  }
+
+  #follow(files: readonly SecretName[]): void {
+    this.#names = files
+    this.#watch?.close()
+    this.#watch = null
+    for (const name of this.#files.keys()) if (!files.includes(name)) this.#files.delete(name)
+    if (files.length === 0) return
+    this.#watch = new FileWatch({ paths: files.flatMap(pathsOf), onChange: () => this.#changed(), debounceMs: 100 })
+    this.#watch.start()
+  }
+
+  #readFiles(): void {
+    for (const name of this.#names) {
+      try {
+        this.#files.set(name, readCredential(name))
+      } catch (error) {
+        const kept = this.#files.has(name) ? '; what was read before stays in use' : ''
+        this.#options.log.error(`cannot use ${name}: ${(error as Error).message}${kept}`)
+      }
+    }
+  }
+
+  #changed(): void {
+    this.#readFiles()
+    const known = this.#options.identity?.everything()
+    const trust = known?.trust ?? null
+    const trusted = JSON.stringify(trust)
+    const credentials = [...this.#files.values(), ...this.#objects]
+    const before = this.#secrets
+    const next: Secrets = {
+      generation: before.generation + 1,
+      own: known?.own ?? '',
+      identities: known?.materials ?? [],
+      trust,
+      credentials,
+      ticketKeys: trusted === this.#trusted ? before.ticketKeys : randomBytes(48),
+    }
+    this.#trusted = trusted
+    if (JSON.stringify({ ...before, generation: 0 }) === JSON.stringify({ ...next, generation: 0 })) return
+    this.#secrets = next
+    this.#options.onChange(next)
+  }
+
+  close(): void {
+    this.#unsubscribe()
+    this.#watch?.close()
+    this.#options.identity?.close()
+  }
+}
+
+function isFile(name: SecretName): boolean {
+  return name !== SYSTEM_TRUST && (name.startsWith(FILE_CERTIFICATE) || name.startsWith(FILE_ROOT))
+}
+
+function pathsOf(name: SecretName): string[] {
+  return name.startsWith(FILE_ROOT) ? [name.slice(FILE_ROOT.length)] : name.slice(FILE_CERTIFICATE.length).split(BETWEEN_FILES)
+}
+
+/** Throws what is wrong with it. */
+function readCredential(name: SecretName): Credential {
+  const [first = '', key = ''] = pathsOf(name)
+  const pem = readFileSync(first, 'utf8')
+  const certificate = new X509Certificate(pem)
+  if (name.startsWith(FILE_ROOT)) return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem] }
+  const privateKeyPem = readFileSync(key, 'utf8')
+  if (!certificate.checkPrivateKey(createPrivateKey(privateKeyPem))) throw new Error('the key is not that of the certificate')
+  return { name, certificateChainPem: pem, privateKeyPem, rootsPem: [] }
+}
