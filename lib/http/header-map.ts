@@ -23,8 +23,8 @@ export class HeaderMap {
   readonly lineEnd: number[]
   /** Known id, H_OTHER, or REMOVED. */
   readonly ids: number[]
-  /** First field of each known id, or -1. */
-  private readonly first: Int32Array
+  /** First field of each known id, or -1. No Int32Array: so small a one is memory outside of V8's heap, and filling it a call. */
+  private readonly first: number[]
   private readonly addedNames: string[]
   private readonly addedLower: string[]
   private readonly addedValues: string[]
@@ -40,7 +40,7 @@ export class HeaderMap {
     this.valueEnd = []
     this.lineEnd = []
     this.ids = []
-    this.first = new Int32Array(H_COUNT).fill(-1)
+    this.first = new Array<number>(H_COUNT).fill(-1)
     this.addedNames = []
     this.addedLower = []
     this.addedValues = []
@@ -50,7 +50,8 @@ export class HeaderMap {
   clear(): void {
     this.block = ''
     this.count = 0
-    this.first.fill(-1)
+    const { first } = this
+    for (let i = 0; i < H_COUNT; i++) first[i] = -1
     this.added = 0
   }
 

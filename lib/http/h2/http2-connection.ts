@@ -41,8 +41,9 @@ export interface Http2Events {
 const LINGER_MS = 1000
 /** Between the two GOAWAY of an orderly end, when the PING between them is not answered. */
 const GOAWAY_MS = 1000
-/** HeaderMaps kept for the next streams. */
+/** HeaderMaps kept for the next streams of a client's connection, and of one to an upstream, which has the streams of many clients. */
 const MAPS = 32
+const UPSTREAM_MAPS = 128
 
 /** Of blocks that nobody wants. */
 const DISCARDED = new HeaderMap()
@@ -83,6 +84,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private readonly reader: FrameReader
   private readonly deadlines: D.ConnectionDeadlines
   private readonly maps: HeaderMap[]
+  private readonly mapsKept: number
   /** What windows of streams are larger than our SETTINGS say, until the peer has acknowledged them. */
   private lenience: number
   /** The frame that was being read when the deadline for it was armed. */
@@ -126,6 +128,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.deadlines = new D.ConnectionDeadlines(connection.io, this)
     this.window = new ReceiveWindow(Math.max(F.DEFAULT_WINDOW, options.initialConnectionWindow), now)
     this.maps = []
+    this.mapsKept = isServer ? MAPS : UPSTREAM_MAPS
     this.lenience = Math.max(0, F.DEFAULT_WINDOW - options.initialStreamWindow)
     this.headFrame = 0
     this.settingsSentMs = now
@@ -372,7 +375,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   }
 
   returnMap(map: HeaderMap): void {
-    if (this.maps.length < MAPS) this.maps.push(map)
+    if (this.maps.length < this.mapsKept) this.maps.push(map)
   }
 
   /** Both sides of a stream have ended. */

@@ -6,7 +6,7 @@ import type { HeaderMap } from '../../header-map.ts'
 import { H_HOST, H_OTHER, idOfBytes, knownId } from '../../known-headers.ts'
 import * as M from '../message-head.ts'
 import * as C from './byte-classes.ts'
-import { copyBytes, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
+import { BEYOND, copyBytes, copyWords, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
 import * as K from './field-kinds.ts'
 import { HuffmanDecoder } from './huffman.ts'
 import { STATIC_COUNT, STATIC_NAMES, STATIC_VALUES } from './static-table.ts'
@@ -32,11 +32,13 @@ for (let i = 1; i <= STATIC_COUNT; i++) FIXED.text[i] = STATIC_VALUES[i] as stri
 
 /** Where lines are put together; one for all decoders of a thread, since decoding is never interrupted. */
 let scratch: Buffer = Buffer.allocUnsafeSlow(16384)
+let scratchView = new DataView(scratch.buffer)
 
 function enlarge(used: number, need: number): void {
   const larger = Buffer.allocUnsafeSlow(need * 2)
   scratch.copy(larger, 0, 0, used)
   scratch = larger
+  scratchView = new DataView(larger.buffer)
 }
 
 const COLON = 0x3a
@@ -185,8 +187,8 @@ export class HpackDecoder {
       return
     }
     const at = this.at
-    if (at + length > scratch.length) enlarge(at, at + length)
-    copyBytes(table.arena, start, start + length, scratch, at)
+    if (at + length + BEYOND > scratch.length) enlarge(at, at + length + BEYOND)
+    copyWords(table.view, start, start + length, scratchView, at)
     this.regular(at, nameLength, at + length, table.id[slot] as number, kind, table.fault[slot] as number, map)
   }
 

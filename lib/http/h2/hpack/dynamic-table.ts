@@ -24,6 +24,10 @@ export class DynamicTable {
   /** Value of a pseudo-header as text, made when it is first asked for. */
   text: (string | null)[]
   arena: Buffer
+  /** Of the arena, for who copies or compares four bytes at a time; reads may go up to three bytes beyond the last line. */
+  view: DataView
+  /** Bytes of the arena that lines may take. */
+  private room: number
   /** What the arena may grow to. The lines that are alive fit in one half, so a line that does not fit behind them may begin anew at 0. */
   private readonly arenaLimit: number
   private readonly mask: number
@@ -47,6 +51,8 @@ export class DynamicTable {
     this.fault = NO_BYTES
     this.text = []
     this.arena = NOTHING
+    this.view = NO_VIEW
+    this.room = 0
     this.arenaLimit = 2 * limit + 4
     this.mask = slots - 1
     this.next = 0
@@ -111,12 +117,14 @@ export class DynamicTable {
   /** Where a line of this length goes. */
   private place(length: number): number {
     const need = this.head + length
-    if (need <= this.arena.length) return this.head
-    if (this.arena.length === this.arenaLimit) return 0
-    const larger = Buffer.allocUnsafeSlow(Math.min(this.arenaLimit, Math.max(FIRST_ARENA, need * 2)))
+    if (need <= this.room) return this.head
+    if (this.room === this.arenaLimit) return 0
+    this.room = Math.min(this.arenaLimit, Math.max(FIRST_ARENA, need * 2))
+    const larger = Buffer.allocUnsafeSlow(this.room + BEYOND)
     this.arena.copy(larger, 0, 0, this.head)
     this.arena = larger
-    return need <= larger.length ? this.head : 0
+    this.view = new DataView(larger.buffer)
+    return need <= this.room ? this.head : 0
   }
 
   private evictTo(size: number): void {
@@ -131,7 +139,11 @@ export class DynamicTable {
 const NO_NUMBERS = new Int32Array(0)
 const NO_BYTES = new Uint8Array(0)
 const NOTHING = Buffer.alloc(0)
+const NO_VIEW = new DataView(new ArrayBuffer(0))
 const FIRST_ARENA = 1024
+
+/** What a read of four bytes may go beyond the last one that is wanted. */
+export const BEYOND = 3
 
 /** A call into the runtime costs more than a short loop. */
 const SHORT = 96
@@ -139,4 +151,12 @@ const SHORT = 96
 export function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: number): void {
   if (end - start > SHORT) from.copy(to, at, start, end)
   else for (let i = start; i < end; i++) to[at++] = from[i] as number
+}
+
+/** As `copyBytes`, between views and up to `BEYOND` bytes more than asked for, on both sides. */
+export function copyWords(from: DataView, start: number, end: number, to: DataView, at: number): void {
+  for (let i = start; i < end; i += 4) {
+    to.setInt32(at, from.getInt32(i, true), true)
+    at += 4
+  }
 }

@@ -1,21 +1,19 @@
-// Hot lane: field lines to a header block (RFC 7541). Lines are turned into bytes once; one pass finds their ends, their names and a hash, by which a
-// line that the peer's table has is found: it costs a byte or two. A line comes into the table when it is seen for the second time: what never repeats
+// Hot lane: field lines to a header block (RFC 7541). Lines are turned into bytes once; by a hash of a few of its bytes a line that the peer's table
+// has is found and then compared: it costs a byte or two. A line comes into the table when it is seen for the second time: what never repeats
 // (ids, dates of a quiet connection) does not push out what does.
 import { latin1Slice, latin1Write } from '../../../base/latin1.ts'
 import type { HeaderMap } from '../../header-map.ts'
-import { copyBytes, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
+import { BEYOND, copyBytes, DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts'
 import * as N from './encoding-names.ts'
 import { huffmanEncode, huffmanLength } from './huffman.ts'
-import { STATIC_COUNT } from './static-table.ts'
+import { hashOfLine } from './line-hash.ts'
+import { STATIC_COUNT, staticStatus } from './static-table.ts'
 
 /** The table is never larger than this, whatever the peer allows (RFC 9113 §6.5.2 lets it allow 4 GB). */
 const MAX_TABLE = 4096
 /** Pairs of lines seen once that are remembered, and chains of entries. */
 const BUCKETS = 128
 const BUCKET_SHIFT = 32 - 7
-/** Bytes at each end of a value that its hash is made of. */
-const SAMPLE = 12
-
 const STATIC_METHOD_GET = 2
 const STATIC_METHOD_POST = 3
 const STATIC_PATH_ROOT = 4
@@ -33,9 +31,16 @@ const COLON = 0x3a
 
 /** The lines of a block as bytes; one for all encoders of a thread, since encoding is never interrupted. */
 let lines: Buffer = Buffer.allocUnsafeSlow(16384)
+let linesView = new DataView(lines.buffer)
+
+function room(bytes: number): void {
+  if (bytes + BEYOND <= lines.length) return
+  lines = Buffer.allocUnsafeSlow(bytes * 2)
+  linesView = new DataView(lines.buffer)
+}
 
 function write(text: string): number {
-  if (text.length > lines.length) lines = Buffer.allocUnsafeSlow(text.length * 2)
+  room(text.length)
   return latin1Write(lines, text, 0)
 }
 
@@ -65,6 +70,11 @@ export class HpackEncoder {
   private hashes: Int32Array
   /** Hashes of lines seen once; empty before the first. */
   private seen: Int32Array
+  /** The authority before this one, and the number of its entry; 0: it has none. */
+  private authority: string
+  private authorityNumber: number
+  /** Number of the entry that the last line was found or added as; 0: it is a literal. */
+  private lastNumber: number
   /** Bytes of the fields that `map` has put in this block, as lines of HTTP/1. */
   textBytes: number
   private out: Buffer
@@ -81,6 +91,9 @@ export class HpackEncoder {
     this.older = NO_CHAINS
     this.hashes = NO_HASHES
     this.seen = NO_HASHES
+    this.authority = ''
+    this.authorityNumber = 0
+    this.lastNumber = 0
     this.textBytes = 0
     this.out = lines
     this.at = 0
@@ -136,10 +149,22 @@ export class HpackEncoder {
     if (scheme === 'http') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTP
     else if (scheme === 'https') this.out[this.at++] = 0x80 | STATIC_SCHEME_HTTPS
     else if (scheme !== '') this.pair(':scheme', scheme, false)
-    if (authority !== '') this.pair(':authority', authority, false)
+    if (authority !== '' && !this.again(authority)) {
+      this.pair(':authority', authority, false)
+      this.authority = authority
+      this.authorityNumber = this.lastNumber
+    }
     if (path === '/') this.out[this.at++] = 0x80 | STATIC_PATH_ROOT
     else if (path !== '') this.pair(':path', path, false)
     if (protocol !== '') this.pair(':protocol', protocol, false)
+  }
+
+  /** Says an authority once more, if the table still has it. Clients of an upstream ask for few. */
+  private again(authority: string): boolean {
+    const { authorityNumber, added, table } = this
+    if (authorityNumber <= added - table.count || authority !== this.authority || this.never !== '') return false
+    this.integer(0x80, 0x7f, STATIC_COUNT + 1 + added - authorityNumber)
+    return true
   }
 
   status(status: number): void {
@@ -166,21 +191,25 @@ export class HpackEncoder {
       this.textBytes += end - start + 2
       this.parts(start, nameEnd[i] as number, valueStart[i] as number, end, withHost)
     }
-    for (let i = count; i < size; i++) this.pair(map.nameAt(i), map.valueAt(i), withHost)
+    for (let i = count; i < size; i++) {
+      const name = map.nameAt(i)
+      const value = map.valueAt(i)
+      this.textBytes += name.length + value.length + 4
+      if (withHost || name !== 'host') this.pair(name, value, withHost)
+    }
   }
 
   /** One field, or pseudo-header. */
   private pair(name: string, value: string, withHost: boolean): void {
     const nameEnd = name.length
     const end = nameEnd + 2 + value.length
-    if (end + 2 > lines.length) lines = Buffer.allocUnsafeSlow(end * 2)
+    room(end + 2)
     put(name, 0)
     lines[nameEnd] = COLON
     lines[nameEnd + 1] = 0x20
     put(value, nameEnd + 2)
     lines[end] = CR
     lines[end + 1] = 10
-    this.textBytes += end + 2
     const first = lines[nameEnd + 2] as number
     const last = lines[end - 1] as number
     // Blanks around it do not belong to a value.
@@ -212,45 +241,34 @@ export class HpackEncoder {
       this.reformed(start, nameEnd, from, to, withHost)
       return
     }
-    // The name in lower case, whoever spelt it.
-    let nameHash = 0
-    for (let i = start; i < nameEnd; i++) {
-      let byte = b[i] as number
-      if (byte >= 0x41 && byte <= 0x5a) {
-        byte |= 0x20
-        b[i] = byte
-      }
-      nameHash = N.hashed(nameHash, byte)
-    }
-    // Of a long value the two ends tell enough: what is found is compared.
-    let hash = N.hashed(nameHash, to - from)
-    const near = to - from > 2 * SAMPLE ? from + SAMPLE : to
-    for (let i = from; i < near; i++) hash = N.hashed(hash, b[i] as number)
-    if (near !== to) for (let i = to - SAMPLE; i < to; i++) hash = N.hashed(hash, b[i] as number)
-    this.line(start, nameEnd, nameHash, to, hash, withHost)
+    this.line(start, nameEnd, to, hashOfLine(linesView, start, nameEnd, from, to), withHost)
   }
 
   /** As `parts`, for a line with other blanks than one behind the colon. */
   private reformed(start: number, nameEnd: number, from: number, to: number, withHost: boolean): void {
     const rest = lines
     const text = `${latin1Slice(rest, start, nameEnd)}: ${latin1Slice(rest, from, to)}\r\n`
-    lines = Buffer.from(text, 'latin1')
-    this.field(0, text.length, withHost)
+    lines = Buffer.allocUnsafeSlow(text.length + BEYOND)
+    linesView = new DataView(lines.buffer)
+    this.field(0, latin1Write(lines, text, 0), withHost)
     lines = rest
+    linesView = new DataView(rest.buffer)
   }
 
   /** The line `name: value` from `start` to `end`, in its one form. */
-  private line(start: number, nameEnd: number, nameHash: number, end: number, hash: number, withHost: boolean): void {
+  private line(start: number, nameEnd: number, end: number, hash: number, withHost: boolean): void {
     const b = lines
     const { never } = this
+    this.lastNumber = 0
     if (never === '') {
-      const found = this.find(hash, start, end)
-      if (found > 0) {
-        this.integer(0x80, 0x7f, found)
+      const number = this.find(hash, start, nameEnd, end)
+      this.lastNumber = number
+      if (number > 0) {
+        this.integer(0x80, 0x7f, STATIC_COUNT + 1 + this.added - number)
         return
       }
     }
-    const { index, policy } = N.encodingName(nameHash, b, start, nameEnd)
+    const { index, policy } = N.encodingName(b, start, nameEnd)
     if (policy === N.DROP || (policy === N.DROP_IN_REQUESTS && !withHost)) return
     if (policy === N.TRAILERS_ONLY && latin1Slice(b, nameEnd + 2, end) !== 'trailers') return
     const size = end - start - 2 + ENTRY_OVERHEAD
@@ -262,6 +280,7 @@ export class HpackEncoder {
     } else {
       this.literal(0x40, 0x3f, index, start, nameEnd, end)
       this.add(hash, start, nameEnd, end)
+      this.lastNumber = this.added
     }
   }
 
@@ -276,27 +295,40 @@ export class HpackEncoder {
     return false
   }
 
-  /** Index of the line in the dynamic table; 0: it is not there. */
-  private find(hash: number, start: number, end: number): number {
+  /** Number of the line's entry in the dynamic table; 0: it is not there. */
+  private find(hash: number, start: number, nameEnd: number, end: number): number {
     const { table, added } = this
     if (table.count === 0) return 0
     const oldest = added - table.count
     let number = this.chains[bucketOf(hash)] as number
     while (number > oldest) {
       const slot = table.slot(added - number)
-      if (this.hashes[slot] === hash && (table.lineLength[slot] as number) === end - start + 2) {
-        const { arena } = table
-        let at = table.start[slot] as number
-        let i = start
-        while (i < end && lines[i] === arena[at]) {
-          i++
-          at++
-        }
-        if (i === end) return STATIC_COUNT + 1 + added - number
-      }
+      if (
+        this.hashes[slot] === hash &&
+        (table.lineLength[slot] as number) === end - start + 2 &&
+        this.same(table.start[slot] as number, start, nameEnd, end)
+      )
+        return number
       number = this.older[slot] as number
     }
     return 0
+  }
+
+  /** Is the line of the table that begins at `at` this one? Its name may be spelt in another way. */
+  private same(at: number, start: number, nameEnd: number, end: number): boolean {
+    const { arena, view } = this.table
+    let i = start
+    while (i + 4 <= end && linesView.getInt32(i, true) === view.getInt32(at, true)) {
+      i += 4
+      at += 4
+    }
+    for (; i < end; i++) {
+      const wanted = arena[at++] as number
+      const byte = lines[i] as number
+      if (byte === wanted) continue
+      if (i >= nameEnd || (byte | 0x20) !== wanted || wanted < 0x61 || wanted > 0x7a) return false
+    }
+    return true
   }
 
   private add(hash: number, start: number, nameEnd: number, end: number): void {
@@ -353,24 +385,4 @@ export class HpackEncoder {
 
 function bucketOf(hash: number): number {
   return Math.imul(hash, 0x9e3779b1) >>> BUCKET_SHIFT
-}
-
-function staticStatus(status: number): number {
-  switch (status) {
-    case 200:
-      return 8
-    case 204:
-      return 9
-    case 206:
-      return 10
-    case 304:
-      return 11
-    case 400:
-      return 12
-    case 404:
-      return 13
-    case 500:
-      return 14
-  }
-  return 0
 }

@@ -1,5 +1,5 @@
-// Hot lane: what the encoder has to know of a field by its name: its place in the static table, and whether it may be sent and indexed. Names are found
-// by a hash that the encoder makes of every line anyway.
+// Hot lane: what the encoder has to know of a field by its name: its place in the static table, and whether it may be sent and indexed. Asked only of lines
+// that are not in the table.
 import { STATIC_COUNT, STATIC_NAMES, staticNameIndex } from './static-table.ts'
 
 /** What is done with a field of this name. */
@@ -27,8 +27,8 @@ export interface EncodingName {
   readonly policy: number
 }
 
-/** One step of the hash of a line or name; it begins with 0. */
-export function hashed(hash: number, byte: number): number {
+/** One step of the hash of a name; it begins with 0. */
+function hashed(hash: number, byte: number): number {
   return (Math.imul(hash, 31) + byte) | 0
 }
 
@@ -47,8 +47,17 @@ function put(text: string, policy: number): void {
 /** Any name that is not in the tables. */
 const UNKNOWN: EncodingName = { text: '', index: 0, policy: SEND }
 
-/** The name in `b[start, end)`, in lower case. */
-export function encodingName(hash: number, b: Uint8Array, start: number, end: number): EncodingName {
+/** The name in `b[start, end)`, which is in lower case afterwards. */
+export function encodingName(b: Uint8Array, start: number, end: number): EncodingName {
+  let hash = 0
+  for (let i = start; i < end; i++) {
+    let byte = b[i] as number
+    if (byte >= 0x41 && byte <= 0x5a) {
+      byte |= 0x20
+      b[i] = byte
+    }
+    hash = hashed(hash, byte)
+  }
   const name = byHash.get(hash)
   if (name === undefined || name.text.length !== end - start) return UNKNOWN
   for (let i = start; i < end; i++) if (b[i] !== name.text.charCodeAt(i - start)) return UNKNOWN

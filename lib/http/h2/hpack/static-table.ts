@@ -79,3 +79,24 @@ for (let i = STATIC_COUNT; i > 0; i--) indexByName.set(STATIC_NAMES[i] as string
 export function staticNameIndex(lowerCaseName: string): number {
   return indexByName.get(lowerCaseName) ?? 0
 }
+
+/** Index of a status; 0: the table does not have it. */
+export function staticStatus(status: number): number {
+  switch (status) {
+    case 200:
+      return 8
+    case 204:
+      return 9
+    case 206:
+      return 10
+    case 304:
+      return 11
+    case 400:
+      return 12
+    case 404:
+      return 13
+    case 500:
+      return 14
+  }
+  return 0
+}

@@ -475,6 +475,59 @@ t.test('encoder: names that must not be indexed are passed on so, even when the 
   t.equal(r.head.neverIndexed, ',:path,x-token,')
 })
 
+t.test('encoder: a line is the one of the table however its name is spelt, and no other', async (t) => {
+  const encoder = new HpackEncoder(false)
+  const r = new Reader()
+  const out = Buffer.alloc(4096)
+  const say = (line: string) => {
+    encoder.begin(out, 0, '')
+    encoder.fields(`${line}\r\n`, false)
+    return [r.read(out.subarray(0, encoder.position), M.TRAILERS), encoder.position] as const
+  }
+  for (const line of ['x-name: Value of it', 'x^: 1', 'Y: 22', 'x-long: 0123456789abcdefghijklmnop'])
+    for (let i = 0; i < 2; i++) say(line)
+  const rows: readonly [line: string, read: string, known: boolean][] = [
+    ['X-Name: Value of it', 'x-name: Value of it', true],
+    ['x-nAME: Value of it', 'x-name: Value of it', true],
+    ['x-name: value of it', 'x-name: value of it', false],
+    ['x-game: Value of it', 'x-game: Value of it', false],
+    ['X^: 1', 'x^: 1', true],
+    ['x~: 1', 'x~: 1', false],
+    ['y: 22', 'y: 22', true],
+    ['x-long: 0123456789abcdefghijklmnop', 'x-long: 0123456789abcdefghijklmnop', true],
+    // The ends of a value are what its hash is made of.
+    ['x-long: 0123456789abcDefghijklmnop', 'x-long: 0123456789abcDefghijklmnop', false],
+  ]
+  for (const [line, read, known] of rows) {
+    const [got, size] = say(line)
+    t.same(got, [read])
+    t.equal(size === 1, known, `${line}: ${size} bytes`)
+  }
+})
+
+t.test('encoder: an authority that comes again costs a byte, also when the table has let go of it between', async (t) => {
+  const encoder = new HpackEncoder(false)
+  const r = new Reader()
+  const out = Buffer.alloc(8192)
+  const say = (authority: string, more = '', never = '') => {
+    encoder.begin(out, 0, never)
+    encoder.request('GET', 'http', authority, '/', '')
+    encoder.fields(more, false)
+    t.same((r.read(out.subarray(0, encoder.position)) as readonly string[]).slice(0, 4), ['GET', 'http', authority, '/'])
+    return encoder.position
+  }
+  for (let i = 0; i < 2; i++) for (const host of ['a.example', 'b.example']) say(host)
+  t.equal(say('a.example'), 4)
+  t.equal(say('b.example'), 4)
+  t.equal(say('b.example'), 4)
+  const flood = Array.from({ length: 90 }, (_, i) => `x-${i}: ${'v'.repeat(40)}\r\n`).join('')
+  for (let i = 0; i < 2; i++) say('b.example', flood)
+  t.ok(say('b.example') > 4, 'it was pushed out')
+  t.equal(say('b.example'), 4)
+  t.ok(say('b.example', '', ',:authority,') > 4, 'what must not be indexed is not')
+  t.equal(r.head.neverIndexed, ',:authority,')
+})
+
 t.test("encoder: the peer's table size is kept to and announced", async (t) => {
   const encoder = new HpackEncoder(false)
   const r = new Reader()
