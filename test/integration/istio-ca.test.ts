@@ -111,7 +111,9 @@ async function failure(promise: Promise<unknown>): Promise<SourceError> {
 t.test('a certificate: what is asked, and how the answer is divided', async (t) => {
   const root = await SigningCa.root(t)
   const w = await world(t, await root.intermediate(t))
-  const signed = await w.source({ metadata: { WorkloadName: 'web-1', CertSigner: 'x' } }).sign(asks(w.csr), FOREVER)
+  const signed = await w
+    .source({ metadata: { WorkloadName: 'web-1', WorkloadIP: '', CertSigner: 'x' } })
+    .sign(asks(w.csr), FOREVER)
   t.match(w.server.calls, [
     {
       csr: w.csr,
@@ -121,7 +123,7 @@ t.test('a certificate: what is asked, and how the answer is divided', async (t) 
       clusterId: 'Kubernetes',
     },
   ])
-  t.notOk('ImpersonatedIdentity' in (w.server.calls[0]?.metadata ?? {}))
+  t.same(Object.keys(w.server.calls[0]?.metadata ?? {}), ['ClusterID', 'WorkloadName', 'CertSigner'])
   const chain =
     signed.certificateChainPem.match(/-----BEGIN[^-]*-----[^-]*-----END[^-]*-----\n/g)?.map((p) => new X509Certificate(p)) ?? []
   t.same(

@@ -28,7 +28,7 @@ export interface IstioCaOptions {
   readonly clusterId: string
   /** A node asks for the identities of its pods: each is named in the request, and the token is the node's own. */
   readonly impersonates: boolean
-  /** Further strings of the request's metadata: `WorkloadName`, `WorkloadIP`, `CertSigner`. Default: none. */
+  /** Further strings of the request's metadata: `WorkloadName`, `WorkloadIP`, `CertSigner`; '' is left out. Default: none. */
   readonly metadata?: Readonly<Record<string, string>>
   readonly rng: Rng
   /** Of one try; default 10 s. */
@@ -112,8 +112,7 @@ export class IstioCaSource implements SigningSource {
       csr: request.csrPem,
       validitySeconds: Math.max(1, Math.ceil(request.ttlMs / 1000)),
       metadata: {
-        ...(clusterId === '' ? {} : { ClusterID: clusterId }),
-        ...metadata,
+        ...named({ ClusterID: clusterId, ...metadata }),
         ...(impersonates ? { ImpersonatedIdentity: request.identity } : {}),
       },
     })
@@ -122,7 +121,7 @@ export class IstioCaSource implements SigningSource {
       signal,
       metadata: {
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
-        ...(clusterId === '' ? {} : { ClusterID: clusterId }),
+        ...named({ ClusterID: clusterId }),
       },
     })
   }
@@ -205,6 +204,11 @@ async function readTls(options: IstioCaOptions): Promise<GrpcTls> {
     read(clientCertificate.keyFile, 'the key of the client certificate'),
   ])
   return { roots, serverName, client: { chain, key } }
+}
+
+/** Without what is empty. */
+function named(strings: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(strings).filter(([, value]) => value !== ''))
 }
 
 /** Node's text has code and path: `ENOENT: no such file or directory, open '/x'`. */

@@ -5,8 +5,7 @@ import { printable } from '../printable.ts'
 import { parseSpiffeId, parseTrustDomain, spiffeIdText } from '../spiffe-id.ts'
 import { readCertificate } from '../x509.ts'
 import type { DeliveredCertificate, Delivery } from './certificate-source.ts'
-import { certificatesToPem } from './der-to-pem.ts'
-import { pem } from './private-key.ts'
+import { certificatesToPem, toPem } from './der-to-pem.ts'
 import { decodeX509SvidResponse, type X509Svid } from './workload-api-messages.ts'
 
 export interface ReadDelivery {
@@ -70,7 +69,7 @@ function readSvid(svid: X509Svid): ReadSvid | string {
     return `${who} is left out: its certificate is for ${found === '' ? 'nobody' : found}`
   }
   return {
-    certificate: { certificateChainPem: chain.join(''), privateKeyPem: pem('PRIVATE KEY', Buffer.from(svid.key)) },
+    certificate: { certificateChainPem: chain.join(''), privateKeyPem: toPem('PRIVATE KEY', svid.key) },
     trustDomain: parsed.id.trustDomain,
     rootsPem: roots,
     hint: svid.hint,
