@@ -90,10 +90,19 @@ function word(bits: number): number {
   return bits <= 0 ? 0 : bits >= 32 ? 0xffffffff : (0xffffffff << (32 - bits)) >>> 0
 }
 
+/** `text` is one that `isIP` takes. */
 function parse4(text: string): number {
   let value = 0
-  for (const part of text.split('.')) value = value * 256 + Number(part)
-  return value
+  let part = 0
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit >= 0) part = part * 10 + digit
+    else {
+      value = value * 256 + part
+      part = 0
+    }
+  }
+  return value * 256 + part
 }
 
 /** `text` is one that `isIP` takes. */

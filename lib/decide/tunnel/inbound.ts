@@ -1,7 +1,7 @@
 // Whether a connection reaches a workload of the node, and how: through a tunnel or in plain text. The checks come in ztunnel's
 // order, and what is dialled is always the workload itself, so that nobody can use the tunnel to get elsewhere. Pure.
 
-import { type L4Authorizer, rejectionText } from '../../policy/l4-authorizer.ts'
+import { type L4Authorizer, type L4Verdict, rejectionText } from '../../policy/l4-authorizer.ts'
 import { l4Connection } from '../../policy/l4-match.ts'
 import type { MeshService } from '../../state/mesh-service.ts'
 import type { PeerIdentity } from '../../state/peer-identity.ts'
@@ -32,23 +32,11 @@ export function decideInboundPlain(index: MeshIndex, authorizer: L4Authorizer, f
   const { local, destination, source } = facts
   if (facts.ownPorts.includes(destination.port)) return refused({ refused: 503, error: SELF_CALL }, local, steps)
   if (local === null) return refused(unknownLocal(facts), local, steps)
-  const services = index.servicesOf(local)
-  const service = guessService(services, '', local, destination.port)
-  steps.push({ kind: 'target', workload: local, ...destination, service })
-  return authorize(authorizer, facts, null, {
-    verdict: 'connect',
-    status: 200,
-    flag: '',
-    error: '',
-    target: destination,
-    bindIp: facts.keepSource && source.ip !== destination.ip ? source.ip : null,
-    proxyHeader: null,
-    workload: local,
-    service,
-    source: index.workloadByAddress(local.network, source.ip),
-    l4: null,
-    steps,
-  })
+  const service = guessService(index.servicesOf(local), '', local, destination.port)
+  steps.push({ kind: 'target', workload: local, ip: destination.ip, port: destination.port, service })
+  const l4 = authorize(authorizer, local, source, destination, null, steps)
+  const bindIp = facts.keepSource && source.ip !== destination.ip ? source.ip : null
+  return decision(l4, destination, bindIp, null, local, service, index.workloadByAddress(local.network, source.ip), steps)
 }
 
 export function decideInbound(index: MeshIndex, authorizer: L4Authorizer, facts: HboneFacts): InboundDecision {
@@ -69,24 +57,14 @@ export function decideInbound(index: MeshIndex, authorizer: L4Authorizer, facts:
   const onLoopback = facts.localTunnel && local.applicationTunnel?.protocol === 'PROXY'
   const loopback = found.target.ip.includes(':') ? '::1' : '127.0.0.1'
   const service = guessService(found.services, facts.forwardedHost, local, found.target.port)
-  steps.push({ kind: 'target', workload: local, ...found.target, service })
+  steps.push({ kind: 'target', workload: local, ip: found.target.ip, port: found.target.port, service })
+  const l4 = authorize(authorizer, local, source, found.target, identity, steps)
+  const target = onLoopback ? { ip: loopback, port: found.target.port } : found.target
+  const bindIp = onLoopback || !facts.keepSource || source.ip === found.target.ip ? null : source.ip
+  // What a gateway of another network passed on has the gateway's address, which says nothing of who sent it.
   const byGateway = forwardedNetwork !== '' && forwardedNetwork.toLowerCase() !== local.network.toLowerCase()
-  const decision = authorize(authorizer, { ...facts, destination: found.target }, identity, {
-    verdict: 'connect',
-    status: 200,
-    flag: '',
-    error: '',
-    target: onLoopback ? { ip: loopback, port: found.target.port } : found.target,
-    bindIp: onLoopback || !facts.keepSource || source.ip === found.target.ip ? null : source.ip,
-    proxyHeader: proxyHeader(found.proxyTo, facts, local),
-    workload: local,
-    service,
-    // What a gateway of another network passed on has the gateway's address, which says nothing of who sent it.
-    source: byGateway ? null : index.workloadByAddress(local.network, source.ip),
-    l4: null,
-    steps,
-  })
-  return decision
+  const sender = byGateway ? null : index.workloadByAddress(local.network, source.ip)
+  return decision(l4, target, bindIp, proxyHeader(found.proxyTo, facts, local), local, service, sender, steps)
 }
 
 function refused({ refused: status, error }: Refusal, workload: Workload | null, steps: TunnelStep[]): InboundDecision {
@@ -99,22 +77,47 @@ function unknownLocal({ localInfo }: PlainFacts): Refusal {
   return { refused: 503, error: `failed to fetch information about local workload: ${workloadInfoText(localInfo)}` }
 }
 
-/** `decision` with what the policies say of it. */
+/** `destination`: of the application. */
 function authorize(
   authorizer: L4Authorizer,
-  { source, destination, local }: PlainFacts,
+  local: Workload,
+  source: IpPort,
+  destination: IpPort,
   identity: PeerIdentity | null,
-  decision: InboundDecision & { readonly steps: TunnelStep[] },
-): InboundDecision {
-  const { steps } = decision
-  if (local === null) return decision
+  steps: TunnelStep[],
+): L4Verdict {
   const connection = l4Connection(source.ip, destination.ip, destination.port, identity)
   const verdict = authorizer.check(local, connection)
   steps.push({ kind: 'policy', workload: local, verdict, policies: authorizer.policiesOf(local), connection })
-  if (verdict.allowed) return { ...decision, l4: verdict }
-  const error = rejectionText(verdict)
-  steps.push({ kind: 'refused', error })
-  return { ...decision, verdict: 'refuse', status: 401, flag: 'DENY', error, bindIp: null, proxyHeader: null, l4: verdict }
+  if (!verdict.allowed) steps.push({ kind: 'refused', error: rejectionText(verdict) })
+  return verdict
+}
+
+function decision(
+  l4: L4Verdict,
+  target: IpPort,
+  bindIp: string | null,
+  proxyHeader: ProxyHeader | null,
+  workload: Workload,
+  service: MeshService | null,
+  source: Workload | null,
+  steps: readonly TunnelStep[],
+): InboundDecision {
+  const { allowed } = l4
+  return {
+    verdict: allowed ? 'connect' : 'refuse',
+    status: allowed ? 200 : 401,
+    flag: allowed ? '' : 'DENY',
+    error: rejectionText(l4),
+    target,
+    bindIp: allowed ? bindIp : null,
+    proxyHeader: allowed ? proxyHeader : null,
+    workload,
+    service,
+    source,
+    l4,
+    steps,
+  }
 }
 
 /** An address must be the one that the tunnel came to, unless this workload stands in front of whoever has it. */

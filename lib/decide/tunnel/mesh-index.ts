@@ -103,7 +103,12 @@ export class MeshIndex {
   }
 
   servicesOf(workload: Workload): IndexedService[] {
-    return workload.services.flatMap(({ service }) => this.#services.get(service) ?? [])
+    const found: IndexedService[] = []
+    for (const { service } of workload.services) {
+      const indexed = this.#services.get(service)
+      if (indexed !== undefined) found.push(indexed)
+    }
+    return found
   }
 
   /** What a waypoint or gateway stands at: a service or a workload. Host names are services first. */

@@ -35,6 +35,7 @@ t.test('attributes', async (t) => {
     [{ notPrincipals: texts('*') }, connection(), false],
     [{ notPrincipals: texts('*/sa/db') }, connection(), true],
     [{ principals: texts('td/other') }, connection('spiffe://td/other'), true],
+    [{ principals: texts('*') }, connection('cluster.local/ns/default/sa/web'), false],
     [{ namespaces: texts('default') }, connection(), true],
     [{ namespaces: texts('def*') }, connection(), true],
     [{ namespaces: texts('prod') }, connection(), false],

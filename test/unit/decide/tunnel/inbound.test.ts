@@ -269,6 +269,33 @@ t.test('authorities', async (t) => {
   fc.assert(fc.property(fc.string(), (s) => parseAuthority(s) === null || /:\d{1,5}$/.test(s)))
 })
 
+t.test('whatever is asked for, nobody but the workload is dialled', async () => {
+  const host = fc.constantFrom(
+    '10.0.0.2',
+    '10.0.0.3',
+    '10.0.0.6',
+    '127.0.0.1',
+    '[::1]',
+    '169.254.169.254',
+    'app.mesh',
+    'sandwich.mesh',
+    'localhost',
+  )
+  const port = fc.oneof(fc.constantFrom(80, 15_000, 15_001, 15_006, 15_008), fc.integer({ min: 1, max: 65_535 }))
+  const local = fc.constantFrom(app, sandwich, bare, waypoint)
+  fc.assert(
+    fc.property(host, port, local, fc.boolean(), (h, p, w, localTunnel) => {
+      const own = w.addresses[0]!
+      const { target, verdict } = ask(facts(`${h}:${p}`, { ...at(w), localTunnel }))
+      if (verdict === 'refuse') return true
+      const onLoopback = w === sandwich && localTunnel
+      const ip = onLoopback ? '127.0.0.1' : own
+      return target?.ip === ip && ![15_001, 15_006, 15_008].includes(target.port) && (!onLoopback || target.port === 15_088)
+    }),
+    { numRuns: 500 },
+  )
+})
+
 t.test('sentences', async (t) => {
   const told = (f: HboneFacts, policies: Authorization[] = []) => explainInbound(ask(f, policies)).map((s) => s.text)
   t.same(told(facts('10.0.0.2:8080')), [

@@ -16,6 +16,7 @@ const WORLD: WorkloadWorld = {
   workloads: [
     client,
     workload('echo', { addresses: ['10.0.0.2', 'fd00::2'], services: [memberOf('ns/echo.mesh'), memberOf('ns/wp-echo.mesh')] }),
+    workload('two', { addresses: ['10.0.0.30', '10.0.0.31'] }),
     workload('plain', { addresses: ['10.0.0.3'], protocol: 'TCP', services: [memberOf('ns/plain.mesh')] }),
     workload('guarded', {
       addresses: ['10.0.0.4'],
@@ -118,6 +119,7 @@ t.test('where it goes, by what was dialled', async (t) => {
   const rows: Row[] = [
     ['pod to pod', '10.0.0.2:8080', 'hbone', '10.0.0.2 15008', '10.0.0.2:8080', [id('echo')]],
     ['pod to pod, IPv6', '[fd00::2]:8080', 'hbone', 'fd00::2 15008', '[fd00::2]:8080', [id('echo')]],
+    ['the address that was dialled, of two', '10.0.0.31:80', 'hbone', '10.0.0.31 15008', '10.0.0.31:80', [id('two')]],
     ['service to a pod, its target port', '10.9.0.1:80', 'hbone', '10.0.0.2 15008', '10.0.0.2:8080', [id('extra'), id('echo')]],
     [
       'service to a pod, the family that was dialled',
