@@ -59,6 +59,11 @@ export class ChainMatcher<C extends Matched> {
     return left.find((c) => c.match.applicationProtocols.length === 0) ?? this.otherwise
   }
 
+  /** Whether there is a chain for the address, whatever is said over the connection. */
+  mayTake(address: string, port: number): boolean {
+    return this.otherwise !== null || this.mostSpecificRange(this.forPort(port).chains, address).length > 0
+  }
+
   private mostSpecificRange(chains: readonly C[], address: string): readonly C[] {
     if (chains.every((c) => c.match.destinationRanges.length === 0)) return chains
     let longest = -1

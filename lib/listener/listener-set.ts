@@ -1,7 +1,7 @@
 // The listeners of one worker: bound once, they accept until the worker drains. Configuration changes what they do with a connection, never
 // their sockets. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
 import net from 'node:net'
-import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { TunnelEntrance, WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
@@ -14,7 +14,7 @@ import { Arrival } from './arrival.ts'
 import { listen } from './bind.ts'
 import type { RunningChain } from './running-chain.ts'
 
-export class ListenerSet {
+export class ListenerSet implements TunnelEntrance {
   readonly parts: WorkerParts
   /** Connections that have no filter chain yet. */
   readonly arrivals: Set<Arrival>
@@ -28,8 +28,8 @@ export class ListenerSet {
   private readonly givePlace: () => void
   private draining: boolean
 
-  constructor(parts: WorkerParts, ports: Readonly<Record<string, number>>, places: Limiter | null) {
-    this.parts = parts
+  constructor(parts: Omit<WorkerParts, 'tunnels'>, ports: Readonly<Record<string, number>>, places: Limiter | null) {
+    this.parts = { ...parts, tunnels: this }
     this.arrivals = new Set()
     this.servers = []
     this.ports = ports
@@ -88,7 +88,7 @@ export class ListenerSet {
   private admit(active: ActiveListener, socket: net.Socket): void {
     const connection = new SocketConnection(this.parts.io, socket, NOBODY)
     if (active.listener.capture === 'none') {
-      this.enter(active, connection, '', 0)
+      this.arrive(active, connection, '', 0)
       return
     }
     const dialled = originalDestination(socket)
@@ -99,7 +99,7 @@ export class ListenerSet {
       return
     }
     connection.originalDst = destinationText(dialled.address, dialled.port)
-    this.enter(this.listenerFor(active, dialled), connection, dialled.address, dialled.port)
+    this.arrive(this.listenerFor(active, dialled), connection, dialled.address, dialled.port)
   }
 
   /** The listener that stands for an address, or for its port at any address, or else the one that captured. */
@@ -114,17 +114,22 @@ export class ListenerSet {
   }
 
   /** To the filter chain that fits best. `address`, `port`: what was dialled; empty and 0: unknown. */
-  private enter(active: ActiveListener, connection: Connection, address: string, port: number): void {
+  private arrive(active: ActiveListener, connection: Connection, address: string, port: number): void {
     const { inspectsTls, inspectsHttp } = active.match.forPort(port)
     new Arrival(this, active, connection, address, port).begin(inspectsTls || inspectsHttp)
   }
 
-  /** For connections that did not come through a socket of ours: streams of tunnels. False: there is no such listener. */
-  takeFromTunnel(listener: string, connection: Connection, address: string, port: number): boolean {
+  // ---- TunnelEntrance --------------------------------------------------------------------------------------------------
+
+  takes(listener: string, address: string, port: number): boolean {
     const active = this.byName.get(listener)
-    if (active === undefined || this.draining) return false
-    this.enter(active, connection, address, port)
-    return true
+    return active !== undefined && !this.draining && active.match.mayTake(address, port)
+  }
+
+  enter(listener: string, connection: Connection, address: string, port: number): void {
+    const active = this.byName.get(listener)
+    if (active === undefined || this.draining) connection.destroy('draining')
+    else this.arrive(active, connection, address, port)
   }
 
   /** No chain wants it. */

@@ -2,13 +2,14 @@
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { HttpConnectionManager } from '../filter/network/http-connection-manager.ts'
 import { TcpProxy } from '../filter/network/tcp-proxy.ts'
+import { TunnelTerminator } from '../filter/network/tunnel-terminator.ts'
 import type { Tables } from '../route/compile.ts'
-import type { FilterChain, FilterChainMatch, HttpChain, Listener, TcpChain } from '../state/listener.ts'
+import type { FilterChain, FilterChainMatch, HttpChain, Listener, TcpChain, TunnelChain } from '../state/listener.ts'
 import type { DownstreamTls } from '../state/tls.ts'
 import type { Connection } from '../transport/connection.ts'
 
 /** What a chain does with connections. */
-export type NetworkFilter = HttpConnectionManager | TcpProxy
+export type NetworkFilter = HttpConnectionManager | TcpProxy | TunnelTerminator
 
 export class RunningChain {
   readonly name: string
@@ -39,6 +40,7 @@ export class RunningChain {
     const { filter } = this
     if (filter instanceof HttpConnectionManager) filter.use(listener, config.network as HttpChain, tables)
     else if (filter instanceof TcpProxy) filter.use(listener, config.network as TcpChain, tables.clusters)
+    else if (filter instanceof TunnelTerminator) filter.use(config.network as TunnelChain)
   }
 
   /** The caller is inside the boundary. */
@@ -65,6 +67,7 @@ function filterOf(
     case 'tcp':
       return new TcpProxy(parts, listener, network, tables.clusters)
     case 'tunnel':
+      return new TunnelTerminator(parts, network)
     case 'refuse':
       return null
   }

@@ -2,7 +2,8 @@
 // by it.
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
-import type { Endpoint, UpstreamBind } from '../state/cluster.ts'
+import { type PendingTunnel, type TunnelOwner, tunnelsOf } from '../hbone/tunnel-client.ts'
+import type { Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import { connectFrom } from '../sys/outbound-socket.ts'
 import { ClientHandshake } from '../transport/client-handshake.ts'
@@ -13,6 +14,7 @@ import type { Io } from '../transport/io.ts'
 import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
+import { tunnelRoute } from './endpoint-tunnel.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
@@ -37,12 +39,14 @@ export interface ConnectTarget {
   }
 }
 
-export class Connector implements DeadlineOwner, HandshakeOwner {
+export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private readonly owner: ConnectOwner
   private readonly target: ConnectTarget
   private readonly protocol: UpstreamProtocol
   private readonly io: Io
-  private readonly socket: net.Socket
+  /** null: a tunnel carries it. */
+  private readonly socket: net.Socket | null
+  private tunnel: PendingTunnel | null
   private readonly deadline: Deadline
   private handshake: ClientHandshake | null
   private done: boolean
@@ -57,21 +61,45 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
     this.done = false
     this.handshake = null
     this.deadline = new Deadline(this, 0)
-    this.socket = dial(target, clientAddress)
-    this.socket.on('connect', () => this.onSocketConnected())
-    this.socket.on('error', (e: NodeJS.ErrnoException) => {
+    this.tunnel = null
+    if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
+    const { tunnel } = target.host.endpoint
+    if (tunnel !== null) {
+      this.socket = null
+      this.tunnel = this.openTunnel(tunnel)
+      return
+    }
+    const socket = dial(target, clientAddress)
+    this.socket = socket
+    socket.on('connect', () => this.onSocketConnected(socket))
+    socket.on('error', (e: NodeJS.ErrnoException) => {
       // Inside of TLS the handshake says it better.
       if (this.handshake === null) this.failed(connectErrorText(e.code ?? e.message))
     })
-    if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
   }
 
-  private onSocketConnected(): void {
+  private openTunnel(tunnel: EndpointTunnel): PendingTunnel {
+    const { address, port, settings, io } = this.target
+    const authority =
+      tunnel.authority !== '' ? tunnel.authority : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+    const route = tunnelRoute(tunnel, settings.connectTimeoutMs, settings.bind === null ? 0 : settings.bind.mark)
+    return tunnelsOf(io).open({ route, authority, fields: '' }, this)
+  }
+
+  onTunnelOpen(connection: Connection): void {
+    this.succeeded(connection)
+  }
+
+  onTunnelFailed(_status: number, text: string): void {
+    this.failed(`HBONE: ${text}`)
+  }
+
+  private onSocketConnected(socket: net.Socket): void {
     if (this.done) return
     const { settings, host, address, port } = this.target
-    if (settings.keepalive !== null) setKeepalive(this.socket, settings.keepalive)
+    if (settings.keepalive !== null) setKeepalive(socket, settings.keepalive)
     if (settings.tls === null || !host.endpoint.tls) {
-      this.succeeded(new SocketConnection(this.io, this.socket, NOBODY))
+      this.succeeded(new SocketConnection(this.io, socket, NOBODY))
       return
     }
     const context = this.io.tls.client(settings.tls)
@@ -79,7 +107,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
       this.tlsFailed({ reason: 'not_ready', text: `our certificate ${settings.tls.certificate} is not there yet`, details: {} })
       return
     }
-    const { protocol, io, socket } = this
+    const { protocol, io } = this
     this.handshake = new ClientHandshake(io, socket, context, protocol, settings.serverName, `${address}:${port}`, this)
   }
 
@@ -109,7 +137,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
 
   private failed(detail: string): void {
     if (this.over()) return
-    this.socket.destroy()
+    this.socket?.destroy()
     this.io.run('connect', () => this.owner.onConnectFailed(this, RESET_CONNECT_FAILURE, detail))
   }
 
@@ -123,7 +151,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
 
   /** A mistake in the owner costs this connection. */
   abandon(): void {
-    this.socket.destroy()
+    this.stop()
   }
 
   onDeadline(): void {
@@ -146,7 +174,8 @@ export class Connector implements DeadlineOwner, HandshakeOwner {
 
   private stop(): void {
     if (this.handshake !== null) this.handshake.cancel()
-    this.socket.destroy()
+    if (this.tunnel !== null) tunnelsOf(this.io).cancel(this.tunnel)
+    this.socket?.destroy()
   }
 }
 

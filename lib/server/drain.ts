@@ -8,7 +8,7 @@ const LOOK_MS = 20
 
 /** Resolves when no connection is left, at the latest shortly after the deadline, with those that had to be cut. */
 export async function drainWorker(
-  parts: WorkerParts,
+  parts: Pick<WorkerParts, 'io' | 'worker' | 'clusters' | 'accessLog'>,
   listeners: ListenerSet,
   deadlineMs: number,
 ): Promise<readonly CutConnection[]> {

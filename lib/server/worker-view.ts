@@ -8,7 +8,7 @@ import type { WorkerView } from './messages.ts'
 
 type HostView = WorkerView['clusters'][number]['hosts'][number]
 
-export function viewOf(parts: WorkerParts, listeners: ListenerSet): WorkerView {
+export function viewOf(parts: Pick<WorkerParts, 'clusters'>, listeners: ListenerSet): WorkerView {
   let activeRequests = 0
   const clusters = [...parts.clusters.all()].map((live) => ({
     name: live.balanced.name,

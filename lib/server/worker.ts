@@ -8,6 +8,7 @@ import { SharedLimits } from '../cluster/shared-limits.ts'
 import { StepRing } from '../decide/steps.ts'
 import { RecentRequests } from '../filter/http/recent-requests.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import { tunnelsOf } from '../hbone/tunnel-client.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
 import { compileTables, type Tables } from '../route/compile.ts'
 import type { Snapshot } from '../state/snapshot.ts'
@@ -29,7 +30,7 @@ const SWEEP_MS = 1000
 
 class Worker {
   readonly init: WorkerInit
-  readonly parts: WorkerParts
+  readonly parts: Omit<WorkerParts, 'tunnels'>
   readonly listeners: ListenerSet
   tables: Tables
   private readonly logger: Logger
@@ -110,6 +111,7 @@ class Worker {
 
   private sweep(): void {
     this.parts.clusters.sweep()
+    tunnelsOf(this.parts.io).sweep()
     this.listeners.sweep()
   }
 
@@ -125,6 +127,7 @@ class Worker {
         return
       case 'secrets':
         this.parts.io.tls.use(message.secrets)
+        tunnelsOf(this.parts.io).renew()
         return
       case 'endpoints':
         this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)
@@ -161,7 +164,7 @@ class Worker {
 }
 
 /** The sentences are made by modules that a worker loads only when somebody asks. */
-async function explainRecent(parts: WorkerParts, id: string): Promise<unknown> {
+async function explainRecent(parts: Pick<WorkerParts, 'recent' | 'steps'>, id: string): Promise<unknown> {
   const stream = parts.recent.find(id)
   if (stream === null) return null
   const { explainStream } = await import('./explain-stream.ts')

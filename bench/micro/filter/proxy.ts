@@ -155,6 +155,7 @@ export function proxy(terms: Terms): Proxy {
     requestIds: new RequestIds(),
     logger: new Logger({ level: 'error' }),
     limits,
+    tunnels: { takes: () => false, enter: () => {} },
     hostSuffix: '',
     mirrors: shared.mirrors(0),
     servesHalfClosed: true,

@@ -32,6 +32,13 @@ import { Http1Session } from './http1-session.ts'
 import { Http2Session } from './http2-session.ts'
 import { Preface } from './preface.ts'
 
+/** Takes connections that did not come through a socket of ours, for a listener by its name. */
+export interface TunnelEntrance {
+  /** Whether some filter chain of it may take connections to this address. */
+  takes(listener: string, address: string, port: number): boolean
+  enter(listener: string, connection: Connection, address: string, port: number): void
+}
+
 /** What a worker gives to each of its listeners. */
 export interface WorkerParts {
   readonly io: Io
@@ -48,6 +55,8 @@ export interface WorkerParts {
   readonly limits: Limits
   readonly hostSuffix: string
   readonly pathNormalization: PathNormalization
+  /** Where the streams of tunnels go. */
+  readonly tunnels: TunnelEntrance
   /** Mirrored copies of the process, counted as REQUESTS. */
   readonly mirrors: Limiter
   readonly servesHalfClosed: boolean

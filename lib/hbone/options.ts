@@ -1,0 +1,27 @@
+// How HTTP/2 connections behave that carry tunnels: windows and frames for bulk (the values are those of ztunnel).
+import { HTTP2_DEFAULTS, type Http2Options } from '../http/h2/options.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Where HBONE is spoken. */
+export const HBONE_PORT = 15008
+
+/** A pooled connection carries so many streams at most, whatever its server allows. */
+const STREAMS_PER_CONNECTION = 100
+
+const BULK: Http2Options = {
+  ...HTTP2_DEFAULTS,
+  initialStreamWindow: 4 * MIB,
+  maxStreamWindow: 4 * MIB,
+  initialConnectionWindow: 16 * MIB,
+  maxConnectionWindow: 64 * MIB,
+  maxFrameSize: MIB,
+  // A tunnel may be silent for as long as what it carries.
+  stallTimeoutMs: 0,
+  keepaliveIntervalMs: 10_000,
+  keepaliveTimeoutMs: 20_000,
+}
+
+export const CLIENT_OPTIONS: Http2Options = { ...BULK, maxConcurrentStreams: STREAMS_PER_CONNECTION, maxHeaderBytes: 16 * KIB }
+export const SERVER_OPTIONS: Http2Options = { ...BULK, maxConcurrentStreams: 200, maxHeaderBytes: 64 * KIB }
