@@ -3,6 +3,7 @@ import { BlockPool } from '../base/block-pool.ts'
 import { Clock } from '../base/clock.ts'
 import { TimerWheel } from '../base/timer-wheel.ts'
 import type { Connection } from './connection.ts'
+import { Gathering } from './gathering.ts'
 import { NO_SECRETS } from './secrets.ts'
 import { type HandshakeReport, TlsContexts } from './tls-contexts.ts'
 
@@ -24,9 +25,7 @@ export class Io {
   /** Connections with output that waits for the end of the event. */
   private readonly dirty: Connection[]
   private dirtyCount: number
-  /** Those whose output waits for the end of the turn. */
-  private readonly gathering: Connection[]
-  private gatheringCount: number
+  private readonly gathering: Gathering
   private depth: number
 
   constructor(report: BoundaryReport, handshakeFailed: HandshakeReport = () => {}) {
@@ -38,8 +37,7 @@ export class Io {
     this.tls = new TlsContexts(NO_SECRETS, handshakeFailed)
     this.dirty = []
     this.dirtyCount = 0
-    this.gathering = []
-    this.gatheringCount = 0
+    this.gathering = new Gathering(this)
     this.depth = 0
     this.timers = new TimerWheel(
       this.clock,
@@ -48,35 +46,25 @@ export class Io {
     )
   }
 
-  /** Called by a connection that has got something to write; written when the event ends. */
+  /** Called by a connection that has got something to write; written when the event ends, or the turn. */
   markDirty(c: Connection): void {
-    if (!c.gathers) this.dirty[this.dirtyCount++] = c
-    else {
-      if (this.gatheringCount === 0) setImmediate(endTurn, this)
-      this.gathering[this.gatheringCount++] = c
-    }
+    if (!c.gathers || !this.gathering.take(c)) this.dirty[this.dirtyCount++] = c
   }
 
-  /** All events that libuv had for us are done: what connections have gathered leaves. */
-  flushGathered(): void {
+  /** Sends what the first `count` of `list` have, each inside of a boundary. */
+  flushAll(list: readonly Connection[], count: number): void {
     this.depth++
-    const list = this.gathering
-    const count = this.gatheringCount
-    for (let i = 0; i < count; i++) {
-      const c = list[i] as Connection
-      try {
-        c.flush()
-      } catch (error) {
-        this.report(error, 'flush', c)
-        c.destroy('internal_error')
-      }
-    }
-    // What a flush made others write waits for the next turn.
-    let left = 0
-    for (let i = count; i < this.gatheringCount; i++) list[left++] = list[i] as Connection
-    this.gatheringCount = left
-    if (left > 0) setImmediate(endTurn, this)
+    for (let i = 0; i < count; i++) this.flush(list[i] as Connection)
     this.leave()
+  }
+
+  private flush(c: Connection): void {
+    try {
+      c.flush()
+    } catch (error) {
+      this.report(error, 'flush', c)
+      c.destroy('internal_error')
+    }
   }
 
   /** Every socket event begins here. */
@@ -90,16 +78,9 @@ export class Io {
     if (--this.depth > 0) return
     // A flush can make more output (an error closes the other side): the list is walked until it is empty.
     const list = this.dirty
-    for (let i = 0; i < this.dirtyCount; i++) {
-      const c = list[i] as Connection
-      try {
-        c.flush()
-      } catch (error) {
-        this.report(error, 'flush', c)
-        c.destroy('internal_error')
-      }
-    }
+    for (let i = 0; i < this.dirtyCount; i++) this.flush(list[i] as Connection)
     this.dirtyCount = 0
+    this.gathering.eventEnded()
   }
 
   /** For what does not begin in a socket: timers, messages. An exception is reported and ends there; then false is returned. */
@@ -115,8 +96,4 @@ export class Io {
       this.leave()
     }
   }
-}
-
-function endTurn(io: Io): void {
-  io.flushGathered()
 }

@@ -49,6 +49,27 @@ t.test('who gathers sends once for all events of a turn', async (t) => {
   t.equal(connection.bytesWritten, 3, 'and again in the next turn')
 })
 
+t.test('where turn after turn brings one event, its output does not wait; where more come, it does again', async (t) => {
+  const { io, connection } = await connected(t)
+  connection.gathers = true
+  let waited = 0
+  for (let i = 0; i < 500; i++) {
+    const before = connection.bytesWritten
+    io.run('test', () => connection.writeText('x'))
+    if (connection.bytesWritten === before) waited++
+    await turn()
+  }
+  t.ok(waited > 8 && waited < 20, `${waited} of 500 waited`)
+  // The rest of those that do not wait.
+  for (let i = 0; i < 64; i++) io.run('test', () => connection.writeText('x'))
+  for (let i = 0; i < 10; i++) {
+    await turn()
+    const before = connection.bytesWritten
+    for (let k = 0; k < 3; k++) io.run('test', () => connection.writeText('x'))
+    t.equal(connection.bytesWritten, before)
+  }
+})
+
 t.test('what is gathered leaves before the end', async (t) => {
   const { io, connection, client } = await connected(t)
   connection.gathers = true
