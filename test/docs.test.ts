@@ -10,6 +10,7 @@ const DOCUMENTS = [
   'lib/README.md',
   'CONTRIBUTING.md',
   'bench/README.md',
+  'docker/README.md',
   'docs/interception.md',
   'test/README.md',
   'test/support/README.md',
