@@ -180,7 +180,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     this.places.lookFor(this)
   }
 
-  private tryConnect(): boolean {
+  protected tryConnect(): boolean {
     if (this.io.clock.monotonicMs < this.patientUntilMs || !this.places.take(this.host)) return false
     this.connecting.add(new Connector(this, this.protocol, this))
     if (this.looking) this.places.review(this)

@@ -4,6 +4,7 @@ import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
+import type { Connector } from './connector.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http2UpstreamConnection } from './http2-upstream-connection.ts'
 import { Http2UpstreamStream } from './http2-upstream-stream.ts'
@@ -16,6 +17,8 @@ const ASSUMED_STREAMS = 100
 const HOLD_MS = 100
 /** … Else it serves for so long before it tries again: who has long streams would stand still otherwise, and help nobody. */
 const TURN_MS = 1000
+/** Where no spare connection could be had, the next try is so long after. */
+const SPARE_AGAIN_MS = 1000
 
 export class Http2Pool extends EndpointPool {
   /** Those that may get requests, oldest first. */
@@ -26,6 +29,8 @@ export class Http2Pool extends EndpointPool {
   private ready: Http2UpstreamConnection | null
   /** Streams on one connection, as the endpoint said last. */
   private allowed: number
+  /** Monotonic ms. */
+  private noSpareUntilMs: number
 
   constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
     super(io, host, settings, places, stats, values)
@@ -33,6 +38,7 @@ export class Http2Pool extends EndpointPool {
     this.leaving = new Set()
     this.ready = null
     this.allowed = ASSUMED_STREAMS
+    this.noSpareUntilMs = 0
   }
 
   protected get protocol(): UpstreamProtocol {
@@ -55,6 +61,7 @@ export class Http2Pool extends EndpointPool {
   }
 
   protected hasReady(): boolean {
+    let crowded: Http2UpstreamConnection | null = null
     for (let i = 0; i < this.open.length; i++) {
       const c = this.open[i] as Http2UpstreamConnection
       const old = this.isOld(c)
@@ -63,11 +70,33 @@ export class Http2Pool extends EndpointPool {
         this.leave(c)
         i--
       } else if (c.hasRoom && !this.holdsBack(c)) {
-        this.ready = c
-        return true
+        if (!c.crowded) {
+          this.ready = c
+          return true
+        }
+        if (crowded === null || c.codec.window.held < crowded.codec.window.held) crowded = c
       }
     }
-    return false
+    if (crowded === null) return false
+    this.seekSpare()
+    // Behind what stands still there is room, as long as there is no better place.
+    if (crowded.choked && this.connecting.size > 0) return false
+    this.ready = crowded
+    return true
+  }
+
+  /** Connections whose responses stand still are enough to be in the way of others: another one is made, where that may be. */
+  private seekSpare(): void {
+    if (this.draining || this.connecting.size > 0 || this.io.clock.monotonicMs < this.noSpareUntilMs) return
+    if (!this.tryConnect()) this.noSpareUntilMs = this.io.clock.monotonicMs + SPARE_AGAIN_MS
+  }
+
+  override onConnectFailed(connector: Connector, reason: number, detail: string): void {
+    this.noSpareUntilMs = this.io.clock.monotonicMs + SPARE_AGAIN_MS
+    this.connecting.delete(connector)
+    // What waited for something better takes what there is.
+    this.serve()
+    super.onConnectFailed(connector, reason, detail)
   }
 
   /** Whether a busy connection waits for its end, because elsewhere requests wait without any. */

@@ -48,6 +48,16 @@ export class Http2UpstreamConnection implements Http2Events {
     return codec.settled || codec.streams.size + this.unsent.length < this.pool.assumedStreams
   }
 
+  /** Responses that nobody takes hold a good part of what the endpoint may send: others had better go elsewhere. */
+  get crowded(): boolean {
+    return this.codec.window.held * 4 >= this.codec.options.maxConnectionWindow
+  }
+
+  /** They hold most of it. */
+  get choked(): boolean {
+    return this.codec.window.held * 4 >= this.codec.options.maxConnectionWindow * 3
+  }
+
   get idle(): boolean {
     return this.codec.streams.size === 0 && this.unsent.length === 0
   }

@@ -162,7 +162,7 @@ export class Http2Client {
 
   static async connect(t: Teardown, to: ConnectOptions | number, settings: http2.Settings = {}): Promise<Http2Client> {
     const o = typeof to === 'number' ? { port: to } : to
-    const session = http2.connect(`http://${o.host ?? '127.0.0.1'}:${o.port}`, { settings })
+    const session = http2.connect(`http://${o.host ?? '127.0.0.1'}:${o.port}`, { settings, maxSessionMemory: 1000 })
     t.teardown(() => session.destroy())
     const client = new Http2Client(session)
     const connected = new Promise<void>((resolve, reject) => {

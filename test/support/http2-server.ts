@@ -111,7 +111,8 @@ export class Http2Server {
   }
 
   static async start(t: Teardown, options: Http2ServerOptions = {}): Promise<Http2Server> {
-    const server = http2.createServer({ settings: options.settings ?? {} })
+    // MB of a connection; Node refuses streams beyond 10.
+    const server = http2.createServer({ settings: options.settings ?? {}, maxSessionMemory: 1000 })
     await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', () => resolve()))
     const upstream = new Http2Server(server, options.handler ?? echoPath)
     t.teardown(() => upstream.close())
@@ -140,6 +141,11 @@ export class Http2Server {
   /** Ends every connection by force. */
   cut(): void {
     for (const socket of this.sockets) socket.resetAndDestroy()
+  }
+
+  /** No new connections: they are refused. */
+  stopListening(): void {
+    this.server.close()
   }
 
   close(): void {

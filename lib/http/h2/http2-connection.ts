@@ -93,8 +93,10 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private pingSentMs: number
   private lastReadMs: number
   private goawayBegun: boolean
-  /** What the streams' windows have grown to: new ones follow. */
+  /** What the streams' windows have grown to: new ones follow, … */
   private streamWindow: number
+  /** … and by how much those of all open streams have. */
+  private grown: number
 
   constructor(connection: Connection, events: Http2Events, options: Http2Options, isServer: boolean) {
     const now = connection.io.clock.monotonicMs
@@ -136,6 +138,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.lastReadMs = now
     this.goawayBegun = false
     this.streamWindow = options.initialStreamWindow
+    this.grown = 0
     this.awaitFrame()
     this.deadlines.arm(D.SETTINGS_ACK, options.settingsTimeoutMs)
     this.deadlines.arm(D.KEEPALIVE, options.keepaliveIntervalMs)
@@ -303,8 +306,12 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     if (this.closed) return
     if (!stream.remoteEnding && !stream.remoteEnded && !stream.closed) {
       const { receiveWindow } = stream
-      receiveWindow.raise(this.streamWindow)
-      const due = receiveWindow.give(n, this.options.maxStreamWindow, this.nowMs, this.rttMs)
+      const { options } = this
+      const before = receiveWindow.size
+      const most = Math.min(options.maxStreamWindow, before + options.windowGrowth - this.grown)
+      if (stream.bytesReceived <= options.initialStreamWindow) receiveWindow.raise(Math.min(most, this.streamWindow))
+      const due = receiveWindow.give(n, options.initialStreamWindow, most, this.nowMs, this.rttMs)
+      this.grown += receiveWindow.size - before
       if (due > 0) {
         this.tellWindow(stream.id, due)
         this.streamWindow = receiveWindow.size
@@ -315,7 +322,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
 
   giveConnection(n: number): void {
     if (this.closed) return
-    const due = this.window.give(n, this.options.maxConnectionWindow, this.nowMs, this.rttMs)
+    const due = this.window.give(n, this.window.size, this.options.maxConnectionWindow, this.nowMs, this.rttMs)
     if (due > 0) this.tellWindow(0, due)
   }
 
@@ -383,6 +390,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     if (stream.closed) return
     stream.closed = true
     this.streams.delete(stream.id)
+    this.grown -= stream.receiveWindow.size - this.options.initialStreamWindow
     if (stream.headersFree) this.returnMap(stream.headers)
     this.events.onStreamClosed(stream)
     this.endWhenDone()

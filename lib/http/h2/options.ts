@@ -10,7 +10,10 @@ export interface Http2Options {
   /** Receive windows, bytes: where they begin, and what they may grow to while the consumer keeps up. */
   readonly initialStreamWindow: number
   readonly maxStreamWindow: number
+  /** What the windows of all streams together may grow by. */
+  readonly windowGrowth: number
   readonly initialConnectionWindow: number
+  /** At least `maxConcurrentStreams` initial windows and `windowGrowth`: then streams whose consumers do not read leave something for the others. */
   readonly maxConnectionWindow: number
   /** Payload of one frame that we take. */
   readonly maxFrameSize: number
@@ -42,9 +45,10 @@ export const HTTP2_DEFAULTS: Http2Options = {
   maxHeaders: 100,
   initialStreamWindow: 256 * KIB,
   maxStreamWindow: 4 * MIB,
+  windowGrowth: 8 * MIB,
   initialConnectionWindow: MIB,
-  // Four streams whose consumers do not read leave the others their share.
-  maxConnectionWindow: 16 * MIB,
+  // 25 MiB of a hundred streams that stand still, what they may have grown by, and one for who does not.
+  maxConnectionWindow: 34 * MIB,
   maxFrameSize: 16 * KIB,
   headerTableSize: 4096,
   extendedConnect: false,

@@ -2,6 +2,9 @@
 // up within two round trips is what holds the sender back: it doubles, up to a limit. The round trip is that of SETTINGS and PING, which are
 // sent anyway.
 
+/** A window of which half lasts so long is larger than it has to be. */
+const UNUSED_MS = 1000
+
 export class ReceiveWindow {
   /** What the peer may send at once, when all is consumed; what it may still send is `available`. */
   size: number
@@ -25,13 +28,21 @@ export class ReceiveWindow {
     return this.available >= 0
   }
 
-  /** Bytes were consumed. Returns what to announce to the peer; mostly 0. `most`: what the window may grow to. `rttMs` 0: not known. */
-  give(n: number, most: number, nowMs: number, rttMs: number): number {
+  /**
+   * Bytes were consumed. Returns what to announce to the peer; mostly 0. `most`: what the window may grow to; `least`: what it may shrink to when it is not
+   * needed. `rttMs` 0: not known.
+   */
+  give(n: number, least: number, most: number, nowMs: number, rttMs: number): number {
     this.held -= n
+    const lastedMs = nowMs - this.sinceMs
+    if (this.size > least && lastedMs > UNUSED_MS) {
+      this.size = Math.max(least, Math.floor(this.size / 2))
+      this.sinceMs = nowMs
+    }
     let due = this.size - this.available - this.held
     // What is held by a consumer that does not take it cannot be given back: half of the rest is enough.
     if (due <= 0 || due * 2 < this.size - this.held) return 0
-    if (this.size < most && rttMs > 0 && nowMs - this.sinceMs < 2 * rttMs) {
+    if (this.size < most && rttMs > 0 && lastedMs < 2 * rttMs) {
       const larger = Math.min(most, this.size * 2)
       due += larger - this.size
       this.size = larger

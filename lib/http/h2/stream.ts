@@ -438,6 +438,7 @@ export class Http2Stream {
     if (received === null || received.bytes === 0) return
     const n = received.bytes
     received.clear()
-    this.connection.giveBack(this, n)
+    // The stream itself needs no window any more.
+    this.connection.giveConnection(n)
   }
 }

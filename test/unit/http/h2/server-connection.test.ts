@@ -2,6 +2,7 @@
 import t from 'tap'
 import { UNWANTED } from '../../../../lib/http/h2/connection-deadlines.ts'
 import * as M from '../../../../lib/http/h2/message-head.ts'
+import type { Http2Options } from '../../../../lib/http/h2/options.ts'
 import { upgradeSettings } from '../../../../lib/http/h2/peer-settings.ts'
 import type { Http2Stream } from '../../../../lib/http/h2/stream.ts'
 import { cuts } from '../../../suite/splits.ts'
@@ -654,4 +655,64 @@ t.test('the round trip of SETTINGS lets windows grow, and no window grows beyond
   }
   for (let i = 0; i < 60; i++) slow.feed(frame('DATA', 0, 1, 'x'.repeat(16000)))
   t.equal(slow.stream(1).receiveWindow.size, 65536, 'a slow sender needs no larger one')
+})
+
+/** A server whose clock the test moves, 40 ms from its client. */
+function timed(options: Partial<Http2Options>) {
+  const side = server(options, false)
+  const { clock } = side.wire.io
+  const time = { now: Math.ceil(clock.monotonicMs) }
+  clock.update = () => {
+    clock.monotonicMs = time.now
+  }
+  side.feed(PREFACE, settings())
+  time.now += 40
+  side.feed(frame('SETTINGS', 1, 0))
+  return { side, time }
+}
+
+t.test('what windows may grow by is shared by all streams, and is free again behind a stream', async (t) => {
+  const { side, time } = timed({ initialStreamWindow: 65536, maxStreamWindow: 1 << 20, windowGrowth: 196608 })
+  const fast = (id: number) => {
+    for (let i = 0; i < 40; i++) {
+      time.now += 1
+      side.feed(frame('DATA', 0, id, 'x'.repeat(16000)))
+    }
+    return side.stream(id).receiveWindow.size
+  }
+  side.feed(post(1), post(3), post(5))
+  t.equal(fast(1), 262144, 'all of it')
+  t.equal(fast(3), 65536, 'nothing is left')
+  side.feed(frame('RST_STREAM', 0, 1, u32(8)))
+  t.equal(fast(3), 262144, 'a reset stream leaves it to others')
+  side.run(() => side.stream(3).reset(8))
+  t.equal(fast(5), 262144, 'one that we reset too')
+})
+
+t.test('a window that lasts for seconds shrinks to where it began', async (t) => {
+  const { side, time } = timed({ initialStreamWindow: 65536, maxStreamWindow: 262144 })
+  side.feed(post(1))
+  const feed = (ms: number) => {
+    time.now += ms
+    side.feed(frame('DATA', 0, 1, 'x'.repeat(16000)))
+  }
+  for (let i = 0; i < 60; i++) feed(1)
+  const { receiveWindow } = side.stream(1)
+  t.equal(receiveWindow.size, 262144)
+  feed(1100)
+  t.equal(receiveWindow.size, 131072)
+  for (let i = 0; i < 5; i++) feed(1100)
+  t.equal(receiveWindow.size, 65536)
+  t.ok(receiveWindow.available > 0 && receiveWindow.available <= 262144)
+})
+
+t.test('a stream that is reset with bytes that nobody took gets no window behind its reset', async (t) => {
+  const side = server({ initialStreamWindow: 1000, initialConnectionWindow: 65535 })
+  side.feed(post(1))
+  side.run(() => side.stream(1).pause())
+  side.feed(frame('DATA', 0, 1, 'x'.repeat(900)))
+  t.same(
+    side.run(() => side.stream(1).reset(8)),
+    ['RST_STREAM 1 code 8'],
+  )
 })
