@@ -47,6 +47,11 @@ for (const { backend, skip } of BACKENDS) {
       // By nat's rule, which this mode has too: the listener on 15006 gets both kinds.
       const redirected = `proxy ${family === 'ipv4' ? '127.0.0.1' : '::1'}:15006 ${POD[family]}`
       t.equal(await reached(pod, PROXY, POD[family], 8080), redirected, `${family}: the proxy to its own pod`)
+      // As Kubernetes runs a proxy with capabilities: by a mark, which leads to the transparent listener.
+      const root = { uid: 0, gid: PROXY.gid }
+      const marked = `proxy ${POD[family]}:8080 ${POD[family]}`
+      t.equal(await reached(pod, root, POD[family], 8080), marked, `${family}: the proxy as root, by its group`)
+      t.equal(await reached(pod, root, WORLD[family], 80), `world:80 ${POD[family]}`, `${family}: and to others`)
       t.equal(await reached(pod, APP, WORLD[family], 80), `pod:15001 ${POD[family]}`, `${family}: the application to others`)
       t.equal(await reached(pod, PROXY, WORLD[family], 80), `world:80 ${POD[family]}`, `${family}: the proxy to others`)
       const delivery = { source: clients, foreignSource: true, mark: 1337, netns: inPod }
