@@ -27,7 +27,10 @@ interface PodSpec {
   readonly serviceAccountName: string
   readonly initContainers?: readonly Container[]
   readonly containers: readonly Container[]
-  readonly volumes: readonly { readonly name: string; readonly configMap?: { readonly name: string } }[]
+  readonly volumes: readonly {
+    readonly name: string
+    readonly configMap?: { readonly name: string; readonly optional?: boolean }
+  }[]
 }
 
 interface Container {
@@ -170,7 +173,8 @@ for (const file of files) {
         containers.some((c) => c.volumeMounts?.some((m) => m.name === name)),
         `volume ${name} is used`,
       )
-      if (configMap !== undefined) t.ok(names('ConfigMap').includes(configMap.name), `its ConfigMap is there`)
+      if (configMap !== undefined && configMap.optional !== true)
+        t.ok(names('ConfigMap').includes(configMap.name), `its ConfigMap is there`)
     }
     for (const { name, volumeMounts = [], securityContext } of containers) {
       for (const mount of volumeMounts)
