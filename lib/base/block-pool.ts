@@ -5,7 +5,7 @@
 
 /** Bytes of the largest block: what one read brings (READ_BYTES of transport) and the head before it. */
 export const BLOCK_BYTES = 128 * 1024 + 16 * 1024
-const SMALL_BYTES = 16 * 1024
+export const SMALL_BLOCK_BYTES = 16 * 1024
 /** More free blocks than these are left to the garbage collector. */
 const MAX_FREE = 4
 const MAX_FREE_SMALL = 128
@@ -21,12 +21,12 @@ export class BlockPool {
 
   /** A block with room for `bytes`, which are at most BLOCK_BYTES. */
   acquire(bytes: number): Buffer {
-    if (bytes <= SMALL_BYTES) return this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+    if (bytes <= SMALL_BLOCK_BYTES) return this.freeSmall.pop() ?? Buffer.allocUnsafeSlow(SMALL_BLOCK_BYTES)
     return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES)
   }
 
   release(block: Buffer): void {
-    if (block.length === SMALL_BYTES) {
+    if (block.length === SMALL_BLOCK_BYTES) {
       if (this.freeSmall.length < MAX_FREE_SMALL) this.freeSmall.push(block)
     } else if (this.free.length < MAX_FREE) this.free.push(block)
   }

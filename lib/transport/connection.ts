@@ -1,6 +1,6 @@
 // Hot lane: bytes both ways, whatever carries them: a socket, TLS, or a stream of a tunnel. Output collects here for one write an event; what comes
 // in is handed to the owner inside of a boundary: an exception there costs that connection and nothing else.
-import { BLOCK_BYTES } from '../base/block-pool.ts'
+import { BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../base/block-pool.ts'
 import { latin1Write } from '../base/latin1.ts'
 import type { Io } from './io.ts'
 import type { TlsFacts } from './tls-facts.ts'
@@ -148,7 +148,7 @@ export abstract class Connection implements ByteSink {
     }
     if (!this.dirty) {
       this.dirty = true
-      this.io.markDirty(this)
+      this.io.markDirty(this, n > SMALL_BLOCK_BYTES)
     }
     this.outPosition = 0
     this.out = this.io.blocks.acquire(n)
@@ -161,6 +161,7 @@ export abstract class Connection implements ByteSink {
     const large = blocks.acquire(BLOCK_BYTES)
     small.copy(large, 0, 0, this.outPosition)
     blocks.release(small)
+    if (this.gathers) this.io.markDirty(this, true)
     this.out = large
     this.outEpoch++
     return large

@@ -46,9 +46,9 @@ export class Io {
     )
   }
 
-  /** Called by a connection that has got something to write; written when the event ends, or the turn. */
-  markDirty(c: Connection): void {
-    if (!c.gathers || !this.gathering.take(c)) this.dirty[this.dirtyCount++] = c
+  /** Called by a connection that has got something to write: it is flushed when the event ends, or the turn. `much`: that is too much to wait for more. */
+  markDirty(c: Connection, much: boolean): void {
+    if (much || !c.gathers || !this.gathering.take(c)) this.dirty[this.dirtyCount++] = c
   }
 
   /** Sends what the first `count` of `list` have, each inside of a boundary. */

@@ -70,6 +70,19 @@ t.test('where turn after turn brings one event, its output does not wait; where 
   }
 })
 
+t.test('much does not wait', async (t) => {
+  const { io, connection } = await connected(t)
+  connection.gathers = true
+  for (const sizes of [[17_000], [9000, 9000]]) {
+    const before = connection.bytesWritten
+    io.run('test', () => {
+      for (const n of sizes) connection.writeBytes(Buffer.alloc(n), 0, n)
+    })
+    t.ok(connection.bytesWritten > before, sizes.join(' '))
+    await turn()
+  }
+})
+
 t.test('what is gathered leaves before the end', async (t) => {
   const { io, connection, client } = await connected(t)
   connection.gathers = true
