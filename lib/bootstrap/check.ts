@@ -15,6 +15,12 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   drain: '{ deadline: 5s }',
   faults: '{ headers: allow }',
   http1: '{ halfClose: serve }',
+  identity: '{ source: dev-ca }',
+  'identity.devCa': '{ folder: ./ca }',
+  'identity.files': '{ certificateChain: cert-chain.pem }',
+  'identity.istioCa': '{ address: "istiod.istio-system.svc:15012" }',
+  'identity.rotation': '{ graceRatio: 0.5 }',
+  'identity.workloadApi': '{ socket: "unix:///run/spire/agent.sock" }',
   limits: '{ maxHeaders: 100 }',
   mesh: '{ domain: cluster.local }',
   mirror: '{ hostSuffix: "-shadow" }',
@@ -28,7 +34,9 @@ export function checkShapes(root: Mapping, report: Report): void {
   const wrong = (path: DocumentPath, what: string, example: string, value: unknown) =>
     report(path, 'value', `expected ${what} such as \`${example}\`; found ${found(value)}`)
   for (const section of SECTIONS) {
-    if (!isMapping(root[section])) wrong([section], 'a mapping', SECTION_EXAMPLES[section] ?? '{ }', root[section])
+    const holder = at(root, section.slice(0, -1))
+    const value = isMapping(holder) ? holder[section.at(-1)!] : {}
+    if (!isMapping(value)) wrong(section, 'a mapping', SECTION_EXAMPLES[section.join('.')] ?? '{ }', value)
   }
   for (const [name, { example }] of Object.entries(LISTS)) {
     const list = root[name] ?? []
@@ -52,8 +60,10 @@ export function checkFieldNames(root: Mapping, report: Report): void {
   const top = new Set(BOOTSTRAP_FIELDS.map((f) => f.path[0]!))
   unknownIn(root, [], top, report)
   for (const section of SECTIONS) {
-    const known = new Set(BOOTSTRAP_FIELDS.filter((f) => f.path[0] === section).map((f) => f.path[1]!))
-    if (isMapping(root[section])) unknownIn(root[section], [section], known, report)
+    const within = BOOTSTRAP_FIELDS.filter((f) => section.every((step, i) => f.path[i] === step))
+    const known = new Set(within.map((f) => f.path[section.length]!))
+    const value = at(root, section)
+    if (isMapping(value)) unknownIn(value, section, known, report)
   }
   const ofListener = new Set(LISTENER_FIELDS.map((f) => f.path[0]!))
   for (const [index, listener] of elementsOf(root, 'listeners')) unknownIn(listener, ['listeners', index], ofListener, report)
@@ -189,6 +199,11 @@ function unknownIn(mapping: Mapping, path: DocumentPath, known: ReadonlySet<stri
     const hint = didYouMean(key, known) || `; expected one of ${[...known].map((k) => `\`${k}\``).join(', ')}`
     report([...path, key], 'key', `unknown field \`${key}\`${hint}`)
   }
+}
+
+/** What stands at this path; undefined when something that is no mapping stands in the way. */
+export function at(root: Mapping, path: readonly string[]): unknown {
+  return path.reduce<unknown>((value, step) => (isMapping(value) ? value[step] : undefined), root)
 }
 
 export function isMapping(value: unknown): value is Mapping {

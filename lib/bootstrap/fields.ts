@@ -35,10 +35,14 @@ export const LISTENER_FIELDS: readonly BootstrapField[] = fieldsOf(listenerSchem
 /** The fields of one element of `healthChecks`; those of a probe have a path of two. */
 export const HEALTH_CHECK_FIELDS: readonly BootstrapField[] = fieldsOf(healthCheckSchema.entries, [], '')
 
-/** Sections that hold further fields: `admin`, `limits`… */
-export const SECTIONS: readonly string[] = Object.entries(bootstrapSchema.entries).flatMap(([key, schema]) =>
-  'entries' in schema ? [key] : [],
-)
+/** Sections that hold further fields: `['admin']`, `['identity', 'files']`… A section comes before those in it. */
+export const SECTIONS: readonly (readonly string[])[] = sectionsOf(bootstrapSchema.entries, [])
+
+function sectionsOf(entries: object, path: readonly string[]): string[][] {
+  return Object.entries(entries).flatMap(([key, schema]) =>
+    'entries' in schema ? [[...path, key], ...sectionsOf(schema.entries, [...path, key])] : [],
+  )
+}
 
 function fieldsOf(entries: object, path: readonly string[], prefix: string): BootstrapField[] {
   return Object.entries(entries).flatMap(([key, schema]) => {

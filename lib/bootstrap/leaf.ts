@@ -3,10 +3,11 @@ import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { parseByteSize } from '../base/byte-size.ts'
 import { parseDuration } from '../base/duration.ts'
+import { parseTrustDomain } from '../identity/spiffe-id.ts'
 import { RETRY_KEYWORDS } from '../state/retry-keywords.ts'
 
 /** How the text of an environment variable or a flag becomes a value of this leaf. */
-export type TextForm = 'text' | 'number' | 'nullable-path' | 'paths' | 'list' | 'pairs' | 'yaml'
+export type TextForm = 'text' | 'number' | 'path' | 'nullable-path' | 'paths' | 'list' | 'pairs' | 'yaml'
 
 export interface LeafInfo {
   readonly form: TextForm
@@ -60,12 +61,18 @@ export const count = (example: string) => whole(0, 2_147_483_647, 'a whole numbe
 export const address = (example: string) =>
   leaf('text', 'an IP address', example, (x) => (typeof x === 'string' && isIP(x) !== 0 ? x : undefined))
 
-/** Milliseconds, whole. A day is the longest: beyond 24.8 days Node's timers overflow and fire at once. */
-export const duration = (minimumMs: number, example: string) =>
-  leaf('text', `a duration${minimumMs > 0 ? ` of at least ${minimumMs}ms` : ''} up to 24h`, example, (x) => {
+const DAY_HOURS = 24
+
+/** Milliseconds, whole. A day is the longest unless said otherwise: beyond 24.8 days Node's timers overflow and fire at once. */
+export const duration = (minimumMs: number, example: string, maximumHours = DAY_HOURS) =>
+  leaf('text', `a duration${minimumMs > 0 ? ` of at least ${minimumMs}ms` : ''} up to ${maximumHours}h`, example, (x) => {
     const ms = x === 0 ? 0 : typeof x === 'string' ? parseDuration(x) : null
-    return ms === null || ms < minimumMs || ms > 86_400_000 || !Number.isInteger(ms) ? undefined : ms
+    return ms === null || ms < minimumMs || ms > maximumHours * 3_600_000 || !Number.isInteger(ms) ? undefined : ms
   })
+
+/** 0 to 1. */
+export const fraction = (example: string) =>
+  leaf('number', 'a number from 0 to 1', example, (x) => (typeof x === 'number' && x >= 0 && x <= 1 ? x : undefined))
 
 export const bytes = (example: string) =>
   leaf('text', 'a size in bytes, 0 for no limit', example, (x) => {
@@ -88,6 +95,34 @@ export function splitHostPort(value: string): { host: string; port: number } | n
   if (parts === null || portNumber < 1 || portNumber > 65_535) return null
   return { host: parts[1] ?? parts[2]!, port: portNumber }
 }
+
+export const path = (expected: string, example: string) =>
+  leaf('path', expected, example, (x) => (typeof x === 'string' ? x : undefined))
+
+/** In lower case. */
+export const trustDomain = (example: string) =>
+  leaf('text', 'the name of a trust domain (a-z 0-9 . - _)', example, (x) => {
+    const parsed = typeof x === 'string' ? parseTrustDomain(x) : null
+    return parsed?.ok === true ? parsed.name : undefined
+  })
+
+export const trustDomains = (example: string) =>
+  leaf('list', 'a list of names of trust domains (a-z 0-9 . - _)', example, (x) => {
+    const names = Array.isArray(x) ? x.map((e) => (typeof e === 'string' ? parseTrustDomain(e) : null)) : [null]
+    const good = names.flatMap((n) => (n?.ok === true ? [n.name] : []))
+    return good.length === names.length ? good : undefined
+  })
+
+/** Trust domain to path. */
+export const bundles = (example: string) =>
+  leaf('pairs', 'a mapping of trust domains to paths', example, (x) => {
+    if (typeof x !== 'object' || x === null || Array.isArray(x)) return undefined
+    const entries = Object.entries(x).map(([name, file]) => ({ domain: parseTrustDomain(name), file: file as unknown }))
+    const good = entries.flatMap(({ domain, file }) =>
+      domain.ok && typeof file === 'string' && file !== '' ? [{ trustDomain: domain.name, file }] : [],
+    )
+    return good.length === entries.length ? good : undefined
+  })
 
 export const nullablePath = (example: string) =>
   leaf('nullable-path', 'a path or null', example, (x) => (x === null || (typeof x === 'string' && x !== '') ? x : undefined))

@@ -3,11 +3,12 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import * as v from 'valibot'
 import type { BootstrapConfig, ListenerConfig } from '../state/bootstrap-config.ts'
-import { checkFieldNames, checkHealthChecks, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
+import { at, checkFieldNames, checkHealthChecks, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
 import { type DocumentPath, readYamlDocument, type YamlDocument } from './document.ts'
-import { LISTENER_FIELDS, SECTIONS } from './fields.ts'
+import { BOOTSTRAP_FIELDS, LISTENER_FIELDS, SECTIONS } from './fields.ts'
 import type { FlagValues } from './flags.ts'
 import { fillEmptyProbes, healthCheckRule } from './health-checks.ts'
+import { checkIdentity, identityConfig } from './identity.ts'
 import { applyOverrides, type Overridden } from './overrides.ts'
 import type { ConfigProblem } from './problem.ts'
 import { type BootstrapDocument, bootstrapSchema } from './schema.ts'
@@ -58,6 +59,7 @@ export function parseBootstrap(
   checkListeners(root, report)
   checkHealthChecks(root, report)
   checkResources(root, report)
+  checkIdentity(root, env, report)
   const result = v.safeParse(bootstrapSchema, root)
   for (const issue of result.issues ?? []) reportIssue(issue, report)
   if (!result.success || errors.length > 0) return { ok: false, errors: inOrder(errors), warnings: overridden.warnings }
@@ -68,7 +70,10 @@ export function parseBootstrap(
 
 /** `limits:` with only comments below is an empty section, not an error. */
 function fillEmptySections(root: Record<string, unknown>): void {
-  for (const section of SECTIONS) root[section] ??= {}
+  for (const section of SECTIONS) {
+    const holder = at(root, section.slice(0, -1))
+    if (isMapping(holder)) (holder as Record<string, unknown>)[section.at(-1)!] ??= {}
+  }
   for (const list of ['listeners', 'healthChecks', 'resources']) if (root[list] === null) delete root[list]
 }
 
@@ -78,6 +83,16 @@ function absolutePaths(root: Record<string, unknown>, folder: string): void {
     root['resources'] = resources.map((r: unknown) => (typeof r === 'string' ? resolve(folder, r) : r))
   if (isMapping(accessLog) && typeof accessLog['path'] === 'string' && accessLog['path'] !== '') {
     root['accessLog'] = { ...accessLog, path: resolve(folder, accessLog['path']) }
+  }
+  for (const { path, info } of BOOTSTRAP_FIELDS) {
+    const holder = info.form === 'path' ? at(root, path.slice(0, -1)) : null
+    const value = isMapping(holder) ? holder[path.at(-1)!] : null
+    if (typeof value === 'string' && value !== '') (holder as Record<string, unknown>)[path.at(-1)!] = resolve(folder, value)
+  }
+  const bundles = at(root, ['identity', 'bundles'])
+  if (isMapping(bundles)) {
+    for (const [name, file] of Object.entries(bundles))
+      if (typeof file === 'string' && file !== '') (bundles as Record<string, unknown>)[name] = resolve(folder, file)
   }
 }
 
@@ -156,6 +171,7 @@ function toConfig(
       const at = where(['healthChecks', index])
       return healthCheckRule(check, { kind: 'bootstrap', namespace, name: `healthChecks[${index}]`, ...at })
     }),
+    identity: identityConfig(d.identity),
     drain: { deadlineMs: d.drain.deadline },
     limits: {
       ...limits,

@@ -32,7 +32,7 @@ export function applyOverrides(
     known.add(variable)
     const text = env[variable]
     // An empty variable is an unset one (compose files pass them on), except where the empty text is a value.
-    if (text === undefined || (text === '' && form !== 'text')) return
+    if (text === undefined || (text === '' && form !== 'text' && form !== 'path')) return
     put(path, readValue(text, form), `environment ${variable}`)
   }
   for (const field of BOOTSTRAP_FIELDS) fromEnvironment(field.environment, field.path, field.info.form)
@@ -73,6 +73,8 @@ function readValue(text: string, form: TextForm): unknown {
       return text
     case 'number':
       return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+    case 'path':
+      return text === '' ? '' : resolve(text)
     case 'nullable-path':
       return text === 'null' ? null : resolve(text)
     case 'paths':

@@ -2,16 +2,19 @@
 import * as v from 'valibot'
 import {
   address,
+  bundles,
   bytes,
   choice,
   count,
   duration,
+  fraction,
   headers,
   hostAndPort,
   hosts,
   labels,
   names,
   nullablePath,
+  path,
   paths,
   port,
   ports,
@@ -19,6 +22,8 @@ import {
   servers,
   statuses,
   text,
+  trustDomain,
+  trustDomains,
   whole,
 } from './leaf.ts'
 
@@ -66,6 +71,56 @@ const healthCheck = v.strictObject({
   initialDelay: v.optional(duration(0, '0s'), '0s'),
 })
 
+const WORKLOAD_CERTIFICATES = '/var/run/secrets/workload-spiffe-credentials'
+const SPIFFE_ID = /^$|^spiffe:\/\//i
+/** Istio MAX_WORKLOAD_CERT_TTL. */
+const LONGEST_TTL_HOURS = 2160
+
+const pathOf = (what: string, example: string, fallback: string) => v.optional(path(`the path of ${what}`, example), fallback)
+
+const identity = v.strictObject({
+  source: v.optional(choice('none', 'files', 'dev-ca', 'workload-api', 'istio-ca'), 'none'),
+  trustDomain: v.optional(trustDomain('cluster.local'), 'cluster.local'),
+  trustDomainAliases: v.optional(trustDomains('[ old.example ]'), []),
+  spiffeId: v.optional(text('a SPIFFE id, or an empty text', 'spiffe://cluster.local/ns/shop/sa/web', SPIFFE_ID), ''),
+  key: v.optional(choice('ecdsa-p256', 'rsa-2048'), 'ecdsa-p256'),
+  certificateTtl: v.optional(duration(1000, '24h', LONGEST_TTL_HOURS), '24h'),
+  rotation: v.strictObject({
+    graceRatio: v.optional(fraction('0.5'), 0.5),
+    jitter: v.optional(fraction('0.01'), 0.01),
+  }),
+  onOldCertificate: v.optional(choice('keep', 'drain-before-expiry'), 'keep'),
+  bundles: v.optional(bundles('{ other.example: ./other-roots.pem }'), {}),
+  files: v.strictObject({
+    certificateChain: pathOf('a file with certificates', 'cert-chain.pem', `${WORKLOAD_CERTIFICATES}/cert-chain.pem`),
+    privateKey: pathOf('a file with a key', 'key.pem', `${WORKLOAD_CERTIFICATES}/key.pem`),
+    roots: pathOf('a file with roots', 'root-cert.pem', `${WORKLOAD_CERTIFICATES}/root-cert.pem`),
+  }),
+  devCa: v.strictObject({
+    folder: pathOf('a folder made by `heddle ca init`, or an empty text', './ca', ''),
+  }),
+  workloadApi: v.strictObject({
+    socket: v.optional(
+      text('`unix:///path`, `tcp://ip:port`, or an empty text', 'unix:///run/spire/agent.sock', /^$|^unix:\/|^tcp:\/\//),
+      '',
+    ),
+    hint: v.optional(text('the hint of an SVID, or an empty text', 'internal'), ''),
+  }),
+  istioCa: v.strictObject({
+    address: v.optional(
+      hostAndPort('`host:port` of the CA', '"istiod.istio-system.svc:15012"', false),
+      'istiod.istio-system.svc:15012',
+    ),
+    serverName: v.optional(text('a host name, or an empty text', 'istiod.istio-system.svc', /^[-._:A-Za-z0-9]*$/), ''),
+    roots: pathOf('a file with roots, or an empty text', 'root-cert.pem', '/var/run/secrets/istio/root-cert.pem'),
+    token: pathOf('a file with a token, or an empty text', 'istio-token', '/var/run/secrets/tokens/istio-token'),
+    clientCertificate: pathOf('a file with certificates, or an empty text', 'cert-chain.pem', ''),
+    clientKey: pathOf('a file with a key, or an empty text', 'key.pem', ''),
+    clusterId: v.optional(text('the name of a cluster, or an empty text', 'Kubernetes', /^[!-~]*$/), 'Kubernetes'),
+    certSigner: v.optional(text('the name of a signer, or an empty text', 'clusterissuers.istio', /^[!-~]*$/), ''),
+  }),
+})
+
 export const bootstrapSchema = v.strictObject({
   role: v.optional(choice('sidecar', 'node', 'waypoint', 'gateway'), 'sidecar'),
   workload: v.strictObject({
@@ -93,6 +148,7 @@ export const bootstrapSchema = v.strictObject({
   resources: v.optional(paths('[ ./mesh ]'), []),
   listeners: v.optional(v.array(listener), []),
   healthChecks: v.optional(v.array(healthCheck), []),
+  identity,
   drain: v.strictObject({
     deadline: v.optional(duration(0, '5s'), '5s'),
   }),
@@ -133,6 +189,7 @@ export const bootstrapSchema = v.strictObject({
 })
 
 export type BootstrapDocument = v.InferOutput<typeof bootstrapSchema>
+export type IdentityDocument = v.InferOutput<typeof identity>
 export type ListenerDocument = v.InferOutput<typeof listener>
 
 export type HealthCheckDocument = v.InferOutput<typeof healthCheck>

@@ -19,7 +19,10 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   ],
   [EXIT_USAGE, 'the command line is wrong'],
   [EXIT_CONFIG, 'heddle.yaml or a resource file is wrong'],
-  [EXIT_START, 'a port or a worker could not be had, no running proxy answered, or rules could not be changed'],
+  [
+    EXIT_START,
+    'a port or a worker could not be had, no running proxy answered, rules could not be changed, or a file could not be written',
+  ],
   [EXIT_INTERRUPTED, 'a second signal ended the drain'],
   [EXIT_BUG, 'a bug of heddle'],
   [EXIT_NOT_CAPTURED, 'iptables --run-validation: connections are not captured'],

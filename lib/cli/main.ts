@@ -13,6 +13,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
   dev: { summary: 'run a small mesh on this machine, to try things', load: async () => (await import('./dev.ts')).devCommand },
   check: { summary: 'what would become of the resources', load: async () => (await import('./check.ts')).checkCommand },
   explain: { summary: 'why a request goes where it goes', load: async () => (await import('./explain.ts')).explainCommand },
+  ca: {
+    summary: 'make the certificates of a mesh, for a laptop or a test',
+    load: async () => (await import('./ca.ts')).caCommand,
+  },
   iptables: {
     summary: 'rules that lead connections into the proxy',
     load: async () => (await import('./iptables.ts')).iptablesCommand,

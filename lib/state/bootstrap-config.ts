@@ -97,6 +97,54 @@ export interface MeshSettings {
   readonly dnsServers: readonly string[]
 }
 
+export type KeyKind = 'ecdsa-p256' | 'rsa-2048'
+
+/** Who this proxy is among others, and how it proves it. `config/reference.yaml` documents each field. */
+export interface IdentityConfig {
+  /** Where certificates come from; `none`: there are none, and no mutual TLS. */
+  readonly source: 'none' | 'files' | 'dev-ca' | 'workload-api' | 'istio-ca'
+  /** Our own, in lower case. Istio trustDomain: cluster.local. */
+  readonly trustDomain: string
+  /** Istio trustDomainAliases. */
+  readonly trustDomainAliases: readonly string[]
+  /** Canonical; '': of `workload` with a CA, what the source delivers first otherwise. */
+  readonly spiffeId: string
+  /** Of keys that are made here, for a CA to sign. */
+  readonly key: KeyKind
+  /** Wished for from a CA. Istio SECRET_TTL: 24 h. */
+  readonly certificateTtlMs: number
+  /** Istio SECRET_GRACE_PERIOD_RATIO and its _JITTER. */
+  readonly rotation: { readonly graceRatio: number; readonly jitter: number }
+  /** Connections whose certificate, ours or the peer's, comes to its end. */
+  readonly onOldCertificate: 'keep' | 'drain-before-expiry'
+  /** Absolute paths of PEM files with the roots of other trust domains, by name. */
+  readonly bundles: readonly { readonly trustDomain: string; readonly file: string }[]
+  /** Absolute paths. */
+  readonly files: { readonly certificateChain: string; readonly privateKey: string; readonly roots: string }
+  /** Absolute path of a folder made by `heddle ca init`; '': a CA that lives and dies with this process. */
+  readonly devCa: { readonly folder: string }
+  readonly workloadApi: {
+    /** `unix:///…` or `tcp://…`; '': the variable SPIFFE_ENDPOINT_SOCKET. */
+    readonly socket: string
+    /** Of the SVID that is the workload's own; '': the first. */
+    readonly hint: string
+  }
+  readonly istioCa: {
+    /** `host:port`. */
+    readonly address: string
+    /** What the CA's certificate must be for; '': the host of `address`. */
+    readonly serverName: string
+    /** Absolute paths; '' (roots): those of Node; '' (others): none. */
+    readonly roots: string
+    readonly token: string
+    readonly clientCertificate: string
+    readonly clientKey: string
+    readonly clusterId: string
+    /** Istio's CertSigner; '': the CA's default. */
+    readonly certSigner: string
+  }
+}
+
 export interface BootstrapConfig {
   readonly role: Role
   readonly workload: WorkloadIdentity
@@ -126,6 +174,7 @@ export interface BootstrapConfig {
   /** `x-envoy-fault-*` of requests: `ignore`, or `allow` clients to ask for faults on routes with a fault policy and on others. */
   readonly faults: { readonly headers: 'ignore' | 'allow' }
   readonly healthChecks: readonly HealthCheckRule[]
+  readonly identity: IdentityConfig
   /** Path of heddle.yaml, for messages. */
   readonly file: string
 }

@@ -1,6 +1,7 @@
 // A CA for laptops and tests: `heddle ca`, `heddle dev`, and the source `dev-ca`. Its certificates are what Istio's CA issues. It signs
 // whatever it is asked for; who may ask is not its affair.
 import { createPrivateKey, type KeyObject, randomBytes } from 'node:crypto'
+import type { KeyKind } from '../../state/bootstrap-config.ts'
 import { certificatesOfPem } from '../chain.ts'
 import { contextTag, derChildren, derElement } from '../der.ts'
 import { parseSpiffeId } from '../spiffe-id.ts'
@@ -15,7 +16,8 @@ import {
   subjectAltName,
   subjectKeyIdentifier,
 } from './certificate-extensions.ts'
-import { generateKey, type KeyKind, pem, privateKeyPem, publicKeyDer, signatureAlgorithm, signed } from './private-key.ts'
+import { toPem } from './der-to-pem.ts'
+import { generateKey, privateKeyPem, publicKeyDer, signatureAlgorithm, signed } from './private-key.ts'
 
 /** What a CA is made of; what `heddle ca init` writes. PEM. */
 export interface AuthorityMaterial {
@@ -84,7 +86,7 @@ export class CertificateAuthority {
         ],
         key: issuer === null ? key : issuer.key,
       })
-      return { certificatePem: pem('CERTIFICATE', der), key, name: subject, keyId: keyIdentifier(spki) }
+      return { certificatePem: toPem('CERTIFICATE', der), key, name: subject, keyId: keyIdentifier(spki) }
     }
     const root = await ca('heddle development root CA', ROOT_LIFE_MS, null)
     const issuer = options.intermediate ? await ca('heddle development CA', INTERMEDIATE_LIFE_MS, root) : root
@@ -133,7 +135,7 @@ export class CertificateAuthority {
       ],
       key: this.#key,
     })
-    const leaf = pem('CERTIFICATE', der)
+    const leaf = toPem('CERTIFICATE', der)
     return this.material.issuerPem === this.material.rootPem ? leaf : leaf + this.material.issuerPem
   }
 }

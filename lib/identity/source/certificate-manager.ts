@@ -1,9 +1,9 @@
 // Has a valid certificate for each identity that is wanted, and tells who uses them when there is a new one. A renewal touches new
 // handshakes only: connections that are open stay. The old certificate is used until the new one is there and found good.
+import type { KeyKind } from '../../state/bootstrap-config.ts'
 import type { IdentityMaterial, IdentityUpdate, TrustBundle, TrustStore } from '../material.ts'
 import type { CertificateSource } from './certificate-source.ts'
 import { DeliveredCertificates } from './delivered-certificates.ts'
-import type { KeyKind } from './private-key.ts'
 import type { RotationSettings } from './rotation.ts'
 import { SignedCertificates } from './signed-certificates.ts'
 

@@ -17,7 +17,7 @@ export function certificatesToPem(der: Uint8Array): string[] | null {
 }
 
 /** RFC 7468: lines of 64 characters. */
-export function toPem(label: 'CERTIFICATE' | 'PRIVATE KEY', der: Uint8Array): string {
+export function toPem(label: 'CERTIFICATE' | 'CERTIFICATE REQUEST' | 'PRIVATE KEY', der: Uint8Array): string {
   const lines =
     Buffer.from(der.buffer, der.byteOffset, der.length)
       .toString('base64')

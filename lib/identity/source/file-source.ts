@@ -7,7 +7,7 @@ import { FileWatch } from '../../base/file-watch.ts'
 import { openCertificate, pemBlocks } from '../chain.ts'
 import { checkCertificate } from './certificate-check.ts'
 import { type DeliveringSource, type Delivery, type DeliverySink, SourceError } from './certificate-source.ts'
-import { pem } from './private-key.ts'
+import { toPem } from './der-to-pem.ts'
 
 export interface FileSourceOptions {
   /** Absolute paths. Leaf first, then intermediates. */
@@ -112,7 +112,7 @@ function goodRoots(text: string, skipped: (index: number, count: number) => void
   const blocks = pemBlocks(text)
   const readable = blocks.map((der) => openCertificate(der) !== null)
   if (readable.includes(true)) for (const [index, good] of readable.entries()) if (!good) skipped(index, blocks.length)
-  return blocks.flatMap((der, index) => (readable[index] === true ? [pem('CERTIFICATE', der)] : []))
+  return blocks.flatMap((der, index) => (readable[index] === true ? [toPem('CERTIFICATE', der)] : []))
 }
 
 interface Read {

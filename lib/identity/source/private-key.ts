@@ -1,11 +1,10 @@
 // Keys of workloads and CAs, and signatures with them. Made by node:crypto alone.
 import { createPublicKey, generateKeyPair, type KeyObject, sign } from 'node:crypto'
 import { promisify } from 'node:util'
+import type { KeyKind } from '../../state/bootstrap-config.ts'
 import type { Asn1, Asn1Writer } from './asn1.ts'
 
 /** Istio's agent makes RSA-2048 by default, ztunnel only ECDSA P-256, which is quicker by far in every handshake. */
-export type KeyKind = 'ecdsa-p256' | 'rsa-2048'
-
 export const KEY_KINDS: readonly KeyKind[] = ['ecdsa-p256', 'rsa-2048']
 
 const generate = promisify(generateKeyPair)
@@ -40,10 +39,4 @@ export function signatureAlgorithm(asn1: Asn1Writer, key: KeyObject): Asn1 {
   if (key.asymmetricKeyType === 'ec') return asn1.sequence(asn1.oid('1.2.840.10045.4.3.2'))
   if (key.asymmetricKeyType === 'rsa') return asn1.sequence(asn1.oid('1.2.840.113549.1.1.11'), asn1.null())
   throw new Error(`expected an EC or RSA key; found ${key.asymmetricKeyType}`)
-}
-
-/** Base64 in lines of 64 characters (RFC 7468 §2). */
-export function pem(label: string, der: Buffer): string {
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }

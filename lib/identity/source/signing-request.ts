@@ -3,7 +3,8 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { DER_BIT_STRING, DER_SEQUENCE, derChildren, derElement } from '../der.ts'
 import { Asn1Writer } from './asn1.ts'
 import { subjectAltName } from './certificate-extensions.ts'
-import { pem, publicKeyDer, signed } from './private-key.ts'
+import { toPem } from './der-to-pem.ts'
+import { publicKeyDer, signed } from './private-key.ts'
 
 /** As Istio's agent and ztunnel make them: the subject is empty, and the SPIFFE id a critical SAN. */
 export async function signingRequest(identity: string, key: KeyObject): Promise<string> {
@@ -17,7 +18,7 @@ export async function signingRequest(identity: string, key: KeyObject): Promise<
     asn1.parsed(publicKeyDer(key)),
     asn1.tagged(0, attribute),
   )
-  return pem('CERTIFICATE REQUEST', signed(asn1, body, key))
+  return toPem('CERTIFICATE REQUEST', signed(asn1, body, key))
 }
 
 /** The key that asks, or null: not a request, or not signed by that key. What else it asks for is not read: a CA decides the name. */

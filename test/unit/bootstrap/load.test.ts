@@ -17,6 +17,34 @@ const DEFAULTS: BootstrapConfig = {
   resources: [],
   listeners: [],
   healthChecks: [],
+  identity: {
+    source: 'none',
+    trustDomain: 'cluster.local',
+    trustDomainAliases: [],
+    spiffeId: '',
+    key: 'ecdsa-p256',
+    certificateTtlMs: 86400000,
+    rotation: { graceRatio: 0.5, jitter: 0.01 },
+    onOldCertificate: 'keep',
+    bundles: [],
+    files: {
+      certificateChain: '/var/run/secrets/workload-spiffe-credentials/cert-chain.pem',
+      privateKey: '/var/run/secrets/workload-spiffe-credentials/key.pem',
+      roots: '/var/run/secrets/workload-spiffe-credentials/root-cert.pem',
+    },
+    devCa: { folder: '' },
+    workloadApi: { socket: '', hint: '' },
+    istioCa: {
+      address: 'istiod.istio-system.svc:15012',
+      serverName: '',
+      roots: '/var/run/secrets/istio/root-cert.pem',
+      token: '/var/run/secrets/tokens/istio-token',
+      clientCertificate: '',
+      clientKey: '',
+      clusterId: 'Kubernetes',
+      certSigner: '',
+    },
+  },
   drain: { deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
@@ -202,6 +230,53 @@ t.test('what is wrong is said with its place', async (t) => {
       'limits: 5',
       ['1:9: `limits`: expected a mapping such as `{ maxHeaders: 100 }`; found the number 5'],
     ],
+    [
+      'a section within a section',
+      'identity: { rotation: 0.5, istioCa: { adress: x } }',
+      [
+        '1:23: `identity.rotation`: expected a mapping such as `{ graceRatio: 0.5 }`; found the number 0.5',
+        '1:39: `identity.istioCa`: unknown field `adress`; did you mean `address`?',
+      ],
+    ],
+    [
+      'identity: names, shares and lives',
+      'identity: { trustDomain: "a b", trustDomainAliases: [ "a:1" ], rotation: { graceRatio: 2 }, certificateTtl: 3000h }',
+      [
+        '1:26: `identity.trustDomain`: expected the name of a trust domain (a-z 0-9 . - _), such as `cluster.local`; found the text "a b"',
+        '1:53: `identity.trustDomainAliases`: expected a list of names of trust domains (a-z 0-9 . - _), such as `[ old.example ]`; found a list',
+        '1:88: `identity.rotation.graceRatio`: expected a number from 0 to 1, such as `0.5`; found the number 2',
+        '1:109: `identity.certificateTtl`: expected a duration of at least 1000ms up to 2160h, such as `24h`; found the text "3000h"',
+      ],
+    ],
+    [
+      'a SPIFFE id that is none',
+      'identity: { spiffeId: spiffe://td/a/../b }',
+      ['1:23: `identity.spiffeId`: "spiffe://td/a/../b" is no SPIFFE id: its path has the segment ".."'],
+    ],
+    [
+      'a SPIFFE id of another trust domain',
+      'identity: { spiffeId: spiffe://other/ns/a/sa/b }',
+      ['1:23: `identity.spiffeId`: spiffe://other/ns/a/sa/b is not of `identity.trustDomain`, which is cluster.local'],
+    ],
+    [
+      'the Workload API without a socket',
+      'identity: { source: workload-api }',
+      [
+        '1:11: `identity.workloadApi`: the Workload API needs `socket`, such as `socket: "unix:///run/spire/agent.sock"`, or SPIFFE_ENDPOINT_SOCKET in the environment',
+      ],
+    ],
+    [
+      'half of a client certificate',
+      'identity: { istioCa: { clientKey: k.pem } }',
+      ['1:22: `identity.istioCa`: `clientCertificate` and `clientKey` are given together, or neither'],
+    ],
+    [
+      'bundles that are no mapping of paths',
+      'identity: { bundles: { other.example: 5 } }',
+      [
+        '1:22: `identity.bundles`: expected a mapping of trust domains to paths, such as `{ other.example: ./other-roots.pem }`; found a mapping',
+      ],
+    ],
     ['section as a list', 'drain: [ 5s ]', ['1:8: `drain`: expected a mapping such as `{ deadline: 5s }`; found a list']],
     [
       'listeners not a list',
@@ -293,8 +368,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [
@@ -560,4 +635,39 @@ t.test('warnings', async (t) => {
   ]
   for (const [source, env, warning] of cases) t.same(parseBootstrap(source, 'h.yaml', env).warnings.map(problemText), [warning])
   t.same(parseBootstrap('', 'h.yaml', { PATH: '/bin', HEDDLE_CONFIG: 'x' }).warnings, [], 'other variables are nobody’s business')
+})
+
+t.test('identity: paths of the file are relative to it, those of the environment to the working directory', async (t) => {
+  const source = `identity:
+  source: files
+  trustDomain: Example.ORG
+  spiffeId: SPIFFE://example.org/ns/a/sa/b
+  files: { certificateChain: cert.pem, privateKey: /k.pem }
+  bundles: { Other.example: other.pem }
+  istioCa: { roots: "", token: t }
+`
+  const { identity } = loaded(source, {}, {}, '/etc/heddle/heddle.yaml')
+  t.match(identity, {
+    trustDomain: 'example.org',
+    spiffeId: 'spiffe://example.org/ns/a/sa/b',
+    files: { certificateChain: '/etc/heddle/cert.pem', privateKey: '/k.pem', roots: DEFAULTS.identity.files.roots },
+    bundles: [{ trustDomain: 'other.example', file: '/etc/heddle/other.pem' }],
+    istioCa: { roots: '', token: '/etc/heddle/t' },
+  })
+  const env = {
+    HEDDLE_IDENTITY_SOURCE: 'istio-ca',
+    HEDDLE_IDENTITY_ROTATION_GRACE_RATIO: '0.8',
+    HEDDLE_IDENTITY_FILES_ROOTS: 'r.pem',
+    HEDDLE_IDENTITY_ISTIO_CA_TOKEN: '',
+    HEDDLE_IDENTITY_BUNDLES: 'x.example=x.pem',
+  }
+  t.match(loaded(source, env, {}, '/etc/heddle/heddle.yaml').identity, {
+    source: 'istio-ca',
+    rotation: { graceRatio: 0.8 },
+    files: { roots: resolve('r.pem') },
+    istioCa: { token: '' },
+    bundles: [{ trustDomain: 'x.example', file: resolve('x.pem') }],
+  })
+  t.equal(loaded('identity: { source: workload-api }', { SPIFFE_ENDPOINT_SOCKET: 'unix:///x' }).identity.workloadApi.socket, '')
+  t.same(loaded('identity:\n  files:\n  rotation:\n').identity, DEFAULTS.identity, 'empty sections')
 })

@@ -39,7 +39,7 @@ t.test('in a process of its own: output, exit codes, nothing left running', asyn
   t.match(await runHeddle(['run', '--config', 'nowhere.yaml']), { code: 3, stderr: /nowhere\.yaml: no such file/ })
 })
 
-const COMMANDS = ['run', 'dev', 'check', 'explain', 'iptables', 'istio-iptables', 'version']
+const COMMANDS = ['run', 'dev', 'check', 'explain', 'ca', 'iptables', 'istio-iptables', 'version']
 
 t.test('help', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
@@ -77,6 +77,21 @@ t.test('what is wrong with a command line', async (t) => {
     [['explain', 'http://reviews/', '-H', 'x'], /`x` is not a header; expected `name: value`/],
     [['explain', 'http://reviews/', '--draw', '-1'], /--draw/],
     [['explain', 'GET', 'http://a/', 'b'], /too many arguments: b/],
+    [['ca'], /expected init or issue/],
+    [['ca', 'isue'], /expected init or issue; found isue/],
+    [['ca', 'init', 'x'], /unexpected x/],
+    [['ca', 'init', '--trust-domain', 'a/b'], /--trust-domain: .*may have only/],
+    [['ca', 'init', '--ttl', '1h'], /--ttl belongs to heddle ca issue/],
+    [['ca', 'init', '--key', 'dsa'], /--key: expected ecdsa-p256 or rsa-2048; found dsa/],
+    [['ca', 'issue', '--force'], /--force belongs to heddle ca init/],
+    [['ca', 'issue'], /needs --identity, or --namespace and --service-account/],
+    [['ca', 'issue', '--namespace', 'a'], /belong together/],
+    [['ca', 'issue', '--identity', 'spiffe://a/b', '--namespace', 'a'], /needs --identity, or/],
+    [['ca', 'issue', '--identity', 'spiffe://a/b', '--ttl', '2161h'], /--ttl: expected a duration/],
+    [
+      ['ca', 'issue', '--identity', 'spiffe://a/b', '--ca', 'nowhere'],
+      /nowhere has no root-cert\.pem; heddle ca init makes a CA/,
+    ],
     [['iptables'], /what\? heddle iptables apply, clean or print/],
     [['iptables', 'aply'], /aply is none of apply, clean and print/],
     [['iptables', 'print', '-b', 'x', '-u', 'y'], /--proxy-uid: expected numbers.*\n +--inbound-ports: expected ports/],

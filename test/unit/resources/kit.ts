@@ -67,8 +67,34 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     retries: view.retries ?? 'exact',
     faults: { headers: 'ignore' },
     healthChecks: view.healthChecks ?? [],
+    identity: NO_IDENTITY,
     file: 'heddle.yaml',
   }
+}
+
+const NO_IDENTITY: BootstrapConfig['identity'] = {
+  source: 'none',
+  trustDomain: 'cluster.local',
+  trustDomainAliases: [],
+  spiffeId: '',
+  key: 'ecdsa-p256',
+  certificateTtlMs: 86_400_000,
+  rotation: { graceRatio: 0.5, jitter: 0.01 },
+  onOldCertificate: 'keep',
+  bundles: [],
+  files: { certificateChain: '', privateKey: '', roots: '' },
+  devCa: { folder: '' },
+  workloadApi: { socket: '', hint: '' },
+  istioCa: {
+    address: '127.0.0.1:15012',
+    serverName: '',
+    roots: '',
+    token: '',
+    clientCertificate: '',
+    clientKey: '',
+    clusterId: '',
+    certSigner: '',
+  },
 }
 
 const LISTENER: ListenerConfig = {
