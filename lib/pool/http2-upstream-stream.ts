@@ -118,7 +118,9 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     const { headers, scheme, target, upgrade, neverIndexed } = head
     const authority = headers.known(H_HOST, 'host') ?? ''
     const { codec } = this.owner
-    this.http2 = codec.request(this, method, scheme, authority, target, upgrade, headers, more, neverIndexed, ended)
+    // Upgrade is compared without case, :protocol is not.
+    const protocol = upgrade === '' ? '' : upgrade.toLowerCase()
+    this.http2 = codec.request(this, method, scheme, authority, target, protocol, headers, more, neverIndexed, ended)
     if (this.owner.doomed) this.owner.retire()
     // The endpoint left between the lending and now: nothing was written.
     if (this.http2 === null) this.lose(RESET_REFUSED_STREAM, '')

@@ -26,6 +26,8 @@ import type { UpstreamStream } from '../pool/upstream-stream.ts'
 /** So much of a response that nobody wants is read, and for so long, to keep its connection. */
 const MAX_DISCARDED_BYTES = 65_536
 const DISCARD_MS = 500
+/** 1xx responses before a final one. */
+const MAX_INTERIM = 100
 
 /** Who makes attempts: the router, or a mirrored copy. */
 export interface AttemptOwner extends Attempted {
@@ -69,6 +71,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   private discarding: Deadline | null
   private counted: boolean
   private paused: boolean
+  private interim: number
   /** Bytes of the body have been handed to the connection. */
   private bodyBegun: boolean
   /** Monotonic ms, of clusters whose policy asks for latencies. */
@@ -93,6 +96,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
     this.discarding = null
     this.counted = false
     this.paused = false
+    this.interim = 0
     this.bodyBegun = false
     this.startedMs = 0
   }
@@ -180,6 +184,11 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   }
 
   onInformational(status: number, headers: HeaderMap): void {
+    // They are passed on whether or not the client reads: an upstream must not fill our memory with them.
+    if (++this.interim > MAX_INTERIM) {
+      if (this.connection !== null) this.connection.protocolError()
+      return
+    }
     stripHopByHop(headers)
     this.owner.onAttemptInformational(this, status, headers)
   }

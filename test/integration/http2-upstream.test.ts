@@ -100,69 +100,6 @@ const counted = async (proxy: HeddleProcess, name: string) =>
 
 // ---- what is spoken ----------------------------------------------------------------------------------------------------
 
-/** What Envoy 1.40 sends on with the configuration that istiod makes of such a service: of the request, [:scheme, x-forwarded-proto]. */
-const SCHEMES_HTTP1: readonly (readonly [string, string, Record<string, string>, readonly [string, string]])[] = [
-  ['nothing is said', '/', {}, ['http', 'http']],
-  ['x-forwarded-proto https', '/', { 'X-Forwarded-Proto': 'https' }, ['https', 'https']],
-  ['x-forwarded-proto HTTPS', '/', { 'X-Forwarded-Proto': 'HTTPS' }, ['https', 'HTTPS']],
-  ['x-forwarded-proto ftp', '/', { 'X-Forwarded-Proto': 'ftp' }, ['http', 'ftp']],
-  ['absolute form', 'https://web/', {}, ['https', 'http']],
-  ['absolute form in capitals', 'HTTPS://web/', {}, ['https', 'http']],
-  ['absolute form before x-forwarded-proto', 'https://web/', { 'X-Forwarded-Proto': 'http' }, ['https', 'http']],
-  ['and the other way round', 'http://web/', { 'X-Forwarded-Proto': 'https' }, ['http', 'https']],
-]
-
-const SCHEMES_HTTP2: readonly (readonly [string, string, Record<string, string>, readonly [string, string]])[] = [
-  ['http', 'http', {}, ['http', 'http']],
-  ['https', 'https', {}, ['https', 'http']],
-  ['HTTPS', 'HTTPS', {}, ['https', 'http']],
-  ['ftp', 'ftp', {}, ['http', 'http']],
-  ['ftp, and x-forwarded-proto https', 'ftp', { 'x-forwarded-proto': 'https' }, ['https', 'https']],
-  ['https, and x-forwarded-proto http', 'https', { 'x-forwarded-proto': 'http' }, ['https', 'http']],
-  ['https, and x-forwarded-proto ftp', 'https', { 'x-forwarded-proto': 'ftp' }, ['https', 'ftp']],
-  ['http, and x-forwarded-proto https', 'http', { 'x-forwarded-proto': 'https' }, ['http', 'https']],
-]
-
-t.test('the scheme is what the request says of itself, and without that what a proxy in front has noted', async (t) => {
-  const upstream = await Http2Server.start(t)
-  const proxy = await startWeb(t, { upstream })
-  const sent = () => {
-    const { headers } = upstream.exchanges.at(-1) as { headers: http2.IncomingHttpHeaders }
-    return [headers[':scheme'], headers['x-forwarded-proto']]
-  }
-  for (const [what, target, headers, expected] of SCHEMES_HTTP1) {
-    const client = await RawClient.connect(t, proxy.port())
-    t.equal((await client.ask({ host: 'web', target, headers })).status, 200)
-    t.same(sent(), expected, what)
-  }
-  const client = new Client(t, proxy.port())
-  for (const [what, scheme, headers, expected] of SCHEMES_HTTP2) {
-    t.equal((await client.ask('/', { ':scheme': scheme, ...headers })).status, 200)
-    t.same(sent(), expected, `:scheme ${what}`)
-  }
-})
-
-t.test('that there is no body END_STREAM says; a length is passed on, and said only to HTTP/1', async (t) => {
-  const h2 = await Http2Server.start(t)
-  const h1 = await EchoUpstream.start(t)
-  const [two, one] = await Promise.all([startWeb(t, { upstream: h2 }), startWeb(t, { upstream: h1, protocol: 'HTTP' })])
-  for (const [what, method, headers, overHttp2, overHttp1] of [
-    ['POST', 'POST', {}, undefined, '0'],
-    ['PUT', 'PUT', {}, undefined, '0'],
-    ['OPTIONS', 'OPTIONS', {}, undefined, '0'],
-    ['DELETE', 'DELETE', {}, undefined, undefined],
-    ['POST with content-length 0', 'POST', { 'Content-Length': '0' }, '0', '0'],
-  ] as const) {
-    await (await RawClient.connect(t, two.port())).ask({ method, host: 'web', headers })
-    t.equal(h2.exchanges.at(-1)?.headers['content-length'], overHttp2, `${what}, HTTP/1.1 to HTTP/2`)
-    await new Client(t, two.port()).ask('/', { ':method': method, ...headers })
-    t.equal(h2.exchanges.at(-1)?.headers['content-length'], overHttp2, `${what}, HTTP/2 to HTTP/2`)
-    await new Client(t, one.port()).ask('/', { ':method': method, ...headers })
-    const [request] = h1.seen.slice(-1)
-    t.equal(request === undefined ? '' : header(request, 'content-length'), overHttp1, `${what}, HTTP/2 to HTTP/1.1`)
-  }
-})
-
 t.test('what is declared of a port, and what a policy says, decides what its endpoints are spoken to', async (t) => {
   const h2 = await Http2Server.start(t)
   const h1 = await EchoUpstream.start(t)

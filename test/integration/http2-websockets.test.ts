@@ -106,12 +106,13 @@ t.test('the Upgrade of a client of HTTP/1.1 is an extended CONNECT, and its 200 
 
 t.test('bytes that come with the request wait for the tunnel', async (t) => {
   const client = await RawClient.connect(t, proxy.port())
-  await client.send(handshake('/early'))
+  await client.send(handshake('/early', 'web', { Upgrade: 'WebSocket' }))
   await client.write('early')
   const exchange = await offering.seen('/early')
+  t.equal(exchange.headers[':protocol'], 'websocket', 'in the one form that servers of HTTP/2 know')
   exchange.read()
   exchange.stream.respond({ ':status': 200 })
-  await client.responseHead()
+  t.equal(header(await client.responseHead(), 'upgrade'), 'WebSocket')
   await eventually('early', () => exchange.body.toString() === 'early')
 })
 

@@ -219,11 +219,12 @@ export class FrameRules implements FrameSink {
 
   private ping(flags: number, b: Buffer, start: number): boolean {
     const { c } = this
+    // Answers that nobody waits for count as well.
+    if (!c.guard.control(1, c.nowMs)) return c.fail(E.ENHANCE_YOUR_CALM, 'too many PING frames')
     if ((flags & F.ACK) !== 0) {
       c.pingAnswered(b, start)
-      return true
+      return !c.closed
     }
-    if (!c.guard.control(1, c.nowMs)) return c.fail(E.ENHANCE_YOUR_CALM, 'too many PING frames')
     c.writer.ping(true, b, start)
     return c.guardWaiting()
   }

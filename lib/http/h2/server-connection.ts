@@ -65,8 +65,11 @@ export class Http2ServerConnection extends Http2Connection {
       if (!this.guard.control(1, this.nowMs)) return this.fail(E.ENHANCE_YOUR_CALM, 'too many frames on closed streams')
       return this.discard(b, start, end)
     }
-    // Above what our GOAWAY said: the client knows that it is not looked at.
-    if (id > this.lastTaken) return this.discard(b, start, end)
+    // Above what our GOAWAY said: the client knows that it is not looked at, or will.
+    if (id > this.lastTaken) {
+      if (!this.guard.control(1, this.nowMs)) return this.fail(E.ENHANCE_YOUR_CALM, 'too many streams behind GOAWAY')
+      return this.discard(b, start, end)
+    }
     this.lastPeerId = id
     this.guard.opened()
     if (this.rules.selfDependent) return this.discard(b, start, end) && this.refuse(id, E.PROTOCOL_ERROR)

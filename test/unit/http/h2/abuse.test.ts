@@ -278,3 +278,18 @@ t.test('the guard: credit comes back with time and with work', async (t) => {
   t.ok(guard.control(1, 1000))
   t.notOk(guard.control(20, 1e9), 'never more than the limit at once')
 })
+
+t.test('answers to PINGs that were never sent, and streams behind our GOAWAY, are counted as other frames are', async (t) => {
+  const acks = server()
+  const took = until(acks, 5000, () => frame('PING', 1, 0, Buffer.alloc(8)))
+  t.ok(took > 900 && took < 1500, String(took))
+  t.match(acks.said().at(-1), CALM)
+  const leaving = server()
+  leaving.feed(get(1))
+  leaving.run(() => leaving.h2.shutdown())
+  // The answer to the PING between the two GOAWAYs.
+  leaving.feed(frame('PING', 1, 0, Buffer.from([0x68, 0x64, 0x6c, 0, 0, 0, 0, 2])))
+  const behind = until(leaving, 5000, (i) => get(i * 2 + 3))
+  t.ok(behind > 900 && behind < 2500, String(behind))
+  t.match(leaving.said().at(-1), CALM)
+})
