@@ -194,7 +194,7 @@ export class Http1UpstreamConnection implements ConnectionOwner, UpstreamStream 
     if (exchange === null) return
     // It was dead before it was lent, and only writing showed it.
     if (this.requests > 1 && this.connection.bytesWritten === this.bytesBefore) exchange.onNothingWritten(reason)
-    else exchange.onUpstreamReset(RESET_TERMINATION, reason)
+    else exchange.onUpstreamReset(RESET_TERMINATION, this.connection.transportFailure || reason)
   }
 
   abandon(): void {

@@ -229,7 +229,7 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
       if (exchange !== null) exchange.onNothingWritten('')
       return
     }
-    this.lose(this.resetReason(http2, code), '')
+    this.lose(this.resetReason(http2, code), code === CONNECTION_LOST ? owner.connection.transportFailure : '')
   }
 
   private resetReason(http2: Http2Stream, code: number): number {

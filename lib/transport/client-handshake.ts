@@ -62,7 +62,7 @@ export class ClientHandshake {
     socket.on('session', (ticket: Buffer) => context.remember(ticket, facts, notAfterMs, host, endpoint))
     socket.off('error', this.onError)
     socket.off('close', this.onClose)
-    const went = io.run('handshake', () => this.owner.onSecure(new TlsConnection(io, socket, facts, NOBODY)))
+    const went = io.run('handshake', () => this.owner.onSecure(new TlsConnection(io, socket, facts, context.side, NOBODY)))
     if (!went) socket.destroy()
   }
 

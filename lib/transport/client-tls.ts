@@ -2,10 +2,11 @@
 import tls from 'node:tls'
 import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import { detailsOf, failureOfError } from './handshake-failure.ts'
+import { detailsOf, failureOfError, presentedText } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
-import { keyPairOf, type Secrets } from './secrets.ts'
+import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
 import { factsOf, rootsOf } from './server-tls.ts'
+import type { TlsSide } from './tls-connection.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
 export type ClientVerdict =
@@ -38,6 +39,7 @@ export class ClientTls {
   private readonly mesh: MeshPeers | null
   private readonly secureContext: tls.SecureContext
   private readonly sessions: Map<string, Session>
+  readonly side: TlsSide
 
   /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
   static make(config: UpstreamTls, secrets: Secrets): ClientTls | null {
@@ -55,14 +57,19 @@ export class ClientTls {
       config.trust === MESH_TRUST && secrets.trust !== null
         ? new MeshPeers(secrets.trust, { side: 'server', identities: config.subjectAltNames })
         : null
-    return new ClientTls(config, context, mesh, pair?.identity ?? '')
+    return new ClientTls(config, context, mesh, pair)
   }
 
-  private constructor(config: UpstreamTls, context: tls.SecureContext, mesh: MeshPeers | null, identity: string) {
+  private constructor(config: UpstreamTls, context: tls.SecureContext, mesh: MeshPeers | null, pair: KeyPair | null) {
     this.config = config
     this.secureContext = context
     this.mesh = mesh
-    this.identity = identity
+    this.identity = pair?.identity ?? ''
+    this.side = {
+      side: 'client',
+      presented: pair === null ? '' : presentedText(pair.certificateChainPem),
+      mutual: pair !== null || mesh !== null,
+    }
     this.sessions = new Map()
   }
 
@@ -117,7 +124,8 @@ export class ClientTls {
   }
 
   failureOf(socket: tls.TLSSocket, host: string, error: NodeJS.ErrnoException | null): HandshakeFailure {
-    return failureOfError(error, detailsOf(socket, this.sniOf(host)))
+    const presented = this.side.presented === '' ? 'none' : this.side.presented
+    return failureOfError(error, { ...detailsOf(socket, this.sniOf(host)), presented })
   }
 }
 

@@ -51,6 +51,8 @@ export abstract class Connection implements ByteSink {
   /** Our FIN is queued or sent. */
   ended: boolean
   closeReason: string
+  /** What the carrier knows of why it gave way, in words for access logs (`TLS_error: …`); empty: nothing. There before `onEnd` and `onClose` say so. */
+  transportFailure: string
   /** Monotonic ms of the last byte either way; idle sweeps read it. */
   lastActiveMs: number
   /** Output of this event; null when there is none. */
@@ -83,6 +85,7 @@ export abstract class Connection implements ByteSink {
     this.peerEnded = false
     this.ended = false
     this.closeReason = ''
+    this.transportFailure = ''
     this.lastActiveMs = io.clock.monotonicMs
     this.out = null
     this.outPosition = 0

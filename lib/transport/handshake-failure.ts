@@ -1,6 +1,9 @@
 // A handshake that did not come about, in words: what the alert of the other side or OpenSSL's error means, and what is known of it.
 import type tls from 'node:tls'
+import { isoTime, pemBlocks } from '../identity/chain.ts'
 import type { PeerFailure } from '../identity/peer-failure.ts'
+import { printable } from '../identity/printable.ts'
+import { readCertificate } from '../identity/x509.ts'
 import type { HandshakeFailure } from './handshake.ts'
 
 /** RFC 8446 §6.2: what the peer says it does not like about us. */
@@ -35,18 +38,84 @@ const OPENSSL: Readonly<Record<string, readonly [reason: string, text: string]>>
   EPIPE: ['closed', 'the peer closed the connection in the middle of the handshake'],
 }
 
+/** The peer's alert, by name and meaning; empty: it is none. */
+function alertOf(error: NodeJS.ErrnoException | null): string {
+  const number = /alert number (\d+)/i.exec(error?.message ?? '')
+  return number === null ? '' : (ALERTS[Number(number[1])] ?? `alert ${number[1]}`)
+}
+
+/** Node's message of an error of OpenSSL is a line of its source. */
+function wordsOf(error: (NodeJS.ErrnoException & { readonly reason?: string }) | null): string {
+  return error === null ? 'the handshake failed' : (error.reason ?? error.message)
+}
+
 /** Of an `error` event, or of a close without one. */
 export function failureOfError(error: NodeJS.ErrnoException | null, details: Readonly<Record<string, string>>): HandshakeFailure {
   const code = error === null ? 'ECONNRESET' : (error.code ?? '')
-  const number = /alert number (\d+)/i.exec(error?.message ?? '')
-  const alert = number === null ? undefined : Number(number[1])
-  if (alert !== undefined) {
-    const name = ALERTS[alert] ?? `alert ${alert}`
+  const name = alertOf(error)
+  if (name !== '') {
     return { reason: 'alert', text: `the peer ended the handshake with ${name}`, details: { ...details, alert: name } }
   }
   const known = OPENSSL[code]
   if (known !== undefined) return { reason: known[0], text: known[1], details }
-  return { reason: 'protocol', text: error?.message ?? 'the handshake failed', details }
+  return { reason: 'protocol', text: wordsOf(error), details }
+}
+
+/** Of a client that did not finish. Some go without an alert once they have seen a certificate that they do not like. `shown`: it has seen ours. */
+export function failureOfServer(
+  error: NodeJS.ErrnoException | null,
+  presented: string,
+  shown: boolean,
+  details: Readonly<Record<string, string>>,
+): HandshakeFailure {
+  const failure = failureOfError(error, { ...details, presented })
+  if (failure.reason !== 'closed' || !shown) return failure
+  return { ...failure, text: `${failure.text}: it has probably refused our certificate; ${weShowed(presented)}` }
+}
+
+/**
+ * Of an error on a connection whose handshake was done: in TLS 1.3 a client is done before the server has looked at its certificate, and hears of a
+ * refusal behind that. null: it is not TLS that says so.
+ */
+export function failureOfLateError(
+  error: NodeJS.ErrnoException,
+  presented: string,
+  details: Readonly<Record<string, string>>,
+): HandshakeFailure | null {
+  const name = alertOf(error)
+  const all = { ...details, presented: presented === '' ? 'none' : presented }
+  if (name !== '')
+    return {
+      reason: 'alert',
+      text: `the peer ended the connection with ${name}; ${weShowed(presented)}`,
+      details: { ...all, alert: name },
+    }
+  if (error.code?.startsWith('ERR_SSL_') !== true) return null
+  return { reason: 'protocol', text: OPENSSL[error.code]?.[1] ?? wordsOf(error), details: all }
+}
+
+/** Of a connection that the peer ended right behind the handshake, before it sent a byte. Some say no alert when they refuse a certificate. */
+export function failureOfSilence(presented: string, details: Readonly<Record<string, string>>): HandshakeFailure {
+  const probably = presented === '' ? 'it probably wants a certificate' : 'it has probably refused our certificate'
+  return {
+    reason: 'closed_behind_handshake',
+    text: `the peer closed right behind the handshake without a byte: ${probably}; ${weShowed(presented)}`,
+    details: { ...details, presented: presented === '' ? 'none' : presented },
+  }
+}
+
+function weShowed(presented: string): string {
+  return presented === '' ? 'we presented none' : `we presented ${presented}`
+}
+
+/** Our certificate as peers see it: `spiffe://…, valid to 2026-11-22T16:00:00Z, of O=cluster.local`; empty: none. */
+export function presentedText(chainPem: string): string {
+  const [leaf] = pemBlocks(chainPem)
+  const read = leaf === undefined ? null : readCertificate(leaf)
+  if (read === null || !read.ok) return ''
+  const { uris, dnsNames, subject, issuer, notAfterMs } = read.facts
+  const name = uris[0] ?? dnsNames[0] ?? subject
+  return `${printable(name, 300)}, valid to ${isoTime(notAfterMs)}${issuer === '' ? '' : `, of ${printable(issuer)}`}`
 }
 
 /** Of a certificate that is not believed. */

@@ -30,6 +30,8 @@ export class ServerHandshake implements DeadlineOwner {
     this.socket.on('secure', this.onSecure)
     this.socket.on('error', this.onError)
     this.socket.on('close', this.onClose)
+    // Half-open sockets stay when the peer has gone.
+    this.socket.on('end', this.onClose)
     io.timers.arm(this.deadline, HANDSHAKE_MS)
   }
 
@@ -50,8 +52,9 @@ export class ServerHandshake implements DeadlineOwner {
     this.socket.off('secure', this.onSecure)
     this.socket.off('error', this.onError)
     this.socket.off('close', this.onClose)
+    this.socket.off('end', this.onClose)
     const went = this.io.run('handshake', () =>
-      this.owner.onSecure(new TlsConnection(this.io, this.socket, verdict.facts, NOBODY)),
+      this.owner.onSecure(new TlsConnection(this.io, this.socket, verdict.facts, this.context.side, NOBODY)),
     )
     if (!went) this.socket.destroy()
   }

@@ -4,9 +4,10 @@ import tls from 'node:tls'
 import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import { detailsOf, failureOfError } from './handshake-failure.ts'
+import { detailsOf, failureOfServer, presentedText } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
+import type { TlsSide } from './tls-connection.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
 export type TlsVerdict =
@@ -18,6 +19,7 @@ export class ServerTls {
   private readonly config: DownstreamTls
   private readonly identity: string
   private readonly mesh: MeshPeers | null
+  readonly side: TlsSide
 
   /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
   static make(config: DownstreamTls, secrets: Secrets): ServerTls | null {
@@ -34,6 +36,7 @@ export class ServerTls {
       config.trust === MESH_TRUST && secrets.trust !== null
         ? new MeshPeers(secrets.trust, { side: 'client', identities: config.subjectAltNames })
         : null
+    this.side = { side: 'server', presented: presentedText(pair.certificateChainPem), mutual: asks }
     const secureContext = tls.createSecureContext({
       cert: pair.certificateChainPem,
       key: pair.privateKeyPem,
@@ -75,7 +78,8 @@ export class ServerTls {
   }
 
   failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure {
-    return failureOfError(error, detailsOf(socket, typeof socket.servername === 'string' ? socket.servername : ''))
+    const details = detailsOf(socket, typeof socket.servername === 'string' ? socket.servername : '')
+    return failureOfServer(error, this.side.presented, sentBytesOf(socket) > 0, details)
   }
 }
 
@@ -90,6 +94,13 @@ export function factsOf(socket: tls.TLSSocket, sni: string, peer: CheckedPeer, l
     localIdentity,
     peerCertificate: peer.certificate,
   }
+}
+
+/** Bytes of the handshake that have left us. */
+function sentBytesOf(socket: tls.TLSSocket): number {
+  const handle = (socket as unknown as { readonly _handle: { readonly _parent?: { readonly bytesWritten?: number } } | null })
+    ._handle
+  return handle?._parent?.bytesWritten ?? 0
 }
 
 /** PEM of what a trust stands for; null: it is not there. */

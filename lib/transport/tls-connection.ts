@@ -2,6 +2,8 @@
 // done in a later turn, and until then there must be no other; and bytes may still come when reads were just stopped.
 import type tls from 'node:tls'
 import type { ConnectionOwner } from './connection.ts'
+import type { HandshakeFailure } from './handshake.ts'
+import { failureOfLateError, failureOfSilence } from './handshake-failure.ts'
 import type { Io } from './io.ts'
 import { SocketConnection, writeErrorName } from './socket-connection.ts'
 import { handleOf, INTERNALS, type StreamHandle } from './stream-internals.ts'
@@ -13,19 +15,35 @@ interface Waiting {
   readonly length: number
 }
 
+/** What our end of a connection is, the same for all of one context. */
+export interface TlsSide {
+  readonly side: 'client' | 'server'
+  /** Our certificate in words; empty: we have none. */
+  readonly presented: string
+  /** Who the peer is matters, on either side: who goes without a word has probably refused us. */
+  readonly mutual: boolean
+}
+
+/** A peer that ends a connection so soon, and has said nothing, did not like our certificate. */
+const SOON_MS = 5000
+
 export class TlsConnection extends SocketConnection {
   private waiting: Waiting[]
   /** The kernel did not take the write under way. */
   private full: boolean
   private finishing: boolean
+  private readonly side: TlsSide
+  private readonly secureMs: number
 
   /** `socket`: its handshake is done and its peer is verified. */
-  constructor(io: Io, socket: tls.TLSSocket, facts: TlsFacts, owner: ConnectionOwner) {
+  constructor(io: Io, socket: tls.TLSSocket, facts: TlsFacts, side: TlsSide, owner: ConnectionOwner) {
     super(io, socket, owner)
     this.tls = facts
     this.waiting = []
     this.full = false
     this.finishing = false
+    this.side = side
+    this.secureMs = io.clock.monotonicMs
   }
 
   protected override transmit(block: Buffer, length: number): void {
@@ -39,7 +57,7 @@ export class TlsConnection extends SocketConnection {
     if (error !== 0) {
       this.bytesWritten -= length
       this.io.blocks.release(block)
-      this.destroy(writeErrorName(error))
+      this.writeFailed(writeErrorName(error))
       return
     }
     this.busy = true
@@ -50,6 +68,12 @@ export class TlsConnection extends SocketConnection {
     // The kernel's buffer is full; otherwise only the news of the write is late, and nobody needs to wait for that.
     this.full = queueSizeOf(handle) > 0
     if (this.full) this.blocked = true
+  }
+
+  /** Why the peer does not want to be written to may still be on its way to us. */
+  private writeFailed(reason: string): void {
+    if (this.bytesRead > 0 || this.readDisabled) this.destroy(reason)
+    else setImmediate(() => this.io.run('write', () => this.destroy(reason)))
   }
 
   protected override postpone(block: Buffer, length: number): void {
@@ -66,7 +90,7 @@ export class TlsConnection extends SocketConnection {
     this.full = false
     if (this.closed) return
     if (status < 0) {
-      this.destroy(status === -125 ? 'ECANCELED' : writeErrorName(status))
+      this.writeFailed(status === -125 ? 'ECANCELED' : writeErrorName(status))
       return
     }
     const next = this.waiting.shift()
@@ -91,6 +115,45 @@ export class TlsConnection extends SocketConnection {
     }
     this.ended = true
     this.finishing = true
+  }
+
+  override onSocketError(error: NodeJS.ErrnoException): void {
+    const failure = failureOfLateError(error, this.side.presented, this.details)
+    if (failure === null) super.onSocketError(error)
+    else this.fail(failure)
+  }
+
+  protected override peerFinished(): void {
+    if (!this.ended) this.noteSilence()
+    super.peerFinished()
+  }
+
+  protected override gone(): void {
+    if (this.closeReason === 'ECONNRESET' || this.closeReason === 'EPIPE') this.noteSilence()
+    for (const { block } of this.waiting.splice(0)) this.io.blocks.release(block)
+    super.gone()
+  }
+
+  private noteSilence(): void {
+    if (this.bytesRead > 0 || this.transportFailure !== '' || !this.side.mutual) return
+    if (this.io.clock.monotonicMs - this.secureMs < SOON_MS) this.fail(failureOfSilence(this.side.presented, this.details))
+  }
+
+  /** An end that was orderly stays that. */
+  private fail(failure: HandshakeFailure): void {
+    this.transportFailure = `TLS_error: ${failure.text}`
+    if (this.closeReason !== '' || failure.reason !== 'closed_behind_handshake') this.closeReason = this.transportFailure
+    this.io.tls.report(this.side.side, this.peerAddress, failure)
+  }
+
+  private get details(): Record<string, string> {
+    const { tls } = this
+    const details: Record<string, string> = {}
+    if (tls === null) return details
+    if (tls.sni !== '') details['sni'] = tls.sni
+    if (tls.alpn !== '') details['alpn'] = tls.alpn
+    if (tls.peerIdentity !== '') details['peer'] = tls.peerIdentity
+    return details
   }
 
   override destroy(reason: string): void {

@@ -262,6 +262,8 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
 
   onUpstreamClosed(reason: string): void {
     const { upstream, connection } = this
+    if (upstream !== null && upstream.connection.transportFailure !== '')
+      this.upstreamTransportFailureReason = upstream.connection.transportFailure
     if (upstream !== null) this.connector?.release(upstream.connection.bytesRead, upstream.connection.bytesWritten)
     this.connector = null
     if (this.over) return
