@@ -12,6 +12,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   admin: '{ port: 15000 }',
   health: '{ port: 15021 }',
   accessLog: '{ format: json }',
+  capture: '{ mode: redirect }',
   drain: '{ deadline: 5s }',
   faults: '{ headers: allow }',
   http1: '{ halfClose: serve }',
@@ -161,6 +162,14 @@ interface Socket {
   readonly port: unknown
 }
 
+/** Only a sidecar has an application whose connections are led to it. */
+export function checkCapture(root: Mapping, report: Report): void {
+  const { capture, role = 'sidecar' } = root
+  const mode = isMapping(capture) ? capture['mode'] : undefined
+  if ((mode === 'redirect' || mode === 'tproxy') && role !== 'sidecar')
+    report(['capture', 'mode'], 'value', `connections are captured in role \`sidecar\` only; this is role \`${String(role)}\``)
+}
+
 /** Two listeners of one process on one port would share its connections: SO_REUSEPORT lets both bind and nobody complains. */
 function checkPorts(root: Mapping, report: Report): void {
   const of = (key: string, port: number): Socket => {
@@ -168,6 +177,7 @@ function checkPorts(root: Mapping, report: Report): void {
     return { path: [key, 'port'], who: `\`${key}\``, address: section['address'] ?? '127.0.0.1', port: section['port'] ?? port }
   }
   const sockets = [of('admin', 15_000), of('health', 15_021)]
+  sockets.push(...capturingSockets(root))
   for (const [index, listener] of elementsOf(root, 'listeners')) {
     sockets.push({
       path: ['listeners', index, 'port'],
@@ -180,6 +190,17 @@ function checkPorts(root: Mapping, report: Report): void {
     const rival = sockets.slice(0, index).find((other) => clashes(socket, other))
     if (rival !== undefined) report(socket.path, 'value', `${socket.address}:${socket.port} is already taken by ${rival.who}`)
   }
+}
+
+function capturingSockets({ capture }: Mapping): Socket[] {
+  if (!isMapping(capture) || (capture['mode'] ?? 'none') === 'none') return []
+  const ports = { outboundPort: 15_001, inboundPort: 15_006, tunnelPort: 15_008 }
+  return Object.entries(ports).map(([field, port]) => ({
+    path: ['capture', field],
+    who: `\`capture.${field}\``,
+    address: capture['address'] ?? '0.0.0.0',
+    port: capture[field] ?? port,
+  }))
 }
 
 function clashes(a: Socket, b: Socket): boolean {

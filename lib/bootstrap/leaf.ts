@@ -177,6 +177,22 @@ export const ports = (example: string) =>
     return Array.isArray(x) && x.every(isPort) ? (x as readonly number[]) : undefined
   })
 
+const SERVED_PROTOCOLS = ['http', 'http2', 'grpc', 'https', 'tls', 'tcp', 'auto'] as const
+
+/** A mapping from port to protocol. */
+export const servedPorts = (example: string) =>
+  leaf('pairs', `a mapping of ports to one of ${SERVED_PROTOCOLS.join(', ')}`, example, (x) => {
+    if (typeof x !== 'object' || x === null || Array.isArray(x)) return undefined
+    const entries = Object.entries(x).map(([key, value]) => ({
+      port: /^\d{1,5}$/.test(key) ? Number(key) : 0,
+      protocol: SERVED_PROTOCOLS.find((p) => p === value),
+    }))
+    const good = entries.flatMap(({ port, protocol }) =>
+      port >= 1 && port <= 65_535 && protocol !== undefined ? [{ port, protocol }] : [],
+    )
+    return good.length === entries.length ? good : undefined
+  })
+
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 

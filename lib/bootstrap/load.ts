@@ -3,7 +3,17 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import * as v from 'valibot'
 import type { BootstrapConfig, ListenerConfig } from '../state/bootstrap-config.ts'
-import { at, checkFieldNames, checkHealthChecks, checkListeners, checkShapes, isMapping, type Report } from './check.ts'
+import { BUILT_IN } from '../state/origin.ts'
+import {
+  at,
+  checkCapture,
+  checkFieldNames,
+  checkHealthChecks,
+  checkListeners,
+  checkShapes,
+  isMapping,
+  type Report,
+} from './check.ts'
 import { type DocumentPath, readYamlDocument, type YamlDocument } from './document.ts'
 import { BOOTSTRAP_FIELDS, LISTENER_FIELDS, SECTIONS } from './fields.ts'
 import type { FlagValues } from './flags.ts'
@@ -57,6 +67,7 @@ export function parseBootstrap(
   checkShapes(root, report)
   checkFieldNames(root, report)
   checkListeners(root, report)
+  checkCapture(root, report)
   checkHealthChecks(root, report)
   checkResources(root, report)
   checkIdentity(root, env, report)
@@ -142,7 +153,8 @@ function toConfig(
   where: (path: DocumentPath) => { file: string; line: number; column: number },
 ): BootstrapConfig {
   const { headerTimeout, connectionIdleTimeout, streamIdleTimeout, streamStallTimeout, ...limits } = d.limits
-  const { dnsRefresh, ...mesh } = d.mesh
+  const { dnsRefresh, minTlsVersion, ...mesh } = d.mesh
+  const { detectionTimeout, ...capture } = d.capture
   const labels: Readonly<Record<string, string>> = d.workload.labels
   const namespace = d.workload.namespace
   return {
@@ -172,6 +184,11 @@ function toConfig(
       return healthCheckRule(check, { kind: 'bootstrap', namespace, name: `healthChecks[${index}]`, ...at })
     }),
     identity: identityConfig(d.identity),
+    capture: {
+      ...capture,
+      detectionTimeoutMs: detectionTimeout,
+      origin: d.capture.mode === 'none' ? BUILT_IN : { kind: 'bootstrap', namespace, name: 'capture', ...where(['capture']) },
+    },
     drain: { deadlineMs: d.drain.deadline },
     limits: {
       ...limits,
@@ -180,7 +197,7 @@ function toConfig(
       streamIdleTimeoutMs: streamIdleTimeout,
       streamStallTimeoutMs: streamStallTimeout,
     },
-    mesh: { ...mesh, dnsRefreshMs: dnsRefresh },
+    mesh: { ...mesh, minTlsVersion: minTlsVersion === 'TLSV1_2' ? 'TLSv1.2' : 'TLSv1.3', dnsRefreshMs: dnsRefresh },
     http1: d.http1,
     mirror: d.mirror,
     retries: d.retries,

@@ -1,6 +1,7 @@
 // heddle.yaml after validation: every field present, every path absolute. Made by `bootstrap/`, read by everybody.
 import type { HealthCheck } from './health-check.ts'
 import type { Origin } from './origin.ts'
+import type { TlsVersion } from './tls.ts'
 
 export type Role = 'sidecar' | 'node' | 'waypoint' | 'gateway'
 
@@ -14,6 +15,29 @@ export interface WorkloadIdentity {
   readonly address: string
   /** `region/zone/subzone`; parts may be missing. */
   readonly locality: string
+}
+
+export interface ServedPort {
+  readonly port: number
+  /** As the name of a Service's port may say it; `auto`: found out by the first bytes. */
+  readonly protocol: 'http' | 'http2' | 'grpc' | 'https' | 'tls' | 'tcp' | 'auto'
+}
+
+/** Listeners of a sidecar to which rules of the packet filter lead connections (docs/interception.md). A port of 0: there is no such listener. */
+export interface CaptureConfig {
+  /** How inbound connections are led here; outbound ones are redirected in both. `none`: nothing is captured. */
+  readonly mode: 'none' | 'redirect' | 'tproxy'
+  /** `::` takes IPv4, too. */
+  readonly address: string
+  readonly outboundPort: number
+  readonly inboundPort: number
+  /** HBONE. */
+  readonly tunnelPort: number
+  /** 0: waits for ever. */
+  readonly detectionTimeoutMs: number
+  /** What the workload serves although no Service says so. */
+  readonly ports: readonly ServedPort[]
+  readonly origin: Origin
 }
 
 export interface SocketAddress {
@@ -91,6 +115,10 @@ export interface MeshSettings {
   readonly defaultRetryOn: string
   /** Where no rule and no Service says otherwise, and outlierDetection is on: endpoints near the workload first (Istio localityLbSetting.enabled). */
   readonly localityFailover: 'on' | 'off'
+  /** Endpoints that have a sidecar are spoken to by mutual TLS where no DestinationRule says otherwise (Istio enableAutoMtls). */
+  readonly autoMtls: 'on' | 'off'
+  /** Of connections within the mesh, both ways (Istio meshMTLS.minProtocolVersion). */
+  readonly minTlsVersion: TlsVersion
   /** Milliseconds between look-ups of a DNS name whose answer has no TTL. 60000. */
   readonly dnsRefreshMs: number
   /** `address:port` of DNS servers to ask in place of the system's; empty: the system's. */
@@ -158,6 +186,7 @@ export interface BootstrapConfig {
   /** Absolute paths of files and folders of YAML. */
   readonly resources: readonly string[]
   readonly listeners: readonly ListenerConfig[]
+  readonly capture: CaptureConfig
   readonly drain: { readonly deadlineMs: number }
   readonly limits: Limits
   readonly mesh: MeshSettings

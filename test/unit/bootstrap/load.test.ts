@@ -5,6 +5,7 @@ import t from 'tap'
 import { loadBootstrap, parseBootstrap } from '../../../lib/bootstrap/load.ts'
 import { problemText } from '../../../lib/bootstrap/problem.ts'
 import type { BootstrapConfig } from '../../../lib/state/bootstrap-config.ts'
+import { BUILT_IN } from '../../../lib/state/origin.ts'
 
 const DEFAULTS: BootstrapConfig = {
   role: 'sidecar',
@@ -45,6 +46,16 @@ const DEFAULTS: BootstrapConfig = {
       certSigner: '',
     },
   },
+  capture: {
+    mode: 'none',
+    address: '0.0.0.0',
+    outboundPort: 15001,
+    inboundPort: 15006,
+    tunnelPort: 15008,
+    detectionTimeoutMs: 2000,
+    ports: [],
+    origin: BUILT_IN,
+  },
   drain: { deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
@@ -66,6 +77,8 @@ const DEFAULTS: BootstrapConfig = {
     defaultRetryAttempts: 2,
     defaultRetryOn: '',
     localityFailover: 'on',
+    autoMtls: 'on',
+    minTlsVersion: 'TLSv1.3',
     dnsRefreshMs: 60000,
     dnsServers: [],
   },
@@ -368,8 +381,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type LoadResult, ResourceLoader } from '../../../lib/resources/load.ts'
-import type { BootstrapConfig, HealthCheckRule, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
+import type { BootstrapConfig, CaptureConfig, HealthCheckRule, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
 import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
@@ -15,6 +15,8 @@ export interface View {
   readonly listeners?: readonly Partial<ListenerConfig>[]
   readonly healthChecks?: readonly HealthCheckRule[]
   readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
+  readonly capture?: Partial<CaptureConfig>
+  readonly autoMtls?: 'on' | 'off'
   /** exact */
   readonly retries?: 'guarded' | 'exact'
 }
@@ -38,6 +40,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     resources,
     // By default one that knows an original destination, as an intercepted port does: then unknown hosts are passed on.
     listeners: (view.listeners ?? [{ destination: '192.0.2.1:80' }]).map((l) => ({ ...LISTENER, ...l })),
+    capture: { ...NO_CAPTURE, ...view.capture },
     drain: { deadlineMs: 1000 },
     limits: {
       maxHeaderBytes: 61_440,
@@ -59,6 +62,8 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       defaultRetryAttempts: 2,
       defaultRetryOn: '',
       localityFailover: 'on',
+      autoMtls: view.autoMtls ?? 'on',
+      minTlsVersion: 'TLSv1.3',
       dnsRefreshMs: 60_000,
       dnsServers: [],
     },
@@ -95,6 +100,17 @@ const NO_IDENTITY: BootstrapConfig['identity'] = {
     clusterId: '',
     certSigner: '',
   },
+}
+
+const NO_CAPTURE: CaptureConfig = {
+  mode: 'none',
+  address: '0.0.0.0',
+  outboundPort: 15_001,
+  inboundPort: 15_006,
+  tunnelPort: 15_008,
+  detectionTimeoutMs: 2000,
+  ports: [],
+  origin: { kind: 'bootstrap', namespace: '', name: 'capture', file: 'heddle.yaml', line: 1, column: 1 },
 }
 
 const LISTENER: ListenerConfig = {

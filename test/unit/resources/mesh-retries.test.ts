@@ -10,6 +10,8 @@ const mesh = (defaultRetryAttempts: number, defaultRetryOn: string) => ({
   defaultRetryAttempts,
   defaultRetryOn,
   localityFailover: 'on' as const,
+  autoMtls: 'on' as const,
+  minTlsVersion: 'TLSv1.3' as const,
   dnsRefreshMs: 60_000,
   dnsServers: [],
 })
