@@ -2,6 +2,7 @@
 // own socket with it. Node sets the option itself from 22.12 on; before, and for what Node cannot do at all, the socket is made by
 // system calls. Where neither is there, one worker listens alone.
 import net from 'node:net'
+import type { Listener } from '../state/listener.ts'
 import { loadLibc, noLibcError } from '../sys/libc.ts'
 import { boundPort, boundSocket, type ListeningOptions, listeningSocket } from '../sys/listening-socket.ts'
 
@@ -15,6 +16,12 @@ export interface Reservation {
 export type ListenOptions = Omit<ListeningOptions, 'shared'>
 
 export const PLAIN_LISTEN: ListenOptions = { dualStack: false, transparent: false, mark: 0, netns: null }
+
+/** What a listener's socket has to be able to do. */
+export function listenOptionsOf({ capture, filterChains }: Listener): ListenOptions {
+  const forTheMesh = capture !== 'none' || filterChains.some((c) => c.network.kind === 'tunnel')
+  return forTheMesh ? { ...PLAIN_LISTEN, dualStack: true, transparent: capture === 'tproxy' } : PLAIN_LISTEN
+}
 
 const BACKLOG = 4096
 

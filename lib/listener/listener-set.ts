@@ -11,7 +11,7 @@ import type { HandshakeFailure } from '../transport/handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { ActiveListener } from './active-listener.ts'
 import { Arrival } from './arrival.ts'
-import { listen } from './bind.ts'
+import { listen, listenOptionsOf } from './bind.ts'
 import type { RunningChain } from './running-chain.ts'
 
 export class ListenerSet implements TunnelEntrance {
@@ -51,7 +51,7 @@ export class ListenerSet implements TunnelEntrance {
         this.accept(active, socket),
       )
       this.servers.push(server)
-      await listen(server, listener.address, active.port)
+      await listen(server, listener.address, active.port, listenOptionsOf(listener))
       // Told to drain while it was starting, as a replacement may be.
       if (this.draining) server.close()
       // An accept error (EMFILE) is the process's trouble, not this listener's end.

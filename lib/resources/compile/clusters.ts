@@ -15,7 +15,7 @@ import type { World } from './world.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
 /** Istio gives connections to unknown destinations five minutes. */
-const PASSTHROUGH_IDLE_MS = 300_000
+export const PASSTHROUGH_IDLE_MS = 300_000
 
 export function clusterName(port: number, subset: string, host: string): string {
   return `outbound|${port}|${subset}|${host}`
@@ -33,8 +33,8 @@ export function buildClusters(
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {
-      clusters.push(outbound(client, localityFailover, service, port, rule, null))
-      for (const subset of rule?.subsets ?? []) clusters.push(outbound(client, localityFailover, service, port, rule, subset))
+      for (const subset of [null, ...(rule?.subsets ?? [])])
+        clusters.push(outbound(client, localityFailover, world.capturesOutbound, service, port, rule, subset))
     }
   }
   return clusters
@@ -72,9 +72,14 @@ function clientPlace(world: World, workloads: Workloads): ClientPlace {
   return { locality, labels: withTopology(world.client.labels, locality, workloads.nodeAt(address), '') }
 }
 
+/**
+ * `captures`: a client of a headless service dials one of its pods, and is led there, as with istiod. A client of an explicit listener dials the
+ * listener, so that the endpoints of headless services are picked from like any others.
+ */
 function outbound(
   client: ClientPlace,
   localityFailover: 'on' | 'off',
+  captures: boolean,
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -89,9 +94,7 @@ function outbound(
   const { placed, weights } = place(rules, client, selected, policy.outlierDetection !== null)
   // Also where an endpoint of a Service is a name (EndpointSlice addressType FQDN).
   const dns = port.resolution.startsWith('DNS') || placed.some(isName)
-  // istiod makes headless services ORIGINAL_DST too, since the client of a sidecar dials one of the pods. A client of an
-  // explicit listener dials the listener, so there they are balanced like any other.
-  const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH'
+  const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH' || (service.headless && captures)
   const protocol = clusterProtocol(port.protocol)
   return {
     name: clusterName(port.number, name, service.hostname),

@@ -4,6 +4,8 @@ import type { ResourceNote, Snapshot } from '../../state/snapshot.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { noteUnknownAnnotations } from './annotations.ts'
 import { Workloads } from './backends.ts'
+import { inboundCapture } from './capture/inbound-listeners.ts'
+import { outboundCapture } from './capture/outbound-listeners.ts'
 import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { noteDestinationRule } from './destination-notes.ts'
@@ -45,8 +47,14 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
   const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
-  const listeners = buildListeners(world, registry, virtualServices, hashes)
-  const clusters = withHealthChecks(world, [...buildClusters(world, workloads, reachable, rules), ...listeners.clusters])
+  const outbound = outboundCapture({ world, virtualServices, hashes }, registry, tables.tables)
+  const inbound = inboundCapture(world, all)
+  const listeners = buildListeners(world, registry, virtualServices, hashes, inbound.clusters)
+  const clusters = withHealthChecks(world, [
+    ...buildClusters(world, workloads, reachable, rules),
+    ...inbound.clusters,
+    ...listeners.clusters,
+  ])
   noteLosses(world, tables, virtualServices)
   noteMissingDestinations(world, reachable, clusters, tables.placements)
   noteMissingTcpDestinations(
@@ -59,11 +67,11 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
-  notePeerAuthentications(world)
+  notePeerAuthentications(world, inbound.policies)
   const snapshot: Snapshot = {
     version,
-    listeners: listeners.listeners,
-    routeTables: [...tables.tables, ...listeners.tables],
+    listeners: [...outbound.listeners, ...inbound.listeners, ...listeners.listeners],
+    routeTables: [...tables.tables, ...outbound.tables, ...inbound.tables, ...listeners.tables],
     defaultPorts: defaultPorts(world, registry),
     clusters,
   }
@@ -89,8 +97,11 @@ function defaultPorts(world: World, registry: Registry): [string, number][] {
 function noteVirtualService(world: World, rules: VirtualServiceRules): void {
   noteUnreachable(world, rules)
   const { object } = rules
-  for (const i of (object.spec.tls ?? []).keys())
-    world.verdicts.partly(object, ['tls', i], 'routing by SNI is not carried out yet: the rule has no effect')
+  if (!world.capturesOutbound) {
+    const why =
+      'has no effect: nothing is captured (`capture` of heddle.yaml), and explicit listeners do not route by server name'
+    for (const i of (object.spec.tls ?? []).keys()) world.verdicts.partly(object, ['tls', i], why)
+  }
   noteHttpRules(world, object)
   for (const rule of rules.http) {
     const claims = rule.matches.find((m) => Object.keys(m.spec.headers ?? {}).some((name) => name.startsWith('@request.auth')))

@@ -1,19 +1,16 @@
 // The bootstrap's explicit listeners, with the tables and clusters that inbound ones need.
 import type { ListenerConfig } from '../../state/bootstrap-config.ts'
-import type { Cluster, Endpoint } from '../../state/cluster.ts'
+import type { Cluster } from '../../state/cluster.ts'
 import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING, type TcpChain } from '../../state/listener.ts'
-import { BUILT_IN } from '../../state/origin.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
 import { PASSTHROUGH_CLUSTER } from './clusters.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { hasLabels } from './host-names.ts'
+import { applicationCluster, applicationEndpoint, applicationTable } from './inbound-cluster.ts'
 import { findByDomain, type Registry, type RegistryService } from './registry.ts'
 import { INBOUND_RETRY } from './retry-policy.ts'
-import { forwardTo } from './route-action.ts'
-import { MATCH_ALL } from './route-match.ts'
 import type { VirtualServiceRules } from './rules.ts'
 import { tcpTarget, weighted } from './tcp-routes.ts'
-import { DEFAULT_POLICY } from './traffic-policy.ts'
 import type { World } from './world.ts'
 
 export interface BuiltListeners {
@@ -27,15 +24,17 @@ export function buildListeners(
   registry: Registry,
   virtualServices: readonly VirtualServiceRules[],
   hashes: DestinationHashes,
+  captured: readonly Cluster[],
 ): BuiltListeners {
   const listeners: Listener[] = []
+  const taken = new Map(captured.map((c) => [c.name, c]))
   const clusters = new Map<string, Cluster>()
   const tables: RouteTable[] = []
   for (const config of world.bootstrap.listeners) {
     if (config.direction === 'inbound') {
-      const cluster = inboundCluster(world, registry, config, clusters)
+      const cluster = inboundCluster(world, registry, config, new Map([...taken, ...clusters]))
       clusters.set(cluster.name, cluster)
-      if (config.protocol === 'http') tables.push(inboundTable(config, cluster))
+      if (config.protocol === 'http') tables.push(applicationTable(tableName(config), cluster, INBOUND_RETRY, config.origin))
       listeners.push(inboundListener(config, cluster))
     } else
       listeners.push(
@@ -101,64 +100,21 @@ function tableName(config: ListenerConfig): string {
   return `inbound|${config.name}`
 }
 
-function inboundTable(config: ListenerConfig, cluster: Cluster): RouteTable {
-  const { origin } = config
-  const action = forwardTo(cluster.name, INBOUND_RETRY)
-  const route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
-  const virtualHost = { name: `inbound|http|${cluster.port}`, domains: ['*'], routes: [route], origin }
-  return { name: tableName(config), port: cluster.port, virtualHosts: [virtualHost] }
-}
-
 /** `inbound|9000||`; a second application on the same port of another address gets the listener's name in between. */
 function inboundCluster(world: World, registry: Registry, config: ListenerConfig, taken: ReadonlyMap<string, Cluster>): Cluster {
   const { host, port } = splitHostPort(config.forwardTo)
   const plain = `inbound|${port}||`
   const other = taken.get(plain)
-  const name = other === undefined || other.endpoints[0]?.address === host ? plain : `inbound|${port}|${config.name}|`
   const own = ownService(world, registry, port)
-  const { namespace, name: workload, labels } = world.bootstrap.workload
-  const endpoint: Endpoint = {
-    address: host,
-    port,
-    weight: 1,
-    locality: { region: '', zone: '', subzone: '' },
-    priority: 0,
-    workload: {
-      workload,
-      namespace,
-      app: labels['app'] ?? '',
-      version: labels['version'] ?? '',
-      canonicalService: labels['service.istio.io/canonical-name'] ?? labels['app'] ?? workload,
-      canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels['version'] ?? 'latest',
-    },
-    healthCheck: null,
-    tls: false,
-    tunnel: null,
-    origin: config.origin,
-  }
-  return {
-    name,
-    type: 'STATIC',
-    dnsNames: [],
-    firstAddressOnly: false,
-    endpoints: [endpoint],
-    loadBalancer: { kind: 'ROUND_ROBIN' },
-    slowStart: null,
-    localityWeights: null,
-    panicThreshold: 50,
-    outlierDetection: null,
-    limits: DEFAULT_POLICY.limits,
-    tls: null,
+  return applicationCluster({
+    name: other === undefined || other.endpoints[0]?.address === host ? plain : `inbound|${port}|${config.name}|`,
+    endpoint: applicationEndpoint(world, host, port, config.origin),
     bind: null,
     protocol: config.protocol === 'http' ? 'client' : 'tcp',
-    host: own?.service.hostname ?? '',
-    serviceName: own?.service.name ?? '',
-    serviceNamespace: own?.service.namespace ?? '',
+    service: own === undefined ? null : { host: own.service.hostname, name: own.service.name, namespace: own.service.namespace },
     port: own?.port ?? port,
-    subset: '',
     origin: config.origin,
-    policyOrigin: BUILT_IN,
-  }
+  })
 }
 
 /** The service that this workload answers for on `port` of the application: its selector picks the workload's labels. */

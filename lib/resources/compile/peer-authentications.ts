@@ -10,8 +10,9 @@ export function peerAuthentications(world: World): PeerAuthentications {
   return { rootNamespace: world.rootNamespace, policies: world.objects('PeerAuthentication').map(toNoun) }
 }
 
-/** Says of each object whether anything comes of it. */
-export function notePeerAuthentications(world: World): void {
+/** Says of each object whether anything comes of it. `used`: the policies by which some connection is made or taken. */
+export function notePeerAuthentications(world: World, used: readonly PeerAuthentication[]): void {
+  const inForce = new Set(used.map((policy) => originText(policy.origin)))
   const holding = new Map<string, PeerAuthentication>()
   const policies = world.objects('PeerAuthentication').map((object) => ({ object, policy: toNoun(object) }))
   for (const { object, policy } of policies.sort((a, b) => olderFirst(a.policy, b.policy))) {
@@ -20,8 +21,10 @@ export function notePeerAuthentications(world: World): void {
       if (policy.namespace === world.rootNamespace) world.verdicts.waiting(object, inRootNamespace(world.rootNamespace))
     } else if (older !== undefined) world.verdicts.shadowed(object, isYounger(older, world.rootNamespace))
     else holding.set(policy.namespace, policy)
-    // Until the filter chains of inbound listeners carry the mode out, whoever relies on one must hear that they do not.
-    world.verdicts.waiting(object, UNENFORCED)
+    if (inForce.has(originText(policy.origin))) continue
+    // Explicit listeners take whatever comes: whoever relies on a policy must hear that.
+    const elsewhere = 'holds for no workload that is known here'
+    world.verdicts.waiting(object, world.capturesInbound ? elsewhere : UNENFORCED)
   }
 }
 

@@ -28,6 +28,8 @@ export interface RegistryService {
   /** Without a virtual address of its own, so that names of its pods are asked for. */
   readonly headless: boolean
   readonly addresses: readonly string[]
+  /** CIDRs of a ServiceEntry: all of their addresses are the service's. */
+  readonly ranges: readonly string[]
   readonly ports: RegistryPort[]
 }
 
@@ -99,6 +101,7 @@ function addService(
     origin: object.origin(),
     headless: clusterIps[0] === 'None' && !external,
     addresses: clusterIps.filter((ip) => ip !== 'None' && ip !== ''),
+    ranges: [],
     ports,
   })
 }
@@ -158,6 +161,7 @@ function entryService(object: ResourceObject<'ServiceEntry'>, hostname: string, 
     origin: object.origin(),
     headless: false,
     addresses: (object.spec.addresses ?? []).filter((a) => !a.includes('/')),
+    ranges: (object.spec.addresses ?? []).filter((a) => a.includes('/')),
     ports,
   }
 }

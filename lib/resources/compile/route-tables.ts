@@ -47,6 +47,14 @@ export function buildRouteTables(
   return { tables, placements: builder.placements, losses: builder.losses() }
 }
 
+/** For connections to one service on a port of which nothing is declared: its virtual host alone, whatever name it is asked by (istiod's sniffed routes). */
+export function sniffedTable(tables: readonly RouteTable[], hostname: string, port: number): RouteTable | null {
+  const name = `${hostname}:${port}`
+  const table = tables.find((t) => t.name === String(port))
+  const virtualHost = table?.virtualHosts.find((v) => v.name === name)
+  return virtualHost === undefined ? null : { name, port, virtualHosts: [{ ...virtualHost, domains: ['*'] }] }
+}
+
 /** For each service the VirtualService with its most specific host, exact before wildcards; of equals the first. */
 function ownersByService(
   registry: Registry,
@@ -266,7 +274,8 @@ function defaultHost(service: RegistryService, port: RegistryPort, world: World,
 function catchAll(world: World): VirtualHost | null {
   const { listeners } = world.bootstrap
   const allow = world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
-  if (allow && !listeners.some((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destination !== '')) return null
+  const stands = listeners.some((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destination !== '')
+  if (allow && !world.capturesOutbound && !stands) return null
   const name = allow ? 'allow_any' : 'block_all'
   const action: RouteAction = allow ? forwardTo(PASSTHROUGH_CLUSTER, null) : { kind: 'direct', status: 502, body: '' }
   const route: Route = { name, origin: BUILT_IN, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }

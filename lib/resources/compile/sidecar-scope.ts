@@ -150,11 +150,16 @@ function isImported(imports: readonly Import[], namespace: string, host: string,
 function noteNotCarriedOut(world: World, sidecar: Sidecar): void {
   const { ingress, egress, inboundConnectionPool, outboundTrafficPolicy } = sidecar.spec
   const note = (path: readonly (string | number)[], reason: string) => world.verdicts.partly(sidecar, path, reason)
-  if (ingress !== undefined && ingress.length > 0)
-    note(['ingress'], 'listeners are those that heddle.yaml names: inbound ones are not made from it')
+  const { mode } = world.bootstrap.capture
+  if (ingress !== undefined && ingress.length > 0 && mode === 'none')
+    note(
+      ['ingress'],
+      'has no effect: nothing is captured (`capture` of heddle.yaml), and listeners are those that heddle.yaml names',
+    )
   for (const [i, entry] of (egress ?? []).entries()) {
     if (entry.bind !== undefined) note(['egress', i, 'bind'], 'listeners are those that heddle.yaml names: no address is bound')
-    if (entry.captureMode === 'IPTABLES') note(['egress', i, 'captureMode'], 'interception is not carried out yet')
+    if (entry.captureMode === 'IPTABLES' && mode === 'none')
+      note(['egress', i, 'captureMode'], 'has no effect: nothing is captured (`capture` of heddle.yaml)')
   }
   if (inboundConnectionPool !== undefined) note(['inboundConnectionPool'], 'limits for inbound traffic are not carried out yet')
   if (outboundTrafficPolicy?.egressProxy !== undefined)

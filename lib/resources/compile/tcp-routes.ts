@@ -3,7 +3,7 @@
 import { BlockList, isIP } from 'node:net'
 import type { TcpChain } from '../../state/listener.ts'
 import type { WeightedCluster } from '../../state/route.ts'
-import type { L4MatchSpec } from '../schema/virtual-service.ts'
+import type { L4MatchSpec, L4RouteSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { covers, hasLabels, resolveHost } from './host-names.ts'
@@ -24,15 +24,29 @@ export function tcpTarget(
     for (const rule of object.spec.tcp ?? []) {
       const fits = (rule.match ?? []).length === 0 || rule.match!.some((m) => l4Fits(world, m, service, port))
       if (!fits) continue
-      const routes = rule.route ?? []
-      const kept = routes.length === 1 ? routes : routes.filter((r) => (r.weight ?? 0) > 0)
-      const clusters = kept.map((r) => weighted(destinationCluster(world, r.destination, object.namespace, port), r.weight ?? 0))
-      // Of several destinations the first one's rule says it, subsets apart (istiod).
-      const first = routes[0]?.destination
-      const host = first === undefined ? '' : resolveHost(first.host, object.namespace, world.domain)
-      return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : '') }
+      return chainToRoutes(world, rule.route ?? [], object.namespace, port, hashes)
     }
   }
+  return chainToService(service, port, hashes)
+}
+
+/** To the destinations of a rule of a VirtualService in `namespace`. */
+export function chainToRoutes(
+  world: World,
+  routes: readonly L4RouteSpec[],
+  namespace: string,
+  port: number,
+  hashes: DestinationHashes,
+): TcpChain {
+  const kept = routes.length === 1 ? routes : routes.filter((r) => (r.weight ?? 0) > 0)
+  const clusters = kept.map((r) => weighted(destinationCluster(world, r.destination, namespace, port), r.weight ?? 0))
+  // Of several destinations the first one's rule says it, subsets apart (istiod).
+  const first = routes[0]?.destination
+  const host = first === undefined ? '' : resolveHost(first.host, namespace, world.domain)
+  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : '') }
+}
+
+export function chainToService(service: RegistryService, port: number, hashes: DestinationHashes): TcpChain {
   const clusters = [weighted(clusterName(port, '', service.hostname), 1)]
   return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(service.hostname, '') }
 }

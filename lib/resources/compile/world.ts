@@ -18,6 +18,12 @@ export class World {
   /** `cluster.local`. */
   readonly domain: string
   readonly rootNamespace: string
+  /** Whether what the application dials is led here, and what dials it. */
+  readonly capturesOutbound: boolean
+  readonly capturesInbound: boolean
+  /** Whether the workload has a certificate of the mesh. */
+  readonly meshIdentity: boolean
+  readonly trustDomain: string
   readonly verdicts: Verdicts
   /** What the workload's Sidecar lets it see. */
   readonly scope: SidecarScope
@@ -30,6 +36,11 @@ export class World {
     this.client = { namespace: bootstrap.workload.namespace, labels: bootstrap.workload.labels }
     this.domain = bootstrap.mesh.domain
     this.rootNamespace = bootstrap.mesh.rootNamespace
+    const { mode, outboundPort, inboundPort } = bootstrap.capture
+    this.capturesOutbound = mode !== 'none' && outboundPort !== 0
+    this.capturesInbound = mode !== 'none' && inboundPort !== 0
+    this.meshIdentity = identityOf(bootstrap).present
+    this.trustDomain = identityOf(bootstrap).trustDomain
     this.verdicts = verdicts
     this.defaultRetry = defaultRetries(bootstrap.mesh)
     this.byKind = new Map()
@@ -53,4 +64,9 @@ function olderFirst(a: ResourceObject, b: ResourceObject): number {
   const x = `${a.name}.${a.namespace}`
   const y = `${b.name}.${b.namespace}`
   return x < y ? -1 : x > y ? 1 : 0
+}
+
+/** Until heddle.yaml says who the workload is: nobody. */
+function identityOf(_: BootstrapConfig): { readonly present: boolean; readonly trustDomain: string } {
+  return { present: false, trustDomain: 'cluster.local' }
 }

@@ -27,4 +27,5 @@ export const sidecar = strict({
 })
 
 export type SidecarSpec = v.InferOutput<typeof sidecar>
+export type SidecarIngressSpec = NonNullable<SidecarSpec['ingress']>[number]
 export type SidecarEgressSpec = NonNullable<SidecarSpec['egress']>[number]

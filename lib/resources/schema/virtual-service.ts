@@ -146,3 +146,6 @@ export type FaultSpec = v.InferOutput<typeof fault>
 export type CorsSpec = v.InferOutput<typeof cors>
 export type PercentSpec = v.InferOutput<typeof percent>
 export type L4MatchSpec = v.InferOutput<typeof l4Match>
+export type TlsMatchSpec = v.InferOutput<typeof tlsMatch>
+/** A destination of a tcp or a tls rule. */
+export type L4RouteSpec = v.InferOutput<typeof routeDestination>

@@ -8,6 +8,7 @@ import type { BootstrapConfig, CaptureConfig, HealthCheckRule, ListenerConfig } 
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
 import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
+import type { TlsVersion } from '../../../lib/state/tls.ts'
 
 export interface View {
   readonly namespace?: string
@@ -17,6 +18,8 @@ export interface View {
   readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
   readonly capture?: Partial<CaptureConfig>
   readonly autoMtls?: 'on' | 'off'
+  readonly minTlsVersion?: TlsVersion
+  readonly address?: string
   /** exact */
   readonly retries?: 'guarded' | 'exact'
 }
@@ -29,7 +32,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       serviceAccount: 'web',
       name: 'web',
       labels: view.labels ?? { app: 'web' },
-      address: '127.0.0.1',
+      address: view.address ?? '127.0.0.1',
       locality: '',
     },
     concurrency: 1,
@@ -63,7 +66,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       defaultRetryOn: '',
       localityFailover: 'on',
       autoMtls: view.autoMtls ?? 'on',
-      minTlsVersion: 'TLSv1.3',
+      minTlsVersion: view.minTlsVersion ?? 'TLSv1.3',
       dnsRefreshMs: 60_000,
       dnsServers: [],
     },

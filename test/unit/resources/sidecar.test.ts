@@ -113,5 +113,5 @@ t.test('what is not carried out is said', async (t) => {
     'default',
   )
   t.equal(status.state, 'partly')
-  t.match(status.reason, /ingress: listeners are those that heddle\.yaml names/)
+  t.match(status.reason, /ingress: has no effect: nothing is captured/)
 })

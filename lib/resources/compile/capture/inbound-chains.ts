@@ -1,0 +1,109 @@
+// The filter chains for one port of the workload, by its mTLS mode and by what it speaks (istiod getFilterChainMatchOptions).
+import {
+  type FilterChain,
+  type FilterChainMatch,
+  type HttpChain,
+  MATCH_EVERYTHING,
+  type TcpChain,
+} from '../../../state/listener.ts'
+import type { Origin } from '../../../state/origin.ts'
+import type { MtlsMode } from '../../../state/peer-authentication.ts'
+import type { TlsVersion } from '../../../state/tls.ts'
+import type { Protocol } from '../protocol.ts'
+import { weighted } from '../tcp-routes.ts'
+import { MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, meshTls } from './mesh-tls.ts'
+
+/** Of a port as its filter chains see it. */
+export type PortKind = 'http' | 'tcp' | 'auto'
+
+export interface InboundChainsOptions {
+  /** Chains are named after it. */
+  readonly name: string
+  /** 0: every port that has no chains of its own. */
+  readonly port: number
+  readonly kind: PortKind
+  readonly mode: MtlsMode
+  /** Also the name of the route table. */
+  readonly cluster: string
+  readonly minVersion: TlsVersion
+  readonly origin: Origin
+}
+
+interface ChainPlan {
+  readonly suffix: string
+  readonly match: Partial<FilterChainMatch>
+  readonly network: 'http' | 'tcp'
+  readonly terminates: boolean
+}
+
+const PLAINTEXT_HTTP = ['http/1.1', 'h2c']
+
+const plan = (
+  suffix: string,
+  network: 'http' | 'tcp',
+  terminates: boolean,
+  transportProtocol: FilterChainMatch['transportProtocol'],
+  applicationProtocols: readonly string[] = [],
+): ChainPlan => ({ suffix, match: { transportProtocol, applicationProtocols }, network, terminates })
+
+/**
+ * Where nothing but plaintext is taken, the chain for bytes asks for none: TLS of the application is bytes like others, and nobody has to wait
+ * for what the client says first.
+ */
+const PLANS: Readonly<Record<MtlsMode, Readonly<Record<PortKind, readonly ChainPlan[]>>>> = {
+  PERMISSIVE: {
+    auto: [
+      plan('http mtls', 'http', true, 'tls', MESH_HTTP_ALPN),
+      plan('http plaintext', 'http', false, 'raw_buffer', PLAINTEXT_HTTP),
+      plan('tcp mtls', 'tcp', true, 'tls', MESH_TCP_ALPN),
+      plan('tcp plaintext', 'tcp', false, 'raw_buffer'),
+      plan("tcp application's tls", 'tcp', false, 'tls'),
+    ],
+    http: [plan('http mtls', 'http', true, 'tls', MESH_ALPN), plan('http plaintext', 'http', false, 'raw_buffer')],
+    tcp: [
+      plan('tcp mtls', 'tcp', true, 'tls', MESH_ALPN),
+      plan("tcp application's tls", 'tcp', false, 'tls'),
+      plan('tcp plaintext', 'tcp', false, 'raw_buffer'),
+    ],
+  },
+  STRICT: {
+    auto: [plan('http mtls', 'http', true, 'tls', MESH_HTTP_ALPN), plan('tcp mtls', 'tcp', true, 'tls')],
+    http: [plan('http mtls', 'http', true, 'tls')],
+    tcp: [plan('tcp mtls', 'tcp', true, 'tls')],
+  },
+  DISABLE: {
+    auto: [plan('http plaintext', 'http', false, 'raw_buffer', PLAINTEXT_HTTP), plan('tcp plaintext', 'tcp', false, '')],
+    http: [plan('http plaintext', 'http', false, '')],
+    tcp: [plan('tcp plaintext', 'tcp', false, '')],
+  },
+}
+
+export function inboundChains(options: InboundChainsOptions): FilterChain[] {
+  const { name, port, kind, mode, minVersion, origin } = options
+  return PLANS[mode][kind].map(({ suffix, match, network, terminates }) => ({
+    name: `${name} ${suffix}`,
+    match: { ...MATCH_EVERYTHING, ...match, destinationPort: port },
+    tls: terminates ? meshTls(network, minVersion) : null,
+    network: network === 'http' ? httpChain(options) : tcpChain(options),
+    origin,
+  }))
+}
+
+export function kindOf(protocol: Protocol): PortKind {
+  if (protocol === 'UNKNOWN') return 'auto'
+  return protocol === 'HTTP' || protocol === 'HTTP2' || protocol === 'GRPC' ? 'http' : 'tcp'
+}
+
+function httpChain({ cluster }: InboundChainsOptions): HttpChain {
+  return {
+    kind: 'http',
+    httpVersion: 'auto',
+    routeTable: cluster,
+    allowConnect: false,
+    clientCertificate: 'append_forward',
+  }
+}
+
+function tcpChain({ cluster }: InboundChainsOptions): TcpChain {
+  return { kind: 'tcp', clusters: [weighted(cluster, 1)], hashSourceIp: false }
+}
