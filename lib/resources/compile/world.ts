@@ -39,8 +39,8 @@ export class World {
     const { mode, outboundPort, inboundPort } = bootstrap.capture
     this.capturesOutbound = mode !== 'none' && outboundPort !== 0
     this.capturesInbound = mode !== 'none' && inboundPort !== 0
-    this.meshIdentity = identityOf(bootstrap).present
-    this.trustDomain = identityOf(bootstrap).trustDomain
+    this.meshIdentity = bootstrap.identity.source !== 'none'
+    this.trustDomain = bootstrap.identity.trustDomain
     this.verdicts = verdicts
     this.defaultRetry = defaultRetries(bootstrap.mesh)
     this.byKind = new Map()
@@ -64,9 +64,4 @@ function olderFirst(a: ResourceObject, b: ResourceObject): number {
   const x = `${a.name}.${a.namespace}`
   const y = `${b.name}.${b.namespace}`
   return x < y ? -1 : x > y ? 1 : 0
-}
-
-/** Until heddle.yaml says who the workload is: nobody. */
-function identityOf(_: BootstrapConfig): { readonly present: boolean; readonly trustDomain: string } {
-  return { present: false, trustDomain: 'cluster.local' }
 }

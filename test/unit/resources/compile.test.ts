@@ -351,7 +351,7 @@ t.test('states of VirtualServices', async (t) => {
       'sni',
       vs('x', `{hosts: [a], ${route}, tls: [{match: [{sniHosts: [a]}], route: [{destination: {host: a}}]}]}`),
       'partly',
-      /SNI/,
+      /tls\[0\]: has no effect: nothing is captured/,
     ],
     [
       'unknown tcp destination',

@@ -238,6 +238,38 @@ t.test('a policy for others holds for no workload that is known here', async (t)
   t.match(statusOf(uncaptured, 'x'), { state: 'waiting', reason: /^NOT ENFORCED/ })
 })
 
+t.test('HBONE, where there is an identity', async (t) => {
+  const text = service('[{name: http, port: 80, targetPort: 8080}, {name: tcp, port: 90}]') + peer('{mtls: {mode: STRICT}}')
+  const bare = load(t, text).snapshot.listeners.map((l) => l.name)
+  t.same(bare, ['virtualOutbound', '0.0.0.0_80', '10.96.0.1_90', 'virtualInbound'])
+  const result = load(t, text, { identity: 'files' })
+  const terminating = listenerOf(result, 'connect_terminate')
+  t.match(terminating, { bind: true, port: 15008, capture: 'none' })
+  t.same(chainTexts(terminating), ['any → mtls tunnel main_internal'])
+  t.match(terminating.filterChains[0]?.tls, {
+    requireClientCertificate: true,
+    alpn: ['h2'],
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    cipherSuites: ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],
+  })
+  const inside = listenerOf(result, 'main_internal')
+  t.match(inside, { bind: false, direction: 'inbound' })
+  t.same(
+    chainTexts(inside),
+    [
+      '15006 → refused',
+      '15001 → refused',
+      '15008 → refused',
+      'raw_buffer http/1.1,h2c → http InboundPassthroughCluster',
+      'any → tcp InboundPassthroughCluster',
+      '8080 → http inbound|8080||',
+      '90 → tcp inbound|90||',
+    ],
+    'who comes out of a tunnel has shown a certificate already',
+  )
+})
+
 t.test('without capture nothing is made', async (t) => {
   const { snapshot } = loadText(t, service('[{name: http, port: 80}]'), { listeners: [] })
   t.same(snapshot.listeners, [])

@@ -20,6 +20,7 @@ export interface View {
   readonly autoMtls?: 'on' | 'off'
   readonly minTlsVersion?: TlsVersion
   readonly address?: string
+  readonly identity?: BootstrapConfig['identity']['source']
   /** exact */
   readonly retries?: 'guarded' | 'exact'
 }
@@ -75,7 +76,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     retries: view.retries ?? 'exact',
     faults: { headers: 'ignore' },
     healthChecks: view.healthChecks ?? [],
-    identity: NO_IDENTITY,
+    identity: { ...NO_IDENTITY, source: view.identity ?? 'none' },
     file: 'heddle.yaml',
   }
 }
