@@ -1,4 +1,6 @@
 // A proxy from its start to its end, with signals and exit codes; `run` and `dev` are two ways to call it.
+import { Rng } from '../base/rng.ts'
+import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { canSharePorts } from '../listener/bind.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
 import { onSignals } from '../server/signals.ts'
@@ -23,10 +25,19 @@ export async function serve(
   const onBug = (error: unknown) => logger.error('a bug on the main thread; traffic goes on', { error })
   process.on('uncaughtException', onBug)
   process.on('unhandledRejection', onBug)
+  let identity: CertificateManager | null
+  try {
+    identity = await openIdentity(bootstrap, logger)
+  } catch (error) {
+    logger.error((error as Error).message)
+    await thread.close()
+    return EXIT_CONFIG
+  }
   const proxy = new Supervisor(await withWorkersThatCanShare(bootstrap, logger), {
     version: heddleVersion(),
     logger,
     thread,
+    identity,
   })
   const stopListening = onSignals({
     terminate: (signal) => void proxy.shutdown(signal),
@@ -51,6 +62,15 @@ export async function serve(
   process.off('uncaughtException', onBug)
   process.off('unhandledRejection', onBug)
   return EXIT_OK
+}
+
+/** Who obtains the workload's certificates, begun; null: `identity.source` is none, and nothing of it is loaded. */
+async function openIdentity(bootstrap: BootstrapConfig, log: Logger): Promise<CertificateManager | null> {
+  if (bootstrap.identity.source === 'none') return null
+  const { openManager } = await import('../identity/source/open-manager.ts')
+  const manager = await openManager({ bootstrap, env: process.env, log, rng: new Rng(Date.now() | 0) })
+  manager?.start()
+  return manager
 }
 
 /** Without SO_REUSEPORT only one worker can listen on a port. */

@@ -48,6 +48,13 @@ export class SecretsKeeper {
     return this.#secrets
   }
 
+  /** Until the workload has a certificate of its own, but no longer than `limitMs`. */
+  async settled(limitMs: number): Promise<void> {
+    const { identity, log } = this.#options
+    if (identity === null || (await identity.settled(limitMs))) return
+    log.warning('not ready yet: the workload has no certificate; it is waited for')
+  }
+
   /** False while the workload's own certificate is missing: it cannot serve as who it is. */
   get ready(): boolean {
     return this.#options.identity === null || this.#secrets.own !== ''

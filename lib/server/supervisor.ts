@@ -49,6 +49,8 @@ const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
 /** The same for the first health checks of endpoints. */
 const CHECKS_START_MS = 3000
+/** The first certificate may hold up the start this long; later it is waited for with readiness only. */
+const IDENTITY_START_MS = 5000
 const CHECKS_RELOAD_MS = 500
 const APPLY_LIMIT_MS = 5000
 
@@ -186,6 +188,7 @@ export class Supervisor {
       if (!this.#ending) await this.#dns.settled(DNS_START_MS)
       if (!this.#ending) this.#world()
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
+      if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS)
       if (!this.#ending) await this.pool.start()
     } catch (error) {
       await this.#closeAll()
