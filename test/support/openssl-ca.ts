@@ -2,7 +2,7 @@
 // whatever it is told, also what no CA should.
 import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { Teardown } from './teardown.ts'
@@ -21,6 +21,8 @@ export interface OpensslRequest {
   /** Lines of an extension section; `leafExtensions` and `caExtensions` make usual ones. */
   readonly extensions: readonly string[]
   readonly days?: number
+  /** In place of `days`, epoch milliseconds: for certificates that have expired or are not valid yet. Only with an issuer. */
+  readonly validity?: { readonly notBeforeMs: number; readonly notAfterMs: number }
   readonly key?: 'ec' | 'rsa'
 }
 
@@ -70,6 +72,11 @@ export class OpensslCa {
     return this.make(request, issuer)
   }
 
+  /** A CA that somebody else made, such as `heddle ca init`, to make with it what it never would. */
+  adopt(certFile: string, keyFile: string): OpensslCertificate {
+    return read(certFile, keyFile)
+  }
+
   /** The usual SVID. */
   svid(issuer: OpensslCertificate, ...uris: readonly string[]): OpensslCertificate {
     return this.make({ extensions: leafExtensions(uris) }, issuer)
@@ -79,17 +86,46 @@ export class OpensslCa {
     const base = path.join(this.folder, String(++this.made))
     const [config, certFile, keyFile] = [`${base}.cnf`, `${base}.pem`, `${base}.key`]
     writeFileSync(config, `[req]\ndistinguished_name=dn\n[dn]\n[ext]\n${request.extensions.join('\n')}\n`)
+    if (request.validity !== undefined && issuer !== null) return this.makeDated(request, issuer, base)
     const key = request.key === 'rsa' ? ['rsa:2048'] : ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
-    execFileSync(
-      'openssl',
-      [
-        ...['req', '-x509', '-new', '-nodes', '-newkey', ...key, '-keyout', keyFile, '-out', certFile],
-        ...['-config', config, '-extensions', 'ext', '-subj', request.subject ?? '/', '-days', String(request.days ?? 1)],
-        ...(issuer === null ? [] : ['-CA', issuer.certFile, '-CAkey', issuer.keyFile]),
-      ],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    )
-    const certPem = readFileSync(certFile, 'utf8')
-    return { certPem, keyPem: readFileSync(keyFile, 'utf8'), der: new X509Certificate(certPem).raw, certFile, keyFile }
+    openssl([
+      ...['req', '-x509', '-new', '-nodes', '-newkey', ...key, '-keyout', keyFile, '-out', certFile],
+      ...['-config', config, '-extensions', 'ext', '-subj', request.subject ?? '/', '-days', String(request.days ?? 1)],
+      ...(issuer === null ? [] : ['-CA', issuer.certFile, '-CAkey', issuer.keyFile]),
+    ])
+    return read(certFile, keyFile)
   }
+
+  /** `openssl req` counts days from now; only `openssl ca`, which keeps books, takes dates. */
+  private makeDated({ validity, subject = '/' }: OpensslRequest, issuer: OpensslCertificate, base: string): OpensslCertificate {
+    const [config, certFile, keyFile, csr] = [`${base}.cnf`, `${base}.pem`, `${base}.key`, `${base}.csr`]
+    const books = `${base}.books`
+    mkdirSync(books)
+    writeFileSync(path.join(books, 'index'), '')
+    writeFileSync(path.join(books, 'index.attr'), 'unique_subject=no\n')
+    const lines = ['[ca]', 'default_ca=d', '[d]', `database=${books}/index`, `new_certs_dir=${books}`, 'rand_serial=yes']
+    writeFileSync(config, [...lines, 'default_md=sha256', 'policy=p', '[p]', readFileSync(config, 'utf8')].join('\n'))
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-keyout', keyFile]
+    openssl(['req', '-new', '-nodes', ...key, '-out', csr, '-config', config, '-subj', subject])
+    const from = asn1Time(validity?.notBeforeMs ?? 0)
+    const to = asn1Time(validity?.notAfterMs ?? 0)
+    const dates = ['-startdate', from, '-enddate', to]
+    const by = ['-cert', issuer.certFile, '-keyfile', issuer.keyFile]
+    openssl(['ca', '-batch', '-notext', '-config', config, '-in', csr, '-out', certFile, '-extensions', 'ext', ...dates, ...by])
+    return read(certFile, keyFile)
+  }
+}
+
+function read(certFile: string, keyFile: string): OpensslCertificate {
+  const certPem = readFileSync(certFile, 'utf8')
+  return { certPem, keyPem: readFileSync(keyFile, 'utf8'), der: new X509Certificate(certPem).raw, certFile, keyFile }
+}
+
+function openssl(args: readonly string[]): void {
+  execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+/** `20260301120000Z`. */
+function asn1Time(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19).replace(/\D/g, '')}Z`
 }

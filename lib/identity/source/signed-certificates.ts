@@ -142,8 +142,8 @@ export class SignedCertificates implements CertificateKeeper {
     const { identity } = entry
     const key = await generateKey(keyKind)
     const csrPem = await signingRequest(identity, key)
+    signal.throwIfAborted()
     const answer = await orAborted(this.#source.sign({ identity, csrPem, ttlMs }, signal), signal)
-    if (entry.dropped) return
     const nowMs = now()
     const checked = checkCertificate({ ...answer, key, expectedIdentity: identity, trustDomain, nowMs })
     if (!checked.ok) throw new SourceError('invalid', `${this.#source.name} gave what cannot be used: ${checked.error}`)

@@ -88,6 +88,17 @@ t.test('peers', { skip }, async (t) => {
       const alone = verifyPeer({ ...presented, opensslError: '' }, two, any('client'), now)
       t.equal(alone.ok ? 'good' : alone.failure.reason, expected, `${what}, as checked here`)
     }
+    for (const [notBeforeMs, notAfterMs, reason, word] of [
+      [now - 3 * HOUR, now - 2 * HOUR, 'expired', 'CERT_HAS_EXPIRED'],
+      [now + 2 * HOUR, now + 3 * HOUR, 'not-yet-valid', 'CERT_NOT_YET_VALID'],
+    ] as const) {
+      const leaf = ca.issue(root, { extensions: leafExtensions([WEB]), validity: { notBeforeMs, notAfterMs } })
+      const presented = await handshake([leaf], [root])
+      t.equal(presented.opensslError, word)
+      const faults = [{ reason, words: /[12]h/ }]
+      t.match(verifyPeer(presented, own, any('client'), now), { ok: false, failure: { reason, faults } })
+      t.match(verifyPeer({ ...presented, opensslError: '' }, two, any('client'), now), { ok: false, failure: { reason, faults } })
+    }
     const none = await handshake([], [root])
     const verdict = verifyPeer(none, own, any('client'), now)
     t.match(verdict, { ok: false, failure: { reason: 'no-certificate', message: 'the client presented no certificate' } })

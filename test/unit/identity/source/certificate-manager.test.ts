@@ -263,6 +263,13 @@ t.test('an identity that is not needed any more', async (t) => {
   time.advance(24 * HOUR)
   t.equal(source.waiting, 0)
   t.equal(manager.everything().materials.length, 0)
+  const { asked } = source
+  manager.want(API, true)
+  manager.drop(API)
+  manager.want(WEB, true)
+  ;(await source.next()).sign(ca)
+  t.match(await updates.next(), { own: WEB })
+  t.equal(source.asked, asked + 1, 'dropped before it was asked for')
 })
 
 t.test('a CA that does not answer', async (t) => {
