@@ -3,6 +3,7 @@ import { Rng } from '../base/rng.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { canSharePorts } from '../listener/bind.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
+import { checkRole } from '../server/role.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
 import { Supervisor } from '../server/supervisor.ts'
@@ -27,11 +28,12 @@ export async function serve(
   process.on('unhandledRejection', onBug)
   let identity: CertificateManager | null
   try {
+    checkRole(bootstrap)
     identity = await openIdentity(bootstrap, logger)
   } catch (error) {
     logger.error((error as Error).message)
     await thread.close()
-    return EXIT_CONFIG
+    return exitCodeOf(error, EXIT_CONFIG)
   }
   const proxy = new Supervisor(await withWorkersThatCanShare(bootstrap, logger), {
     version: heddleVersion(),
@@ -54,7 +56,7 @@ export async function serve(
   } catch (error) {
     stopListening()
     logger.error((error as Error).message)
-    return error instanceof StartError && error.kind === 'config' ? EXIT_CONFIG : EXIT_START
+    return exitCodeOf(error, EXIT_START)
   }
   if (ready) await onReady(proxy)
   await proxy.finished
@@ -62,6 +64,12 @@ export async function serve(
   process.off('uncaughtException', onBug)
   process.off('unhandledRejection', onBug)
   return EXIT_OK
+}
+
+/** `otherwise`: of what is no StartError. */
+function exitCodeOf(error: unknown, otherwise: number): number {
+  if (!(error instanceof StartError)) return otherwise
+  return error.kind === 'config' ? EXIT_CONFIG : EXIT_START
 }
 
 /** Who obtains the workload's certificates, begun; null: `identity.source` is none, and nothing of it is loaded. */

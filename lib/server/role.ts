@@ -1,0 +1,30 @@
+// What the four roles have in common: the same rooms, assembled differently. Each has a file of its own that shows its whole stack.
+import type { BootstrapConfig, Role } from '../state/bootstrap-config.ts'
+import { type Ability, lacking } from '../sys/capabilities.ts'
+import { gateway } from './gateway.ts'
+import { node } from './node.ts'
+import { sidecar } from './sidecar.ts'
+import { StartError } from './start-error.ts'
+import { waypoint } from './waypoint.ts'
+
+export interface RoleAssembly {
+  /** What of the system it cannot do without, as it is configured. */
+  needs(bootstrap: BootstrapConfig): readonly Ability[]
+  /** It is nobody without a certificate, and does not start without a source of one. */
+  needsIdentity(bootstrap: BootstrapConfig): boolean
+}
+
+const ROLES: Readonly<Record<Role, RoleAssembly>> = { sidecar, node, waypoint, gateway }
+
+/** Throws a StartError that says what is missing, and what to do. */
+export function checkRole(bootstrap: BootstrapConfig): void {
+  const { role, file, identity } = bootstrap
+  const assembly = ROLES[role]
+  const lacks = lacking(assembly.needs(bootstrap))
+  if (lacks.length > 0) throw new StartError('bind', `role ${role}: ${lacks.map((l) => l.sentence).join(' ')}`)
+  if (assembly.needsIdentity(bootstrap) && identity.source === 'none')
+    throw new StartError(
+      'config',
+      `role ${role} speaks mutual TLS only, so it needs a source of certificates: set identity.source (${file})`,
+    )
+}
