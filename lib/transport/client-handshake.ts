@@ -1,7 +1,7 @@
 // Hot lane: the client's side of a TLS handshake on a connected socket. Once for each connection.
 import type net from 'node:net'
 import tls from 'node:tls'
-import type { ClientTls, UpstreamProtocol } from './client-tls.ts'
+import type { ClientTls, Session, UpstreamProtocol } from './client-tls.ts'
 import { NOBODY } from './connection.ts'
 import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
 import type { Io } from './io.ts'
@@ -14,6 +14,7 @@ export class ClientHandshake {
   private readonly host: string
   private readonly owner: HandshakeOwner
   private readonly endpoint: string
+  private readonly session: Session | null
   private done: boolean
 
   /** Begins at once; how long it may take is the owner's affair. `host`: for autoSni. `endpoint`: `ip:port`. */
@@ -32,8 +33,9 @@ export class ClientHandshake {
     this.endpoint = endpoint
     this.owner = owner
     this.done = false
+    this.session = context.sessionFor(host, endpoint, io.clock.wallMs)
     this.socket = tls.connect({
-      ...context.options(protocol, host, endpoint),
+      ...context.options(protocol, host, this.session),
       socket,
       allowHalfOpen: true,
     } as tls.ConnectionOptions)
@@ -50,7 +52,7 @@ export class ClientHandshake {
   private secure(): void {
     if (this.done) return
     const { io, socket } = this
-    const verdict = this.context.verify(socket, this.host, this.endpoint, io.clock.wallMs)
+    const verdict = this.context.verify(socket, this.host, this.session, io.clock.wallMs)
     if (!verdict.ok) {
       this.fail(verdict.failure)
       return
@@ -58,8 +60,12 @@ export class ClientHandshake {
     this.done = true
     const { facts, notAfterMs } = verdict
     const { context, host, endpoint } = this
-    // Tickets come behind the handshake, when the connection has another owner.
-    socket.on('session', (ticket: Buffer) => context.remember(ticket, facts, notAfterMs, host, endpoint))
+    if (facts.version !== 'TLSv1.3') {
+      const ticket = socket.getSession()
+      if (ticket !== undefined) context.remember(ticket, facts, notAfterMs, host, endpoint)
+    }
+    // Tickets of TLS 1.3 come behind the handshake, when the connection has another owner.
+    else socket.on('session', (ticket: Buffer) => context.remember(ticket, facts, notAfterMs, host, endpoint))
     socket.off('error', this.onError)
     socket.off('close', this.onClose)
     const went = io.run('handshake', () => this.owner.onSecure(new TlsConnection(io, socket, facts, context.side, NOBODY)))

@@ -1,11 +1,12 @@
 // TLS towards the endpoints of a cluster.
+import { isIP } from 'node:net'
 import tls from 'node:tls'
 import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { detailsOf, failureOfError, presentedText } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
-import { factsOf, rootsOf } from './server-tls.ts'
+import { factsOf, NO_RENEGOTIATION, rootsOf } from './server-tls.ts'
 import type { TlsSide } from './tls-connection.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -25,7 +26,7 @@ const MESH_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
 const PLAIN_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = { http1: ['http/1.1'], http2: ['h2'], tcp: [] }
 
 /** A resumed session shows no certificates, so they are kept with it. */
-interface Session {
+export interface Session {
   readonly ticket: Buffer
   readonly peer: CheckedPeer
 }
@@ -52,6 +53,7 @@ export class ClientTls {
       ...(config.trust === '' || system ? {} : { ca: [...roots] }),
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
+      secureOptions: NO_RENEGOTIATION,
     })
     const mesh =
       config.trust === MESH_TRUST && secrets.trust !== null
@@ -73,24 +75,35 @@ export class ClientTls {
     this.sessions = new Map()
   }
 
-  /** For one connection. `host`: what autoSni asks for. `endpoint`: whose session may be resumed. */
-  options(protocol: UpstreamProtocol, host: string, endpoint: string): tls.ConnectionOptions {
+  /** What one connection may resume; null: nothing. The handshake keeps it: what is remembered of the endpoint may be another's by its end. */
+  sessionFor(host: string, endpoint: string, nowMs: number): Session | null {
+    const key = `${endpoint} ${this.sniOf(host)}`
+    const session = this.sessions.get(key)
+    if (session === undefined) return null
+    if (nowMs <= session.peer.notAfterMs) return session
+    this.sessions.delete(key)
+    return null
+  }
+
+  /** For one connection. `host`: what autoSni asks for. */
+  options(protocol: UpstreamProtocol, host: string, session: Session | null): tls.ConnectionOptions {
     const { config } = this
     const offered = config.alpn.length > 0 ? config.alpn : (this.mesh === null ? PLAIN_ALPN : MESH_ALPN)[protocol]
     const sni = this.sniOf(host)
-    const session = this.sessions.get(`${endpoint} ${sni}`)
     return {
       secureContext: this.secureContext,
       rejectUnauthorized: false,
       checkServerIdentity: unchecked,
       ...(sni === '' ? {} : { servername: sni }),
       ...(offered.length > 0 ? { ALPNProtocols: [...offered] } : {}),
-      ...(session === undefined ? {} : { session: session.ticket }),
+      ...(session === null ? {} : { session: session.ticket }),
     }
   }
 
   private sniOf(host: string): string {
-    return this.config.sni !== '' ? this.config.sni : this.config.autoSni ? host : ''
+    if (this.config.sni !== '') return this.config.sni
+    // RFC 6066 §3: an address is no server name.
+    return this.config.autoSni && isIP(host) === 0 ? host : ''
   }
 
   /** A session that may be resumed; TLS 1.3 sends it behind the handshake. */
@@ -100,19 +113,13 @@ export class ClientTls {
     this.sessions.set(`${endpoint} ${this.sniOf(host)}`, { ticket, peer })
   }
 
-  verify(socket: tls.TLSSocket, host: string, endpoint: string, nowMs: number): ClientVerdict {
+  /** A session that was resumed was verified when it was made, with the same secrets: it is forgotten when they change. */
+  verify(socket: tls.TLSSocket, host: string, session: Session | null, nowMs: number): ClientVerdict {
     const sni = this.sniOf(host)
-    const check = socket.isSessionReused() ? this.resumed(sni, endpoint, nowMs) : this.check(socket, sni, host, nowMs)
+    const resumed = session !== null && socket.isSessionReused()
+    const check: PeerCheck = resumed ? { ok: true, peer: session.peer } : this.check(socket, sni, host, nowMs)
     if (!check.ok) return check
     return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity), notAfterMs: check.peer.notAfterMs }
-  }
-
-  /** What was verified when the session was made holds: it is forgotten when secrets change. */
-  private resumed(sni: string, endpoint: string, nowMs: number): PeerCheck {
-    const session = this.sessions.get(`${endpoint} ${sni}`)
-    if (session !== undefined && nowMs <= session.peer.notAfterMs) return { ok: true, peer: session.peer }
-    this.sessions.delete(`${endpoint} ${sni}`)
-    return { ok: false, failure: { reason: 'expired', text: 'the certificate of the resumed session has expired', details: {} } }
   }
 
   private check(socket: tls.TLSSocket, sni: string, host: string, nowMs: number): PeerCheck {

@@ -1,5 +1,5 @@
 // TLS towards clients, as one filter chain has it.
-import { constants, createHash } from 'node:crypto'
+import { constants, createHmac } from 'node:crypto'
 import tls from 'node:tls'
 import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
@@ -45,12 +45,7 @@ export class ServerTls {
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
       honorCipherOrder: true,
-      // A session is resumed only where the same was asked of its client.
-      sessionIdContext: createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 32),
-      // What a ticket brings back is the leaf without its chain, and that is not enough where it matters which of several roots it leads to.
-      ...((secrets.trust?.bundles.length ?? 0) > 1
-        ? { secureOptions: constants.SSL_OP_NO_TICKET }
-        : { ticketKeys: Buffer.from(secrets.ticketKeys) }),
+      ...resumption(config, secrets, roots),
     })
     this.options = {
       isServer: true,
@@ -82,6 +77,27 @@ export class ServerTls {
     return failureOfServer(error, this.side.presented, sentBytesOf(socket) > 0, details)
   }
 }
+
+/**
+ * A session is resumed only where the same is asked of its client by the same roots: others have other keys. It is not resumed at all where what a
+ * ticket brings back, the leaf without its chain, is not enough, because it matters which of several roots that leads to.
+ */
+function resumption(config: DownstreamTls, secrets: Secrets, roots: readonly string[]): tls.SecureContextOptions {
+  const said = JSON.stringify([
+    config,
+    config.trust === MESH_TRUST ? [secrets.trust?.trustDomain, secrets.trust?.aliases] : [],
+    roots,
+  ])
+  const ticketKeys = createHmac('sha384', secrets.ticketKeys).update(said).digest()
+  const sessionIdContext = ticketKeys.toString('hex').slice(0, 32)
+  const several = config.trust === MESH_TRUST && (secrets.trust?.bundles.length ?? 0) > 1
+  return several
+    ? { sessionIdContext, secureOptions: NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET }
+    : { sessionIdContext, secureOptions: NO_RENEGOTIATION, ticketKeys }
+}
+
+/** Nobody needs it, and it lets a client make us work (CVE-2011-1473). */
+export const NO_RENEGOTIATION = constants.SSL_OP_NO_RENEGOTIATION
 
 export function factsOf(socket: tls.TLSSocket, sni: string, peer: CheckedPeer, localIdentity: string): TlsFacts {
   return {
