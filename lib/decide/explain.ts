@@ -206,6 +206,8 @@ class Story {
       route: this.#route === null ? null : { ...refOf(this.#route.config.origin), route: this.#route.config.name },
       cluster: this.#clusterName(),
       endpoint: this.#endpoint,
+      client: null,
+      server: null,
       unavailable: this.#unavailable,
       weight: this.#weight,
       attempts: this.#attempts,

@@ -56,6 +56,8 @@ export interface ExplainedStep {
     | 'fault'
     | 'cors'
     | 'mirror'
+    /** Who the other side of mTLS is. */
+    | 'peer'
     | 'verdict'
   /** The sentence. */
   readonly text: string
@@ -127,6 +129,9 @@ export interface Explanation {
   readonly cluster: string | null
   /** `ip:port`. */
   readonly endpoint: string | null
+  /** By TLS; null: plaintext, or it has not happened. */
+  readonly client: ExplainedPeer | null
+  readonly server: ExplainedPeer | null
   /** Endpoints that were ejected or failed their checks at the last pick; null: all were well. */
   readonly unavailable: {
     readonly count: number
@@ -147,6 +152,17 @@ export interface Explanation {
   /** Every object that took part, each once. */
   readonly objects: readonly (ObjectRef & { readonly role: string })[]
   readonly steps: readonly ExplainedStep[]
+}
+
+/** What a TLS handshake showed of the other side. */
+export interface ExplainedPeer {
+  /** SPIFFE id; empty: it showed none. */
+  readonly identity: string
+  /** The one that it was shown; empty: none. */
+  readonly own: string
+  readonly version: string
+  readonly sni: string
+  readonly alpn: string
 }
 
 export interface Answer {

@@ -16,13 +16,15 @@ import {
   derOid,
   derTimeMs,
 } from './der.ts'
-import { distinguishedName } from './distinguished-name.ts'
+import { distinguishedName, rfc2253Name } from './distinguished-name.ts'
 
 export interface CertificateFacts {
   /** Hexadecimal digits of the INTEGER's bytes, lower case. */
   readonly serial: string
   /** `O=shop,CN=web`, in the order of the certificate; '' when it is empty, as Istio's are. */
   readonly subject: string
+  /** The same as RFC 2253 §2 writes it, the last part first, for x-forwarded-client-cert: `CN=web,O=shop`. Of latin1. */
+  readonly subjectRfc2253: string
   readonly issuer: string
   /** Epoch milliseconds. */
   readonly notBeforeMs: number
@@ -124,6 +126,7 @@ function facts(der: Uint8Array): CertificateFacts {
   return {
     serial: derHex(der, serial),
     subject: distinguishedName(der, subject) ?? unreadable('its subject is not DER'),
+    subjectRfc2253: rfc2253Name(der, subject),
     issuer: distinguishedName(der, issuer) ?? unreadable('its issuer is not DER'),
     notBeforeMs,
     notAfterMs,

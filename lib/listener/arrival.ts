@@ -101,6 +101,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   private settle(transport: ChainFacts['transportProtocol'], protocols: readonly string[], bytes: Buffer, length: number): void {
     const { connection, set } = this
     connection.io.timers.cancel(this.deadline)
+    connection.serverName = this.tls.serverName
     const chain = this.listener.match.find({
       destinationAddress: this.destinationAddress,
       destinationPort: this.destinationPort,
@@ -137,6 +138,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   onSecure(secure: TlsConnection): void {
     this.set.arrivals.delete(this)
     secure.originalDst = this.connection.originalDst
+    secure.serverName = this.connection.serverName || (secure.tls?.sni ?? '')
     const { chain } = this
     if (chain !== null) chain.accept(secure)
   }

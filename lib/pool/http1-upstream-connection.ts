@@ -5,6 +5,7 @@ import { H_KEEP_ALIVE } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ByteSink, Connection, ConnectionOwner } from '../transport/connection.ts'
 import type { Io } from '../transport/io.ts'
+import type { TlsFacts } from '../transport/tls-facts.ts'
 import { type Exchange, RESET_PROTOCOL_ERROR, RESET_TERMINATION } from './exchange.ts'
 import { stripHopByHop } from './hop-by-hop.ts'
 import type { Http1Pool } from './http1-pool.ts'
@@ -54,6 +55,10 @@ export class Http1UpstreamConnection implements ConnectionOwner, UpstreamStream 
 
   get localAddress(): string {
     return this.connection.localAddress
+  }
+
+  get tls(): TlsFacts | null {
+    return this.connection.tls
   }
 
   get protocol(): string {

@@ -6,6 +6,7 @@ import { HeaderMap } from '../http/header-map.ts'
 import { H_HOST } from '../http/known-headers.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ByteSink } from '../transport/connection.ts'
+import type { TlsFacts } from '../transport/tls-facts.ts'
 import {
   type Exchange,
   RESET_GOAWAY,
@@ -47,6 +48,10 @@ export class Http2UpstreamStream implements UpstreamStream, StreamEvents, ByteSi
     this.tunnel = false
     this.flowing = true
     this.bytesBefore = 0
+  }
+
+  get tls(): TlsFacts | null {
+    return this.owner.connection.tls
   }
 
   get localAddress(): string {

@@ -1,12 +1,15 @@
 import type { HeaderMap } from '../http/header-map.ts'
 import type { RequestHead } from '../http/request-head.ts'
 import type { ByteSink } from '../transport/connection.ts'
+import type { TlsFacts } from '../transport/tls-facts.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What a pool lends for one exchange: an HTTP/1 connection, or one stream of an HTTP/2 connection. */
 export interface UpstreamStream {
   /** `ip:port` of our end. */
   readonly localAddress: string
+  /** null: plaintext. */
+  readonly tls: TlsFacts | null
   /** `HTTP/1.1`, `HTTP/2`. */
   readonly protocol: string
   /** Bytes of a tunnel, once `openTunnel` was called. */

@@ -4,6 +4,14 @@ import { didYouMean } from '../base/nearest.ts'
 import { flagsText } from '../telemetry/response-flags.ts'
 import type { HeaderView } from './request-view.ts'
 
+/** What a handshake with the client said. */
+export interface DownstreamTlsView {
+  readonly version: string
+  readonly cipher: string
+  readonly peerIdentity: string
+  readonly localIdentity: string
+}
+
 /**
  * What operators read. The HTTP stream implements it. Text that is not known (yet) is empty, and so is what the operator
  * makes of it: in headers Envoy leaves it out where an access log would print `-`.
@@ -22,6 +30,8 @@ export interface EditContext {
   readonly upstreamCluster: string
   readonly upstreamLocalAddress: string
   readonly requestedServerName: string
+  /** null: plaintext. */
+  readonly downstreamTls: DownstreamTlsView | null
   readonly routeName: string
   readonly virtualHostName: string
   /** 0 before the response. */
@@ -85,6 +95,10 @@ const PLAIN = {
   BYTES_SENT: (c: EditContext) => String(c.bytesSent),
   DURATION: (c: EditContext) => String(c.durationMs),
   REQUESTED_SERVER_NAME: (c: EditContext) => c.requestedServerName,
+  DOWNSTREAM_PEER_URI_SAN: (c: EditContext) => c.downstreamTls?.peerIdentity ?? '',
+  DOWNSTREAM_LOCAL_URI_SAN: (c: EditContext) => c.downstreamTls?.localIdentity ?? '',
+  DOWNSTREAM_TLS_VERSION: (c: EditContext) => c.downstreamTls?.version ?? '',
+  DOWNSTREAM_TLS_CIPHER: (c: EditContext) => c.downstreamTls?.cipher ?? '',
 } as const
 
 type PlainCommand = keyof typeof PLAIN

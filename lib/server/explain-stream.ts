@@ -1,12 +1,13 @@
 // A request that has happened, explained: its steps from the ring, read against the tables that it was decided on. Loaded when somebody asks.
 import { explain } from '../decide/explain.ts'
-import type { Explanation } from '../decide/explanation.ts'
+import type { ExplainedPeer, ExplainedStep, Explanation } from '../decide/explanation.ts'
 import type { StepRing } from '../decide/steps.ts'
 import type { HttpStream } from '../filter/http/http-stream.ts'
 import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import type { RequestView } from '../route/request-view.ts'
 import { flagsText } from '../telemetry/response-flags.ts'
+import type { TlsFacts } from '../transport/tls-facts.ts'
 
 /** Null when newer requests have overwritten the steps. */
 export function explainStream(stream: HttpStream, id: string, steps: StepRing): Explanation | null {
@@ -23,7 +24,34 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
       details: stream.responseCodeDetails,
     },
   })
-  return { ...explanation, at: new Date(stream.startTimeMs).toISOString(), tookMs: stream.durationMs }
+  const client = peerOf(stream.downstreamTls)
+  const server = peerOf(stream.upstreamTls)
+  const told = [
+    ...(client === null ? [] : [peerStep('client', client)]),
+    ...explanation.steps.slice(0, -1),
+    ...(server === null ? [] : [peerStep('endpoint', server)]),
+    ...explanation.steps.slice(-1),
+  ]
+  return {
+    ...explanation,
+    client,
+    server,
+    steps: told,
+    at: new Date(stream.startTimeMs).toISOString(),
+    tookMs: stream.durationMs,
+  }
+}
+
+function peerOf(tls: TlsFacts | null): ExplainedPeer | null {
+  if (tls === null) return null
+  const { peerIdentity, localIdentity, version, sni, alpn } = tls
+  return { identity: peerIdentity, own: localIdentity, version, sni, alpn }
+}
+
+function peerStep(who: string, { identity, own, version }: ExplainedPeer): ExplainedStep {
+  const is = identity === '' ? `spoke ${version} and showed no identity` : `is ${identity}, by ${version}`
+  const shown = own === '' ? '' : `; we are ${own}`
+  return { step: 'peer', text: `the ${who} ${is}${shown}`, condition: null, object: null }
 }
 
 /** HTTP/2 has no request line; its fields are kept as lines all the same, some pseudo-headers between them. */

@@ -33,6 +33,10 @@ export interface AccessRecord {
   readonly downstreamRemoteAddress: string
   readonly requestedServerName: string
   readonly routeName: string
+  /** SPIFFE id of the client of an inbound listener, of the endpoint of an outbound one, from verified certificates; empty: none. */
+  readonly peerPrincipal: string
+  /** The one that we showed it; empty: none. */
+  readonly ownPrincipal: string
   readonly attempts: number
   /** A request header by its lower-case name; null when absent. */
   requestHeader(name: 'x-forwarded-for' | 'user-agent' | 'x-request-id'): string | null

@@ -69,6 +69,12 @@ export function destinationService(cluster: Cluster | null, authority: string, p
   return { host, name, namespace: cluster.serviceNamespace || peerNamespace }
 }
 
+/** Who proved to be who, by mTLS. Empty: nobody did. */
+export interface Principals {
+  readonly own: string
+  readonly peer: string
+}
+
 /** What differs between the series of one destination. */
 export interface RequestOutcome {
   readonly protocol: 'http' | 'grpc' | 'tcp'
@@ -86,20 +92,22 @@ export function istioLabels(
   destination: Peer,
   service: DestinationService,
   outcome: RequestOutcome,
+  { own, peer }: Principals,
 ): string {
+  const inbound = reporter === 'destination'
   return renderLabels([
     ['reporter', reporter],
     ['source_workload', known(source.workload)],
     ['source_canonical_service', known(source.canonicalService)],
     ['source_canonical_revision', source.canonicalRevision || 'latest'],
     ['source_workload_namespace', known(source.namespace)],
-    ['source_principal', 'unknown'], // becomes the SPIFFE ID once there is mTLS
+    ['source_principal', known(inbound ? peer : own)],
     ['source_app', known(source.app)],
     ['source_version', known(source.version)],
     ['source_cluster', known(source.cluster)],
     ['destination_workload', known(destination.workload)],
     ['destination_workload_namespace', known(destination.namespace)],
-    ['destination_principal', 'unknown'],
+    ['destination_principal', known(inbound ? own : peer)],
     ['destination_app', known(destination.app)],
     ['destination_version', known(destination.version)],
     ['destination_service', known(service.host)],
@@ -116,8 +124,8 @@ export function istioLabels(
           ['grpc_response_status', outcome.grpcStatus],
         ] as const)),
     ['response_flags', outcome.flags],
-    // Without mTLS: a server knows that there was none, a client never says (Istio standard labels).
-    ['connection_security_policy', reporter === 'destination' ? 'none' : 'unknown'],
+    // A server knows whether there was mTLS, a client never says (Istio standard labels).
+    ['connection_security_policy', !inbound ? 'unknown' : own !== '' && peer !== '' ? 'mutual_tls' : 'none'],
   ])
 }
 

@@ -11,6 +11,7 @@ import {
   istioLabels,
   ownPeer,
   type Peer,
+  type Principals,
   type Reporter,
   type RequestOutcome,
   UNKNOWN_PEER,
@@ -35,6 +36,10 @@ const TCP_CLOSED = 1
 const TCP_SENT = 2
 const TCP_RECEIVED = 3
 
+/** Peers that one destination tells apart; further ones are `unknown`. */
+const MAX_PEERS = 1000
+const NO_PRINCIPALS: Principals = { own: '', peer: '' }
+
 /** How many authorities may become labels where no service is known, by default. */
 export const DEFAULT_AUTHORITY_LABELS = 100
 
@@ -54,8 +59,19 @@ export class SeriesCache {
   readonly authority: string
   lastKey: number
   lastSlot: number
+  readonly principals: Principals
+  /** With mTLS: one cache for each peer. */
+  private byPeer: Map<string, SeriesCache> | null
+  private lastPeer: SeriesCache | null
 
-  constructor(reporter: Reporter, cluster: Cluster | null, endpoint: Endpoint | null, authority: string, byAuthority: boolean) {
+  constructor(
+    reporter: Reporter,
+    cluster: Cluster | null,
+    endpoint: Endpoint | null,
+    authority: string,
+    byAuthority: boolean,
+    principals: Principals = NO_PRINCIPALS,
+  ) {
     this.reporter = reporter
     this.cluster = cluster
     this.endpoint = endpoint
@@ -64,6 +80,27 @@ export class SeriesCache {
     this.authority = authority
     this.lastKey = -1
     this.lastSlot = 0
+    this.principals = principals
+    this.byPeer = null
+    this.lastPeer = null
+  }
+
+  ofPeers(own: string, peer: string): SeriesCache {
+    const { lastPeer } = this
+    if (lastPeer !== null && lastPeer.principals.peer === peer && lastPeer.principals.own === own) return lastPeer
+    this.byPeer ??= new Map()
+    const key = `${own} ${peer}`
+    let cache = this.byPeer.get(key)
+    if (cache === undefined) {
+      if (this.byPeer.size >= MAX_PEERS) return this
+      cache = new SeriesCache(this.reporter, this.cluster, this.endpoint, this.authority, this.byAuthority !== null, {
+        own,
+        peer,
+      })
+      this.byPeer.set(key, cache)
+    }
+    this.lastPeer = cache
+    return cache
   }
 }
 
@@ -106,7 +143,8 @@ export class RequestMetrics {
    * @param grpcStatus 0–16, or NOT_GRPC, or NO_GRPC_STATUS
    */
   record(cache: SeriesCache, rec: AccessRecord, requestWireBytes: number, responseWireBytes: number, grpcStatus: number): void {
-    const series = cache.byAuthority === null ? cache : this.#ofAuthority(cache, cache.byAuthority, rec.authority)
+    const known = this.forPeers(cache, rec)
+    const series = known.byAuthority === null ? known : this.#ofAuthority(known, known.byAuthority, rec.authority)
     const grpc = grpcStatus > 16 ? OTHER_GRPC_STATUS : grpcStatus
     // Ten bits of code, five of gRPC status; without flags the key stays a small integer, which Map hashes fastest.
     const key = rec.responseFlags * 32768 + rec.responseCode * 32 + grpc + 2
@@ -123,6 +161,14 @@ export class RequestMetrics {
     observe(values, slot + DURATION, DEFAULT_BOUNDS, rec.durationMs)
     observe(values, slot + REQUEST_BYTES, DEFAULT_BOUNDS, requestWireBytes)
     observe(values, slot + RESPONSE_BYTES, DEFAULT_BOUNDS, responseWireBytes)
+  }
+
+  /** The cache for who is at the two ends of mTLS. */
+  forPeers(
+    cache: SeriesCache,
+    { ownPrincipal, peerPrincipal }: Pick<AccessRecord, 'ownPrincipal' | 'peerPrincipal'>,
+  ): SeriesCache {
+    return peerPrincipal === '' ? cache : cache.ofPeers(ownPrincipal, peerPrincipal)
   }
 
   /** A TCP session has its upstream, or has failed to get one (`flags`). */
@@ -154,7 +200,7 @@ export class RequestMetrics {
     const known = byAuthority.get(authority)
     if (known !== undefined) return known
     if (!this.#mayBeLabel(authority)) return this.#ofAuthority(cache, byAuthority, '')
-    const series = new SeriesCache(cache.reporter, cache.cluster, cache.endpoint, authority, false)
+    const series = new SeriesCache(cache.reporter, cache.cluster, cache.endpoint, authority, false, cache.principals)
     byAuthority.set(authority, series)
     return series
   }
@@ -196,6 +242,6 @@ export class RequestMetrics {
     const source = inbound ? UNKNOWN_PEER : this.own
     const destination = inbound ? this.own : endpointPeer(series.endpoint, this.clusterId)
     const service = destinationService(series.cluster, series.authority, destination.namespace)
-    return istioLabels(series.reporter, source, destination, service, outcome)
+    return istioLabels(series.reporter, source, destination, service, outcome, series.principals)
   }
 }

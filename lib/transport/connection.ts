@@ -38,6 +38,8 @@ export abstract class Connection implements ByteSink {
   readonly localAddress: string
   /** `ip:port` that the peer dialled, where its connection was intercepted or came through a tunnel; empty: `localAddress`. */
   originalDst: string
+  /** Server name that the client asked for by TLS, terminated here or not; lower case, of the client's choice. Empty: none. */
+  serverName: string
   /** What the handshake of the innermost TLS said; null: plaintext. */
   tls: TlsFacts | null
   /** Total bytes of the connection, without a write that failed at once: nothing of it has left. Of TLS: what is inside. */
@@ -77,6 +79,7 @@ export abstract class Connection implements ByteSink {
     this.peerAddress = peerAddress
     this.localAddress = localAddress
     this.originalDst = ''
+    this.serverName = ''
     this.tls = null
     this.bytesRead = 0
     this.bytesWritten = 0

@@ -9,11 +9,12 @@ import { type PeerExpectation, verifyPeer } from '../identity/verify-peer.ts'
 import { readCertificate } from '../identity/x509.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { failureOfPeer } from './handshake-failure.ts'
+import { PeerCertificate } from './peer-certificate.ts'
 
 /** Who a peer is; `identity` is empty where it has to be none (other trust than the mesh's). */
 export interface CheckedPeer {
   readonly identity: string
-  readonly certificate: Uint8Array | null
+  readonly certificate: PeerCertificate | null
   /** Of the certificate, epoch ms. */
   readonly notAfterMs: number
 }
@@ -56,9 +57,8 @@ export function presentedChain(socket: tls.TLSSocket): Uint8Array[] {
 }
 
 interface Remembered {
-  readonly identity: string
+  readonly peer: CheckedPeer
   readonly notBeforeMs: number
-  readonly notAfterMs: number
 }
 
 /** Peers of the mesh: SPIFFE ids, by the bundle of their trust domain. One for each trust store and expectation. */
@@ -79,14 +79,15 @@ export class MeshPeers {
     const opensslError = opensslErrorOf(socket)
     const key = leaf === null ? '' : createHash('sha256').update(leaf).digest('base64')
     const known = leaf === null || opensslError !== '' ? undefined : this.remembered.get(key)
-    if (known !== undefined && nowMs >= known.notBeforeMs && nowMs <= known.notAfterMs)
-      return { ok: true, peer: { identity: known.identity, certificate: leaf, notAfterMs: known.notAfterMs } }
+    if (known !== undefined && nowMs >= known.notBeforeMs && nowMs <= known.peer.notAfterMs) return { ok: true, peer: known.peer }
     const verdict = verifyPeer({ chain, opensslError }, this.trust, this.expectation, nowMs)
     if (!verdict.ok) return { ok: false, failure: failureOfPeer(verdict.failure, details) }
     const { identity, certificate } = verdict.peer
+    const { notBeforeMs, notAfterMs } = certificate
+    const peer = { identity, certificate: leaf === null ? null : new PeerCertificate(leaf, notAfterMs), notAfterMs }
     if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear()
-    this.remembered.set(key, { identity, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs })
-    return { ok: true, peer: { identity, certificate: leaf, notAfterMs: certificate.notAfterMs } }
+    this.remembered.set(key, { peer, notBeforeMs })
+    return { ok: true, peer }
   }
 }
 
@@ -117,7 +118,8 @@ export function checkByNames(
       expected: wanted.join(', '),
       seen,
     })
-  return { ok: true, peer: { identity: '', certificate: certificate.raw, notAfterMs: Date.parse(certificate.validTo) } }
+  const notAfterMs = Date.parse(certificate.validTo)
+  return { ok: true, peer: { identity: '', certificate: new PeerCertificate(certificate.raw, notAfterMs), notAfterMs } }
 }
 
 /** URI names are compared as they are, host names and addresses by RFC 9525. */

@@ -1,3 +1,5 @@
+import type { PeerCertificate } from './peer-certificate.ts'
+
 /** What a finished handshake said, once for each connection. */
 export interface TlsFacts {
   /** `TLSv1.3`. */
@@ -13,6 +15,6 @@ export interface TlsFacts {
   readonly peerIdentity: string
   /** SPIFFE id in the certificate that was presented to it; empty: none. */
   readonly localIdentity: string
-  /** The peer's leaf, DER; null: it presented none. */
-  readonly peerCertificate: Uint8Array | null
+  /** null: it presented none. */
+  readonly peerCertificate: PeerCertificate | null
 }

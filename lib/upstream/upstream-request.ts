@@ -22,6 +22,7 @@ import {
 } from '../pool/exchange.ts'
 import { stripHopByHop } from '../pool/hop-by-hop.ts'
 import type { UpstreamStream } from '../pool/upstream-stream.ts'
+import type { TlsFacts } from '../transport/tls-facts.ts'
 
 /** So much of a response that nobody wants is read, and for so long, to keep its connection. */
 const MAX_DISCARDED_BYTES = 65_536
@@ -63,6 +64,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   /** Monotonic ms of the end of the request; 0 before. */
   requestEndedMs: number
   localAddress: string
+  tls: TlsFacts | null
   private readonly owner: AttemptOwner
   private readonly pool: EndpointPool
   private over: boolean
@@ -91,6 +93,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
     this.responseStarted = false
     this.requestEndedMs = 0
     this.localAddress = ''
+    this.tls = null
     this.over = false
     this.discarded = -1
     this.discarding = null
@@ -111,6 +114,7 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
     this.host.add(ACTIVE)
     this.connection = connection
     this.localAddress = connection.localAddress
+    this.tls = connection.tls
     connection.assign(this, this.method)
     if (this.host.detector !== null) this.host.detector.onConnected()
     this.owner.onAttemptReady(this)

@@ -41,6 +41,7 @@ const context: EditContext = {
   upstreamCluster: 'outbound|9080||a',
   upstreamLocalAddress: '',
   requestedServerName: '',
+  downstreamTls: null,
   routeName: 'r',
   virtualHostName: 'v',
   responseCode: 200,

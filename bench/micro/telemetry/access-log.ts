@@ -29,6 +29,8 @@ class BenchRecord implements AccessRecord {
   readonly downstreamRemoteAddress = '127.0.0.1:50000'
   readonly requestedServerName = ''
   readonly routeName = 'default'
+  readonly peerPrincipal = ''
+  readonly ownPrincipal = ''
   readonly attempts = 1
   readonly agent: string
   readonly requestId: string

@@ -35,6 +35,8 @@ function record(responseCode: number, durationMs: number): AccessRecord {
     downstreamRemoteAddress: '',
     requestedServerName: '',
     routeName: '',
+    peerPrincipal: '',
+    ownPrincipal: '',
     attempts: 1,
     requestHeader: () => null,
   }

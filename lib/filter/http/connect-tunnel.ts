@@ -60,6 +60,7 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
     host.add(ACTIVE)
     if (host.detector !== null) host.detector.onTcpConnected()
     stream.upstreamLocalAddress = this.connection.localAddress
+    stream.upstreamTls = this.connection.tls
     stream.responseCode = 200
     stream.responseCodeDetails = 'via_upstream'
     manager.steps.addTo(stream.decision.steps, S.ATTEMPT, 1, 200)

@@ -16,6 +16,7 @@ import type { EditContext } from '../../route/header-template.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
+import type { TlsFacts } from '../../transport/tls-facts.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import { type Holder, runFilters } from './chain.ts'
 import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
@@ -95,6 +96,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   upstreamHost: string
   upstreamCluster: string
   upstreamLocalAddress: string
+  /** Of the attempt that was sent last; null: plaintext, or none was. */
+  upstreamTls: TlsFacts | null
   attempts: number
   grpcStatus: number
   responseHeaders: HeaderMap | null
@@ -146,6 +149,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.upstreamHost = ''
     this.upstreamCluster = ''
     this.upstreamLocalAddress = ''
+    this.upstreamTls = null
     this.attempts = 0
     this.grpcStatus = -2
     this.responseHeaders = null
@@ -415,7 +419,26 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   }
 
   get requestedServerName(): string {
-    return ''
+    return this.session.connection.serverName
+  }
+
+  /** Metrics ask about the client of an inbound listener, and about the endpoint of an outbound one. */
+  private get metered(): TlsFacts | null {
+    return this.outbound ? this.upstreamTls : this.session.connection.tls
+  }
+
+  get peerPrincipal(): string {
+    const { metered } = this
+    return metered === null ? '' : metered.peerIdentity
+  }
+
+  get ownPrincipal(): string {
+    const { metered } = this
+    return metered === null ? '' : metered.localIdentity
+  }
+
+  get downstreamTls(): TlsFacts | null {
+    return this.session.connection.tls
   }
 
   requestHeader(name: 'x-forwarded-for' | 'user-agent' | 'x-request-id'): string | null {

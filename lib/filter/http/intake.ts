@@ -158,7 +158,7 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   headers.removeKnown(H.H_PROXY_CONNECTION)
   headers.removeKnown(H.H_TRANSFER_ENCODING)
   headers.removeKnown(H.H_HTTP2_SETTINGS)
-  headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
+  forwardClientCertificate(stream, headers)
   headers.removeKnown(H.H_X_ENVOY_INTERNAL)
   headers.removeKnown(H.H_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS)
   headers.removeKnown(H.H_X_ENVOY_STRIPPED)
@@ -170,6 +170,26 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   readScheme(stream, headers)
   if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
   return null
+}
+
+/** What stands there is believed from nobody who has no certificate (Envoy forward_client_cert_details). */
+function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void {
+  const mode = stream.manager.config.clientCertificate
+  const { tls } = stream.session.connection
+  const first = headers.firstKnown(H.H_X_FORWARDED_CLIENT_CERT)
+  if (mode === 'sanitize' || tls === null || tls.peerCertificate === null) {
+    if (first >= 0) headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
+    return
+  }
+  const ours = tls.peerCertificate.forwarded(tls.localIdentity)
+  if (first < 0) {
+    headers.append('x-forwarded-client-cert', ours)
+    return
+  }
+  let before = ''
+  for (let i = first; i >= 0; i = headers.nextKnown(H.H_X_FORWARDED_CLIENT_CERT, i)) before += `${headers.valueAt(i)},`
+  headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
+  headers.append('x-forwarded-client-cert', mode === 'append_forward' ? before + ours : ours)
 }
 
 /**

@@ -155,6 +155,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
   onAttemptReady(attempt: UpstreamRequest): void {
     const { stream } = this
     stream.upstreamLocalAddress = attempt.localAddress
+    stream.upstreamTls = attempt.tls
     if (this.head === null) return
     attempt.sendHeaders(this.head, stream.outbound, !this.hasBody)
     if (this.hasBody) {

@@ -15,8 +15,10 @@ import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
+import type { TlsFacts } from '../../transport/tls-facts.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
 import { UpstreamSide } from './tcp-proxy-upstream.ts'
+import { TcpRecord } from './tcp-record.ts'
 
 /** istio_tcp_* byte counters of a long session move this often. */
 const REPORT_MS = 5000
@@ -110,7 +112,7 @@ export class TcpProxy {
 }
 
 /** One connection and its other half. States: connecting (reads paused) → open → over. */
-export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecord {
+export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnectOwner, AccessRecord {
   readonly proxy: TcpProxy
   readonly connection: Connection
   readonly startMs: number
@@ -133,6 +135,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   private reportedOut: number
 
   constructor(proxy: TcpProxy, connection: Connection) {
+    super()
     const { io } = proxy.parts
     this.proxy = proxy
     this.connection = connection
@@ -191,7 +194,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
       host.add(ACTIVE)
       if (host.detector !== null) host.detector.onTcpConnected()
     }
-    this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), 0)
+    this.proxy.parts.metrics.tcpOpened(this.series, 0)
     this.connection.readEnable()
   }
 
@@ -218,7 +221,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   private fail(flag: number, reason: string): void {
     this.responseFlags |= flag
     this.connectionTerminationDetails = reason
-    this.proxy.parts.metrics.tcpOpened(this.proxy.seriesOf(this.host), this.responseFlags)
+    this.proxy.parts.metrics.tcpOpened(this.series, this.responseFlags)
     this.proxy.parts.worker.connectionCut(reason)
     this.connection.destroy(reason)
   }
@@ -295,7 +298,7 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     proxy.values[proxy.stats.cxRxBytes]! += connection.bytesRead
     proxy.values[proxy.stats.cxTxBytes]! += connection.bytesWritten
     metrics.tcpClosed(
-      proxy.seriesOf(this.host),
+      this.series,
       this.responseFlags,
       connection.bytesRead - this.reportedIn,
       connection.bytesWritten - this.reportedOut,
@@ -330,40 +333,12 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
     if (now - this.reportedMs < REPORT_MS) return
     this.reportedMs = now
     const { metrics } = this.proxy.parts
-    metrics.tcpBytes(
-      this.proxy.seriesOf(this.host),
-      connection.bytesRead - this.reportedIn,
-      connection.bytesWritten - this.reportedOut,
-    )
+    metrics.tcpBytes(this.series, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
     this.reportedIn = connection.bytesRead
     this.reportedOut = connection.bytesWritten
   }
 
   // ---- AccessRecord ------------------------------------------------------------------------------------------------------
-
-  get method(): string {
-    return ''
-  }
-
-  get originalPath(): string {
-    return ''
-  }
-
-  get authority(): string {
-    return ''
-  }
-
-  get protocol(): string {
-    return ''
-  }
-
-  get responseCode(): number {
-    return 0
-  }
-
-  get responseCodeDetails(): string {
-    return ''
-  }
 
   get bytesReceived(): number {
     return this.connection.bytesRead
@@ -371,10 +346,6 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
 
   get bytesSent(): number {
     return this.connection.bytesWritten
-  }
-
-  get upstreamServiceTimeMs(): number {
-    return -1
   }
 
   get downstreamLocalAddress(): string {
@@ -386,14 +357,26 @@ export class TcpSession implements ConnectionOwner, TcpConnectOwner, AccessRecor
   }
 
   get requestedServerName(): string {
-    return ''
+    return this.connection.serverName
   }
 
-  get routeName(): string {
-    return ''
+  private get series(): SeriesCache {
+    const { proxy } = this
+    return proxy.parts.metrics.forPeers(proxy.seriesOf(this.host), this)
   }
 
-  requestHeader(): string | null {
-    return null
+  /** Metrics ask about the client of an inbound listener, and about the endpoint of an outbound one. */
+  private get metered(): TlsFacts | null {
+    return this.proxy.listener.direction === 'outbound' ? (this.upstream?.connection.tls ?? null) : this.connection.tls
+  }
+
+  get peerPrincipal(): string {
+    const { metered } = this
+    return metered === null ? '' : metered.peerIdentity
+  }
+
+  get ownPrincipal(): string {
+    const { metered } = this
+    return metered === null ? '' : metered.localIdentity
   }
 }

@@ -20,6 +20,7 @@ function context(headers: HeaderList, over: Partial<EditContext> = {}): EditCont
     upstreamCluster: 'outbound|9080||a',
     upstreamLocalAddress: '',
     requestedServerName: '',
+    downstreamTls: null,
     routeName: 'template',
     virtualHostName: 'a:9080',
     responseCode: 0,

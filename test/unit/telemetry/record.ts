@@ -29,6 +29,8 @@ export function accessRecord(parts: RecordParts): AccessRecord {
     downstreamRemoteAddress: '127.0.0.1:50000',
     requestedServerName: '',
     routeName: 'default',
+    peerPrincipal: '',
+    ownPrincipal: '',
     attempts: 1,
     ...rest,
     requestHeader: (name) => headers?.[name] ?? null,
