@@ -67,7 +67,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
-  notePeerAuthentications(world, inbound.policies)
+  notePeerAuthentications(world, [...inbound.policies, ...listeners.policies])
   const snapshot: Snapshot = {
     version,
     listeners: [...outbound.listeners, ...inbound.listeners, ...listeners.listeners],

@@ -1,12 +1,16 @@
 // The bootstrap's explicit listeners, with the tables and clusters that inbound ones need.
+import { effectiveMtls, mtlsRuleOf, type WorkloadMtls } from '../../policy/peer-authentication.ts'
 import type { ListenerConfig } from '../../state/bootstrap-config.ts'
 import type { Cluster } from '../../state/cluster.ts'
 import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING, type TcpChain } from '../../state/listener.ts'
+import type { PeerAuthentication } from '../../state/peer-authentication.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
+import { inboundChains } from './capture/inbound-chains.ts'
 import { PASSTHROUGH_CLUSTER } from './clusters.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { hasLabels } from './host-names.ts'
 import { applicationCluster, applicationEndpoint, applicationTable } from './inbound-cluster.ts'
+import { peerAuthentications } from './peer-authentications.ts'
 import { findByDomain, type Registry, type RegistryService } from './registry.ts'
 import { INBOUND_RETRY } from './retry-policy.ts'
 import type { VirtualServiceRules } from './rules.ts'
@@ -17,6 +21,8 @@ export interface BuiltListeners {
   readonly listeners: readonly Listener[]
   readonly clusters: readonly Cluster[]
   readonly tables: readonly RouteTable[]
+  /** By which the mTLS modes of inbound ones were found. */
+  readonly policies: readonly PeerAuthentication[]
 }
 
 export function buildListeners(
@@ -30,18 +36,21 @@ export function buildListeners(
   const taken = new Map(captured.map((c) => [c.name, c]))
   const clusters = new Map<string, Cluster>()
   const tables: RouteTable[] = []
+  const { namespace, labels } = world.client
+  const mtls = effectiveMtls(peerAuthentications(world), namespace, labels)
   for (const config of world.bootstrap.listeners) {
     if (config.direction === 'inbound') {
       const cluster = inboundCluster(world, registry, config, new Map([...taken, ...clusters]))
       clusters.set(cluster.name, cluster)
       if (config.protocol === 'http') tables.push(applicationTable(tableName(config), cluster, INBOUND_RETRY, config.origin))
-      listeners.push(inboundListener(config, cluster))
+      listeners.push(inboundListener(world, config, cluster, mtls))
     } else
       listeners.push(
         config.protocol === 'http' ? outboundHttp(config) : outboundTcp(world, registry, virtualServices, hashes, config),
       )
   }
-  return { listeners, clusters: [...clusters.values()], tables }
+  const policies = clusters.size > 0 ? mtls.applied : []
+  return { listeners, clusters: [...clusters.values()], tables, policies }
 }
 
 function outboundHttp(config: ListenerConfig): Listener {
@@ -67,9 +76,27 @@ function outboundTcp(
   return explicit(config, { kind: 'tcp', clusters, hashSourceIp: false }, address ? config.destination : '')
 }
 
-function inboundListener(config: ListenerConfig, cluster: Cluster): Listener {
+/**
+ * Peers of the mesh speak mutual TLS to it, as the application's PeerAuthentication says. Without an identity there is only plaintext, and where
+ * that is not enough nobody is let in.
+ */
+function inboundListener(world: World, config: ListenerConfig, cluster: Cluster, mtls: WorkloadMtls): Listener {
   const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(cluster.name, 1)], hashSourceIp: false }
-  return explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
+  const plain = explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
+  const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
+  if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain
+  const filterChains = inboundChains({
+    name: 'default',
+    port: 0,
+    kind: config.protocol,
+    mode,
+    cluster: cluster.name,
+    routeTable: tableName(config),
+    httpVersion: config.httpVersion,
+    minVersion: world.bootstrap.mesh.minTlsVersion,
+    origin: config.origin,
+  })
+  return { ...plain, filterChains, detectionTimeoutMs: world.bootstrap.capture.detectionTimeoutMs }
 }
 
 function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {

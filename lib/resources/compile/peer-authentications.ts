@@ -14,6 +14,7 @@ export function peerAuthentications(world: World): PeerAuthentications {
 export function notePeerAuthentications(world: World, used: readonly PeerAuthentication[]): void {
   const inForce = new Set(used.map((policy) => originText(policy.origin)))
   const holding = new Map<string, PeerAuthentication>()
+  const serves = world.capturesInbound || world.bootstrap.listeners.some((l) => l.direction === 'inbound')
   const policies = world.objects('PeerAuthentication').map((object) => ({ object, policy: toNoun(object) }))
   for (const { object, policy } of policies.sort((a, b) => olderFirst(a.policy, b.policy))) {
     const older = holding.get(policy.namespace)
@@ -22,9 +23,9 @@ export function notePeerAuthentications(world: World, used: readonly PeerAuthent
     } else if (older !== undefined) world.verdicts.shadowed(object, isYounger(older, world.rootNamespace))
     else holding.set(policy.namespace, policy)
     if (inForce.has(originText(policy.origin))) continue
-    // Explicit listeners take whatever comes: whoever relies on a policy must hear that.
+    // Without inbound listeners nothing is taken for the application here: whoever relies on a policy must hear that.
     const elsewhere = 'holds for no workload that is known here'
-    world.verdicts.waiting(object, world.capturesInbound ? elsewhere : UNENFORCED)
+    world.verdicts.waiting(object, serves ? elsewhere : UNENFORCED)
   }
 }
 

@@ -23,8 +23,10 @@ export interface InboundChainsOptions {
   readonly port: number
   readonly kind: PortKind
   readonly mode: MtlsMode
-  /** Also the name of the route table. */
   readonly cluster: string
+  readonly routeTable: string
+  /** Of plaintext; inside of TLS it is `auto` too, where ALPN did not say it. */
+  readonly httpVersion: HttpChain['httpVersion']
   readonly minVersion: TlsVersion
   readonly origin: Origin
 }
@@ -94,11 +96,11 @@ export function kindOf(protocol: Protocol): PortKind {
   return protocol === 'HTTP' || protocol === 'HTTP2' || protocol === 'GRPC' ? 'http' : 'tcp'
 }
 
-function httpChain({ cluster }: InboundChainsOptions): HttpChain {
+function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain {
   return {
     kind: 'http',
-    httpVersion: 'auto',
-    routeTable: cluster,
+    httpVersion,
+    routeTable,
     allowConnect: false,
     clientCertificate: 'append_forward',
   }

@@ -122,13 +122,34 @@ function listener(world: World, name: string, port: number): Listener {
 function passthroughChains(world: World, port: number, mode: MtlsMode, origin: Origin): FilterChain[] {
   const { minTlsVersion: minVersion } = world.bootstrap.mesh
   const name = port === 0 ? 'virtualInbound' : `virtualInbound ${port}`
-  return inboundChains({ name, port, kind: 'auto', mode, cluster: PASSTHROUGH, minVersion, origin })
+  return inboundChains({
+    name,
+    port,
+    kind: 'auto',
+    mode,
+    cluster: PASSTHROUGH,
+    routeTable: PASSTHROUGH,
+    httpVersion: 'auto',
+    minVersion,
+    origin,
+  })
 }
 
 function portChains(world: World, { port, protocol, origin }: InboundPort, mode: MtlsMode): FilterChain[] {
   const { minTlsVersion: minVersion } = world.bootstrap.mesh
   const cluster = clusterNameOf(port)
-  return inboundChains({ name: `0.0.0.0_${port}`, port, kind: kindOf(protocol), mode, cluster, minVersion, origin })
+  const name = `0.0.0.0_${port}`
+  return inboundChains({
+    name,
+    port,
+    kind: kindOf(protocol),
+    mode,
+    cluster,
+    routeTable: cluster,
+    httpVersion: 'auto',
+    minVersion,
+    origin,
+  })
 }
 
 interface Application {
