@@ -183,6 +183,11 @@ export class ListenerSet implements TunnelEntrance {
   }
 
   sweep(): void {
+    const { connectionIdleTimeoutMs } = this.parts.limits
+    const oldest = this.parts.io.clock.monotonicMs - connectionIdleTimeoutMs
+    // A handshake has its own limit.
+    if (connectionIdleTimeoutMs !== 0)
+      for (const arrival of [...this.arrivals]) if (arrival.connection.lastActiveMs <= oldest) arrival.cancel()
     for (const [name, active] of this.byName) {
       active.sweep()
       if (!active.listener.bind && active.connections === 0 && !this.stands(active)) this.byName.delete(name)
