@@ -13,6 +13,7 @@ export function dialledEndpoint(address: string, { tls }: Cluster): Endpoint | n
     priority: 0,
     healthCheck: null,
     tls: tls !== null,
+    tlsReason: null,
     tunnel: null,
     workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
     origin: BUILT_IN,

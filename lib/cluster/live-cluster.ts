@@ -178,7 +178,7 @@ export class LiveCluster {
       if (JSON.stringify(known.endpoint.workload) !== JSON.stringify(endpoint.workload)) {
         known.series = this.context.seriesFor(config, endpoint)
       }
-      known.endpoint = endpoint
+      known.useEndpoint(endpoint)
       known.weight = Math.max(1, endpoint.weight)
       known.undrain()
       return known

@@ -70,6 +70,15 @@ export class LiveHost extends Host {
     if (this.cells !== shared.cells || this.row !== at) this.move(shared.cells, at, shared.ownAt(row))
   }
 
+  /** As the newest configuration has it, at the same address. */
+  useEndpoint(endpoint: Endpoint): void {
+    const before = this.endpoint
+    this.endpoint = endpoint
+    if (before.tls === endpoint.tls) return
+    this.pool.renew()
+    if (this.http2 !== null) this.http2.renew()
+  }
+
   useSettings(settings: PoolSettings): void {
     this.pool.useSettings(settings)
     if (this.http2 !== null) this.http2.useSettings(settings)

@@ -15,6 +15,7 @@ import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
 import { localityText, priorityText, readPriority, type ToldPriority } from './explain-layers.ts'
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { overflowText, policyOf, retryOf, timersOf } from './explain-terms.ts'
+import { tlsText } from './explain-tls.ts'
 import { howText, noTableText, OUTCOMES } from './explain-words.ts'
 import {
   type Answer,
@@ -314,6 +315,9 @@ class Story {
     this.#host = host
     this.#endpoint = host === null ? `host ${id}, no longer in the cluster` : host.address
     this.#say('endpoint', `picked ${this.#endpoint} ${how}`, host?.endpoint.origin)
+    const cluster = this.#weighted?.cluster
+    const tls = host === null || cluster === null || cluster === undefined ? null : tlsText(cluster.config, host.endpoint)
+    if (tls !== null) this.#say('tls', `${this.#endpoint} is spoken to ${tls.text}`, tls.origin)
   }
 
   #sayAttempt(number: number, code: number): void {

@@ -52,6 +52,7 @@ export interface ExplainedStep {
     | 'locality'
     | 'health'
     | 'endpoint'
+    | 'tls'
     | 'attempt'
     | 'fault'
     | 'cors'

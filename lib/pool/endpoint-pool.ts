@@ -276,6 +276,11 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
     if (JSON.stringify(before.tls) !== JSON.stringify(settings.tls)) this.drainConnections()
   }
 
+  /** Connections that are open would not be made in this way any more: they end with what they carry. */
+  renew(): void {
+    this.drainConnections()
+  }
+
   /** The endpoint is back before its pool was gone. */
   undrain(): void {
     this.draining = false

@@ -3,7 +3,7 @@
 import type { HealthCheck } from './health-check.ts'
 import type { Origin } from './origin.ts'
 import type { OutlierDetection } from './outlier-detection.ts'
-import type { UpstreamTls } from './tls.ts'
+import type { TlsReason, UpstreamTls } from './tls.ts'
 
 export interface Locality {
   readonly region: string
@@ -46,6 +46,8 @@ export interface Endpoint {
   readonly healthCheck: HealthCheck | null
   /** It is spoken to with its cluster's TLS, where that has any; false: in plaintext (Envoy transport_socket_matches). */
   readonly tls: boolean
+  /** null: as its cluster. */
+  readonly tlsReason: TlsReason | null
   /** null: it is dialled. */
   readonly tunnel: EndpointTunnel | null
   readonly origin: Origin
@@ -147,6 +149,8 @@ export interface Cluster {
   readonly limits: ClusterLimits
   /** null: plaintext. Otherwise for the endpoints whose `tls` says so. */
   readonly tls: UpstreamTls | null
+  /** Of `tls`, and of the endpoints that have no reason of their own. */
+  readonly tlsReason: TlsReason
   /** null: the system's choice. */
   readonly bind: UpstreamBind | null
   /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */

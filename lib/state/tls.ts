@@ -1,6 +1,8 @@
 // TLS as configuration (envoy.extensions.transport_sockets.tls.v3). Keys and certificates are never here: a noun names a secret, and the secrets
 // go to the workers by a way of their own (server/messages.ts), so that no dump of configuration can hold one.
 
+import type { Origin } from './origin.ts'
+
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 /** Name of the workload's own certificate, as Istio's SDS has it. */
@@ -49,4 +51,19 @@ export interface UpstreamTls {
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion
   readonly maxVersion: TlsVersion
+}
+
+/**
+ * Why an endpoint is spoken to with TLS or without, for those who ask.
+ * - `rule`: a DestinationRule says it;
+ * - `automatic`: it has a sidecar, and no PeerAuthentication is against it: mutual TLS;
+ * - `no-sidecar`: it has none, or not all of those have one that cannot be told apart: plaintext;
+ * - `disabled`: a PeerAuthentication lets only plaintext in;
+ * - `external`: it is not of the mesh: plaintext;
+ * - `off`: autoMtls is off, or this workload has no identity: plaintext.
+ */
+export interface TlsReason {
+  readonly why: 'rule' | 'automatic' | 'no-sidecar' | 'disabled' | 'external' | 'off'
+  /** The DestinationRule, or the PeerAuthentication that holds for the endpoint; BUILT_IN: nobody wrote one. */
+  readonly origin: Origin
 }

@@ -17,11 +17,14 @@ export type ClientVerdict =
 /** What a connection is for: it decides which protocols are offered. */
 export type UpstreamProtocol = 'http1' | 'http2' | 'tcp'
 
-/** Istio's names tell the server's sidecar that a peer of the mesh speaks, and not an application (istio.alpn filter). */
+/**
+ * Istio's names tell the server's sidecar that a peer of the mesh speaks, and not an application (istio.alpn filter). For bytes istiod lists
+ * istio-peer-exchange, too: who offers it has to send a description of itself before the first byte, which heddle does not.
+ */
 const MESH_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
   http1: ['istio-http/1.1', 'istio', 'http/1.1'],
   http2: ['istio-h2', 'istio', 'h2'],
-  tcp: ['istio-peer-exchange', 'istio'],
+  tcp: ['istio'],
 }
 const PLAIN_ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = { http1: ['http/1.1'], http2: ['h2'], tcp: [] }
 

@@ -19,6 +19,11 @@ export interface Backend {
   readonly locality: Locality
   readonly labels: Readonly<Record<string, string>>
   readonly workload: EndpointWorkload
+  readonly namespace: string
+  /** Who it runs as; empty: not known. */
+  readonly serviceAccount: string
+  /** It takes mutual TLS of the mesh (istiod tlsMode). */
+  readonly hasSidecar: boolean
   /** Of its WorkloadGroup; null: none. */
   readonly healthCheck: HealthCheck | null
   readonly origin: Origin
@@ -34,6 +39,9 @@ const UNKNOWN: EndpointWorkload = {
   canonicalService: '',
   canonicalRevision: '',
 }
+/** Label that the injection of a sidecar writes. */
+const TLS_MODE = 'security.istio.io/tlsMode'
+const MUTUAL = 'istio'
 const NOWHERE: Locality = { region: '', zone: '', subzone: '' }
 
 /** Slices, pods and workload entries, indexed once for a compilation. */
@@ -94,6 +102,7 @@ export function serviceBackends(workloads: Workloads, service: ResourceObject<'S
         locality: NOWHERE,
         labels: {},
         workload: UNKNOWN,
+        ...stranger(service.namespace),
         healthCheck: null,
         origin,
       },
@@ -145,7 +154,8 @@ export function entryBackends(
   const endpoints = spec.endpoints ?? []
   if (endpoints.length === 0 && (spec.resolution ?? 'NONE').startsWith('DNS')) {
     const nothing = { weight: 1, locality: NOWHERE, labels: {}, workload: UNKNOWN, healthCheck: null }
-    return [{ address: hostname, port: target, ...nothing, origin: object.origin(['hosts']) }]
+    const whose = stranger(object.namespace)
+    return [{ address: hostname, port: target, ...nothing, ...whose, origin: object.origin(['hosts']) }]
   }
   return endpoints.flatMap((endpoint, i) => {
     if (unusable(world, object, ['endpoints', i], endpoint)) return []
@@ -201,7 +211,8 @@ function selectedBackends(
     const locality = podLocality(pod.labels, {}, '', workloads.regions)
     const labels = withTopology(pod.labels, locality, nodeOf(pod), '')
     const origin = pod.origin()
-    backends.push({ address: ip, port: target, weight: 1, locality, labels, workload, healthCheck: null, origin })
+    const whose = podIdentity(pod)
+    backends.push({ address: ip, port: target, weight: 1, locality, labels, workload, ...whose, healthCheck: null, origin })
   }
   return backends
 }
@@ -233,7 +244,8 @@ function sliceBackends(
     const labels = withTopology(own, locality, node, '')
     const workload = workloadOf(name, pod?.namespace ?? slice.namespace, own)
     const origin = slice.origin(['endpoints', i])
-    return [{ address, port: at, weight: 1, locality, labels, workload, healthCheck: null, origin }]
+    const whose = pod === undefined ? stranger(slice.namespace) : podIdentity(pod)
+    return [{ address, port: at, weight: 1, locality, labels, workload, ...whose, healthCheck: null, origin }]
   })
 }
 
@@ -250,7 +262,22 @@ function entryBackend(
   const weight = entry.weight === undefined || entry.weight === 0 ? 1 : entry.weight
   const workload = workloadOf(name === '' ? (labels['app'] ?? '') : name, namespace, labels)
   const placed = withTopology(labels, locality, '', entry.network ?? '')
-  return { address: entry.address ?? '', port, weight, locality, labels: placed, workload, healthCheck, origin }
+  const serviceAccount = entry.serviceAccount ?? ''
+  const tlsMode = labels[TLS_MODE] ?? (serviceAccount === '' ? '' : MUTUAL)
+  const whose = { namespace, serviceAccount, hasSidecar: tlsMode === MUTUAL }
+  return { address: entry.address ?? '', port, weight, locality, labels: placed, workload, ...whose, healthCheck, origin }
+}
+
+type Whose = Pick<Backend, 'namespace' | 'serviceAccount' | 'hasSidecar'>
+
+function stranger(namespace: string): Whose {
+  return { namespace, serviceAccount: '', hasSidecar: false }
+}
+
+/** Kubernetes gives a pod without a service account that of its namespace. */
+function podIdentity(pod: ResourceObject<'Pod'>): Whose {
+  const serviceAccount = pod.spec.spec?.serviceAccountName || 'default'
+  return { namespace: pod.namespace, serviceAccount, hasSidecar: pod.labels[TLS_MODE] === MUTUAL }
 }
 
 /** Labels of the spec win over those of the metadata. */

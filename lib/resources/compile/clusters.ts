@@ -7,10 +7,12 @@ import type { Workloads } from './backends.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
 import { hasLabels } from './host-names.ts'
 import { type ClientPlace, localityRules, type PlacedBackend, place, trafficDistributionOf } from './locality.ts'
+import type { MeshMtls } from './mesh-mtls.ts'
 import { clusterProtocol } from './protocol.ts'
 import type { Registry, RegistryPort, RegistryService } from './registry.ts'
 import { parseLocality, withTopology } from './topology.ts'
 import { DEFAULT_POLICY, PANIC_THRESHOLD, policyFor } from './traffic-policy.ts'
+import { type ClusterTls, clusterTls, NO_TLS } from './upstream-tls.ts'
 import type { World } from './world.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
@@ -21,23 +23,32 @@ export function clusterName(port: number, subset: string, host: string): string 
   return `outbound|${port}|${subset}|${host}`
 }
 
-export function buildClusters(
-  world: World,
-  workloads: Workloads,
-  registry: Registry,
-  rules: ReadonlyMap<string, EffectiveRule>,
-): Cluster[] {
-  const client = clientPlace(world, workloads)
-  const { localityFailover } = world.bootstrap.mesh
+export interface ClusterSources {
+  readonly world: World
+  readonly workloads: Workloads
+  readonly registry: Registry
+  readonly rules: ReadonlyMap<string, EffectiveRule>
+  readonly mtls: MeshMtls
+}
+
+export function buildClusters(sources: ClusterSources): Cluster[] {
+  const { world, workloads, registry, rules, mtls } = sources
+  const view: ClusterView = { world, mtls, client: clientPlace(world, workloads) }
   const clusters: Cluster[] = [passthrough()]
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {
-      for (const subset of [null, ...(rule?.subsets ?? [])])
-        clusters.push(outbound(client, localityFailover, world.capturesOutbound, service, port, rule, subset))
+      for (const subset of [null, ...(rule?.subsets ?? [])]) clusters.push(outbound(view, service, port, rule, subset))
     }
   }
   return clusters
+}
+
+/** Who asks. */
+interface ClusterView {
+  readonly world: World
+  readonly mtls: MeshMtls
+  readonly client: ClientPlace
 }
 
 function passthrough(): Cluster {
@@ -54,6 +65,7 @@ function passthrough(): Cluster {
     outlierDetection: null,
     limits: { ...DEFAULT_POLICY.limits, httpIdleTimeoutMs: PASSTHROUGH_IDLE_MS },
     tls: null,
+    tlsReason: NO_TLS,
     bind: null,
     protocol: 'client',
     host: '',
@@ -72,14 +84,8 @@ function clientPlace(world: World, workloads: Workloads): ClientPlace {
   return { locality, labels: withTopology(world.client.labels, locality, workloads.nodeAt(address), '') }
 }
 
-/**
- * `captures`: a client of a headless service dials one of its pods, and is led there, as with istiod. A client of an explicit listener dials the
- * listener, so that the endpoints of headless services are picked from like any others.
- */
 function outbound(
-  client: ClientPlace,
-  localityFailover: 'on' | 'off',
-  captures: boolean,
+  { world, mtls, client }: ClusterView,
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -90,26 +96,31 @@ function outbound(
   const wanted = subset?.spec.labels ?? {}
   const selected = port.backends.filter((b) => hasLabels(b.labels, wanted))
   const distribution = trafficDistributionOf(trafficDistribution(service), service.object.annotations)
-  const rules = localityRules(policy.locality, distribution, localityFailover)
+  const rules = localityRules(policy.locality, distribution, world.bootstrap.mesh.localityFailover)
   const { placed, weights } = place(rules, client, selected, policy.outlierDetection !== null)
   // Also where an endpoint of a Service is a name (EndpointSlice addressType FQDN).
   const dns = port.resolution.startsWith('DNS') || placed.some(isName)
-  const dialled = port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH' || (service.headless && captures)
+  // Who is captured dials one of the pods of a headless service, and is led there, as with istiod. A client of an explicit listener dials
+  // the listener, so that the pods are picked from like other endpoints.
+  const dialled =
+    port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH' || (service.headless && world.capturesOutbound)
+  const tls = clusterTls({ world, mtls, service, port, subset: name, rule: policy.tls, dialled })
   const protocol = clusterProtocol(port.protocol)
   return {
     name: clusterName(port.number, name, service.hostname),
     type: dialled ? 'ORIGINAL_DST' : dns ? 'DNS' : 'STATIC',
     // Addresses as well as names: what is resolved replaces `endpoints` as a whole.
-    dnsNames: dialled || !dns ? [] : placed.map(nameOf),
+    dnsNames: dialled || !dns ? [] : placed.map((p) => nameOf(p, tls)),
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
-    endpoints: dialled || dns ? [] : placed.map(endpointOf),
+    endpoints: dialled || dns ? [] : placed.map((p) => endpointOf(p, tls)),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
     slowStart: dialled ? null : policy.slowStart,
     localityWeights: dialled ? null : weights,
     panicThreshold: policy.panicThreshold,
     outlierDetection: policy.outlierDetection,
     limits: policy.limits,
-    tls: null,
+    tls: tls.tls,
+    tlsReason: tls.reason,
     bind: null,
     protocol: protocolOf(protocol, policy.upstreamProtocol),
     host: service.hostname,
@@ -135,12 +146,13 @@ function isName({ backend }: PlacedBackend): boolean {
   return isIP(backend.address) === 0
 }
 
-function nameOf(placed: PlacedBackend): Cluster['dnsNames'][number] {
+function nameOf(placed: PlacedBackend, tls: ClusterTls): Cluster['dnsNames'][number] {
   const { address, port } = placed.backend
-  return { host: address, port, endpoint: endpointOf(placed) }
+  return { host: address, port, endpoint: endpointOf(placed, tls) }
 }
 
-function endpointOf({ backend, priority }: PlacedBackend): Endpoint {
+function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls): Endpoint {
   const { address, port, weight, locality, workload, healthCheck, origin } = backend
-  return { address, port, weight, locality, priority, workload, healthCheck, tls: false, tunnel: null, origin }
+  const { tls, reason: tlsReason } = of.of(backend)
+  return { address, port, weight, locality, priority, workload, healthCheck, tls, tlsReason, tunnel: null, origin }
 }

@@ -14,6 +14,7 @@ import { DestinationHashes } from './hash-policies.ts'
 import { unusedHealthChecks, withHealthChecks } from './health-checks.ts'
 import { heldBackRetries } from './held-back-retries.ts'
 import { buildListeners } from './listeners.ts'
+import { MeshMtls } from './mesh-mtls.ts'
 import { noteHttpRules } from './not-carried-out.ts'
 import { idleDetections } from './outlier-detection.ts'
 import { notePeerAuthentications } from './peer-authentications.ts'
@@ -23,6 +24,7 @@ import { buildRouteTables, noteLosses } from './route-tables.ts'
 import { noteUnreachable } from './routes.ts'
 import { selectVirtualServices, type VirtualServiceRules } from './rules.ts'
 import { withDestinations } from './sidecar-scope.ts'
+import { tlsMismatches } from './tls-notes.ts'
 import { Verdicts } from './verdicts.ts'
 import { World } from './world.ts'
 
@@ -47,11 +49,12 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
   const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
+  const mtls = new MeshMtls(world)
   const outbound = outboundCapture({ world, virtualServices, hashes }, registry, tables.tables)
   const inbound = inboundCapture(world, all)
   const listeners = buildListeners(world, registry, virtualServices, hashes, inbound.clusters)
   const clusters = withHealthChecks(world, [
-    ...buildClusters(world, workloads, reachable, rules),
+    ...buildClusters({ world, workloads, registry: reachable, rules, mtls }),
     ...inbound.clusters,
     ...listeners.clusters,
   ])
@@ -67,7 +70,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
-  notePeerAuthentications(world, [...inbound.policies, ...listeners.policies])
+  notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
   const snapshot: Snapshot = {
     version,
     listeners: [...outbound.listeners, ...inbound.listeners, ...listeners.listeners],
@@ -78,6 +81,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const notes = [
     ...unusedHealthChecks(world, clusters),
     ...idleDetections(clusters),
+    ...tlsMismatches(world, mtls, reachable, rules),
     ...heldBackRetries(snapshot.routeTables, clusters),
   ]
   return { snapshot, verdicts, notes }

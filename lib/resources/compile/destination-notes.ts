@@ -6,6 +6,7 @@ import type { OutlierDetectionSpec, PolicyBlocksSpec, TrafficPolicySpec } from '
 import { durationMs } from '../schema/fields.ts'
 import { LOAD_BALANCER } from '../validate/balancer-annotations.ts'
 import { hashPolicyOf } from './hash-policies.ts'
+import { noteClientTls } from './tls-notes.ts'
 import type { World } from './world.ts'
 
 type DestinationRule = ResourceObject<'DestinationRule'>
@@ -53,9 +54,7 @@ function noteBlocks(world: World, rule: DestinationRule, blocks: PolicyBlocksSpe
   const note = (at: Path, reason: string): void => world.verdicts.partly(rule, [...path, ...at], reason, true)
   noteLoadBalancer(blocks, detectsOutliers, note)
   if (blocks.outlierDetection !== undefined) noteDetectors(blocks.outlierDetection, note)
-  const mode = blocks.tls?.mode
-  if (mode !== undefined && mode !== 'DISABLE')
-    note(['tls'], `TLS to the destination (mode ${mode}) ${LATER}: traffic goes out in plain text`)
+  noteClientTls(world, rule, blocks.tls, [...path, 'tls'])
 }
 
 function noteLoadBalancer(

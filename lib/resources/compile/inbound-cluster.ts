@@ -5,6 +5,7 @@ import type { RetryPolicy, RouteTable } from '../../state/route.ts'
 import { forwardTo } from './route-action.ts'
 import { MATCH_ALL } from './route-match.ts'
 import { DEFAULT_POLICY, PANIC_THRESHOLD } from './traffic-policy.ts'
+import { NO_TLS } from './upstream-tls.ts'
 import type { World } from './world.ts'
 
 /** The service that the application is an endpoint of, as telemetry names it. */
@@ -41,6 +42,7 @@ export function applicationCluster(options: ApplicationOptions): Cluster {
     outlierDetection: null,
     limits: DEFAULT_POLICY.limits,
     tls: null,
+    tlsReason: NO_TLS,
     bind,
     protocol,
     host: service?.host ?? '',
@@ -72,6 +74,7 @@ export function applicationEndpoint(world: World, address: string, port: number,
     },
     healthCheck: null,
     tls: false,
+    tlsReason: null,
     tunnel: null,
     origin,
   }

@@ -2,7 +2,8 @@
 import type { ClusterLimits, LoadBalancerPolicy, RetryBudget, SlowStart } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { OutlierDetection } from '../../state/outlier-detection.ts'
-import type { ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
+import type { ResourceObject } from '../resource-object.ts'
+import type { ClientTlsSpec, ConnectionPoolSpec, PolicyBlocksSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
 import { LOAD_BALANCER, LOAD_BALANCER_DECAY } from '../validate/balancer-annotations.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
@@ -40,6 +41,14 @@ export interface ClusterPolicy {
   readonly panicThreshold: number
   /** h2UpgradePolicy UPGRADE and useClientProtocol; null: as the port declares. */
   readonly upstreamProtocol: 'http2' | 'client' | null
+  /** null: no rule says anything. */
+  readonly tls: RuleTls | null
+  readonly origin: Origin
+}
+
+export interface RuleTls {
+  readonly spec: ClientTlsSpec
+  readonly object: ResourceObject<'DestinationRule'>
   readonly origin: Origin
 }
 
@@ -51,6 +60,7 @@ export const DEFAULT_POLICY: ClusterPolicy = {
   outlierDetection: null,
   panicThreshold: PANIC_THRESHOLD,
   upstreamProtocol: null,
+  tls: null,
   origin: BUILT_IN,
 }
 
@@ -71,8 +81,20 @@ export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | 
     outlierDetection: outlier === undefined ? null : outlierDetectionOf(outlier, writer.annotations),
     panicThreshold: outlier === undefined ? PANIC_THRESHOLD : panicThresholdOf(outlier),
     upstreamProtocol: upstreamProtocolOf(blocks.connectionPool),
+    tls: blocks.tls === undefined ? null : ruleTls(blocks.tls, rule, subset),
     origin: subset === null ? rule.policyObject.origin() : subset.object.origin(['subsets', subset.index]),
   }
+}
+
+/** With the place where it stands: of the destination, of one of its ports, or of the subset. */
+function ruleTls(spec: ClientTlsSpec, rule: EffectiveRule, subset: RuleSubset | null): RuleTls {
+  const own = subset?.spec.trafficPolicy
+  const fromSubset = subset !== null && [own, ...(own?.portLevelSettings ?? [])].some((p) => p?.tls === spec)
+  const object = fromSubset ? subset.object : rule.policyObject
+  const policy = fromSubset ? own : rule.policy
+  const base = fromSubset ? ['subsets', subset.index, 'trafficPolicy'] : ['trafficPolicy']
+  const port = (policy?.portLevelSettings ?? []).findIndex((p) => p.tls === spec)
+  return { spec, object, origin: object.origin([...base, ...(port < 0 ? [] : ['portLevelSettings', port]), 'tls']) }
 }
 
 /** A block of a subset replaces the destination's as a whole; settings of a port replace all four blocks, set or not. */

@@ -141,6 +141,17 @@ function checkTls(tls: ClientTlsSpec, path: Path, report: Report): void {
       if ((tls[field] ?? '') !== '')
         report([...path, field], `mode ISTIO_MUTUAL brings its own certificates; remove \`${field}\``, true)
   }
+  if ((tls.mode === 'SIMPLE' || tls.mode === 'MUTUAL') && (tls.credentialName ?? '') !== '') {
+    for (const field of ['clientCertificate', 'privateKey', 'caCertificates', 'caCrl'] as const)
+      if ((tls[field] ?? '') !== '')
+        report([...path, field], `\`credentialName\` brings certificates of its own; remove \`${field}\``, true)
+  }
+  if (tls.insecureSkipVerify === true && tls.mode === 'SIMPLE' && (tls.credentialName ?? '') !== '')
+    report(
+      [...path, 'insecureSkipVerify'],
+      'skips the check for which credentialName brings the authority; remove one of the two',
+      true,
+    )
   if (tls.insecureSkipVerify === true && ((tls.caCertificates ?? '') !== '' || (tls.subjectAltNames?.length ?? 0) > 0)) {
     report(
       [...path, 'insecureSkipVerify'],

@@ -227,7 +227,7 @@ t.test('what a DestinationRule asks for and is not carried out is told with its 
   t.same([state, line, column], ['partly', 13, 20])
   t.match(
     reason,
-    /line 13: spec\.trafficPolicy\.loadBalancer\.consistentHash: .*; line 15: spec\.trafficPolicy\.tls: .*plain text/,
+    /line 13: spec\.trafficPolicy\.loadBalancer\.consistentHash: .*; line 15: spec\.trafficPolicy\.tls\.mode: this workload has no certificate/,
   )
 })
 
