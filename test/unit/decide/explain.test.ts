@@ -5,10 +5,12 @@ import { Decision, FORWARD } from '../../../lib/decide/decision.ts'
 import { explain, explainRequest } from '../../../lib/decide/explain.ts'
 import { hashText } from '../../../lib/decide/explain-hash.ts'
 import { explainText } from '../../../lib/decide/explain-text.ts'
+import { tlsText } from '../../../lib/decide/explain-tls.ts'
 import { ATTEMPT, OUTCOME_CONNECT_FAILED, OUTCOME_OVERFLOW, StepRing } from '../../../lib/decide/steps.ts'
 import { BUILT_IN } from '../../../lib/state/origin.ts'
 import type { HashPolicy } from '../../../lib/state/route.ts'
-import { anOutlierDetection, aRetryPolicy } from '../../support/nouns.ts'
+import type { TlsReason } from '../../../lib/state/tls.ts'
+import { aCluster, anEndpoint, anOutlierDetection, aRetryPolicy } from '../../support/nouns.ts'
 import {
   cluster,
   endpoint,
@@ -26,6 +28,8 @@ import {
   without,
   world,
 } from '../route/world.ts'
+
+const AUTOMATIC: TlsReason = { why: 'automatic', origin: BUILT_IN }
 
 const at = (line: number) => origin('reviews', line)
 
@@ -356,4 +360,86 @@ t.test('what was hashed', async (t) => {
     [[header, query], 0, 0, 'nothing to hash, there is no header x-a and there is no query parameter k: the endpoint is drawn'],
   ]
   for (const [policies, used, made, text] of rows) t.equal(hashText(policies, used, made), text)
+})
+
+t.test('which TLS an endpoint is spoken to with, and why', async (t) => {
+  const mesh = {
+    certificate: 'default',
+    trust: 'ROOTCA',
+    sni: 'outbound_.80_._.a',
+    autoSni: false,
+    subjectAltNames: ['spiffe://cluster.local/ns/default/sa/a'],
+    alpn: [],
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+  } as const
+  const simple = { ...mesh, certificate: '', trust: 'file-root:system', sni: '', autoSni: true, subjectAltNames: [] }
+  const peer = origin('strict', 4)
+  const rule = origin('rule', 9)
+  const rows: [
+    tls: typeof mesh | typeof simple | null,
+    of: TlsReason,
+    own: TlsReason | null,
+    secure: boolean,
+    text: string | null,
+    by: string,
+  ][] = [
+    [null, { why: 'off', origin: BUILT_IN }, null, false, null, ''],
+    [
+      mesh,
+      AUTOMATIC,
+      AUTOMATIC,
+      true,
+      'by mutual TLS with server name outbound_.80_._.a, to spiffe://cluster.local/ns/default/sa/a: it has a sidecar',
+      '',
+    ],
+    [
+      mesh,
+      AUTOMATIC,
+      { why: 'automatic', origin: peer },
+      true,
+      'to spiffe://cluster.local/ns/default/sa/a: it has a sidecar, and its PeerAuthentication lets mutual TLS in',
+      'strict',
+    ],
+    [
+      mesh,
+      AUTOMATIC,
+      { why: 'no-sidecar', origin: BUILT_IN },
+      false,
+      'in plaintext: it has no sidecar (label security.istio.io/tlsMode: istio)',
+      '',
+    ],
+    [
+      mesh,
+      AUTOMATIC,
+      { why: 'disabled', origin: peer },
+      false,
+      'in plaintext: its PeerAuthentication lets only plaintext in',
+      'strict',
+    ],
+    [
+      simple,
+      { why: 'rule', origin: rule },
+      null,
+      true,
+      'by TLS with the host as server name: its DestinationRule says so',
+      'rule',
+    ],
+    [
+      { ...simple, trust: '' },
+      { why: 'rule', origin: rule },
+      null,
+      true,
+      'by TLS with the host as server name, whoever answers: its DestinationRule says so',
+      'rule',
+    ],
+    [null, { why: 'rule', origin: rule }, null, false, 'in plaintext: its DestinationRule says so', 'rule'],
+    [null, { why: 'external', origin: BUILT_IN }, null, false, 'in plaintext: it is not of the mesh', ''],
+  ]
+  for (const [tls, tlsReason, own, secure, text, by] of rows) {
+    const told = tlsText(aCluster({ tls, tlsReason }), anEndpoint({ tls: secure, tlsReason: own }))
+    if (text === null) t.equal(told, null)
+    else t.ok(told?.text.includes(text), `${told?.text} has ${text}`)
+    t.equal(told?.origin?.name ?? '', by, told?.text ?? 'nothing')
+  }
 })
