@@ -3,16 +3,20 @@ import type { Cluster, Endpoint } from '../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../state/origin.ts'
 import { MESH_TRUST, type TlsReason, type UpstreamTls } from '../state/tls.ts'
 
-/** A sentence, and the object behind it; null: nobody has asked for TLS anywhere, so that there is nothing to say. */
-export function tlsText(
-  cluster: Cluster,
-  endpoint: Endpoint,
-): { readonly text: string; readonly origin: Origin | undefined } | null {
+/** A sentence, and the object behind it; null: nobody has asked for TLS anywhere, or the endpoint is not known any more. */
+export function tlsText(cluster: Cluster | undefined, endpoint: Endpoint | undefined): TlsSentence | null {
+  if (cluster === undefined || endpoint === undefined) return null
   const reason = endpoint.tlsReason ?? cluster.tlsReason
   if (reason.why === 'off') return null
   const tls = endpoint.tls ? cluster.tls : null
   const origin = reason.origin.kind === BUILT_IN.kind ? undefined : reason.origin
   return { text: `${tls === null ? 'in plaintext' : howText(tls)}: ${whyText(reason)}`, origin }
+}
+
+interface TlsSentence {
+  /** Behind "is spoken to". */
+  readonly text: string
+  readonly origin: Origin | undefined
 }
 
 function howText(tls: UpstreamTls): string {

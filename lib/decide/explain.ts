@@ -315,8 +315,7 @@ class Story {
     this.#host = host
     this.#endpoint = host === null ? `host ${id}, no longer in the cluster` : host.address
     this.#say('endpoint', `picked ${this.#endpoint} ${how}`, host?.endpoint.origin)
-    const cluster = this.#weighted?.cluster
-    const tls = host === null || cluster === null || cluster === undefined ? null : tlsText(cluster.config, host.endpoint)
+    const tls = tlsText(this.#weighted?.cluster?.config, host?.endpoint)
     if (tls !== null) this.#say('tls', `${this.#endpoint} is spoken to ${tls.text}`, tls.origin)
   }
 
