@@ -28,6 +28,7 @@ const RANKS: Readonly<Record<string, number>> = {
   upstream: 3.2,
   filter: 4,
   listener: 5,
+  tunnel: 5.05,
   grpc: 5.1,
   admin: 6,
   bootstrap: 6,

@@ -2,10 +2,10 @@
 // before validation, so that these are reported together with wrong types.
 import { didYouMean } from '../base/nearest.ts'
 import type { DocumentPath } from './document.ts'
-import { BOOTSTRAP_FIELDS, HEALTH_CHECK_FIELDS, LISTENER_FIELDS, LISTS, SECTIONS } from './fields.ts'
+import { BOOTSTRAP_FIELDS, HEALTH_CHECK_FIELDS, LISTENER_FIELDS, LISTS, POD_FIELDS, SECTIONS } from './fields.ts'
 import { found } from './leaf.ts'
 
-type Mapping = Readonly<Record<string, unknown>>
+export type Mapping = Readonly<Record<string, unknown>>
 export type Report = (path: DocumentPath, part: 'key' | 'value', message: string) => void
 
 const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
@@ -25,6 +25,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   limits: '{ maxHeaders: 100 }',
   mesh: '{ domain: cluster.local }',
   mirror: '{ hostSuffix: "-shadow" }',
+  node: '{ workloads: [ ./mesh.yaml ] }',
   workload: '{ namespace: default }',
 }
 
@@ -40,13 +41,14 @@ export function checkShapes(root: Mapping, report: Report): void {
     if (!isMapping(value)) wrong(section, 'a mapping', SECTION_EXAMPLES[section.join('.')] ?? '{ }', value)
   }
   for (const [name, { example }] of Object.entries(LISTS)) {
-    const list = root[name] ?? []
+    const path = name.split('.')
+    const list = at(root, path) ?? []
     if (!Array.isArray(list)) {
-      wrong([name], 'a list', example, list)
+      wrong(path, 'a list', example, list)
       continue
     }
     for (const [index, element] of list.entries()) {
-      if (!isMapping(element)) wrong([name, index], 'a mapping', example.slice(2, -2), element)
+      if (!isMapping(element)) wrong([...path, index], 'a mapping', example.slice(2, -2), element)
     }
   }
   for (const [index, check] of elementsOf(root, 'healthChecks')) {
@@ -68,6 +70,9 @@ export function checkFieldNames(root: Mapping, report: Report): void {
   }
   const ofListener = new Set(LISTENER_FIELDS.map((f) => f.path[0]!))
   for (const [index, listener] of elementsOf(root, 'listeners')) unknownIn(listener, ['listeners', index], ofListener, report)
+  const ofPod = new Set(POD_FIELDS.map((f) => f.path[0]!))
+  const node = isMapping(root['node']) ? root['node'] : {}
+  for (const [index, pod] of elementsOf(node, 'pods')) unknownIn(pod, ['node', 'pods', index], ofPod, report)
   const ofCheck = new Set(HEALTH_CHECK_FIELDS.map((f) => f.path[0]!))
   for (const [index, check] of elementsOf(root, 'healthChecks')) {
     unknownIn(check, ['healthChecks', index], ofCheck, report)
@@ -208,7 +213,7 @@ function clashes(a: Socket, b: Socket): boolean {
   return a.address === b.address || [a.address, b.address].some((address) => address === '0.0.0.0' || address === '::')
 }
 
-function elementsOf(root: Mapping, name: string): [index: number, element: Mapping][] {
+export function elementsOf(root: Mapping, name: string): [index: number, element: Mapping][] {
   const list = root[name]
   if (!Array.isArray(list)) return []
   return list.flatMap((e: unknown, index): [number, Mapping][] => (isMapping(e) ? [[index, e]] : []))

@@ -53,6 +53,16 @@ export const whole = (minimum: number, maximum: number, expected: string, exampl
     typeof x === 'number' && Number.isInteger(x) && x >= minimum && x <= maximum ? x : undefined,
   )
 
+export const flag = (example: string) =>
+  leaf('yaml', '`true` or `false`', example, (x) => (typeof x === 'boolean' ? x : undefined))
+
+/** By its path, or the id of a process in it; as a path. */
+export const netns = (example: string) =>
+  leaf('text', 'the absolute path of a network namespace, or the id of a process in it', example, (x) => {
+    if (typeof x === 'number' && Number.isInteger(x) && x > 0) return `/proc/${x}/ns/net`
+    return typeof x === 'string' && x.startsWith('/') ? x : undefined
+  })
+
 export const port = () => whole(0, 65_535, 'a port', '8080')
 
 /** A number that counts something; 0 switches the limit off. */

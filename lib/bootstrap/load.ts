@@ -19,6 +19,7 @@ import { BOOTSTRAP_FIELDS, LISTENER_FIELDS, SECTIONS } from './fields.ts'
 import type { FlagValues } from './flags.ts'
 import { fillEmptyProbes, healthCheckRule } from './health-checks.ts'
 import { checkIdentity, identityConfig } from './identity.ts'
+import { checkNode } from './node.ts'
 import { applyOverrides, type Overridden } from './overrides.ts'
 import type { ConfigProblem } from './problem.ts'
 import { type BootstrapDocument, bootstrapSchema } from './schema.ts'
@@ -71,6 +72,7 @@ export function parseBootstrap(
   checkHealthChecks(root, report)
   checkResources(root, report)
   checkIdentity(root, env, report)
+  checkNode(root, report)
   const result = v.safeParse(bootstrapSchema, root)
   for (const issue of result.issues ?? []) reportIssue(issue, report)
   if (!result.success || errors.length > 0) return { ok: false, errors: inOrder(errors), warnings: overridden.warnings }
@@ -92,6 +94,11 @@ function absolutePaths(root: Record<string, unknown>, folder: string): void {
   const { resources, accessLog } = root
   if (Array.isArray(resources))
     root['resources'] = resources.map((r: unknown) => (typeof r === 'string' ? resolve(folder, r) : r))
+  const workloads = at(root, ['node', 'workloads'])
+  if (Array.isArray(workloads))
+    (root['node'] as Record<string, unknown>)['workloads'] = workloads.map((w: unknown) =>
+      typeof w === 'string' ? resolve(folder, w) : w,
+    )
   if (isMapping(accessLog) && typeof accessLog['path'] === 'string' && accessLog['path'] !== '') {
     root['accessLog'] = { ...accessLog, path: resolve(folder, accessLog['path']) }
   }
@@ -184,6 +191,7 @@ function toConfig(
       return healthCheckRule(check, { kind: 'bootstrap', namespace, name: `healthChecks[${index}]`, ...at })
     }),
     identity: identityConfig(d.identity),
+    node: d.node,
     capture: {
       ...capture,
       detectionTimeoutMs: detectionTimeout,
@@ -208,7 +216,7 @@ function toConfig(
 
 function warningsOf(config: BootstrapConfig, where: Where): ConfigProblem[] {
   const warnings: ConfigProblem[] = []
-  if (config.role !== 'sidecar') {
+  if (config.role === 'waypoint' || config.role === 'gateway') {
     const message = `role \`${config.role}\` serves its explicit listeners only, as a sidecar does; nothing is intercepted`
     warnings.push({ ...where(['role'], 'value'), message })
   }

@@ -7,12 +7,14 @@ import {
   choice,
   count,
   duration,
+  flag,
   fraction,
   headers,
   hostAndPort,
   hosts,
   labels,
   names,
+  netns,
   nullablePath,
   path,
   paths,
@@ -122,6 +124,15 @@ const identity = v.strictObject({
   }),
 })
 
+const pod = v.strictObject({
+  name: text('the name of a pod', 'web-1', /./),
+  namespace: v.optional(text('a Kubernetes namespace', 'default', DNS_LABEL), 'default'),
+  serviceAccount: v.optional(text('the name of a service account', 'web', /./), 'default'),
+  netns: netns('/run/netns/web-1'),
+})
+
+const yesOrNo = (fallback: boolean) => v.optional(flag(String(fallback)), fallback)
+
 export const bootstrapSchema = v.strictObject({
   role: v.optional(choice('sidecar', 'node', 'waypoint', 'gateway'), 'sidecar'),
   workload: v.strictObject({
@@ -156,6 +167,16 @@ export const bootstrapSchema = v.strictObject({
     tunnelPort: v.optional(port(), 15_008),
     detectionTimeout: v.optional(duration(0, '2s'), '2s'),
     ports: v.optional(servedPorts('{ 8080: http }'), {}),
+  }),
+  node: v.strictObject({
+    workloads: v.optional(paths('[ ./mesh.yaml ]'), []),
+    pods: v.optional(v.array(pod), []),
+    outboundPort: v.optional(port(), 15_001),
+    inboundPort: v.optional(port(), 15_006),
+    tunnelPort: v.optional(port(), 15_008),
+    keepSource: yesOrNo(true),
+    mark: v.optional(whole(0, 2_147_483_647, 'a mark of packets, 0 for none', '1337'), 1337),
+    localTunnel: yesOrNo(true),
   }),
   healthChecks: v.optional(v.array(healthCheck), []),
   identity,
@@ -204,6 +225,7 @@ export type BootstrapDocument = v.InferOutput<typeof bootstrapSchema>
 export type IdentityDocument = v.InferOutput<typeof identity>
 export type ListenerDocument = v.InferOutput<typeof listener>
 
+export type NodeDocument = BootstrapDocument['node']
 export type HealthCheckDocument = v.InferOutput<typeof healthCheck>
 
-export { healthCheck as healthCheckSchema, listener as listenerSchema }
+export { healthCheck as healthCheckSchema, listener as listenerSchema, pod as podSchema }

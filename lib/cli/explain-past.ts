@@ -1,10 +1,10 @@
 // Asks a running proxy what it did.
 import { get } from 'node:http'
-import type { Explanation } from '../decide/explanation.ts'
+import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
 import type { SocketAddress } from '../state/bootstrap-config.ts'
 
 export type PastAnswer =
-  | { readonly kind: 'explained'; readonly explanation: Explanation }
+  | { readonly kind: 'explained'; readonly explanation: Explanation | ExplainedConnection }
   | { readonly kind: 'unknown'; readonly message: string }
   | { readonly kind: 'unreachable'; readonly message: string }
 
@@ -49,7 +49,7 @@ function unknownText(id: string): string {
   return `the proxy remembers no request with x-request-id ${id}: it never came by, newer ones have taken its place, or it was one of more than are kept of a moment`
 }
 
-function parsed(body: string): Explanation | null {
+function parsed(body: string): Explanation | ExplainedConnection | null {
   try {
     const value = JSON.parse(body) as unknown
     return typeof value === 'object' && value !== null && 'verdict' in value ? (value as Explanation) : null

@@ -1,5 +1,6 @@
 import { explainText } from '../decide/explain-text.ts'
-import type { Explanation } from '../decide/explanation.ts'
+import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
+import { explainedConnectionText } from '../decide/tunnel/explained-connection-text.ts'
 import {
   bootstrapFlags,
   bootstrapFlagValues,
@@ -20,7 +21,8 @@ export const explainCommand: Command = {
   usage: ["explain --config heddle.yaml [METHOD] URL [-H 'name: value']...", 'explain ID --config heddle.yaml'],
   description: `
 With a URL: decides the request as the proxy would, with the same code, on the resources as they are now. Nothing is sent.
-With an ID, which is the x-request-id of a request: asks the running proxy, whose admin address is in heddle.yaml, what it did.
+With an ID, which is the x-request-id of a request or, of role node, the id of a connection in the access log: asks the running proxy, whose
+admin address is in heddle.yaml, what it did.
 
 The proxy draws a random number to choose among weighted destinations and endpoints; here it is --draw, 0 unless given.
 Where the client's address is hashed (consistentHash useSourceIp), \`-H 'x-forwarded-for: ADDRESS'\` says it.
@@ -55,12 +57,16 @@ Where the client's address is hashed (consistentHash useSourceIp), \`-H 'x-forwa
   },
 }
 
-function print(answer: Explanation, json: boolean, io: CommandIo): number {
+function print(answer: Explanation | ExplainedConnection, json: boolean, io: CommandIo): number {
   // The proxy knows files by their absolute paths; who asks sits in a folder.
   const withPaths = JSON.stringify(answer, (key, value: unknown) => (key === 'file' ? shownPath(String(value)) : value))
-  const explanation = JSON.parse(withPaths) as Explanation
-  io.stdout.write(json ? `${JSON.stringify(explanation, null, 1)}\n` : explainText(explanation))
+  const explanation = JSON.parse(withPaths) as Explanation | ExplainedConnection
+  io.stdout.write(json ? `${JSON.stringify(explanation, null, 1)}\n` : textOf(explanation))
   return EXIT_OK
+}
+
+function textOf(explanation: Explanation | ExplainedConnection): string {
+  return 'connections' in explanation ? explainedConnectionText(explanation) : explainText(explanation)
 }
 
 function fail(io: CommandIo, message: string, code: number): number {

@@ -166,6 +166,28 @@ export interface ExplainedPeer {
   readonly alpn: string
 }
 
+/** Of a connection that a node's tunnel has carried or refused; on one node both ends of a tunnel may be there, newest first. */
+export interface ExplainedConnection {
+  readonly id: string
+  readonly verdict: 'carried' | 'refused'
+  readonly connections: readonly {
+    readonly direction: 'inbound' | 'outbound'
+    readonly at: string
+    readonly tookMs: number
+    /** `ip:port`; identities are SPIFFE ids. Empty: none, or it did not come to that. */
+    readonly source: string
+    readonly sourceIdentity: string
+    readonly destination: string
+    readonly authority: string
+    readonly destinationIdentity: string
+    readonly bytesSent: number
+    readonly bytesReceived: number
+    /** Empty: it ended well. */
+    readonly error: string
+    readonly steps: readonly { readonly text: string; readonly object: ObjectRef | null }[]
+  }[]
+}
+
 export interface Answer {
   readonly status: number
   /** `-`, `UH`, `URX,UF`. */

@@ -1,4 +1,5 @@
 // How HTTP/2 connections behave that carry tunnels: windows and frames for bulk (the values are those of ztunnel).
+import { ABUSE_LIMITS } from '../http/h2/abuse-guard.ts'
 import { HTTP2_DEFAULTS, type Http2Options } from '../http/h2/options.ts'
 
 const KIB = 1024
@@ -21,6 +22,8 @@ const BULK: Http2Options = {
   stallTimeoutMs: 0,
   keepaliveIntervalMs: 10_000,
   keepaliveTimeoutMs: 20_000,
+  // A stream is a connection of somebody else's application, which may reset it as it likes; and who opens them has shown a certificate.
+  abuse: { ...ABUSE_LIMITS, resetsFrom: 10_000, resetShare: 0.9 },
 }
 
 export const CLIENT_OPTIONS: Http2Options = { ...BULK, maxConcurrentStreams: STREAMS_PER_CONNECTION, maxHeaderBytes: 16 * KIB }

@@ -3,6 +3,7 @@
 import { CANCEL } from '../http/h2/error-codes.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
 import type { UpstreamTls } from '../state/tls.ts'
+import type { Netns } from '../sys/netns.ts'
 import type { Io } from '../transport/io.ts'
 import type { TunnelConnection } from './tunnel-connection.ts'
 import { TunnelLink } from './tunnel-link.ts'
@@ -19,8 +20,8 @@ export interface TunnelRoute {
   readonly foreignSource: boolean
   /** SO_MARK; 0: none. */
   readonly mark: number
-  /** Network namespace that the connection is made in, `/proc/…` or `/run/netns/…`; empty: our own. */
-  readonly netns: string
+  /** Network namespace that the connection is made in; null: our own. */
+  readonly netns: Netns | null
   /** Milliseconds for connection and handshake; 0: no limit. */
   readonly connectTimeoutMs: number
 }
@@ -33,22 +34,32 @@ export interface TunnelRequest {
   readonly fields: string
 }
 
+/**
+ * Which step failed: the connection (`timeout`: nothing answered), our certificate is not there, the handshake, HTTP/2 before an answer came, or
+ * the other end answered no.
+ */
+export type TunnelFailure = 'connect' | 'timeout' | 'certificate' | 'tls' | 'http2' | 'status'
+
 /** Exactly one of the two is called, in a later turn, unless the request is cancelled. */
 export interface TunnelOwner {
   /** The other end has connected. The connection is the owner's, who makes itself its owner at once. */
   onTunnelOpen(connection: TunnelConnection): void
   /** `status`: what the other end answered; 0: it did not come to that. `text`: a sentence for logs. */
-  onTunnelFailed(status: number, text: string): void
+  onTunnelFailed(failure: TunnelFailure, status: number, text: string): void
 }
 
-/** Seconds that a connection without streams is kept. */
+/** How long a connection without streams is kept. */
 const IDLE_MS = 300_000
+
+/** A CONNECT that the other end has not looked at (it was going, or had no room) is sent again on another connection, so many times in all. */
+const MAX_TRIES = 4
 
 /** One request on its way. */
 export interface PendingTunnel {
   readonly request: TunnelRequest
   readonly owner: TunnelOwner
   cancelled: boolean
+  tries: number
   link: TunnelLink | null
   /** Once it is asked for. */
   stream: Http2Stream | null
@@ -67,8 +78,14 @@ export class TunnelClient {
   }
 
   open(request: TunnelRequest, owner: TunnelOwner): PendingTunnel {
-    const pending: PendingTunnel = { request, owner, cancelled: false, link: null, stream: null }
-    const key = this.keyOf(request.route)
+    const pending: PendingTunnel = { request, owner, cancelled: false, tries: 0, link: null, stream: null }
+    this.place(pending)
+    return pending
+  }
+
+  private place(pending: PendingTunnel): void {
+    const { route } = pending.request
+    const key = this.keyOf(route)
     let list = this.links.get(key)
     if (list === undefined) {
       list = []
@@ -76,12 +93,27 @@ export class TunnelClient {
     }
     let link = list.find((l) => l.hasRoom)
     if (link === undefined) {
-      link = new TunnelLink(this.io, request.route, (gone) => this.forget(key, gone))
+      link = new TunnelLink(this.io, route, this, (gone) => this.forget(key, gone))
       list.push(link)
     }
+    pending.tries++
     pending.link = link
     link.take(pending)
-    return pending
+  }
+
+  /** From a link: the other end has not looked at it. */
+  again(pending: PendingTunnel, text: string): void {
+    if (pending.cancelled) return
+    pending.stream = null
+    pending.link = null
+    // In a later turn: the link is about to say that it takes no more.
+    setImmediate(() => {
+      this.io.run('tunnel', () => {
+        if (pending.cancelled) return
+        if (pending.tries < MAX_TRIES) this.place(pending)
+        else pending.owner.onTunnelFailed('http2', 0, text)
+      })
+    })
   }
 
   /** Nobody waits for it any more; harmless once it is answered. */
@@ -95,7 +127,7 @@ export class TunnelClient {
   private keyOf(route: TunnelRoute): string {
     let key = this.keys.get(route)
     if (key === undefined) {
-      key = JSON.stringify(route)
+      key = JSON.stringify({ ...route, netns: route.netns === null ? '' : route.netns.identity })
       this.keys.set(route, key)
     }
     return key

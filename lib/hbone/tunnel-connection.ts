@@ -1,5 +1,5 @@
 // Hot lane: one CONNECT stream as a connection: to everybody above it is what a socket is, on either end of a tunnel.
-import { CANCEL, NO_ERROR } from '../http/h2/error-codes.ts'
+import { CANCEL, CONNECT_ERROR, NO_ERROR } from '../http/h2/error-codes.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
 import type { StreamEvents } from '../http/h2/stream-events.ts'
 import type { HeaderMap } from '../http/header-map.ts'
@@ -55,7 +55,7 @@ export class TunnelConnection extends Connection implements StreamEvents {
   }
 
   protected drop(): void {
-    this.stream.reset(this.peerEnded && this.closeReason === '' ? NO_ERROR : CANCEL)
+    this.stream.reset(this.aborting ? CONNECT_ERROR : this.peerEnded && this.closeReason === '' ? NO_ERROR : CANCEL)
     setImmediate(closed, this)
   }
 

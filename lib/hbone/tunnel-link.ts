@@ -11,7 +11,7 @@ import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts
 import type { Io } from '../transport/io.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
 import { CLIENT_OPTIONS } from './options.ts'
-import type { PendingTunnel, TunnelRoute } from './tunnel-client.ts'
+import type { PendingTunnel, TunnelClient, TunnelFailure, TunnelRoute } from './tunnel-client.ts'
 import { TunnelConnection } from './tunnel-connection.ts'
 import { TunnelOpening } from './tunnel-opening.ts'
 
@@ -26,6 +26,7 @@ const GONE = 3
 export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
   private readonly io: Io
   private readonly route: TunnelRoute
+  private readonly client: TunnelClient
   private readonly onGone: (link: TunnelLink) => void
   private readonly socket: net.Socket
   private readonly deadline: Deadline
@@ -37,9 +38,10 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
   private idleSinceMs: number
 
   /** Begins to connect. `onGone`: it takes no further tunnels. */
-  constructor(io: Io, route: TunnelRoute, onGone: (link: TunnelLink) => void) {
+  constructor(io: Io, route: TunnelRoute, client: TunnelClient, onGone: (link: TunnelLink) => void) {
     this.io = io
     this.route = route
+    this.client = client
     this.onGone = onGone
     this.deadline = new Deadline(this, 0)
     this.handshake = null
@@ -48,12 +50,12 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
     this.state = CONNECTING
     this.waiting = []
     this.idleSinceMs = io.clock.monotonicMs
-    const { source, foreignSource, mark, address, port } = route
-    this.socket = connectFrom({ source, foreignSource, mark, netns: null }, address, port)
+    const { address, port } = route
+    this.socket = connectFrom(route, address, port)
     this.socket.on('connect', () => io.run('connect', () => this.onSocketConnected()))
     this.socket.on('error', (e: NodeJS.ErrnoException) => {
       if (this.handshake === null)
-        io.run('connect', () => this.fail(`cannot connect to ${address}:${port}: ${e.code ?? e.message}`))
+        io.run('connect', () => this.fail('connect', `cannot connect to ${address}:${port}: ${e.code ?? e.message}`))
     })
     if (route.connectTimeoutMs > 0) io.timers.arm(this.deadline, route.connectTimeoutMs)
   }
@@ -86,7 +88,7 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
     this.socket.setKeepAlive(true, 180_000)
     const context = io.tls.client(route.tls)
     if (context === null) {
-      this.fail(`the certificate ${route.tls.certificate} is not there yet`)
+      this.fail('certificate', `the certificate ${route.tls.certificate} is not there yet`)
       return
     }
     const endpoint = `${route.address}:${route.port}`
@@ -108,35 +110,35 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
 
   onHandshakeFailed(failure: HandshakeFailure): void {
     this.io.tls.report('client', `${this.route.address}:${this.route.port}`, failure)
-    this.fail(`tls error: ${failure.text}`)
+    this.fail('tls', `tls error: ${failure.text}`)
   }
 
   private begin(pending: PendingTunnel): void {
     const { http2, secure } = this
     const { request, owner } = pending
     if (http2 === null || secure === null) return
-    const opening = new TunnelOpening(pending, (stream) =>
+    const opening = new TunnelOpening(pending, this.client, (stream) =>
       owner.onTunnelOpen(new TunnelConnection(stream, NOBODY_YET, secure.peerAddress, secure.localAddress, secure.tls)),
     )
     const stream = http2.request(opening, 'CONNECT', '', request.authority, '', '', NO_FIELDS, request.fields, '', false)
     // Its limit became smaller meanwhile.
-    if (stream === null)
-      setImmediate(() => this.io.run('tunnel', () => owner.onTunnelFailed(0, 'the other end takes no more streams')))
+    if (stream === null) this.client.again(pending, 'the other end takes no more streams')
     else pending.stream = stream
   }
 
-  private fail(text: string): void {
+  private fail(failure: TunnelFailure, text: string): void {
     if (this.state !== CONNECTING) return
     this.leave(GONE)
     this.io.timers.cancel(this.deadline)
     this.socket.destroy()
     for (const { owner, cancelled } of this.waiting.splice(0))
-      if (!cancelled) this.io.run('tunnel', () => owner.onTunnelFailed(0, text))
+      if (!cancelled) this.io.run('tunnel', () => owner.onTunnelFailed(failure, 0, text))
   }
 
   onDeadline(): void {
     this.handshake?.cancel()
-    this.fail('connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008')
+    const { address, port } = this.route
+    this.fail('timeout', `connection timed out, maybe a NetworkPolicy is blocking HBONE port ${port}: ${address}`)
   }
 
   abandon(): void {

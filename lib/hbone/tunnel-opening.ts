@@ -3,14 +3,16 @@ import { CANCEL } from '../http/h2/error-codes.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
 import type { StreamEvents } from '../http/h2/stream-events.ts'
 import { NOBODY } from '../http/h2/stream-events.ts'
-import type { PendingTunnel } from './tunnel-client.ts'
+import type { PendingTunnel, TunnelClient } from './tunnel-client.ts'
 
 export class TunnelOpening implements StreamEvents {
   private readonly pending: PendingTunnel
+  private readonly client: Pick<TunnelClient, 'again'>
   private readonly opened: (stream: Http2Stream) => void
 
-  constructor(pending: PendingTunnel, opened: (stream: Http2Stream) => void) {
+  constructor(pending: PendingTunnel, client: Pick<TunnelClient, 'again'>, opened: (stream: Http2Stream) => void) {
     this.pending = pending
+    this.client = client
     this.opened = opened
   }
 
@@ -28,8 +30,10 @@ export class TunnelOpening implements StreamEvents {
     }
     const { status } = stream
     stream.events = NOBODY
-    stream.reset(CANCEL)
-    pending.owner.onTunnelFailed(status, `the other end answers ${status} to CONNECT ${pending.request.authority}`)
+    // A reset would count against us as one of those who open streams to reset them.
+    if (stream.hasBody) stream.reset(CANCEL)
+    else stream.sendEnd('')
+    pending.owner.onTunnelFailed('status', status, `the other end answers ${status} to CONNECT ${pending.request.authority}`)
   }
 
   /** Before an answer there is no body. */
@@ -38,8 +42,11 @@ export class TunnelOpening implements StreamEvents {
   onEnd(): void {}
 
   onReset(code: number): void {
-    if (this.pending.cancelled) return
-    this.pending.owner.onTunnelFailed(0, `the tunnel was reset before it was open (HTTP/2 error ${code})`)
+    const { pending } = this
+    if (pending.cancelled) return
+    const text = `the tunnel was reset before it was open (HTTP/2 error ${code})`
+    if (pending.stream?.unprocessed === true) this.client.again(pending, text)
+    else pending.owner.onTunnelFailed('http2', 0, text)
   }
 
   onWritable(): void {}

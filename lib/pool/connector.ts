@@ -2,7 +2,7 @@
 // by it.
 import net from 'node:net'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
-import { type PendingTunnel, type TunnelOwner, tunnelsOf } from '../hbone/tunnel-client.ts'
+import { type PendingTunnel, type TunnelFailure, type TunnelOwner, tunnelsOf } from '../hbone/tunnel-client.ts'
 import type { Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import { connectFrom } from '../sys/outbound-socket.ts'
@@ -90,7 +90,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     this.succeeded(connection)
   }
 
-  onTunnelFailed(_status: number, text: string): void {
+  onTunnelFailed(_failure: TunnelFailure, _status: number, text: string): void {
     this.failed(`HBONE: ${text}`)
   }
 

@@ -25,7 +25,7 @@ export function tunnelRoute(tunnel: EndpointTunnel, connectTimeoutMs: number, ma
     source: null,
     foreignSource: false,
     mark,
-    netns: '',
+    netns: null,
     connectTimeoutMs,
   }
   routes.set(tunnel, route)

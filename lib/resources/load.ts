@@ -2,6 +2,7 @@
 // text is not.
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import { EMPTY_WORLD } from '../state/workload-world.ts'
 import { type Compiled, compile } from './compile/compile.ts'
 import type { Verdicts } from './compile/verdicts.ts'
 import { Document } from './document.ts'
@@ -9,6 +10,7 @@ import { DocumentReader, type PlacedDocument, type UnreadableFile } from './docu
 import { type Finding, type Path, pathText } from './finding.ts'
 import { identityOf, type ObjectOutcome, readObjects } from './read-objects.ts'
 import { identityKey, type ObjectIdentity, ObjectSource, ResourceObject } from './resource-object.ts'
+import { WorldLoader, type WorldMemory, type WorldResult } from './ztunnel-file/load.ts'
 
 /** What is wrong with something that is no object: a folder, a file. */
 export interface ResourceProblem {
@@ -43,6 +45,7 @@ export interface LoaderMemory {
   readonly version: number
   readonly texts: readonly string[]
   readonly objects: readonly RememberedObject[]
+  readonly world: WorldMemory
 }
 
 interface RememberedObject {
@@ -54,6 +57,8 @@ interface RememberedObject {
   readonly since: Date
 }
 
+const NO_WORLD: WorldResult = { world: EMPTY_WORLD, statuses: [], notes: [], fatal: null }
+
 /** One outcome with its place. */
 interface Read {
   readonly source: ObjectSource
@@ -64,6 +69,8 @@ interface Read {
 export class ResourceLoader {
   private readonly bootstrap: BootstrapConfig
   private readonly reader: DocumentReader
+  /** Of role `node`; null for the others. */
+  private readonly worldLoader: WorldLoader | null
   private outcomes: WeakMap<Document, readonly ObjectOutcome[]>
   private lastGood: Map<string, LastGood>
   private lastSnapshot: Snapshot | null
@@ -72,6 +79,8 @@ export class ResourceLoader {
   constructor(bootstrap: BootstrapConfig) {
     this.bootstrap = bootstrap
     this.reader = new DocumentReader(bootstrap.resources)
+    const { node, identity } = bootstrap
+    this.worldLoader = bootstrap.role === 'node' ? new WorldLoader(node.workloads, identity.trustDomain) : null
     this.outcomes = new WeakMap()
     this.lastGood = new Map()
     this.lastSnapshot = null
@@ -90,11 +99,15 @@ export class ResourceLoader {
     const compiled = this.compile([...round.good.values()])
     if (compiled instanceof Error)
       return this.fatal(`cannot be compiled, which is a bug of heddle: ${compiled.stack ?? compiled.message}`, problems)
-    const { snapshot, verdicts, notes } = compiled
+    const world = this.worldLoader?.load() ?? NO_WORLD
+    if (world.fatal !== null) return this.fatal(world.fatal, problems)
+    const { verdicts } = compiled
+    const snapshot = { ...compiled.snapshot, world: world.world }
     this.version++
     this.lastSnapshot = snapshot
     this.lastGood = round.remembered()
-    return { snapshot, statuses: round.statuses(verdicts), problems, notes: notes.toSorted(byPlace), fatal: null }
+    const statuses = [...round.statuses(verdicts), ...world.statuses].sort(byPlace)
+    return { snapshot, statuses, problems, notes: [...compiled.notes, ...world.notes].sort(byPlace), fatal: null }
   }
 
   memory(): LoaderMemory {
@@ -105,12 +118,13 @@ export class ResourceLoader {
       texts.set(document.text, text)
       return { file, linesBefore, text, path, since }
     })
-    return { version: this.version, texts: [...texts.keys()], objects }
+    return { version: this.version, texts: [...texts.keys()], objects, world: this.worldLoader?.memory() ?? [] }
   }
 
   /** Goes on where the loader was whose memory this is. For a loader that has read nothing. */
   recall(memory: LoaderMemory): void {
     this.version = memory.version
+    this.worldLoader?.recall(memory.world)
     const documents = memory.texts.map((text) => new Document(text))
     for (const document of documents) this.reader.remember(document)
     for (const { file, linesBefore, text, path, since } of memory.objects) {

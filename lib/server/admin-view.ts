@@ -1,7 +1,7 @@
 // What the admin page sees of the proxy.
 import type { AdminSource, HostHealth } from '../admin/admin-source.ts'
 import { EJECTED_FLAG, FAILED_CHECK_FLAG, UNCHECKED_FLAG } from '../cluster/shared-hosts.ts'
-import type { Explanation } from '../decide/explanation.ts'
+import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
 import { withLeftOut } from './left-out.ts'
 import type { WorkerView } from './messages.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -33,8 +33,13 @@ export function adminSource(proxy: Supervisor): AdminSource {
     quit: () => void proxy.shutdown('/quitquitquit'),
     drain: () => void proxy.drain(),
     explain: async (id) => {
-      const found = (await proxy.pool.ask({ type: 'explain', id }))[0] as Explanation | undefined
-      return found === undefined ? null : withLeftOut(found, proxy.outliers, proxy.checks)
+      const found = (await proxy.pool.ask({ type: 'explain', id })) as (Explanation | ExplainedConnection)[]
+      const [first] = found
+      if (first === undefined) return null
+      // The two ends of a tunnel may be in two workers.
+      if ('connections' in first)
+        return { ...first, connections: found.flatMap((f) => ('connections' in f ? f.connections : [])) }
+      return withLeftOut(first, proxy.outliers, proxy.checks)
     },
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),

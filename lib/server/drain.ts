@@ -2,6 +2,7 @@
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { TcpSession } from '../filter/network/tcp-proxy.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
+import type { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import type { CutConnection } from './messages.ts'
 
 const LOOK_MS = 20
@@ -10,11 +11,16 @@ const LOOK_MS = 20
 export async function drainWorker(
   parts: Pick<WorkerParts, 'io' | 'worker' | 'clusters' | 'accessLog'>,
   listeners: ListenerSet,
+  tunnel: NodeTunnel | null,
   deadlineMs: number,
 ): Promise<readonly CutConnection[]> {
-  parts.io.run('drain', () => listeners.drain())
+  parts.io.run('drain', () => {
+    listeners.drain()
+    tunnel?.drain()
+  })
   const until = performance.now() + deadlineMs
-  while (listeners.connections > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  const left = () => listeners.connections + (tunnel === null ? 0 : tunnel.connections)
+  while (left() > 0 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   const cut: CutConnection[] = []
   parts.io.run('drain', () => {
     for (const { listener, chain } of listeners.chains()) {
@@ -26,6 +32,10 @@ export async function drainWorker(
         session.connection.destroy('drain_deadline')
         if (what !== 'idle') parts.worker.connectionCut('drain_deadline')
       }
+    }
+    for (const { peer, what } of tunnel === null ? [] : tunnel.cut()) {
+      cut.push({ listener: 'node', peer, what, reason: 'drain_deadline' })
+      parts.worker.connectionCut('drain_deadline')
     }
     parts.clusters.drain()
   })

@@ -48,6 +48,13 @@ export type ToWorker =
   | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
   /** In another worker requests wait for a connection of this cluster and find no place under its maxConnections. */
   | { readonly type: 'give-way'; readonly cluster: string }
+  /** The addresses that a host name of a workload has; null: the look-up failed. */
+  | {
+      readonly type: 'addresses'
+      readonly hostname: string
+      readonly addresses: readonly string[] | null
+      readonly ttlMs: number
+    }
   /** SIGUSR1: the access log's file was rotated; open it anew. */
   | { readonly type: 'reopen-logs' }
 
@@ -67,6 +74,8 @@ export type FromWorker =
     }
   | { readonly type: 'reply'; readonly call: number; readonly value: unknown }
   | { readonly type: 'drained'; readonly cut: readonly CutConnection[] }
+  /** Answered with `addresses`. */
+  | { readonly type: 'resolve'; readonly hostname: string }
   /** To be passed on to the other workers, as `give-way`. */
   | { readonly type: 'wants-connection'; readonly cluster: string }
   /** A listener could not be bound, or the worker cannot serve for another reason. It exits afterwards. */

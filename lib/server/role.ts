@@ -3,6 +3,7 @@ import type { BootstrapConfig, Role } from '../state/bootstrap-config.ts'
 import { type Ability, lacking } from '../sys/capabilities.ts'
 import { gateway } from './gateway.ts'
 import { node } from './node.ts'
+import type { RolePart, RolePartOptions } from './role-part.ts'
 import { sidecar } from './sidecar.ts'
 import { StartError } from './start-error.ts'
 import { waypoint } from './waypoint.ts'
@@ -12,6 +13,8 @@ export interface RoleAssembly {
   needs(bootstrap: BootstrapConfig): readonly Ability[]
   /** It is nobody without a certificate, and does not start without a source of one. */
   needsIdentity(bootstrap: BootstrapConfig): boolean
+  /** What it adds to the main thread; without it nothing. */
+  part?(options: RolePartOptions): RolePart
 }
 
 const ROLES: Readonly<Record<Role, RoleAssembly>> = { sidecar, node, waypoint, gateway }
@@ -27,4 +30,9 @@ export function checkRole(bootstrap: BootstrapConfig): void {
       'config',
       `role ${role} speaks mutual TLS only, so it needs a source of certificates: set identity.source (${file})`,
     )
+}
+
+/** null: the role adds nothing to the main thread. */
+export function rolePart(options: RolePartOptions): RolePart | null {
+  return ROLES[options.bootstrap.role].part?.(options) ?? null
 }

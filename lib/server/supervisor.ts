@@ -12,7 +12,6 @@ import { OutlierSweep } from '../cluster/outlier-sweep.ts'
 import { HEALTH, type RowMap, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
-import { type Reservation, reserve } from '../listener/bind.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
 import { secretNames } from '../state/secret-names.ts'
@@ -27,9 +26,12 @@ import { adminSource } from './admin-view.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
+import { ListeningPorts } from './listening-ports.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
+import { rolePart } from './role.ts'
+import type { RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
-import { bindErrorText, StartError } from './start-error.ts'
+import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
 
 export interface SupervisorOptions {
@@ -80,9 +82,8 @@ export class Supervisor {
   readonly #membership: MembershipMetrics
   /** Once `start` has resolved. */
   adminPort: number
-  /** What the listeners were given, by name. */
-  readonly #ports: Map<string, number>
-  readonly #reservations: Set<Reservation>
+  readonly #ports: ListeningPorts
+  readonly #role: RolePart | null
   #state: ServerState
   #reloading: Promise<void>
   #drained: Promise<readonly CutConnection[]> | null
@@ -105,6 +106,7 @@ export class Supervisor {
       log: logger,
       onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
       onEjected: ({ cluster, address, detector, atMs }) => this.outliers.onEjected(cluster, address, detector, atMs),
+      onResolve: (hostname) => this.#role?.resolve(hostname),
       onCrash: (index) => this.#onCrash(index),
       onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
     })
@@ -113,8 +115,11 @@ export class Supervisor {
       finish = resolve
     })
     this.#finish = finish
+    const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
+    const { identity = null } = options
+    this.#role = rolePart({ bootstrap, identity, names, tell: (message) => this.pool.broadcast(message) })
     this.#dns = new DnsRefresher({
-      source: dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0),
+      source: names,
       refreshMs: bootstrap.mesh.dnsRefreshMs,
       log: logger,
       onEndpoints: (cluster, endpoints) => {
@@ -124,9 +129,10 @@ export class Supervisor {
         this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows })
       },
     })
-    this.#watch = new FileWatch({ paths: bootstrap.resources, onChange: () => this.reload('files changed') })
+    const watched = [...bootstrap.resources, ...(this.#role?.files ?? [])]
+    this.#watch = new FileWatch({ paths: watched, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
-    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && this.secrets.ready)
+    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && (this.#role ?? this.secrets).ready)
     this.#shared = new SharedArrayBuffer(sharedLimitBytes(bootstrap.concurrency))
     this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
     const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
@@ -155,13 +161,12 @@ export class Supervisor {
       onPass: (cluster, address) => this.outliers.onCheckPassed(cluster, address),
     })
     this.secrets = new SecretsKeeper({
-      identity: options.identity ?? null,
+      identity,
       log: logger,
       onChange: (secrets) => this.pool.broadcast({ type: 'secrets', secrets }),
     })
     this.adminPort = bootstrap.admin.port
-    this.#ports = new Map()
-    this.#reservations = new Set()
+    this.#ports = new ListeningPorts()
     this.#state = 'PRE_INITIALIZING'
     this.#reloading = Promise.resolve()
     this.#drained = null
@@ -214,7 +219,7 @@ export class Supervisor {
       .filter((l) => l.bind)
       .map((listener) => ({
         listener,
-        port: this.#ports.get(listener.name) ?? listener.port,
+        port: this.#ports.of(listener),
       }))
   }
 
@@ -281,16 +286,7 @@ export class Supervisor {
   }
 
   async #bind(): Promise<void> {
-    for (const listener of this.store.snapshot.listeners) {
-      if (!listener.bind) continue
-      try {
-        const reservation = await reserve(listener.address, listener.port)
-        this.#reservations.add(reservation)
-        this.#ports.set(listener.name, reservation.port)
-      } catch (error) {
-        throw new StartError('bind', bindErrorText(listener, error as NodeJS.ErrnoException), { cause: error })
-      }
-    }
+    await this.#ports.reserve(this.store.snapshot.listeners)
     const admin = await this.#admin.listen()
     const health = await this.#health.listen()
     this.adminPort = admin.port
@@ -313,6 +309,7 @@ export class Supervisor {
   #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
     const snapshot = this.#dns.inject(this.store.snapshot)
     this.secrets.use(secretNames(snapshot), [])
+    this.#role?.use(snapshot)
     const rows = this.#assignRows(snapshot)
     this.checks.update(snapshot.clusters)
     return { snapshot, rows }
@@ -371,7 +368,7 @@ export class Supervisor {
     this.checks.stop()
     this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
     const drained = this.pool.drain(deadlineMs)
-    await this.#release()
+    await this.#ports.release()
     const cut = await drained
     reportCut(cut, this.logger)
     return cut
@@ -384,13 +381,7 @@ export class Supervisor {
     this.checks.stop()
     this.secrets.close()
     await this.pool.terminate()
-    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#release()])
-  }
-
-  async #release(): Promise<void> {
-    const reservations = [...this.#reservations]
-    this.#reservations.clear()
-    await Promise.all(reservations.map((r) => r.close()))
+    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#ports.release()])
   }
 
   #setState(state: ServerState): void {

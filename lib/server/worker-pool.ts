@@ -17,6 +17,8 @@ export interface WorkerPoolOptions {
   /** Messages that are not answers to the pool itself. */
   readonly onSeries: (index: number, family: string, labels: string, slot: number) => void
   readonly onEjected: (ejected: Extract<FromWorker, { readonly type: 'ejected' }>) => void
+  /** A worker needs the addresses of a host name. */
+  readonly onResolve?: (hostname: string) => void
   /** A worker died and will be replaced. */
   readonly onCrash: (index: number) => void
   /** How many serve has changed. */
@@ -190,6 +192,9 @@ export class WorkerPool {
         return
       case 'ejected':
         this.#options.onEjected(message)
+        return
+      case 'resolve':
+        this.#options.onResolve?.(message.hostname)
         return
       case 'reply':
         this.#onReply(slot.index, message.call, message.value)

@@ -12,6 +12,7 @@ import { tunnelsOf } from '../hbone/tunnel-client.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
 import { compileTables, type Tables } from '../route/compile.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import type { WorkloadWorld } from '../state/workload-world.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { WorkerStats } from '../telemetry/data-path-stats.ts'
 import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
@@ -20,6 +21,7 @@ import { RequestMetrics } from '../telemetry/request-metrics.ts'
 import { MetricsSlab } from '../telemetry/slab.ts'
 import { Io } from '../transport/io.ts'
 import { canSetKeepalive } from '../transport/keepalive.ts'
+import type { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import { drainWorker } from './drain.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
 import { viewOf } from './worker-view.ts'
@@ -32,13 +34,19 @@ class Worker {
   readonly init: WorkerInit
   readonly parts: Omit<WorkerParts, 'tunnels'>
   readonly listeners: ListenerSet
+  /** Of role `node`, once it has started; null for the others. */
+  tunnel: NodeTunnel | null
   tables: Tables
+  private world: WorkloadWorld
   private readonly logger: Logger
+  private readonly shared: SharedLimits
   private keepaliveNoted: boolean
 
   constructor(init: WorkerInit) {
     const { bootstrap } = init
     this.init = init
+    this.tunnel = null
+    this.world = init.snapshot.world
     this.keepaliveNoted = false
     this.logger = new Logger({ level: bootstrap.logLevel, fields: { worker: init.index } })
     const slab = new MetricsSlab(
@@ -63,6 +71,7 @@ class Worker {
     io.tls.use(init.secrets)
     const metrics = new RequestMetrics(slab, bootstrap.workload)
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
+    this.shared = shared
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
     const clusters = new ClusterManager(io, slab, shared, hosts, metrics, bootstrap.limits)
     clusters.reportEjection = (cluster, address, detector, atMs) => post({ type: 'ejected', cluster, address, detector, atMs })
@@ -92,10 +101,20 @@ class Worker {
 
   async start(): Promise<void> {
     await this.listeners.open(this.init.snapshot.listeners, this.tables)
+    if (this.init.bootstrap.role === 'node') await this.startTunnel()
     setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
     this.noteKeepalive(this.init.snapshot)
     post({ type: 'ready' })
+  }
+
+  private async startTunnel(): Promise<void> {
+    const { nodeTunnel } = await import('./node-worker.ts')
+    const places = this.shared.downstream(this.init.bootstrap.limits.maxConnections)
+    this.tunnel = nodeTunnel(this.init, this.parts, places, (hostname) => post({ type: 'resolve', hostname }))
+    // What came while it was loaded.
+    this.tunnel.use(this.world)
+    await this.tunnel.open()
   }
 
   /** Said once in each worker's life, by the first worker. */
@@ -113,6 +132,7 @@ class Worker {
     this.parts.clusters.sweep()
     tunnelsOf(this.parts.io).sweep()
     this.listeners.sweep()
+    this.tunnel?.sweep()
   }
 
   onMessage(message: ToWorker): void {
@@ -122,6 +142,8 @@ class Worker {
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
         this.listeners.use(message.snapshot.listeners, this.tables)
         this.noteKeepalive(message.snapshot)
+        this.world = message.snapshot.world
+        this.tunnel?.use(this.world)
         this.parts.recent.configurationChanged(message.snapshot.version)
         post({ type: 'applied', version: message.snapshot.version })
         return
@@ -136,10 +158,14 @@ class Worker {
         this.parts.clusters.giveWay(message.cluster)
         return
       case 'drain':
-        void drainWorker(this.parts, this.listeners, message.deadlineMs).then((cut) => post({ type: 'drained', cut }))
+        void drainWorker(this.parts, this.listeners, this.tunnel, message.deadlineMs).then((cut) =>
+          post({ type: 'drained', cut }),
+        )
         return
       case 'explain':
-        void explainRecent(this.parts, message.id).then((value) => post({ type: 'reply', call: message.call, value }))
+        void explainRecent(this.parts, this.tunnel, message.id).then((value) =>
+          post({ type: 'reply', call: message.call, value }),
+        )
         return
       case 'failures': {
         const failures = this.parts.clusters.failuresOf(message.cluster, message.address)
@@ -148,6 +174,9 @@ class Worker {
       }
       case 'inspect':
         post({ type: 'reply', call: message.call, value: viewOf(this.parts, this.listeners) })
+        return
+      case 'addresses':
+        this.tunnel?.parts.lookups.answered(message.hostname, message.addresses, message.ttlMs)
         return
       case 'log-level':
         this.logger.level = message.level
@@ -164,7 +193,16 @@ class Worker {
 }
 
 /** The sentences are made by modules that a worker loads only when somebody asks. */
-async function explainRecent(parts: Pick<WorkerParts, 'recent' | 'steps'>, id: string): Promise<unknown> {
+async function explainRecent(
+  parts: Pick<WorkerParts, 'recent' | 'steps'>,
+  tunnel: NodeTunnel | null,
+  id: string,
+): Promise<unknown> {
+  const carried = tunnel === null ? [] : tunnel.parts.recent.findAll(id)
+  if (carried.length > 0) {
+    const { explainConnections } = await import('./explain-connection.ts')
+    return explainConnections(carried)
+  }
   const stream = parts.recent.find(id)
   if (stream === null) return null
   const { explainStream } = await import('./explain-stream.ts')

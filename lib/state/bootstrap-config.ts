@@ -173,6 +173,32 @@ export interface IdentityConfig {
   }
 }
 
+/** A pod whose connections the tunnel of its node carries. */
+export interface PodConfig {
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  /** Absolute path of its network namespace: `/run/netns/blue`, `/proc/17/ns/net`. */
+  readonly netns: string
+}
+
+/** Of role `node`: what ztunnel has from its environment and its local file. */
+export interface NodeConfig {
+  /** Absolute paths of files in ztunnel's local format: workloads, services, policies. */
+  readonly workloads: readonly string[]
+  readonly pods: readonly PodConfig[]
+  /** In the network namespace of each pod: what it sends, what is sent to it in plain text, and tunnels to it. 15001, 15006, 15008. */
+  readonly outboundPort: number
+  readonly inboundPort: number
+  readonly tunnelPort: number
+  /** Applications see their clients' addresses (ztunnel ENABLE_ORIG_SRC). */
+  readonly keepSource: boolean
+  /** SO_MARK of every socket of the tunnel, which the rules of ambient pods know: 1337. */
+  readonly mark: number
+  /** Applications that end tunnels themselves are reached on loopback (ztunnel LOCALHOST_APP_TUNNEL). */
+  readonly localTunnel: boolean
+}
+
 export interface BootstrapConfig {
   readonly role: Role
   readonly workload: WorkloadIdentity
@@ -204,6 +230,7 @@ export interface BootstrapConfig {
   readonly faults: { readonly headers: 'ignore' | 'allow' }
   readonly healthChecks: readonly HealthCheckRule[]
   readonly identity: IdentityConfig
+  readonly node: NodeConfig
   /** Path of heddle.yaml, for messages. */
   readonly file: string
 }

@@ -3,6 +3,7 @@
 import type { Cluster } from './cluster.ts'
 import type { Listener } from './listener.ts'
 import type { RouteTable } from './route.ts'
+import type { WorkloadWorld } from './workload-world.ts'
 
 export interface Snapshot {
   /** Counts up from 1. */
@@ -16,6 +17,8 @@ export interface Snapshot {
    */
   readonly defaultPorts: readonly (readonly [domain: string, port: number])[]
   readonly clusters: readonly Cluster[]
+  /** What the tunnel of role `node` knows; empty for the other roles. */
+  readonly world: WorkloadWorld
 }
 
 export type ResourceState = 'in-force' | 'shadowed' | 'partly' | 'refused' | 'waiting'

@@ -8,6 +8,8 @@ import * as fs from 'node:fs'
 import { latin1Write } from '../base/latin1.ts'
 import { type AccessFormat, jsonLine, textLine } from './access-format.ts'
 import type { AccessRecord } from './access-record.ts'
+import { tunnelJsonLine, tunnelTextLine } from './tunnel-access.ts'
+import type { TunnelRecord } from './tunnel-record.ts'
 
 /** Of each of the two buffers, and of what may wait for one. */
 export const BUFFER_BYTES = 64 * 1024
@@ -56,6 +58,7 @@ interface Batch {
 export class AccessLog {
   readonly #path: string
   readonly #format: AccessFormat
+  readonly #tunnelFormat: (rec: TunnelRecord) => string
   readonly #values: Float64Array
   readonly #linesSlot: number
   readonly #droppedSlot: number
@@ -82,6 +85,7 @@ export class AccessLog {
   constructor(options: AccessLogOptions) {
     this.#path = options.path
     this.#format = options.format === 'json' ? jsonLine : textLine
+    this.#tunnelFormat = options.format === 'json' ? tunnelJsonLine : tunnelTextLine
     this.#values = options.values
     this.#linesSlot = options.linesSlot
     this.#droppedSlot = options.droppedSlot
@@ -103,7 +107,15 @@ export class AccessLog {
 
   /** At the end of a request or TCP session. The record is read now and not kept. */
   log(rec: AccessRecord): void {
-    const line = this.#format(rec)
+    this.#take(this.#format(rec))
+  }
+
+  /** At the end of a connection of a node's tunnel. */
+  logTunnel(rec: TunnelRecord): void {
+    this.#take(this.#tunnelFormat(rec))
+  }
+
+  #take(line: string): void {
     if (this.#filling.length + line.length > BUFFER_BYTES) {
       this.#lineBeyondBuffer(line)
       return

@@ -74,6 +74,14 @@ export const ISTIO_TCP = group(
   { capped: true },
 )
 
+/** Of a node's tunnel, with the labels of its other TCP metrics. */
+export const ISTIO_TCP_FAILED = single(
+  counter('istio_tcp_connections_failed_total', 'TCP connections that a tunnel refused or could not carry to their end.'),
+  { capped: true },
+)
+
+export const ISTIO_TCP_SOCKETS = single(gauge('istio_tcp_sockets_open', 'TCP connections of pods now, by reporter.'))
+
 const CLASSES = [1, 2, 3, 4, 5] as const
 const classes = (name: string, help: string) => CLASSES.map((c) => counter(name, help, `response_code_class="${c}xx"`))
 
@@ -265,6 +273,8 @@ export const MAIN = group('main', [
 export const GROUPS: readonly FamilyGroup[] = [
   ISTIO_REQUEST,
   ISTIO_TCP,
+  ISTIO_TCP_FAILED,
+  ISTIO_TCP_SOCKETS,
   ISTIO_BUILD,
   CLUSTER,
   OUTLIER,

@@ -1,5 +1,5 @@
 // Hot lane: the client's side of a TLS handshake on a connected socket. Once for each connection.
-import type net from 'node:net'
+import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import type { ClientTls, Session, UpstreamProtocol } from './client-tls.ts'
 import { NOBODY } from './connection.ts'
@@ -17,10 +17,10 @@ export class ClientHandshake {
   private readonly session: Session | null
   private done: boolean
 
-  /** Begins at once; how long it may take is the owner's affair. `host`: for autoSni. `endpoint`: `ip:port`. */
+  /** Begins at once; how long it may take is the owner's affair. `socket`: a socket, or another stream of bytes. `host`: for autoSni. `endpoint`: `ip:port`. */
   constructor(
     io: Io,
-    socket: net.Socket,
+    socket: Duplex,
     context: ClientTls,
     protocol: UpstreamProtocol,
     host: string,

@@ -55,6 +55,8 @@ export abstract class Connection implements ByteSink {
   closeReason: string
   /** What the carrier knows of why it gave way, in words for access logs (`TLS_error: …`); empty: nothing. There before `onEnd` and `onClose` say so. */
   transportFailure: string
+  /** The peer is to see an error, not an end. */
+  protected aborting: boolean
   /** Monotonic ms of the last byte either way; idle sweeps read it. */
   lastActiveMs: number
   /** Output of this event; null when there is none. */
@@ -89,6 +91,7 @@ export abstract class Connection implements ByteSink {
     this.ended = false
     this.closeReason = ''
     this.transportFailure = ''
+    this.aborting = false
     this.lastActiveMs = io.clock.monotonicMs
     this.out = null
     this.outPosition = 0
@@ -346,6 +349,12 @@ export abstract class Connection implements ByteSink {
     this.held = null
     this.heldEnd = false
     this.drop()
+  }
+
+  /** As `destroy`, and the peer sees that something went wrong: TCP's RST, of a tunnel RST_STREAM (RFC 9113 §8.5). TLS has no such word. */
+  abort(reason: string): void {
+    this.aborting = true
+    this.destroy(reason)
   }
 }
 

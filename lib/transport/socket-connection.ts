@@ -115,7 +115,8 @@ export class SocketConnection extends Connection {
   }
 
   protected drop(): void {
-    this.socket.destroy()
+    if (this.aborting && this.carried && handleOf(this.socket) !== null) this.socket.resetAndDestroy()
+    else this.socket.destroy()
   }
 
   /**

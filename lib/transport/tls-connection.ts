@@ -156,6 +156,11 @@ export class TlsConnection extends SocketConnection {
     return details
   }
 
+  /** Node resets plain sockets only. */
+  protected override drop(): void {
+    this.socket.destroy()
+  }
+
   override destroy(reason: string): void {
     for (const { block } of this.waiting.splice(0)) this.io.blocks.release(block)
     super.destroy(reason)

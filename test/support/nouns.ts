@@ -206,5 +206,13 @@ export function aListener(over: Partial<Listener> = {}): Listener {
 
 /** The first version of a world without anything. */
 export function aSnapshot(over: Partial<Snapshot> = {}): Snapshot {
-  return { version: 1, listeners: [], routeTables: [], defaultPorts: [], clusters: [], ...over }
+  return {
+    version: 1,
+    listeners: [],
+    routeTables: [],
+    defaultPorts: [],
+    clusters: [],
+    world: { workloads: [], services: [], policies: [] },
+    ...over,
+  }
 }

@@ -206,6 +206,11 @@ export class HeddleProcess {
     )
   }
 
+  /** The first access log line that is as wanted. */
+  loggedLike(isIt: (line: AccessLine) => boolean, budgetMs = 5000): Promise<AccessLine> {
+    return eventually('an access log line', () => this.accessLog().find(isIt) as AccessLine, budgetMs)
+  }
+
   /** Waits until heddle's own log matches. */
   async said(what: RegExp, budgetMs = 5000): Promise<string> {
     await eventually(`the log to say ${what}`, () => what.test(this.stderr) || what.test(this.stdout), budgetMs)

@@ -49,6 +49,7 @@ function bench(name: string, matches: readonly Partial<RouteMatch>[], view: Requ
     routeTables: [{ name: '80', port: 80, virtualHosts: [virtualHost] }],
     defaultPorts: [],
     clusters: [],
+    world: { workloads: [], services: [], policies: [] },
   }
   const host = compileTables(snapshot, new Map()).list[0]?.virtualHosts[0]
   if (host === undefined) throw new Error('no virtual host')

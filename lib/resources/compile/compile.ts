@@ -1,6 +1,7 @@
 // Valid objects down to a Snapshot, as istiod compiles them for the outbound side of one sidecar.
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { ResourceNote, Snapshot } from '../../state/snapshot.ts'
+import { EMPTY_WORLD } from '../../state/workload-world.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { noteUnknownAnnotations } from './annotations.ts'
 import { Workloads } from './backends.ts'
@@ -77,6 +78,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     routeTables: [...tables.tables, ...outbound.tables, ...inbound.tables, ...listeners.tables],
     defaultPorts: defaultPorts(world, registry),
     clusters,
+    world: EMPTY_WORLD,
   }
   const notes = [
     ...unusedHealthChecks(world, clusters),

@@ -22,6 +22,9 @@ interface LastGood {
   readonly since: Date
 }
 
+/** What was good last, by kind and key, as plain data: enough for another loader to go on where this one was. */
+export type WorldMemory = readonly (readonly [key: string, last: LastGood])[]
+
 /** Synchronous: meant for a thread that carries no traffic. */
 export class WorldLoader {
   readonly #files: readonly string[]
@@ -37,6 +40,15 @@ export class WorldLoader {
     this.#trustDomain = trustDomain
     this.#last = new Map()
     this.#read = new Map()
+  }
+
+  memory(): WorldMemory {
+    return [...this.#last]
+  }
+
+  /** Goes on where the loader was whose memory this is. For a loader that has read nothing. */
+  recall(memory: WorldMemory): void {
+    this.#last = new Map(memory)
   }
 
   load(): WorldResult {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
-import { BOOTSTRAP_FIELDS, HEALTH_CHECK_FIELDS, LISTENER_FIELDS } from '../../../lib/bootstrap/fields.ts'
+import { BOOTSTRAP_FIELDS, HEALTH_CHECK_FIELDS, LISTENER_FIELDS, POD_FIELDS } from '../../../lib/bootstrap/fields.ts'
 import { loadBootstrap } from '../../../lib/bootstrap/load.ts'
 import { problemText } from '../../../lib/bootstrap/problem.ts'
 
@@ -30,6 +30,7 @@ t.test('reference.yaml says each field', async (t) => {
       )
   }
   for (const { path } of LISTENER_FIELDS) t.match(source, new RegExp(`^# +(- )?${path[0]}: `, 'm'), `listeners[].${path[0]}`)
+  for (const { path } of POD_FIELDS) t.match(source, new RegExp(`^ +#  +(- )?${path[0]}: `, 'm'), `node.pods[].${path[0]}`)
   // The examples in it, taken out of their comments and made one each, have no other field and the defaults that the schema has.
   const lines = source.split('\n')
   const end = lines.indexOf('healthChecks: []')

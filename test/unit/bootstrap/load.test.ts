@@ -18,6 +18,16 @@ const DEFAULTS: BootstrapConfig = {
   resources: [],
   listeners: [],
   healthChecks: [],
+  node: {
+    workloads: [],
+    pods: [],
+    outboundPort: 15001,
+    inboundPort: 15006,
+    tunnelPort: 15008,
+    keepSource: true,
+    mark: 1337,
+    localTunnel: true,
+  },
   identity: {
     source: 'none',
     trustDomain: 'cluster.local',
@@ -381,8 +391,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [

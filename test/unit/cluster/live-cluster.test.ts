@@ -66,7 +66,14 @@ class Workers {
 
   update(endpoints: readonly Endpoint[]): void {
     this.config = { ...this.config, endpoints }
-    const snapshot = { version: 1, listeners: [], routeTables: [], defaultPorts: [], clusters: [this.config] }
+    const snapshot = {
+      version: 1,
+      listeners: [],
+      routeTables: [],
+      defaultPorts: [],
+      clusters: [this.config],
+      world: { workloads: [], services: [], policies: [] },
+    }
     const rows = this.rows.assign(snapshot.clusters)
     for (const manager of this.managers) manager.update(snapshot, rows)
   }

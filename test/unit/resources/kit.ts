@@ -76,6 +76,16 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     retries: view.retries ?? 'exact',
     faults: { headers: 'ignore' },
     healthChecks: view.healthChecks ?? [],
+    node: {
+      workloads: [],
+      pods: [],
+      outboundPort: 15001,
+      inboundPort: 15006,
+      tunnelPort: 15008,
+      keepSource: true,
+      mark: 1337,
+      localTunnel: true,
+    },
     identity: { ...NO_IDENTITY, source: view.identity ?? 'none' },
     file: 'heddle.yaml',
   }

@@ -38,7 +38,14 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
     ),
     makeInit: (index): WorkerInit => {
       seen.inits.push(index)
-      const snapshot = { version: seen.version, listeners: [], routeTables: [], defaultPorts: [], clusters: [] }
+      const snapshot = {
+        version: seen.version,
+        listeners: [],
+        routeTables: [],
+        defaultPorts: [],
+        clusters: [],
+        world: { workloads: [], services: [], policies: [] },
+      }
       const cells = new SharedArrayBuffer(8)
       return {
         index,
@@ -70,7 +77,14 @@ t.test('all start, are told of a snapshot and asked', async (t) => {
   t.same(seen.series, [128, 128])
   p.broadcast({
     type: 'snapshot',
-    snapshot: { version: 2, listeners: [], routeTables: [], defaultPorts: [], clusters: [] },
+    snapshot: {
+      version: 2,
+      listeners: [],
+      routeTables: [],
+      defaultPorts: [],
+      clusters: [],
+      world: { workloads: [], services: [], policies: [] },
+    },
     rows: new Map(),
   })
   t.equal(await p.applied(2, 5000), true)

@@ -1,0 +1,37 @@
+// The part of the role `node` that a worker has. Loaded by workers of that role only.
+
+import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { Limiter } from '../pool/limiter.ts'
+import type { MetricsSlab } from '../telemetry/slab.ts'
+import { TunnelMetrics } from '../telemetry/tunnel-metrics.ts'
+import { Lookups } from '../tunnel/lookups.ts'
+import { NodeTunnel } from '../tunnel/node-tunnel.ts'
+import { RecentConnections } from '../tunnel/recent-connections.ts'
+import type { WorkerInit } from './messages.ts'
+
+/** `ask`: for the addresses of a name. */
+export function nodeTunnel(
+  init: WorkerInit,
+  parts: Omit<WorkerParts, 'tunnels'> & { readonly slab: MetricsSlab },
+  places: Limiter | null,
+  ask: (hostname: string) => void,
+): NodeTunnel {
+  const { io, slab, worker, accessLog, logger, rng, requestIds } = parts
+  return new NodeTunnel(
+    {
+      io,
+      config: init.bootstrap.node,
+      stats: worker,
+      metrics: new TunnelMetrics(slab),
+      accessLog,
+      recent: new RecentConnections(),
+      lookups: new Lookups(io, ask),
+      logger,
+      rng,
+      ids: requestIds,
+      places,
+    },
+    init.snapshot.world,
+    init.index === 0,
+  )
+}
