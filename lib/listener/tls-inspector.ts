@@ -1,13 +1,16 @@
 // Hot lane: what a ClientHello says, read from the first bytes of a connection without consuming them (RFC 8446 §4.1.2, envoy tls_inspector).
 import { latin1Slice } from '../base/latin1.ts'
+import { cleanServerName } from '../base/server-name.ts'
 
 /** What the first bytes are. */
 export const NEEDS_MORE = 0
 export const NOT_TLS = 1
 export const CLIENT_HELLO = 2
 
-/** A longer ClientHello is none: 16 KiB is what a record can hold, and a hello takes few. */
+/** A longer ClientHello is none: hellos with keys of every kind take few KiB. */
 const MAX_HELLO = 32 * 1024
+/** RFC 8446 §5.1. */
+const MAX_RECORD = 16 * 1024
 const RECORD_HANDSHAKE = 22
 const HANDSHAKE_CLIENT_HELLO = 1
 const EXTENSION_SERVER_NAME = 0
@@ -26,11 +29,8 @@ export class TlsInspector {
   /** Of all bytes so far. `CLIENT_HELLO` fills the fields; what is malformed inside of a hello is left to the handshake to refuse. */
   inspect(bytes: Buffer, length: number): number {
     if (length === 0) return NEEDS_MORE
-    // A record of a handshake of TLS: type, then major version 3.
-    if (bytes[0] !== RECORD_HANDSHAKE || (length > 1 && bytes[1] !== 3)) return NOT_TLS
-    if (length > 5 && bytes[5] !== HANDSHAKE_CLIENT_HELLO) return NOT_TLS
     const hello = helloOf(bytes, length)
-    if (hello === null) return length >= MAX_HELLO ? NOT_TLS : NEEDS_MORE
+    if (typeof hello === 'number') return hello
     this.read(hello)
     return CLIENT_HELLO
   }
@@ -54,33 +54,38 @@ export class TlsInspector {
   }
 }
 
-/** The message, which may be spread over records; null: not all of it is here. */
-function helloOf(bytes: Buffer, length: number): Buffer | null {
+/** The message, which may be spread over records, without its header; NEEDS_MORE, NOT_TLS. */
+function helloOf(bytes: Buffer, length: number): Buffer | number {
   let wanted = -1
   let have = 0
   const parts: Buffer[] = []
-  for (let at = 0; at + 5 <= length; ) {
+  for (let at = 0; ; ) {
+    // Of each record: a handshake, of TLS with the major version 3.
+    if (length > at && bytes[at] !== RECORD_HANDSHAKE) return NOT_TLS
+    if (length > at + 1 && bytes[at + 1] !== 3) return NOT_TLS
+    if (length < at + 5) return NEEDS_MORE
     const size = word(bytes, at + 3)
-    const to = Math.min(length, at + 5 + size)
-    const part = bytes.subarray(at + 5, to)
+    if (size === 0 || size > MAX_RECORD) return NOT_TLS
+    const part = bytes.subarray(at + 5, Math.min(length, at + 5 + size))
     parts.push(part)
     have += part.length
+    if (have > 0 && (parts[0] as Buffer)[0] !== HANDSHAKE_CLIENT_HELLO) return NOT_TLS
     if (wanted < 0 && have >= 4) {
       const all = parts.length === 1 ? part : Buffer.concat(parts)
       wanted = 4 + ((all[1] as number) << 16) + word(all, 2)
+      if (wanted > MAX_HELLO) return NOT_TLS
     }
     if (wanted >= 0 && have >= wanted) return (parts.length === 1 ? part : Buffer.concat(parts)).subarray(4, wanted)
-    if (to < at + 5 + size || bytes[to] !== RECORD_HANDSHAKE) return null
-    at = to
+    if (part.length < size) return NEEDS_MORE
+    at += 5 + size
   }
-  return null
 }
 
 function serverNameIn(hello: Buffer, from: number, to: number): string {
   // List length, then entries: type 0 is a host name.
   const length = word(hello, from + 3)
   if (from + 5 > to || hello[from + 2] !== 0 || from + 5 + length > to) return ''
-  return latin1Slice(hello, from + 5, from + 5 + length).toLowerCase()
+  return cleanServerName(latin1Slice(hello, from + 5, from + 5 + length))
 }
 
 function protocolsIn(hello: Buffer, from: number, to: number): string[] {

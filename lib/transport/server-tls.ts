@@ -1,6 +1,7 @@
 // TLS towards clients, as one filter chain has it.
 import { constants, createHmac } from 'node:crypto'
 import tls from 'node:tls'
+import { cleanServerName } from '../base/server-name.ts'
 import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
@@ -58,7 +59,7 @@ export class ServerTls {
   }
 
   verify(socket: tls.TLSSocket, nowMs: number): TlsVerdict {
-    const sni = typeof socket.servername === 'string' ? socket.servername : ''
+    const sni = askedFor(socket)
     const check = this.check(socket, nowMs, sni)
     if (!check.ok) return check
     return { ok: true, facts: factsOf(socket, sni, check.peer, this.identity) }
@@ -73,7 +74,7 @@ export class ServerTls {
   }
 
   failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure {
-    const details = detailsOf(socket, typeof socket.servername === 'string' ? socket.servername : '')
+    const details = detailsOf(socket, askedFor(socket))
     return failureOfServer(error, this.side.presented, sentBytesOf(socket) > 0, details)
   }
 }
@@ -110,6 +111,11 @@ export function factsOf(socket: tls.TLSSocket, sni: string, peer: CheckedPeer, l
     localIdentity,
     peerCertificate: peer.certificate,
   }
+}
+
+/** By a client; empty: nothing, or no name. */
+function askedFor({ servername }: tls.TLSSocket): string {
+  return typeof servername === 'string' ? cleanServerName(servername) : ''
 }
 
 /** Bytes of the handshake that have left us. */
