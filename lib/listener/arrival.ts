@@ -2,7 +2,7 @@
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import type { Connection, ConnectionOwner } from '../transport/connection.ts'
 import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts'
-import { ServerHandshake } from '../transport/server-handshake.ts'
+import { HANDSHAKE_MS, ServerHandshake } from '../transport/server-handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
 import type { ActiveListener } from './active-listener.ts'
@@ -14,6 +14,8 @@ import { CLIENT_HELLO, NEEDS_MORE, TlsInspector } from './tls-inspector.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 const NONE: readonly string[] = []
+/** Who has begun to say what it speaks is not waited for longer. */
+const HELLO_MS = HANDSHAKE_MS
 
 export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   readonly listener: ActiveListener
@@ -28,6 +30,8 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   private readonly tls: TlsInspector
   private chain: RunningChain | null
   private handshake: ServerHandshake | null
+  /** The first bytes are those of a ClientHello. */
+  private inHello: boolean
 
   /** Owns the connection from now on. `address`, `port`: what was dialled. */
   constructor(set: ListenerSet, listener: ActiveListener, connection: Connection, address: string, port: number) {
@@ -42,6 +46,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     this.tls = new TlsInspector()
     this.chain = null
     this.handshake = null
+    this.inHello = false
     connection.owner = this
   }
 
@@ -71,18 +76,34 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   private look(bytes: Buffer, length: number): void {
     const found = this.tls.inspect(bytes, length)
     if (found === CLIENT_HELLO) this.settle('tls', this.tls.applicationProtocols, bytes, length)
-    else if (found === NEEDS_MORE) this.held = Buffer.from(bytes.subarray(0, length))
+    else if (found === NEEDS_MORE) this.await(bytes, length, true)
     else if (!this.inspectsHttp) this.settle('raw_buffer', NONE, bytes, length)
     else {
       const http = inspectHttp(bytes, length)
-      if (http === UNDECIDED) this.held = Buffer.from(bytes.subarray(0, length))
+      if (http === UNDECIDED) this.await(bytes, length, false)
       else this.settle('raw_buffer', http === NOT_HTTP ? NONE : [http], bytes, length)
     }
+  }
+
+  /** More bytes can tell. */
+  private await(bytes: Buffer, length: number, inHello: boolean): void {
+    const { timers } = this.connection.io
+    if (this.held.length === 0 && (inHello || this.listener.listener.detectionTimeoutMs === 0)) {
+      timers.cancel(this.deadline)
+      timers.arm(this.deadline, HELLO_MS)
+    }
+    this.inHello = inHello
+    this.held = Buffer.from(bytes.subarray(0, length))
   }
 
   /** The client shows nothing: it waits for the server to begin. */
   onDeadline(): void {
     const { held } = this
+    if (this.inHello) {
+      this.onHandshakeFailed({ reason: 'timeout', text: `the ClientHello took longer than ${HELLO_MS / 1000} s`, details: {} })
+      this.connection.destroy('tls_timeout')
+      return
+    }
     this.settle('raw_buffer', NONE, held.length === 0 ? NO_BYTES : Buffer.concat([held, Buffer.alloc(1)]), held.length)
   }
 
@@ -111,8 +132,9 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     })
     this.chain = chain
     if (chain === null || chain.kind === 'refuse') {
-      set.refused(this, chain === null ? 'filter_chain_not_found' : 'refused')
+      set.refused(this, chain === null ? 'filter_chain_not_found' : 'refused', this.offer(transport, protocols))
       connection.destroy('filter_chain_not_found')
+      this.over()
       return
     }
     if (chain.tls === null) {
@@ -133,6 +155,16 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     }
     set.arrivals.add(this)
     this.handshake = new ServerHandshake(connection.io, connection.detach(bytes.subarray(0, length)), context, this)
+  }
+
+  /** What the client came with, in words. */
+  private offer(transport: ChainFacts['transportProtocol'], protocols: readonly string[]): string {
+    const to = this.destinationPort === 0 ? '' : ` to ${this.destinationAddress}:${this.destinationPort}`
+    if (transport === 'raw_buffer') return `plaintext${protocols[0] === undefined ? '' : ` (${protocols[0]})`}${to}`
+    const { serverName } = this.tls
+    return `TLS${to} with ${serverName === '' ? 'no server name' : `the server name ${serverName}`} and ${
+      protocols.length === 0 ? 'no ALPN' : `ALPN ${protocols.slice(0, 10).join(', ')}`
+    }`
   }
 
   onSecure(secure: TlsConnection): void {

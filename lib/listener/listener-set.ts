@@ -132,13 +132,14 @@ export class ListenerSet implements TunnelEntrance {
     else this.arrive(active, connection, address, port)
   }
 
-  /** No chain wants it. */
-  refused(arrival: Arrival, why: string): void {
+  /** No chain wants it. `offer`: what the client came with. */
+  refused(arrival: Arrival, why: string, offer: string): void {
     const { listener } = arrival.listener
+    const { connection } = arrival
     this.parts.worker.connectionCut(why)
     const { logger, io } = this.parts
-    if (logger.enabled('debug') && logger.every(`${why} ${listener.name}`, 1000, io.clock.monotonicMs))
-      logger.debug(`no filter chain for a connection: ${why}`, { listener: listener.name, peer: arrival.connection.peerAddress })
+    if (why !== 'refused' && logger.enabled('warning') && logger.every(`${why} ${listener.name}`, 1000, io.clock.monotonicMs))
+      logger.warning(`no filter chain takes ${offer}`, { listener: listener.name, peer: connection.peerAddress })
   }
 
   handshakeFailed(arrival: Arrival, failure: HandshakeFailure): void {

@@ -272,6 +272,12 @@ export class HttpConnectionManager {
     })
   }
 
+  /** A client speaks TLS where plaintext is spoken. */
+  noteTls({ connection }: HttpSession): void {
+    const text = 'the client speaks TLS to a listener that takes plaintext HTTP'
+    this.io.tls.report('server', connection.peerAddress, { reason: 'tls', text, details: { listener: this.listener.name } })
+  }
+
   // ---- now and then ----------------------------------------------------------------------------------------------------
 
   /** About once a second. */

@@ -28,6 +28,8 @@ export class Preface implements ConnectionOwner, HttpSession {
 
   onData(bytes: Buffer, length: number): void {
     if (this.held.length === 0 && bytes[0] !== 0x50) {
+      // The type of a handshake record: the codec will refuse it as a method.
+      if (bytes[0] === 0x16) this.manager.noteTls(this)
       this.manager.speakHttp1(this, bytes, length)
       return
     }
