@@ -76,17 +76,17 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   private look(bytes: Buffer, length: number): void {
     const found = this.tls.inspect(bytes, length)
     if (found === CLIENT_HELLO) this.settle('tls', this.tls.applicationProtocols, bytes, length)
-    else if (found === NEEDS_MORE) this.await(bytes, length, true)
+    else if (found === NEEDS_MORE) this.waitForMore(bytes, length, true)
     else if (!this.inspectsHttp) this.settle('raw_buffer', NONE, bytes, length)
     else {
       const http = inspectHttp(bytes, length)
-      if (http === UNDECIDED) this.await(bytes, length, false)
+      if (http === UNDECIDED) this.waitForMore(bytes, length, false)
       else this.settle('raw_buffer', http === NOT_HTTP ? NONE : [http], bytes, length)
     }
   }
 
   /** More bytes can tell. */
-  private await(bytes: Buffer, length: number, inHello: boolean): void {
+  private waitForMore(bytes: Buffer, length: number, inHello: boolean): void {
     const { timers } = this.connection.io
     if (this.held.length === 0 && (inHello || this.listener.listener.detectionTimeoutMs === 0)) {
       timers.cancel(this.deadline)
