@@ -16,8 +16,8 @@ export const devCommand: Command = {
   summary: 'run a small mesh on this machine, to try things',
   usage: ['dev [--port N] [--admin-port N]'],
   description: `
-Starts two versions of a service, a mirror and the proxy of one of its clients, all on the loopback and configured by the files
-in config/demo. Ctrl-C ends all of it. A port that is taken: --port or HEDDLE_LISTENERS_OUT_PORT for the proxy, --admin-port and
+Starts two versions of a service, a mirror, a service behind mutual TLS, and the proxy of one of their clients, all on the loopback
+and configured by the files in config/demo. Ctrl-C ends all of it. A port that is taken: --port or HEDDLE_LISTENERS_OUT_PORT for the proxy, --admin-port and
 --health-port for these, config/demo/mesh/upstreams.yaml for the service.
 `,
   flags: {
@@ -57,8 +57,14 @@ async function startUpstreams(bootstrap: BootstrapConfig, io: CommandIo): Promis
   const running: RunningUpstream[] = []
   for (const cluster of snapshot.clusters.filter((c) => c.type === 'STATIC' && c.subset === '')) {
     for (const endpoint of cluster.endpoints) {
+      // What the proxy itself listens on has its server behind it.
+      if (bootstrap.listeners.some((l) => l.direction === 'inbound' && l.port === endpoint.port)) continue
       if (running.some((r) => r.endpoint.port === endpoint.port)) continue
-      const server = new DemoUpstream(endpoint.workload.app || cluster.serviceName, endpoint.workload.version || 'v1')
+      const behind = bootstrap.listeners.find((l) => l.direction === 'inbound' && l.forwardTo.endsWith(`:${endpoint.port}`))
+      const server = new DemoUpstream(
+        behind?.name ?? (endpoint.workload.app || cluster.serviceName),
+        endpoint.workload.version || 'v1',
+      )
       try {
         await server.listen(endpoint.address, endpoint.port)
         running.push({ server, endpoint })
@@ -79,6 +85,7 @@ function welcome(proxy: Supervisor, upstreams: readonly RunningUpstream[], io: C
   const paint = paintFor(io.stdout, io.env)
   const bold = (text: string) => paint('bold', text)
   const out = proxy.boundPorts().find(({ listener }) => listener.direction === 'outbound')
+  const secure = proxy.boundPorts().find(({ listener }) => listener.direction === 'inbound')
   const url = `http://${out?.listener.address}:${out?.port}`
   const admin = `http://${proxy.bootstrap.admin.address}:${proxy.adminPort}`
   const services = upstreams.map(
@@ -97,6 +104,7 @@ ${bold('Try')}
   curl -i -H 'host: reviews' ${url}/            ${paint('dim', '# nine of ten from v1, one from v2, a copy of each to the mirror')}
   curl -i -H 'host: reviews' ${url}/flaky       ${paint('dim', '# the service fails two times of three; retries hide it')}
   curl -i -H 'host: reviews' ${url}/slow        ${paint('dim', '# 504 after half a second; /fault answers 418 every other time')}
+  curl -i -H 'host: ledger' ${url}/             ${paint('dim', `# by mutual TLS; curl http://127.0.0.1:${secure?.port}/ is refused`)}
 
 ${bold('Look')}
   metrics   ${admin}/stats/prometheus

@@ -33,6 +33,16 @@ async function treeWithFreePorts(t: Teardown): Promise<{ folder: string; ports: 
     text = text.replace(port, `http: ${ports.at(-1)}`)
   }
   writeFileSync(file, text)
+  // The one that takes mutual TLS, and the server behind it.
+  const [secure, behind] = [await freePort(), await freePort()]
+  for (const [name, from, to] of [
+    ['mesh/ledger.yaml', 'http: 19443', `http: ${secure}`],
+    ['heddle.yaml', 'port: 19443', `port: ${secure}`],
+    ['heddle.yaml', '127.0.0.1:19084', `127.0.0.1:${behind}`],
+  ] as const) {
+    const at = path.join(folder, 'config/demo', name)
+    writeFileSync(at, readFileSync(at, 'utf8').replace(from, to))
+  }
   return { folder, ports }
 }
 
@@ -103,9 +113,9 @@ t.test('heddle dev does what it prints', async (t) => {
   const proxyPort = dev.shown('proxy')
   const mirrorSeen = async () => Number(/has seen (\d+)/.exec((await httpRequest(dev.shown('mirror'), '/seen')).body)?.[1])
 
-  await t.test('the three curl lines', async (t) => {
+  await t.test('the curl lines', async (t) => {
     const lines = dev.stdout.split('\n').filter((line) => /^ +curl /.test(line))
-    t.equal(lines.length, 3)
+    t.equal(lines.length, 4)
     const answers: string[] = []
     for (const line of lines) {
       try {
@@ -118,6 +128,7 @@ t.test('heddle dev does what it prints', async (t) => {
     }
     t.match(answers[0], /^HTTP\/1\.1 200 OK\r\n[\s\S]*x-served-by: reviews-v[12]\r\n/)
     t.match(answers[1], /^HTTP\/1\.1 200 OK\r\n/)
+    t.match(answers[3], /^HTTP\/1\.1 200 OK\r\n[\s\S]*x-forwarded-client-cert: By=spiffe:\/\/cluster\.local\/ns\/demo\/sa\/web;/)
     t.match(answers[2], /^HTTP\/1\.1 504 Gateway Timeout\r\n[\s\S]*\r\nupstream request timeout$/)
   })
 
