@@ -92,7 +92,7 @@ const identity = v.strictObject({
     graceRatio: v.optional(fraction('0.5'), 0.5),
     jitter: v.optional(fraction('0.01'), 0.01),
   }),
-  onOldCertificate: v.optional(choice('keep', 'drain-before-expiry'), 'keep'),
+  onOldCertificate: v.optional(choice('keep', 'drain-before-expiry'), 'drain-before-expiry'),
   bundles: v.optional(bundles('{ other.example: ./other-roots.pem }'), {}),
   files: v.strictObject({
     certificateChain: pathOf('a file with certificates', 'cert-chain.pem', `${WORKLOAD_CERTIFICATES}/cert-chain.pem`),

@@ -40,7 +40,7 @@ export class Http1Pool extends EndpointPool {
       if (!c.doomed && !c.connection.closed && !c.connection.peerEnded) {
         // The sweep comes once a second only; by now the peer may have said goodbye.
         const stale = this.isStale(c)
-        if (!stale && !this.isOld(c)) return true
+        if (!stale && !c.connection.retired && !this.isOld(c)) return true
         this.idle.pop()
         if (stale) this.expire(c)
         else this.retire(c)
@@ -59,6 +59,10 @@ export class Http1Pool extends EndpointPool {
   }
 
   private retire(c: Http1UpstreamConnection): void {
+    if (c.connection.retired) {
+      this.end(c, 'certificate_expires')
+      return
+    }
     this.values[this.stats.cxMaxDurationReached]!++
     this.end(c, 'max_connection_duration')
   }
@@ -144,7 +148,7 @@ export class Http1Pool extends EndpointPool {
     for (let i = this.idle.length - 1; i >= 0; i--) {
       const c = this.idle[i] as Http1UpstreamConnection
       const stale = this.isStale(c)
-      if (!stale && !this.isOld(c)) continue
+      if (!stale && !c.connection.retired && !this.isOld(c)) continue
       this.idle.splice(i, 1)
       if (stale) this.expire(c)
       else this.retire(c)

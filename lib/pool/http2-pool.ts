@@ -65,7 +65,7 @@ export class Http2Pool extends EndpointPool {
     for (let i = 0; i < this.open.length; i++) {
       const c = this.open[i] as Http2UpstreamConnection
       const old = this.isOld(c)
-      if (old || c.codec.exhausted) {
+      if (old || c.codec.exhausted || c.connection.retired) {
         if (old) this.values[this.stats.cxMaxDurationReached]!++
         this.leave(c)
         i--
@@ -222,7 +222,7 @@ export class Http2Pool extends EndpointPool {
       } else if (this.isOld(c)) {
         this.values[this.stats.cxMaxDurationReached]!++
         this.leave(c)
-      }
+      } else if (c.connection.retired) this.leave(c)
     }
   }
 

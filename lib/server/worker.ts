@@ -69,6 +69,7 @@ class Worker {
       },
     )
     io.tls.use(init.secrets)
+    io.tls.drainsOld = bootstrap.identity.onOldCertificate === 'drain-before-expiry'
     const metrics = new RequestMetrics(slab, bootstrap.workload)
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
     this.shared = shared

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import tls from 'node:tls'
 import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import { detailsOf, failureOfError, presentedText } from './handshake-failure.ts'
+import { detailsOf, failureOfError, presentedOf } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
 import { factsOf, NO_RENEGOTIATION, rootsOf } from './server-tls.ts'
@@ -70,9 +70,12 @@ export class ClientTls {
     this.secureContext = context
     this.mesh = mesh
     this.identity = pair?.identity ?? ''
+    const { text, notAfterMs } = presentedOf(pair === null ? '' : pair.certificateChainPem)
     this.side = {
       side: 'client',
-      presented: pair === null ? '' : presentedText(pair.certificateChainPem),
+      certificate: config.certificate,
+      presented: text,
+      notAfterMs,
       mutual: pair !== null || mesh !== null,
     }
     this.sessions = new Map()

@@ -104,6 +104,16 @@ export abstract class Connection implements ByteSink {
     this.heldEnd = false
   }
 
+  /** The certificate that it stands on comes to its end, and it is this connection's turn to be replaced by one on a newer one. */
+  get retired(): boolean {
+    return false
+  }
+
+  /** The certificate that it stands on has come to its end, and nothing shall stand on it any more. */
+  get spent(): boolean {
+    return false
+  }
+
   // ---- what a carrier does ---------------------------------------------------------------------------------------------
 
   /** False once there is nothing to send to. */

@@ -108,14 +108,15 @@ function weShowed(presented: string): string {
   return presented === '' ? 'we presented none' : `we presented ${presented}`
 }
 
-/** Our certificate as peers see it: `spiffe://…, valid to 2026-11-22T16:00:00Z, of O=cluster.local`; empty: none. */
-export function presentedText(chainPem: string): string {
+/** Our certificate as peers see it. `text`: `spiffe://…, valid to 2026-11-22T16:00:00Z, of O=cluster.local`; empty: it cannot be read. */
+export function presentedOf(chainPem: string): { readonly text: string; readonly notAfterMs: number } {
   const [leaf] = pemBlocks(chainPem)
   const read = leaf === undefined ? null : readCertificate(leaf)
-  if (read === null || !read.ok) return ''
+  if (read === null || !read.ok) return { text: '', notAfterMs: Number.POSITIVE_INFINITY }
   const { uris, dnsNames, subject, issuer, notAfterMs } = read.facts
   const name = uris[0] ?? dnsNames[0] ?? subject
-  return `${printable(name, 300)}, valid to ${isoTime(notAfterMs)}${issuer === '' ? '' : `, of ${printable(issuer)}`}`
+  const text = `${printable(name, 300)}, valid to ${isoTime(notAfterMs)}${issuer === '' ? '' : `, of ${printable(issuer)}`}`
+  return { text, notAfterMs }
 }
 
 /** Of a certificate that is not believed. */

@@ -5,7 +5,7 @@ import { cleanServerName } from '../base/server-name.ts'
 import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import { detailsOf, failureOfServer, presentedText } from './handshake-failure.ts'
+import { detailsOf, failureOfServer, presentedOf } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
 import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
 import type { TlsSide } from './tls-connection.ts'
@@ -37,7 +37,8 @@ export class ServerTls {
       config.trust === MESH_TRUST && secrets.trust !== null
         ? new MeshPeers(secrets.trust, { side: 'client', identities: config.subjectAltNames })
         : null
-    this.side = { side: 'server', presented: presentedText(pair.certificateChainPem), mutual: asks }
+    const { text, notAfterMs } = presentedOf(pair.certificateChainPem)
+    this.side = { side: 'server', certificate: config.certificate, presented: text, notAfterMs, mutual: asks }
     const secureContext = tls.createSecureContext({
       cert: pair.certificateChainPem,
       key: pair.privateKeyPem,

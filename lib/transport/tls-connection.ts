@@ -1,6 +1,7 @@
 // Hot lane: a connection inside of TLS, over Node's own TLS socket. Two things are different from a plain socket: a write is always said to be
 // done in a later turn, and until then there must be no other; and bytes may still come when reads were just stopped.
 import type tls from 'node:tls'
+import type { SecretName } from '../state/tls.ts'
 import type { ConnectionOwner } from './connection.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { failureOfLateError, failureOfSilence } from './handshake-failure.ts'
@@ -18,11 +19,21 @@ interface Waiting {
 /** What our end of a connection is, the same for all of one context. */
 export interface TlsSide {
   readonly side: 'client' | 'server'
+  /** Name of our certificate; empty: we have none. */
+  readonly certificate: SecretName
+  /** When it ends, epoch ms. */
+  readonly notAfterMs: number
   /** Our certificate in words; empty: we have none. */
   readonly presented: string
   /** Who the peer is matters, on either side: who goes without a word has probably refused us. */
   readonly mutual: boolean
 }
+
+/** Connections that stand on a certificate are replaced within this part of the time that it has left when they begin, before it ends. */
+const WINDOW = 0.2
+const LONGEST_WINDOW_MS = 3_600_000
+/** What of the window is for those that are replaced last. */
+const MARGIN = 0.05
 
 /** A peer that ends a connection so soon, and has said nothing, did not like our certificate. */
 const SOON_MS = 5000
@@ -34,6 +45,8 @@ export class TlsConnection extends SocketConnection {
   private finishing: boolean
   private readonly side: TlsSide
   private readonly secureMs: number
+  /** Epoch ms; infinite: never. Spread at random, so that they do not all come back at once. */
+  private readonly drainAtMs: number
 
   /** `socket`: its handshake is done and its peer is verified. */
   constructor(io: Io, socket: tls.TLSSocket, facts: TlsFacts, side: TlsSide, owner: ConnectionOwner) {
@@ -44,6 +57,23 @@ export class TlsConnection extends SocketConnection {
     this.finishing = false
     this.side = side
     this.secureMs = io.clock.monotonicMs
+    this.drainAtMs = io.tls.drainsOld ? drainTime(io.clock.wallMs, this.notAfterMs) : Number.POSITIVE_INFINITY
+  }
+
+  /** Of our certificate or the peer's, which ends first. */
+  private get notAfterMs(): number {
+    return Math.min(this.side.notAfterMs, this.tls?.peerCertificate?.notAfterMs ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** Ours has to have a successor: without one the next connection would be no better. The peer knows what it does. */
+  override get retired(): boolean {
+    const { io, side } = this
+    if (io.clock.wallMs < this.drainAtMs) return false
+    return this.notAfterMs < side.notAfterMs || io.tls.notAfterOf(side.certificate) > side.notAfterMs
+  }
+
+  override get spent(): boolean {
+    return this.io.tls.drainsOld && this.io.clock.wallMs >= this.notAfterMs
   }
 
   protected override transmit(block: Buffer, length: number): void {
@@ -165,6 +195,11 @@ export class TlsConnection extends SocketConnection {
     for (const { block } of this.waiting.splice(0)) this.io.blocks.release(block)
     super.destroy(reason)
   }
+}
+
+function drainTime(nowMs: number, notAfterMs: number): number {
+  const window = Math.min((notAfterMs - nowMs) * WINDOW, LONGEST_WINDOW_MS)
+  return notAfterMs - window * (MARGIN + Math.random() * (1 - MARGIN))
 }
 
 interface TlsWrite {

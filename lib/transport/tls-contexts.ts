@@ -1,9 +1,10 @@
 // The TLS contexts of a worker: one for each way that configuration asks for, made when it is first needed and anew when secrets have changed.
 // Connections that are open stay on what they began with.
-import type { DownstreamTls, UpstreamTls } from '../state/tls.ts'
+import type { DownstreamTls, SecretName, UpstreamTls } from '../state/tls.ts'
 import { ClientTls } from './client-tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
-import type { Secrets } from './secrets.ts'
+import { presentedOf } from './handshake-failure.ts'
+import { keyPairOf, type Secrets } from './secrets.ts'
 import { ServerTls } from './server-tls.ts'
 
 /** Told once for each handshake that failed. `peer`: `ip:port`. */
@@ -15,6 +16,9 @@ export class TlsContexts {
   private readonly clients: Map<string, ClientTls | null>
   /** Configuration is compared by content: each snapshot brings its own copy of what did not change. */
   private readonly keys: WeakMap<object, string>
+  private readonly ends: Map<SecretName, number>
+  /** Connections do not outlive the certificate that they stand on (identity.onOldCertificate). */
+  drainsOld: boolean
   readonly report: HandshakeReport
 
   constructor(secrets: Secrets, report: HandshakeReport) {
@@ -22,6 +26,8 @@ export class TlsContexts {
     this.servers = new Map()
     this.clients = new Map()
     this.keys = new WeakMap()
+    this.ends = new Map()
+    this.drainsOld = false
     this.report = report
   }
 
@@ -30,6 +36,18 @@ export class TlsContexts {
     this.secrets = secrets
     this.servers.clear()
     this.clients.clear()
+    this.ends.clear()
+  }
+
+  /** When the certificate of this name that is in force now ends, epoch ms; 0: there is none. */
+  notAfterOf(name: SecretName): number {
+    let end = this.ends.get(name)
+    if (end === undefined) {
+      const pair = name === '' ? null : keyPairOf(this.secrets, name)
+      end = pair === null ? 0 : presentedOf(pair.certificateChainPem).notAfterMs
+      this.ends.set(name, end)
+    }
+    return end
   }
 
   /** null: a secret that it names is not there, or cannot be used. */

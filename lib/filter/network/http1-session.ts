@@ -33,6 +33,9 @@ const LINGER_MS = 1000
 /** `HTTP/1.1 200 OK` with its line end. */
 const STATUS_LINE_BYTES = 17
 
+/** A client that has just got an answer may be sending its next request; others lose nothing by the end of an old connection. */
+const RETIRED_IDLE_MS = 2000
+
 export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwner, Downstream, HttpSession {
   readonly manager: HttpConnectionManager
   readonly connection: Connection
@@ -72,7 +75,7 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
   /** The answer in progress must say that it is the last one. */
   get lastRequest(): boolean {
     const max = this.manager.limits.maxRequestsPerConnection
-    return this.manager.draining || (max !== 0 && this.requests >= max) || this.connection.peerEnded
+    return this.manager.draining || (max !== 0 && this.requests >= max) || this.connection.peerEnded || this.connection.retired
   }
 
   /** For the drain report and the admin page: `idle`, `tunnel`, or the request. */
@@ -338,6 +341,7 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
     const { manager, codec, stream } = this
     const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
     if (stream === null) {
+      if (this.connection.retired && nowMs - this.idleSinceMs >= RETIRED_IDLE_MS) this.drain()
       if (connectionIdleTimeoutMs === 0 || (!codec.idle && !codec.stalled) || nowMs - this.idleSinceMs < connectionIdleTimeoutMs)
         return
       manager.values[manager.stats.cxIdleTimeout]!++

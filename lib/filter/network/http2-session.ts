@@ -125,6 +125,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   sweep(nowMs: number): void {
     const { manager } = this
     const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
+    if (this.connection.retired) this.codec.shutdown()
     if (this.requests.length === 0) {
       if (connectionIdleTimeoutMs === 0 || nowMs - this.idleSinceMs < connectionIdleTimeoutMs) return
       manager.values[manager.stats.cxIdleTimeout]!++

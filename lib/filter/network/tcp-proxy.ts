@@ -318,6 +318,10 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     const { upstream, connection, cluster } = this
     if (upstream === null || cluster === null) return
     const limits = cluster.balanced.config.limits
+    if (connection.spent || upstream.connection.spent) {
+      this.close('certificate_expired')
+      return
+    }
     const active = Math.max(connection.lastActiveMs, upstream.connection.lastActiveMs)
     if (limits.tcpIdleTimeoutMs !== 0 && now - active >= limits.tcpIdleTimeoutMs) {
       this.proxy.values[this.proxy.stats.idleTimeout]!++

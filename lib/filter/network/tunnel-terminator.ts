@@ -30,7 +30,9 @@ export class TunnelTerminator {
     this.sessions.add(new TunnelSession(this, connection))
   }
 
-  sweep(): void {}
+  sweep(): void {
+    for (const session of this.sessions) session.sweep()
+  }
 
   drain(): void {
     for (const session of this.sessions) session.drain()
@@ -55,7 +57,9 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
     return n === 0 ? 'idle' : `${n} tunnels`
   }
 
-  sweep(): void {}
+  sweep(): void {
+    if (this.connection.retired) this.drain()
+  }
 
   drain(): void {
     this.codec.shutdown()

@@ -36,7 +36,7 @@ const DEFAULTS: BootstrapConfig = {
     key: 'ecdsa-p256',
     certificateTtlMs: 86400000,
     rotation: { graceRatio: 0.5, jitter: 0.01 },
-    onOldCertificate: 'keep',
+    onOldCertificate: 'drain-before-expiry',
     bundles: [],
     files: {
       certificateChain: '/var/run/secrets/workload-spiffe-credentials/cert-chain.pem',
