@@ -12,8 +12,8 @@ import { normalizePathAs } from '../route/path.ts'
 import type { HeaderView } from '../route/request-view.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster } from '../state/cluster.ts'
-import type { HttpChain, Listener } from '../state/listener.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { takenBy } from './taken-by.ts'
 
 export interface FutureRequest {
   readonly method: string
@@ -22,7 +22,7 @@ export interface FutureRequest {
   /** Path and query. */
   readonly target: string
   readonly headers: readonly (readonly [name: string, value: string])[]
-  /** null: the first outbound HTTP listener. */
+  /** null: the first explicit listener for outbound HTTP, else what captures. */
   readonly listener: string | null
   readonly draw: number
 }
@@ -34,13 +34,8 @@ export type FutureAnswer =
 export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest): FutureAnswer {
   const { snapshot, fatal } = new ResourceLoader(bootstrap).load()
   if (fatal !== null) return { ok: false, message: fatal }
-  const http = snapshot.listeners.filter((l) => httpChainOf(l) !== undefined)
-  const listener =
-    request.listener === null ? http.find((l) => l.direction === 'outbound') : http.find((l) => l.name === request.listener)
-  if (listener === undefined && request.listener !== null) {
-    const names = http.map((l) => l.name).join(', ') || 'none'
-    return { ok: false, message: `there is no HTTP listener ${request.listener}; there are: ${names}` }
-  }
+  const taken = takenBy(snapshot, bootstrap, request.listener, request)
+  if (!taken.ok) return taken
   const mark = request.target.indexOf('?')
   const path = normalizePathAs(bootstrap.mesh.pathNormalization, mark < 0 ? request.target : request.target.slice(0, mark))
   if (path === null) return { ok: false, message: `the path of ${request.target} cannot be normalised; the proxy answers 400` }
@@ -50,7 +45,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
   const pick = new PickContext()
   pick.draw = request.draw
   pick.draw2 = request.draw
-  pick.originalDst = listener?.originalDst ?? ''
+  pick.originalDst = taken.originalDst
   const facts = {
     request: {
       method: request.method,
@@ -60,7 +55,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
       authority: host,
       headers,
     },
-    routeTable: (listener === undefined ? undefined : httpChainOf(listener))?.routeTable ?? '',
+    routeTable: taken.routeTable,
     draw: request.draw,
     pick,
     context: null,
@@ -92,12 +87,6 @@ function clustersOf(snapshot: Snapshot): ReadonlyMap<string, BalancedCluster> {
 function endpointsOf(cluster: Cluster): Cluster['endpoints'] {
   if (cluster.type !== 'DNS' || cluster.endpoints.length > 0) return cluster.endpoints
   return cluster.dnsNames.map(({ host, port, endpoint }) => ({ ...endpoint, address: host, port }))
-}
-
-/** The first filter chain that takes HTTP. */
-function httpChainOf({ filterChains }: Listener): HttpChain | undefined {
-  for (const { network } of filterChains) if (network.kind === 'http') return network
-  return undefined
 }
 
 class ListedHeaders implements HeaderView {

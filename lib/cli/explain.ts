@@ -32,7 +32,7 @@ Where the client's address is hashed (consistentHash useSourceIp), \`-H 'x-forwa
     listener: {
       type: 'string',
       value: 'NAME',
-      help: 'listener that would take the request; default: the first for outbound HTTP',
+      help: 'listener that would take the request; default: the first for outbound HTTP, else what captures',
     },
     header: { type: 'string', short: 'H', multiple: true, value: 'HEADER', help: '`name: value`; may be given several times' },
     draw: { type: 'string', value: 'N', help: 'the number that is drawn, 0 to 4294967295' },

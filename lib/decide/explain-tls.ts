@@ -5,10 +5,11 @@ import { MESH_TRUST, type TlsReason, type UpstreamTls } from '../state/tls.ts'
 
 /** A sentence, and the object behind it; null: nobody has asked for TLS anywhere, or the endpoint is not known any more. */
 export function tlsText(cluster: Cluster | undefined, endpoint: Endpoint | undefined): TlsSentence | null {
-  if (cluster === undefined || endpoint === undefined) return null
-  const reason = endpoint.tlsReason ?? cluster.tlsReason
+  // Nobody lists the endpoints of an ORIGINAL_DST cluster: all are spoken to alike.
+  if (cluster === undefined || (endpoint === undefined && cluster.type !== 'ORIGINAL_DST')) return null
+  const reason = endpoint?.tlsReason ?? cluster.tlsReason
   if (reason.why === 'off') return null
-  const tls = endpoint.tls ? cluster.tls : null
+  const tls = endpoint === undefined || endpoint.tls ? cluster.tls : null
   const origin = reason.origin.kind === BUILT_IN.kind ? undefined : reason.origin
   return { text: `${tls === null ? 'in plaintext' : howText(tls)}: ${whyText(reason)}`, origin }
 }

@@ -1,5 +1,6 @@
 // Words for the numbers in steps. Loaded only when somebody asks.
 import { BY_EXACT, BY_PREFIX, BY_STAR, BY_SUFFIX } from '../route/domain-index.ts'
+import type { Cluster } from '../state/cluster.ts'
 import * as S from './steps.ts'
 
 export const OUTCOMES: Readonly<Record<number, string>> = {
@@ -15,6 +16,11 @@ export const OUTCOMES: Readonly<Record<number, string>> = {
   [S.OUTCOME_CANCELLED]: 'cancelled',
   [S.OUTCOME_STALE_CONNECTION]: 'stale-connection',
   [S.OUTCOME_GOAWAY]: 'goaway',
+}
+
+/** Of a host that the cluster does not list. */
+export function unknownHost(id: number, cluster: Cluster | undefined): string {
+  return cluster?.type === 'ORIGINAL_DST' ? 'the address that was dialled' : `host ${id}, no longer in the cluster`
 }
 
 export function howText(how: number): string {

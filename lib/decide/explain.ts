@@ -16,7 +16,7 @@ import { localityText, priorityText, readPriority, type ToldPriority } from './e
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { overflowText, policyOf, retryOf, timersOf } from './explain-terms.ts'
 import { tlsText } from './explain-tls.ts'
-import { howText, noTableText, OUTCOMES } from './explain-words.ts'
+import { howText, noTableText, OUTCOMES, unknownHost } from './explain-words.ts'
 import {
   type Answer,
   type ExplainedAttempt,
@@ -313,7 +313,7 @@ class Story {
     }
     const host = this.#hostById(id)
     this.#host = host
-    this.#endpoint = host === null ? `host ${id}, no longer in the cluster` : host.address
+    this.#endpoint = host === null ? unknownHost(id, this.#weighted?.cluster?.config) : host.address
     this.#say('endpoint', `picked ${this.#endpoint} ${how}`, host?.endpoint.origin)
     const tls = tlsText(this.#weighted?.cluster?.config, host?.endpoint)
     if (tls !== null) this.#say('tls', `${this.#endpoint} is spoken to ${tls.text}`, tls.origin)
