@@ -1,5 +1,5 @@
 // The ports of bound listeners: held by the main thread from before the workers start, so that all of them get the same ones.
-import { type Reservation, reserve } from '../listener/bind.ts'
+import { listenOptionsOf, type Reservation, reserve } from '../listener/bind.ts'
 import type { Listener } from '../state/listener.ts'
 import { bindErrorText, StartError } from './start-error.ts'
 
@@ -18,7 +18,7 @@ export class ListeningPorts {
     for (const listener of listeners) {
       if (!listener.bind) continue
       try {
-        const reservation = await reserve(listener.address, listener.port)
+        const reservation = await reserve(listener.address, listener.port, listenOptionsOf(listener))
         this.#reservations.add(reservation)
         this.#ports.set(listener.name, reservation.port)
       } catch (error) {
