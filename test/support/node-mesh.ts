@@ -132,16 +132,32 @@ export class NodeMesh {
     return proxy
   }
 
+  /** Another name for the network namespace of a pod, and its end. */
+  bindNamespace(pod: Pod, name: string): void {
+    writeFileSync(name, '')
+    this.router.run('mount', '--bind', pod.namespace.path, name)
+  }
+
+  unbindNamespace(name: string): void {
+    // Lazily, as CNI and ip do it: who has it open would hold it.
+    this.router.run('umount', '-l', name)
+    rmSync(name)
+  }
+
   async startNode(t: Teardown, node: number, over: Readonly<Record<string, unknown>> = {}): Promise<HeddleProcess> {
     const pods = this.options.pods.filter((p) => p.node === node && p.ambient !== false)
-    const { node: nodeOver = {}, ...rest } = { ...this.options.bootstrap, ...over } as { node?: object }
+    const {
+      node: nodeOver = {},
+      identity = {},
+      ...rest
+    } = { ...this.options.bootstrap, ...over } as { node?: object; identity?: object }
     const options: ProxyOptions = {
       namespace: this.nodes[node] as Namespace,
       listeners: [],
       bootstrap: {
         role: 'node',
-        identity: { source: 'dev-ca', devCa: { folder: this.caFolder } },
         ...rest,
+        identity: { source: 'dev-ca', devCa: { folder: this.caFolder }, ...identity },
         node: {
           workloads: [this.worldFile],
           pods: pods.map(({ name, serviceAccount = name }) => ({
