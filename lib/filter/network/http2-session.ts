@@ -3,6 +3,7 @@ import { CONNECTION_LOST, ENHANCE_YOUR_CALM } from '../../http/h2/error-codes.ts
 import { FAULTS, TOO_LARGE, TOO_MANY } from '../../http/h2/message-head.ts'
 import { HTTP2_DEFAULTS, type Http2Options } from '../../http/h2/options.ts'
 import { Http2ServerConnection, type Http2ServerEvents } from '../../http/h2/server-connection.ts'
+import { takeMap } from '../../http/h2/spare-maps.ts'
 import { Http2Stream } from '../../http/h2/stream.ts'
 import type { Limits } from '../../state/bootstrap-config.ts'
 import type { Connection } from '../../transport/connection.ts'
@@ -90,7 +91,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
 
   endedStream(): Http2Stream {
     if (this.ended === null) {
-      this.ended = new Http2Stream(this.codec, 0, this.codec.takeMap())
+      this.ended = new Http2Stream(this.codec, 0, takeMap())
       this.ended.closed = true
     }
     return this.ended

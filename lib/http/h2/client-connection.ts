@@ -9,6 +9,7 @@ import { HpackEncoder } from './hpack/encoder.ts'
 import { Http2Connection, type Http2Events } from './http2-connection.ts'
 import { RESPONSE, UNEXPECTED_HEADERS } from './message-head.ts'
 import type { Http2Options } from './options.ts'
+import { takeMap } from './spare-maps.ts'
 import { Http2Stream } from './stream.ts'
 import type { StreamEvents } from './stream-events.ts'
 
@@ -71,7 +72,7 @@ export class Http2ClientConnection extends Http2Connection {
   ): Http2Stream {
     const id = this.nextId
     this.nextId += 2
-    const stream = new Http2Stream(this, id, this.takeMap())
+    const stream = new Http2Stream(this, id, takeMap())
     stream.events = events
     stream.method = method
     stream.scheme = scheme

@@ -21,6 +21,7 @@ import type { Http2Options } from './options.ts'
 import { PeerSettings } from './peer-settings.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { SendSchedule } from './send-schedule.ts'
+import { returnMap, takeMap } from './spare-maps.ts'
 import type { Http2Stream } from './stream.ts'
 import { StreamTable } from './stream-table.ts'
 
@@ -41,9 +42,6 @@ export interface Http2Events {
 const LINGER_MS = 1000
 /** Between the two GOAWAY of an orderly end, when the PING between them is not answered. */
 const GOAWAY_MS = 1000
-/** HeaderMaps kept for the next streams of a client's connection, and of one to an upstream, which has the streams of many clients. */
-const MAPS = 32
-const UPSTREAM_MAPS = 128
 
 /** Of blocks that nobody wants. */
 const DISCARDED = new HeaderMap()
@@ -83,8 +81,6 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private readonly events: Http2Events
   private readonly reader: FrameReader
   private readonly deadlines: D.ConnectionDeadlines
-  private readonly maps: HeaderMap[]
-  private readonly mapsKept: number
   /** What windows of streams are larger than our SETTINGS say, until the peer has acknowledged them. */
   private lenience: number
   /** The frame that was being read when the deadline for it was armed. */
@@ -129,8 +125,6 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.reader = new FrameReader(this.rules, isServer)
     this.deadlines = new D.ConnectionDeadlines(connection.io, this)
     this.window = new ReceiveWindow(Math.max(F.DEFAULT_WINDOW, options.initialConnectionWindow), now)
-    this.maps = []
-    this.mapsKept = isServer ? MAPS : UPSTREAM_MAPS
     this.lenience = Math.max(0, F.DEFAULT_WINDOW - options.initialStreamWindow)
     this.headFrame = 0
     this.settingsSentMs = now
@@ -289,11 +283,11 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   /** A block behind the message: trailers. */
   protected trailers(stream: Http2Stream, endStream: boolean, b: Buffer, start: number, end: number): boolean {
     if (stream.remoteEnded) return this.discard(b, start, end) && this.streamError(stream, E.STREAM_CLOSED, M.MISPLACED)
-    const map = this.takeMap()
+    const map = takeMap()
     let fault = this.decode(b, start, end, M.TRAILERS, map)
     if (fault === COMPRESSION_FAILED) return false
     if (fault === 0 && !endStream) fault = M.UNEXPECTED_HEADERS
-    if (map.count === 0) this.returnMap(map)
+    if (map.count === 0) returnMap(map)
     if (fault === 0) fault = stream.takeEnd(map.count > 0 ? map : null)
     if (fault !== 0) return this.streamError(stream, E.PROTOCOL_ERROR, fault)
     return !this.closed
@@ -371,18 +365,11 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
 
   // ---- streams ---------------------------------------------------------------------------------------------------------
 
-  takeMap(): HeaderMap {
-    return this.maps.pop() ?? new HeaderMap()
-  }
-
-  /** The stream's owner will not look at its headers any more: the next stream may have them, once this one is closed. Not to be called twice for a stream. */
+  /** The stream's owner will not look at its headers any more: the next stream may have them, once this one is closed. */
   recycle(stream: Http2Stream): void {
-    if (stream.closed) this.returnMap(stream.headers)
-    else stream.headersFree = true
-  }
-
-  returnMap(map: HeaderMap): void {
-    if (this.maps.length < this.mapsKept) this.maps.push(map)
+    if (stream.headersFree) return
+    stream.headersFree = true
+    if (stream.closed) returnMap(stream.headers)
   }
 
   /** Both sides of a stream have ended. */
@@ -391,7 +378,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     stream.closed = true
     this.streams.delete(stream.id)
     this.grown -= stream.receiveWindow.size - this.options.initialStreamWindow
-    if (stream.headersFree) this.returnMap(stream.headers)
+    if (stream.headersFree) returnMap(stream.headers)
     this.events.onStreamClosed(stream)
     this.endWhenDone()
   }

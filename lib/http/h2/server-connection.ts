@@ -8,6 +8,7 @@ import { COMPRESSION_FAILED } from './hpack/decoder.ts'
 import { Http2Connection, type Http2Events } from './http2-connection.ts'
 import { MISPLACED, REQUEST } from './message-head.ts'
 import type { Http2Options } from './options.ts'
+import { takeMap } from './spare-maps.ts'
 import { Http2Stream } from './stream.ts'
 
 export interface Http2ServerEvents extends Http2Events {
@@ -75,7 +76,7 @@ export class Http2ServerConnection extends Http2Connection {
     if (this.rules.selfDependent) return this.discard(b, start, end) && this.refuse(id, E.PROTOCOL_ERROR)
     if (this.streams.size >= this.options.maxConcurrentStreams)
       return this.discard(b, start, end) && this.refuse(id, E.REFUSED_STREAM)
-    const map = this.takeMap()
+    const map = takeMap()
     const fault = this.decode(b, start, end, REQUEST, map)
     if (fault === COMPRESSION_FAILED) return false
     const stream = new Http2Stream(this, id, map)

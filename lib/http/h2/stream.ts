@@ -12,6 +12,7 @@ import type { Http2Connection } from './http2-connection.ts'
 import { BODY_NOT_ALLOWED, LENGTH_MISMATCH, type MessageHead } from './message-head.ts'
 import type { ReceiveWindow } from './receive-window.ts'
 import { SendQueue } from './send-queue.ts'
+import { returnMap } from './spare-maps.ts'
 import { NOBODY, type StreamEvents } from './stream-events.ts'
 
 /** A source is paused when more than this waits to be sent, and goes on when less than LOW does: the window's next opening finds something. */
@@ -64,7 +65,7 @@ export class Http2Stream {
   nextScheduled: Http2Stream | null
   /** Since when queued bytes have not moved; 0: they move. */
   stalledSinceMs: number
-  /** By `recycle`, before the stream is closed. */
+  /** By `recycle`: the map goes to another stream as soon as this one is closed. */
   headersFree: boolean
   private bodyForbidden: boolean
   private paused: boolean
@@ -356,7 +357,7 @@ export class Http2Stream {
     const { trailers } = this
     this.trailers = null
     this.events.onEnd(trailers)
-    if (trailers !== null) this.connection.returnMap(trailers)
+    if (trailers !== null) returnMap(trailers)
   }
 
   /** Holds back body and end until `resume`: the peer may send one window more and then has to wait. */
