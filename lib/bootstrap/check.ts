@@ -15,6 +15,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   capture: '{ mode: redirect }',
   drain: '{ deadline: 5s }',
   faults: '{ headers: allow }',
+  gateway: '{ ports: { 443: 8443 } }',
   http1: '{ halfClose: serve }',
   identity: '{ source: dev-ca }',
   'identity.devCa': '{ folder: ./ca }',

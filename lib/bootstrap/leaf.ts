@@ -203,6 +203,19 @@ export const servedPorts = (example: string) =>
     return good.length === entries.length ? good : undefined
   })
 
+/** A mapping from port to port. */
+export const portMap = (example: string) =>
+  leaf('pairs', 'a mapping of ports to ports, 0 for one that the system chooses', example, (x) => {
+    if (typeof x !== 'object' || x === null || Array.isArray(x)) return undefined
+    const entries = Object.entries(x).map(([key, value]) => ({ port: numberOf(key), bound: numberOf(value) }))
+    return entries.every(({ port, bound }) => port >= 1 && port <= 65_535 && bound >= 0 && bound <= 65_535) ? entries : undefined
+  })
+
+/** Of a number, or of a text from a flag or the environment; -1: it is none. */
+function numberOf(x: unknown): number {
+  return /^\d{1,5}$/.test(String(x)) ? Number(x) : -1
+}
+
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 

@@ -197,6 +197,10 @@ function toConfig(
       detectionTimeoutMs: detectionTimeout,
       origin: d.capture.mode === 'none' ? BUILT_IN : { kind: 'bootstrap', namespace, name: 'capture', ...where(['capture']) },
     },
+    gateway: {
+      ...d.gateway,
+      origin: d.role === 'gateway' ? { kind: 'bootstrap', namespace, name: 'gateway', ...where(['gateway']) } : BUILT_IN,
+    },
     drain: { deadlineMs: d.drain.deadline },
     limits: {
       ...limits,
@@ -216,7 +220,7 @@ function toConfig(
 
 function warningsOf(config: BootstrapConfig, where: Where): ConfigProblem[] {
   const warnings: ConfigProblem[] = []
-  if (config.role === 'waypoint' || config.role === 'gateway') {
+  if (config.role === 'waypoint') {
     const message = `role \`${config.role}\` serves its explicit listeners only, as a sidecar does; nothing is intercepted`
     warnings.push({ ...where(['role'], 'value'), message })
   }

@@ -30,6 +30,11 @@ export class ActiveListener {
     return this.matcher
   }
 
+  /** Whether a listener of this name in a new configuration is this one: its socket cannot move. */
+  isAt({ bind, address }: Listener, port: number): boolean {
+    return this.listener.bind === bind && (!bind || (this.listener.address === address && this.port === port))
+  }
+
   /** New configuration. */
   use(listener: Listener, tables: Tables): void {
     const before = new Map(this.chains.map((c) => [c.name, c]))

@@ -17,10 +17,12 @@ export type ListenOptions = Omit<ListeningOptions, 'shared'>
 
 export const PLAIN_LISTEN: ListenOptions = { dualStack: false, transparent: false, mark: 0, netns: null }
 
-/** What a listener's socket has to be able to do. */
-export function listenOptionsOf({ capture, filterChains }: Listener): ListenOptions {
+/** What a listener's socket has to be able to do. One that heddle.yaml lists is for the family of its address alone. */
+export function listenOptionsOf({ capture, filterChains, origin }: Listener): ListenOptions {
   const forTheMesh = capture !== 'none' || filterChains.some((c) => c.network.kind === 'tunnel')
-  return forTheMesh ? { ...PLAIN_LISTEN, dualStack: true, transparent: capture === 'tproxy' } : PLAIN_LISTEN
+  return forTheMesh || origin.kind !== 'bootstrap'
+    ? { ...PLAIN_LISTEN, dualStack: true, transparent: capture === 'tproxy' }
+    : PLAIN_LISTEN
 }
 
 const BACKLOG = 4096

@@ -1,5 +1,5 @@
-// The listeners of one worker: bound once, they accept until the worker drains. Configuration changes what they do with a connection, never
-// their sockets. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
+// The listeners of one worker: a bound one accepts until configuration has it no more or the worker drains. Configuration changes what they do with
+// a connection, and binds and closes sockets only where a listener comes or goes. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
 import net from 'node:net'
 import type { TunnelEntrance, WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
@@ -18,9 +18,13 @@ export class ListenerSet implements TunnelEntrance {
   readonly parts: WorkerParts
   /** Connections that have no filter chain yet. */
   readonly arrivals: Set<Arrival>
-  private readonly servers: net.Server[]
-  private readonly ports: Readonly<Record<string, number>>
+  /** By listener name. */
+  private readonly servers: Map<string, net.Server>
+  /** What each listener that is to be bound has; the others are not to be. */
+  private ports: Readonly<Record<string, number>>
   private readonly byName: Map<string, ActiveListener>
+  /** Of configurations before, until their connections have ended. */
+  private readonly retired: Set<ActiveListener>
   /** Those that are not bound, by `address:port` that they stand for, any address being `0.0.0.0` or `::`. */
   private readonly byDestination: Map<string, ActiveListener>
   /** Places for downstream connections, of all workers together; null: no limit. */
@@ -31,9 +35,10 @@ export class ListenerSet implements TunnelEntrance {
   constructor(parts: Omit<WorkerParts, 'tunnels'>, ports: Readonly<Record<string, number>>, places: Limiter | null) {
     this.parts = { ...parts, tunnels: this }
     this.arrivals = new Set()
-    this.servers = []
+    this.servers = new Map()
     this.ports = ports
     this.byName = new Map()
+    this.retired = new Set()
     this.byDestination = new Map()
     this.places = places
     this.givePlace = () => places?.give(CONNECTIONS)
@@ -42,21 +47,45 @@ export class ListenerSet implements TunnelEntrance {
 
   /** Binds all that are to be bound. Rejects with an errno in `code` and the listener's name in the message. */
   async open(listeners: readonly Listener[], tables: Tables): Promise<void> {
-    this.use(listeners, tables)
-    for (const listener of listeners) {
-      const active = this.byName.get(listener.name)
-      if (this.draining) return
-      if (active === undefined || !listener.bind) continue
-      const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-        this.accept(active, socket),
-      )
-      this.servers.push(server)
-      await listen(server, listener.address, active.port, listenOptionsOf(listener))
-      // Told to drain while it was starting, as a replacement may be.
-      if (this.draining) server.close()
-      // An accept error (EMFILE) is the process's trouble, not this listener's end.
-      server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
-    }
+    this.use(listeners, tables, this.ports)
+    for (const listener of listeners) await this.bind(listener)
+  }
+
+  /** Those of a new configuration that are not bound yet. One that cannot be is logged, and the others serve; null: there are none. */
+  bindNew(listeners: readonly Listener[]): Promise<void> | null {
+    const wanted = listeners.filter((l) => this.isToBeBound(l))
+    if (wanted.length === 0) return null
+    const bound = wanted.map((listener) =>
+      this.bind(listener).catch((error: unknown) => {
+        this.servers.delete(listener.name)
+        this.parts.logger.error(`listener ${listener.name} cannot be bound`, { error })
+      }),
+    )
+    return Promise.all(bound).then(() => {})
+  }
+
+  private isToBeBound({ name, bind }: Listener): boolean {
+    return bind && !this.draining && !this.servers.has(name) && this.ports[name] !== undefined
+  }
+
+  private async bind(listener: Listener): Promise<void> {
+    const active = this.byName.get(listener.name)
+    if (active === undefined || !this.isToBeBound(listener)) return
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.accept(active, socket),
+    )
+    this.servers.set(listener.name, server)
+    await listen(server, listener.address, active.port, listenOptionsOf(listener))
+    // Told to drain while it was starting, as a replacement may be; or configuration has changed its mind.
+    if (this.draining || this.servers.get(listener.name) !== server) server.close()
+    // An accept error (EMFILE) is the process's trouble, not this listener's end.
+    server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
+  }
+
+  private unbind(name: string): void {
+    const server = this.servers.get(name)
+    this.servers.delete(name)
+    if (server?.listening) server.close()
   }
 
   private accept(active: ActiveListener, socket: net.Socket): void {
@@ -150,32 +179,31 @@ export class ListenerSet implements TunnelEntrance {
 
   get connections(): number {
     let n = this.arrivals.size
-    for (const active of this.byName.values()) n += active.connections
+    for (const active of [...this.byName.values(), ...this.retired]) n += active.connections
     return n
   }
 
   /** All chains that may have connections, with their listener. */
   *chains(): IterableIterator<{ readonly listener: Listener; readonly chain: RunningChain }> {
-    for (const active of this.byName.values()) for (const chain of active.running()) yield { listener: active.listener, chain }
+    for (const active of [...this.byName.values(), ...this.retired])
+      for (const chain of active.running()) yield { listener: active.listener, chain }
   }
 
-  /** New configuration. A bound listener that it does not have any more keeps what it has; others are made and retired. */
-  use(listeners: readonly Listener[], tables: Tables): void {
+  /** New configuration: listeners are made, changed and retired. `bindNew` binds what is new. */
+  use(listeners: readonly Listener[], tables: Tables, ports: Readonly<Record<string, number>>): void {
+    this.ports = ports
     for (const listener of listeners) {
-      const active = this.byName.get(listener.name)
-      if (active === undefined)
-        this.byName.set(
-          listener.name,
-          new ActiveListener(this.parts, listener, this.ports[listener.name] ?? listener.port, tables),
-        )
-      else active.use(listener, tables)
+      const { name } = listener
+      const port = ports[name] ?? listener.port
+      const active = this.byName.get(name)
+      if (active?.isAt(listener, port)) active.use(listener, tables)
+      else {
+        if (active !== undefined) this.retire(name, active)
+        this.byName.set(name, new ActiveListener(this.parts, listener, port, tables))
+      }
     }
     const named = new Set(listeners.map((l) => l.name))
-    for (const [name, active] of this.byName) {
-      if (named.has(name)) continue
-      if (!active.listener.bind) active.retire()
-      else active.use(active.listener, tables)
-    }
+    for (const [name, active] of this.byName) if (!named.has(name)) this.retire(name, active)
     this.byDestination.clear()
     for (const l of listeners) {
       const active = this.byName.get(l.name)
@@ -189,22 +217,28 @@ export class ListenerSet implements TunnelEntrance {
     // A handshake has its own limit.
     if (connectionIdleTimeoutMs !== 0)
       for (const arrival of [...this.arrivals]) if (arrival.connection.lastActiveMs <= oldest) arrival.cancel()
-    for (const [name, active] of this.byName) {
+    for (const active of this.byName.values()) active.sweep()
+    for (const active of this.retired) {
       active.sweep()
-      if (!active.listener.bind && active.connections === 0 && !this.stands(active)) this.byName.delete(name)
+      if (active.connections === 0) this.retired.delete(active)
     }
   }
 
-  private stands({ listener }: ActiveListener): boolean {
-    return this.byDestination.has(`${listener.address}:${listener.port}`)
+  /** It takes no new connections; those that it has may end. */
+  private retire(name: string, active: ActiveListener): void {
+    this.unbind(name)
+    this.byName.delete(name)
+    active.retire()
+    if (active.connections > 0) this.retired.add(active)
   }
 
   /** Stops accepting, and asks connections to end. */
   drain(): void {
     this.draining = true
-    for (const server of this.servers) server.close()
+    for (const server of this.servers.values()) if (server.listening) server.close()
     for (const arrival of [...this.arrivals]) arrival.cancel()
     for (const active of this.byName.values()) active.drain()
+    for (const active of this.retired) active.drain()
   }
 }
 

@@ -6,10 +6,12 @@ import type { Path } from './finding.ts'
 import { type DestinationRuleSpec, destinationRule } from './schema/destination-rule.ts'
 import { type EndpointSliceSpec, endpointSlice } from './schema/endpoint-slice.ts'
 import { anything, opt, strict, text } from './schema/fields.ts'
+import { type GatewaySpec, gateway } from './schema/gateway.ts'
 import { metadata } from './schema/metadata.ts'
 import { namespace } from './schema/namespace.ts'
 import { type PeerAuthenticationSpec, peerAuthentication } from './schema/peer-authentication.ts'
 import { type PodSpec, podSpec, podStatus } from './schema/pod.ts'
+import { type SecretSpec, secret } from './schema/secret.ts'
 import { type ServiceSpec, service } from './schema/service.ts'
 import { type ServiceEntrySpec, serviceEntry } from './schema/service-entry.ts'
 import { type SidecarSpec, sidecar } from './schema/sidecar.ts'
@@ -25,10 +27,12 @@ export interface KindSpecs {
   WorkloadEntry: WorkloadEntrySpec
   WorkloadGroup: WorkloadGroupSpec
   Sidecar: SidecarSpec
+  Gateway: GatewaySpec
   PeerAuthentication: PeerAuthenticationSpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
+  Secret: SecretSpec
   Namespace: unknown
 }
 
@@ -64,6 +68,7 @@ export const KINDS: readonly KindDefinition[] = [
   istio('WorkloadEntry', workloadEntry),
   istio('WorkloadGroup', workloadGroup),
   istio('Sidecar', sidecar),
+  istio('Gateway', gateway),
   {
     kind: 'PeerAuthentication',
     group: SECURITY,
@@ -96,6 +101,7 @@ export const KINDS: readonly KindDefinition[] = [
     specPath: [],
     namespaced: true,
   },
+  { kind: 'Secret', group: '', versions: ['v1'], schema: head(secret), specPath: [], namespaced: true },
   {
     kind: 'Namespace',
     group: '',
@@ -114,7 +120,6 @@ export const UNENFORCED =
 /** Kinds that later versions carry out, by group. The security ones say loudly that they are ignored. */
 const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'networking.istio.io': {
-    Gateway: NOT_YET,
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },

@@ -3,6 +3,7 @@
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import { EMPTY_WORLD } from '../state/workload-world.ts'
+import type { Credential } from '../transport/secrets.ts'
 import { type Compiled, compile } from './compile/compile.ts'
 import type { Verdicts } from './compile/verdicts.ts'
 import { Document } from './document.ts'
@@ -30,6 +31,8 @@ export interface LoadResult {
   readonly problems: readonly ResourceProblem[]
   /** For `heddle check`, and those about heddle.yaml for the log: they change no state. Sorted by file and line. */
   readonly notes: readonly ResourceNote[]
+  /** What the Secrets that the snapshot names hold: never to be shown. */
+  readonly credentials: readonly Credential[]
   /** Why the reading as a whole is not to be put in force, such as a folder that is not there; null when it is. */
   readonly fatal: string | null
 }
@@ -74,6 +77,7 @@ export class ResourceLoader {
   private outcomes: WeakMap<Document, readonly ObjectOutcome[]>
   private lastGood: Map<string, LastGood>
   private lastSnapshot: Snapshot | null
+  private lastCredentials: readonly Credential[]
   private version: number
 
   constructor(bootstrap: BootstrapConfig) {
@@ -84,6 +88,7 @@ export class ResourceLoader {
     this.outcomes = new WeakMap()
     this.lastGood = new Map()
     this.lastSnapshot = null
+    this.lastCredentials = []
     this.version = 0
   }
 
@@ -101,13 +106,14 @@ export class ResourceLoader {
       return this.fatal(`cannot be compiled, which is a bug of heddle: ${compiled.stack ?? compiled.message}`, problems)
     const world = this.worldLoader?.load() ?? NO_WORLD
     if (world.fatal !== null) return this.fatal(world.fatal, problems)
-    const { verdicts } = compiled
+    const { verdicts, credentials } = compiled
     const snapshot = { ...compiled.snapshot, world: world.world }
     this.version++
     this.lastSnapshot = snapshot
+    this.lastCredentials = credentials
     this.lastGood = round.remembered()
     const statuses = [...round.statuses(verdicts), ...world.statuses].sort(byPlace)
-    return { snapshot, statuses, problems, notes: [...compiled.notes, ...world.notes].sort(byPlace), fatal: null }
+    return { snapshot, statuses, problems, notes: [...compiled.notes, ...world.notes].sort(byPlace), credentials, fatal: null }
   }
 
   memory(): LoaderMemory {
@@ -168,7 +174,7 @@ export class ResourceLoader {
   private fatal(message: string, problems: readonly ResourceProblem[]): LoadResult {
     const snapshot = this.lastSnapshot ?? compile(this.bootstrap, [], 0).snapshot
     const told = problems.length > 0 ? problems : [{ file: this.bootstrap.file, line: 0, column: 0, message }]
-    return { snapshot, statuses: [], problems: told, notes: [], fatal: message }
+    return { snapshot, statuses: [], problems: told, notes: [], credentials: this.lastCredentials, fatal: message }
   }
 }
 

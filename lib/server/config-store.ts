@@ -4,6 +4,7 @@ import { UNENFORCED } from '../resources/kinds.ts'
 import type { LoadResult } from '../resources/load.ts'
 import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { Credential } from '../transport/secrets.ts'
 import { StartError } from './start-error.ts'
 
 export interface Loader {
@@ -37,6 +38,11 @@ export class ConfigStore {
   get snapshot(): Snapshot {
     if (this.#good === null) throw new Error('no configuration has been loaded')
     return this.#good.snapshot
+  }
+
+  /** Of the Secrets that `snapshot` names. */
+  get credentials(): readonly Credential[] {
+    return this.#good?.credentials ?? []
   }
 
   get statuses(): readonly ResourceStatus[] {

@@ -1,40 +1,79 @@
-// The ports of bound listeners: held by the main thread from before the workers start, so that all of them get the same ones.
+// Which port each bound listener has: held from before the workers listen until the listener is gone, so that nobody else gets it.
 import { listenOptionsOf, type Reservation, reserve } from '../listener/bind.ts'
 import type { Listener } from '../state/listener.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { bindErrorText, StartError } from './start-error.ts'
 
-export class ListeningPorts {
-  /** What the listeners were given, by name. */
-  readonly #ports: Map<string, number>
-  readonly #reservations: Set<Reservation>
+interface Held {
+  readonly reservation: Reservation
+  /** Address and port as configuration has them. */
+  readonly place: string
+}
 
-  constructor() {
-    this.#ports = new Map()
-    this.#reservations = new Set()
+export class ListeningPorts {
+  readonly #log: Logger
+  /** By listener name. */
+  readonly #held: Map<string, Held>
+
+  constructor(log: Logger) {
+    this.#log = log
+    this.#held = new Map()
   }
 
-  /** Rejects with a StartError. */
-  async reserve(listeners: readonly Listener[]): Promise<void> {
+  /** What the workers are told: listeners that are not here stay unbound. */
+  byName(): Record<string, number> {
+    return Object.fromEntries([...this.#held].map(([name, { reservation }]) => [name, reservation.port]))
+  }
+
+  portOf({ name }: Listener): number | undefined {
+    return this.#held.get(name)?.reservation.port
+  }
+
+  /** Of the first configuration. Rejects with a StartError. */
+  async reserveAll(listeners: readonly Listener[]): Promise<void> {
     for (const listener of listeners) {
       if (!listener.bind) continue
       try {
-        const reservation = await reserve(listener.address, listener.port, listenOptionsOf(listener))
-        this.#reservations.add(reservation)
-        this.#ports.set(listener.name, reservation.port)
+        await this.#reserve(listener)
       } catch (error) {
         throw new StartError('bind', bindErrorText(listener, error as NodeJS.ErrnoException), { cause: error })
       }
     }
   }
 
-  /** What it was given, or asks for. */
-  of({ name, port }: Listener): number {
-    return this.#ports.get(name) ?? port
+  /** Of a later one: new listeners, and those that have moved. One whose port somebody has is logged, and tried again with the next configuration. */
+  async follow(listeners: readonly Listener[]): Promise<void> {
+    const wanted = new Map(listeners.filter((l) => l.bind).map((l) => [l.name, l]))
+    for (const [name, { place }] of this.#held) {
+      const listener = wanted.get(name)
+      if (listener === undefined || placeOf(listener) !== place) this.#giveUp(name)
+    }
+    for (const listener of wanted.values()) {
+      if (this.#held.has(listener.name)) continue
+      try {
+        await this.#reserve(listener)
+        this.#log.info(`listener ${listener.name}: on ${listener.address}, port ${this.portOf(listener)}`)
+      } catch (error) {
+        this.#log.error(bindErrorText(listener, error as NodeJS.ErrnoException))
+      }
+    }
   }
 
-  async release(): Promise<void> {
-    const reservations = [...this.#reservations]
-    this.#reservations.clear()
-    await Promise.all(reservations.map((r) => r.close()))
+  release(): void {
+    for (const name of [...this.#held.keys()]) this.#giveUp(name)
   }
+
+  async #reserve(listener: Listener): Promise<void> {
+    const reservation = await reserve(listener.address, listener.port, listenOptionsOf(listener))
+    this.#held.set(listener.name, { reservation, place: placeOf(listener) })
+  }
+
+  #giveUp(name: string): void {
+    this.#held.get(name)?.reservation.close()
+    this.#held.delete(name)
+  }
+}
+
+function placeOf({ address, port }: Listener): string {
+  return `${address} ${port}`
 }

@@ -22,12 +22,18 @@ export interface WorkerInit {
   readonly rows: RowMap
   /** Certificates, keys and trust; never part of a dump. */
   readonly secrets: Secrets
-  /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. */
+  /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. One that is not here stays unbound. */
   readonly ports: Readonly<Record<string, number>>
 }
 
 export type ToWorker =
-  | { readonly type: 'snapshot'; readonly snapshot: Snapshot; readonly rows: RowMap }
+  /** `ports`: as in WorkerInit. Said to be applied when what is new listens. */
+  | {
+      readonly type: 'snapshot'
+      readonly snapshot: Snapshot
+      readonly rows: RowMap
+      readonly ports: Readonly<Record<string, number>>
+    }
   /** Certificates were renewed, or trust has changed. */
   | { readonly type: 'secrets'; readonly secrets: Secrets }
   /** A DNS cluster resolved anew; the configuration is unchanged. */

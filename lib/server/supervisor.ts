@@ -166,7 +166,7 @@ export class Supervisor {
       onChange: (secrets) => this.pool.broadcast({ type: 'secrets', secrets }),
     })
     this.adminPort = bootstrap.admin.port
-    this.#ports = new ListeningPorts()
+    this.#ports = new ListeningPorts(logger)
     this.#state = 'PRE_INITIALIZING'
     this.#reloading = Promise.resolve()
     this.#drained = null
@@ -215,12 +215,10 @@ export class Supervisor {
 
   /** The port that each listener was given that is bound, in the order of the configuration. */
   boundPorts(): { readonly listener: Listener; readonly port: number }[] {
-    return this.store.snapshot.listeners
-      .filter((l) => l.bind)
-      .map((listener) => ({
-        listener,
-        port: this.#ports.of(listener),
-      }))
+    return this.store.snapshot.listeners.flatMap((listener) => {
+      const port = this.#ports.portOf(listener)
+      return port === undefined ? [] : [{ listener, port }]
+    })
   }
 
   /** Reads the resources anew. One reload at a time; those asked for meanwhile follow. */
@@ -286,7 +284,7 @@ export class Supervisor {
   }
 
   async #bind(): Promise<void> {
-    await this.#ports.reserve(this.store.snapshot.listeners)
+    await this.#ports.reserveAll(this.store.snapshot.listeners)
     const admin = await this.#admin.listen()
     const health = await this.#health.listen()
     this.adminPort = admin.port
@@ -298,7 +296,7 @@ export class Supervisor {
   #workerInit(index: number): WorkerInit {
     const metrics = createSlabBuffer()
     this.registry.addWorker(index, metrics)
-    const ports = Object.fromEntries(this.boundPorts().map(({ listener, port }) => [listener.name, port]))
+    const ports = this.#ports.byName()
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const { snapshot, rows } = this.#world()
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
@@ -308,7 +306,7 @@ export class Supervisor {
   /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */
   #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
     const snapshot = this.#dns.inject(this.store.snapshot)
-    this.secrets.use(secretNames(snapshot), [])
+    this.secrets.use(secretNames(snapshot), this.store.credentials)
     this.#role?.use(snapshot)
     const rows = this.#assignRows(snapshot)
     this.checks.update(snapshot.clusters)
@@ -340,7 +338,8 @@ export class Supervisor {
     await this.#dns.settled(DNS_RELOAD_MS)
     this.#world()
     await this.checks.settled(CHECKS_RELOAD_MS)
-    this.pool.broadcast({ type: 'snapshot', ...this.#world() })
+    await this.#ports.follow(snapshot.listeners)
+    this.pool.broadcast({ type: 'snapshot', ...this.#world(), ports: this.#ports.byName() })
     const { version } = snapshot
     if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.
@@ -368,7 +367,7 @@ export class Supervisor {
     this.checks.stop()
     this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
     const drained = this.pool.drain(deadlineMs)
-    await this.#ports.release()
+    this.#ports.release()
     const cut = await drained
     reportCut(cut, this.logger)
     return cut
@@ -381,7 +380,8 @@ export class Supervisor {
     this.checks.stop()
     this.secrets.close()
     await this.pool.terminate()
-    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close(), this.#ports.release()])
+    this.#ports.release()
+    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close()])
   }
 
   #setState(state: ServerState): void {

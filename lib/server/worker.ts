@@ -136,17 +136,24 @@ class Worker {
     this.tunnel?.sweep()
   }
 
+  private applied({ version, listeners }: Snapshot): void {
+    const said = () => post({ type: 'applied', version })
+    const bound = this.listeners.bindNew(listeners)
+    if (bound === null) said()
+    else void bound.then(said)
+  }
+
   onMessage(message: ToWorker): void {
     switch (message.type) {
       case 'snapshot':
         // Swapped between two events: a request finishes on the tables that it began with.
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
-        this.listeners.use(message.snapshot.listeners, this.tables)
+        this.listeners.use(message.snapshot.listeners, this.tables, message.ports)
         this.noteKeepalive(message.snapshot)
         this.world = message.snapshot.world
         this.tunnel?.use(this.world)
         this.parts.recent.configurationChanged(message.snapshot.version)
-        post({ type: 'applied', version: message.snapshot.version })
+        this.applied(message.snapshot)
         return
       case 'secrets':
         this.parts.io.tls.use(message.secrets)

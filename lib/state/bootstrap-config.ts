@@ -40,6 +40,18 @@ export interface CaptureConfig {
   readonly origin: Origin
 }
 
+/** Where a gateway listens for what its Gateways name. */
+export interface GatewayConfig {
+  /** `::` takes IPv4, too. For servers without `bind`. */
+  readonly address: string
+  /** The port that is bound for one of a Gateway; 0: the system chooses. Those that are not here: what a Service of the workload maps it to, else `portOffset` more. */
+  readonly ports: readonly { readonly port: number; readonly bound: number }[]
+  readonly portOffset: number
+  /** Istio gatewayTopology.numTrustedProxies. */
+  readonly trustedProxies: number
+  readonly origin: Origin
+}
+
 export interface SocketAddress {
   readonly address: string
   readonly port: number
@@ -213,6 +225,7 @@ export interface BootstrapConfig {
   readonly resources: readonly string[]
   readonly listeners: readonly ListenerConfig[]
   readonly capture: CaptureConfig
+  readonly gateway: GatewayConfig
   readonly drain: { readonly deadlineMs: number }
   readonly limits: Limits
   readonly mesh: MeshSettings

@@ -77,6 +77,14 @@ export interface HttpChain {
   readonly allowConnect: boolean
   /** What becomes of x-forwarded-client-cert, and what is added to it (Envoy forward_client_cert_details). */
   readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set'
+  /** null: clients are of the mesh. */
+  readonly edge: EdgeSettings | null
+}
+
+/** Clients are of the outside: what they say of themselves is not believed (Envoy use_remote_address). */
+export interface EdgeSettings {
+  /** Proxies in front of this one that are believed what they write into x-forwarded-for (Istio numTrustedProxies). */
+  readonly trustedProxies: number
 }
 
 /** Bytes go to an endpoint. */

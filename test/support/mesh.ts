@@ -64,3 +64,30 @@ export function destinationRule(name: string, host: string, spec: Resource): Res
 export function resource(kind: string, name: string, spec: Resource, namespace = 'default'): Resource {
   return { apiVersion: 'networking.istio.io/v1', kind, metadata: { name, namespace }, spec }
 }
+
+/** For the workloads of `startProxy` that have the label `istio: ingress`, in namespace `default`. */
+export function gateway(name: string, servers: readonly Resource[]): Resource {
+  return resource('Gateway', name, { selector: { istio: 'ingress' }, servers })
+}
+
+/** Of type kubernetes.io/tls with a certificate, else with roots alone. */
+export function tlsSecret(
+  name: string,
+  pair: { readonly certPem: string; readonly keyPem: string } | null,
+  rootsPem = '',
+): Resource {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name, namespace: 'default' },
+    type: pair === null ? 'Opaque' : 'kubernetes.io/tls',
+    data: {
+      ...(pair === null ? {} : { 'tls.crt': base64(pair.certPem), 'tls.key': base64(pair.keyPem) }),
+      ...(rootsPem === '' ? {} : { 'ca.crt': base64(rootsPem) }),
+    },
+  }
+}
+
+function base64(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64')
+}

@@ -177,7 +177,15 @@ export function aRouteTable(over: Partial<RouteTable> = {}): RouteTable {
 
 /** HTTP of either version; tables by the request's authority. */
 export function anHttpChain(over: Partial<HttpChain> = {}): HttpChain {
-  return { kind: 'http', httpVersion: 'auto', routeTable: '', allowConnect: false, clientCertificate: 'sanitize', ...over }
+  return {
+    kind: 'http',
+    httpVersion: 'auto',
+    routeTable: '',
+    allowConnect: false,
+    clientCertificate: 'sanitize',
+    edge: null,
+    ...over,
+  }
 }
 
 /** For all connections, in plaintext. */

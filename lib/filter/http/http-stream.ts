@@ -61,6 +61,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   scheme: string
   authority: string
   absoluteScheme: string
+  /** Who asks, as proxies in front that are believed say it; empty: the peer. */
+  clientAddress: string
   /** Protocol of an Upgrade that the client asked for; empty for none. */
   upgrade: string
   /** The word `upgrade` as the client spelt it in Connection. */
@@ -121,6 +123,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.scheme = 'http'
     this.authority = ''
     this.absoluteScheme = ''
+    this.clientAddress = ''
     this.upgrade = ''
     this.upgradeOption = 'upgrade'
     this.clientKeepsAlive = false
@@ -415,6 +418,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   }
 
   get downstreamRemoteAddress(): string {
+    if (this.clientAddress !== '') return `${this.clientAddress.includes(':') ? `[${this.clientAddress}]` : this.clientAddress}:0`
     return this.session.connection.peerAddress
   }
 

@@ -3,6 +3,7 @@
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import { normalizePathAs } from '../../route/path.ts'
+import { takeFromOutside } from './edge-headers.ts'
 import type { HttpStream } from './http-stream.ts'
 import * as R from './reasons.ts'
 
@@ -167,6 +168,8 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (te >= 0) keepTrailersOnly(headers, te)
   const referer = headers.firstKnown(H.H_REFERER)
   if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
+  const { edge } = stream.manager.config
+  if (edge !== null) takeFromOutside(stream, headers, edge)
   readScheme(stream, headers)
   if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
   return null

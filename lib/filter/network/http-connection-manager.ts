@@ -127,7 +127,7 @@ export class HttpConnectionManager {
     this.outbound = listener.direction === 'outbound'
     this.servesHalfClosed = parts.servesHalfClosed
     this.obeysFaultHeaders = parts.obeysFaultHeaders
-    this.serverName = this.outbound ? 'envoy' : 'istio-envoy'
+    this.serverName = this.outbound && config.edge === null ? 'envoy' : 'istio-envoy'
     this.hostSuffix = parts.hostSuffix
     this.pathNormalization = parts.pathNormalization
     this.sessions = new Set()
@@ -146,7 +146,7 @@ export class HttpConnectionManager {
   /** Whether an offer of h2c is taken. Who is intercepted gets what Envoy says to it: nothing. */
   get takesH2c(): boolean {
     const { listener } = this
-    return this.config.httpVersion === 'auto' && listener.bind && listener.capture === 'none'
+    return this.config.httpVersion === 'auto' && this.config.edge === null && listener.bind && listener.capture === 'none'
   }
 
   /** New configuration, for the requests from now on. */

@@ -2,6 +2,7 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { ResourceNote, Snapshot } from '../../state/snapshot.ts'
 import { EMPTY_WORLD } from '../../state/workload-world.ts'
+import type { Credential } from '../../transport/secrets.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { noteUnknownAnnotations } from './annotations.ts'
 import { Workloads } from './backends.ts'
@@ -11,6 +12,9 @@ import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { noteDestinationRule } from './destination-notes.ts'
 import { assignRules } from './destination-rules.ts'
+import { credentialsOf } from './gateway/credentials.ts'
+import { type GatewayListeners, gatewayListeners } from './gateway/gateway-listeners.ts'
+import { istioServers } from './gateway/istio-servers.ts'
 import { DestinationHashes } from './hash-policies.ts'
 import { unusedHealthChecks, withHealthChecks } from './health-checks.ts'
 import { heldBackRetries } from './held-back-retries.ts'
@@ -20,10 +24,10 @@ import { noteHttpRules } from './not-carried-out.ts'
 import { idleDetections } from './outlier-detection.ts'
 import { notePeerAuthentications } from './peer-authentications.ts'
 import { isHttp } from './protocol.ts'
-import { buildRegistry, domainsOf, type Registry } from './registry.ts'
-import { buildRouteTables, noteLosses } from './route-tables.ts'
+import { buildRegistry, domainsOf, type Registry, type RegistryService } from './registry.ts'
+import { type BuiltTables, buildRouteTables, noteLosses, type Placement } from './route-tables.ts'
 import { noteUnreachable } from './routes.ts'
-import { selectVirtualServices, type VirtualServiceRules } from './rules.ts'
+import { isBoundToGateway, isBoundToMesh, selectVirtualServices, type VirtualServiceRules } from './rules.ts'
 import { withDestinations } from './sidecar-scope.ts'
 import { tlsMismatches } from './tls-notes.ts'
 import { Verdicts } from './verdicts.ts'
@@ -33,6 +37,8 @@ export interface Compiled {
   readonly snapshot: Snapshot
   readonly verdicts: Verdicts
   readonly notes: readonly ResourceNote[]
+  /** What the Secrets that the snapshot names hold. */
+  readonly credentials: readonly Credential[]
 }
 
 /** `objects`: one of each identity. */
@@ -42,14 +48,17 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const workloads = new Workloads(world)
   const all = buildRegistry(world, workloads)
   const registry = world.scope.visible(world, all)
-  const virtualServices = selectVirtualServices(world)
-  const reachable = withDestinations(world, all, registry, virtualServices)
+  const rulesOfAll = selectVirtualServices(world)
+  const virtualServices = world.servesMesh ? rulesOfAll.filter(({ object }) => isBoundToMesh(object)) : []
+  const reachable = withDestinations(world, all, registry, rulesOfAll)
+  if (world.isGateway) for (const service of reachable.values()) noteOnlyPort(world, service)
   const rules = assignRules(world, reachable)
   const hashes = new DestinationHashes(world, rules)
   const extraPorts = bootstrap.listeners
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
-  const tables = buildRouteTables(world, registry, virtualServices, extraPorts, hashes)
+  const tables = world.servesMesh ? buildRouteTables(world, registry, virtualServices, extraPorts, hashes) : NO_TABLES
+  const gateway = buildGateway(world, rulesOfAll, hashes)
   const mtls = new MeshMtls(world)
   const outbound = outboundCapture({ world, virtualServices, hashes }, registry, tables.tables)
   const inbound = inboundCapture(world, all)
@@ -60,22 +69,22 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     ...listeners.clusters,
   ])
   noteLosses(world, tables, virtualServices)
-  noteMissingDestinations(world, reachable, clusters, tables.placements)
+  noteMissingDestinations(world, reachable, clusters, [...tables.placements, ...gateway.placements])
   noteMissingTcpDestinations(
     world,
     reachable,
-    virtualServices.map((v) => v.object),
+    rulesOfAll.map((v) => v.object),
   )
   noteWrongPorts(world, tables.placements)
   for (const rule of world.objects('DestinationRule')) noteDestinationRule(world, rule)
   noteUnknownAnnotations(verdicts, objects)
-  for (const virtualService of virtualServices) noteVirtualService(world, virtualService)
+  for (const virtualService of rulesOfAll) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
   notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
   const snapshot: Snapshot = {
     version,
-    listeners: [...outbound.listeners, ...inbound.listeners, ...listeners.listeners],
-    routeTables: [...tables.tables, ...outbound.tables, ...inbound.tables, ...listeners.tables],
+    listeners: [...outbound.listeners, ...inbound.listeners, ...gateway.listeners, ...listeners.listeners],
+    routeTables: [...tables.tables, ...outbound.tables, ...inbound.tables, ...gateway.tables, ...listeners.tables],
     defaultPorts: defaultPorts(world, registry),
     clusters,
     world: EMPTY_WORLD,
@@ -86,7 +95,29 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     ...tlsMismatches(world, mtls, reachable, rules),
     ...heldBackRetries(snapshot.routeTables, clusters),
   ]
-  return { snapshot, verdicts, notes }
+  return { snapshot, verdicts, notes, credentials: credentialsOf(world, snapshot) }
+}
+
+const NO_TABLES: BuiltTables = { tables: [], placements: [], losses: new Map() }
+
+interface BuiltGateway extends GatewayListeners {
+  readonly placements: readonly Placement[]
+}
+
+function buildGateway(world: World, rules: readonly VirtualServiceRules[], hashes: DestinationHashes): BuiltGateway {
+  if (!world.isGateway) {
+    for (const gateway of world.objects('Gateway')) world.verdicts.waiting(gateway, 'waiting for a proxy with `role: gateway`')
+    return { listeners: [], tables: [], placements: [] }
+  }
+  const placements: Placement[] = []
+  const virtualServices = rules.filter(({ object }) => isBoundToGateway(object))
+  const servers = istioServers({ world, virtualServices, hashes, placements })
+  return { ...gatewayListeners(world, servers), placements }
+}
+
+function noteOnlyPort({ onlyPorts }: World, { hostname, ports }: RegistryService): void {
+  const [first] = ports
+  if (first !== undefined && ports.length === 1) onlyPorts.set(hostname, first.number)
 }
 
 /** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */
@@ -103,7 +134,7 @@ function defaultPorts(world: World, registry: Registry): [string, number][] {
 function noteVirtualService(world: World, rules: VirtualServiceRules): void {
   noteUnreachable(world, rules)
   const { object } = rules
-  if (!world.capturesOutbound) {
+  if (!world.capturesOutbound && !world.isGateway) {
     const why =
       'has no effect: nothing is captured (`capture` of heddle.yaml), and explicit listeners do not route by server name'
     for (const i of (object.spec.tls ?? []).keys()) world.verdicts.partly(object, ['tls', i], why)

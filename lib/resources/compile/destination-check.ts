@@ -20,11 +20,15 @@ export function noteMissingDestinations(
 ): void {
   const names = new Set(clusters.map((c) => c.name))
   const serviceful = new Set(placements.filter((p) => p.services.length > 0).map((p) => p.rules.object))
-  for (const { rules, port, services } of placements) {
+  for (const { rules, port, services, scope } of placements) {
     // Port 80 takes every host in passing; where the service has other ports, those are what the rules are meant for.
     if (services.length === 0 && serviceful.has(rules.object)) continue
     for (const rule of rules.http) {
-      if (rule.matches.length > 0 && !rule.matches.some((m) => isForClient(m.spec, world.client, port))) continue
+      if (
+        rule.matches.length > 0 &&
+        !rule.matches.some((m) => isForClient(m.spec, world.client, port, rules.object.namespace, scope))
+      )
+        continue
       for (const { destination, path } of destinationsOf(rule.spec, rule.actionPath)) {
         const problem = destinationProblem(world, registry, names, destination, rule.actionObject, port)
         const result = path.some((part) => part === 'mirror' || part === 'mirrors')
@@ -58,7 +62,7 @@ export function destinationProblem(
   tablePort: number,
 ): string | null {
   const host = resolveHost(destination.host, object.namespace, world.domain)
-  const port = destination.port?.number ?? tablePort
+  const port = destination.port?.number ?? world.onlyPorts.get(host) ?? tablePort
   const subset = destination.subset ?? ''
   if (clusters.has(clusterName(port, subset, host))) return null
   const service = registry.get(host)

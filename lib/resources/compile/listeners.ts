@@ -100,7 +100,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
 }
 
 function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {
-  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize' }
+  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize', edge: null }
 }
 
 /** A listener that clients dial: one filter chain takes all its connections. */

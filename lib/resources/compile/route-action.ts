@@ -36,7 +36,7 @@ const CLUSTER_NOT_FOUND = 503
 /** The cluster that a destination of a VirtualService in `namespace` means, on the table of `port`. */
 export function destinationCluster(world: World, destination: DestinationSpec, namespace: string, port: number): string {
   const host = resolveHost(destination.host, namespace, world.domain)
-  return clusterName(destination.port?.number ?? port, destination.subset ?? '', host)
+  return clusterName(destination.port?.number ?? world.onlyPorts.get(host) ?? port, destination.subset ?? '', host)
 }
 
 export interface CompiledForward {
@@ -201,12 +201,13 @@ function compileCors(cors: CorsSpec): Cors {
   }
 }
 
-export function compileRedirect(redirect: RedirectSpec, port: number): RedirectAction {
+/** `encrypted`: what comes in on the table's port is TLS. */
+export function compileRedirect(redirect: RedirectSpec, port: number, encrypted: boolean): RedirectAction {
   const scheme = redirect.scheme ?? ''
   // FROM_REQUEST_PORT means the port of the table, since a table is for one port.
   const asked = redirect.derivePort === 'FROM_REQUEST_PORT' ? port : (redirect.port ?? 0)
   // The default port of the resulting scheme is left out; a sidecar's own scheme is http.
-  const isDefault = asked === (scheme === 'https' ? 443 : 80)
+  const isDefault = asked === (scheme === 'https' || (scheme === '' && encrypted) ? 443 : 80)
   return {
     kind: 'redirect',
     code: redirect.redirectCode === undefined || redirect.redirectCode === 0 ? 301 : redirect.redirectCode,

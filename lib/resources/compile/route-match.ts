@@ -7,11 +7,39 @@ import type { Client } from './world.ts'
 
 export const MATCH_ALL: RouteMatch = { path: null, headers: [], query: [] }
 
-/** Whether the match can ever hold for this client on this port; it is not generated otherwise. */
-export function isForClient(match: HttpMatchSpec, client: Client, port: number): boolean {
+/** Where a rule is asked for: the mesh, or a gateway by its full name. */
+export interface RuleScope {
+  /** `mesh`, or `namespace/name`. */
+  readonly gateway: string
+  /** What comes in there is TLS. */
+  readonly encrypted: boolean
+}
+
+export const IN_MESH: RuleScope = { gateway: 'mesh', encrypted: false }
+
+/** Whether `gateways` of a VirtualService in `namespace`, or of a match of it, name the scope's. */
+export function namesGateway(gateways: readonly string[], namespace: string, { gateway }: RuleScope): boolean {
+  return gateways.some((g) => gatewayName(g, namespace) === gateway)
+}
+
+/** `mesh`, or the full name: without a namespace it is that of the VirtualService. */
+export function gatewayName(written: string, namespace: string): string {
+  if (written === 'mesh') return written
+  const [first = '', name] = written.split('/')
+  return name === undefined ? `${namespace}/${first}` : `${first === '.' ? namespace : first}/${name}`
+}
+
+/** Whether the match can ever hold for this client on this port; it is not generated otherwise. `namespace`: of its VirtualService. */
+export function isForClient(
+  match: Pick<HttpMatchSpec, 'port' | 'gateways' | 'sourceLabels' | 'sourceNamespace'>,
+  client: Client,
+  port: number,
+  namespace: string,
+  scope: RuleScope = IN_MESH,
+): boolean {
   if ((match.port ?? 0) !== 0 && match.port !== port) return false
   // With gateways listed, labels and namespace are not consulted.
-  if ((match.gateways?.length ?? 0) > 0) return match.gateways!.includes('mesh')
+  if ((match.gateways?.length ?? 0) > 0) return namesGateway(match.gateways!, namespace, scope)
   if (!hasLabels(client.labels, match.sourceLabels ?? {})) return false
   return (match.sourceNamespace ?? '') === '' || match.sourceNamespace === client.namespace
 }

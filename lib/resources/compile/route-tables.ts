@@ -8,7 +8,7 @@ import { covers, mostSpecific } from './host-names.ts'
 import { isHttp } from './protocol.ts'
 import { domainsOf, type Registry, type RegistryPort, type RegistryService } from './registry.ts'
 import { forwardTo } from './route-action.ts'
-import { MATCH_ALL } from './route-match.ts'
+import { IN_MESH, MATCH_ALL, type RuleScope } from './route-match.ts'
 import { compileRoutes } from './routes.ts'
 import type { VirtualServiceObject, VirtualServiceRules } from './rules.ts'
 import type { World } from './world.ts'
@@ -23,6 +23,7 @@ export interface Placement {
   /** Hosts that the registry knows on this port; the others stand for themselves. */
   readonly services: readonly RegistryService[]
   readonly routes: readonly Route[]
+  readonly scope: RuleScope
 }
 
 export interface BuiltTables {
@@ -145,7 +146,7 @@ class TableBuilder {
     if (http.length === 0 && port !== FREE_PORT) return []
     if (http.length === 0 && freeHosts.length === 0) return []
     const routes = compileRoutes(this.world, rules, port, this.hashes)
-    return routes.length === 0 ? [] : [{ placement: { rules, port, services: http, routes }, freeHosts }]
+    return routes.length === 0 ? [] : [{ placement: { rules, port, services: http, routes, scope: IN_MESH }, freeHosts }]
   }
 
   /** A wildcard is free only when it covers no service; a service goes to the most specific wildcard alone. */

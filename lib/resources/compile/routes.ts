@@ -3,21 +3,28 @@ import type { Route } from '../../state/route.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { compileHeaders, joinEdits } from './header-edits.ts'
 import { compileDirectResponse, compileForward, compileRedirect } from './route-action.ts'
-import { compileMatch, isCatchAll, isForClient, MATCH_ALL } from './route-match.ts'
+import { compileMatch, IN_MESH, isCatchAll, isForClient, MATCH_ALL, type RuleScope } from './route-match.ts'
 import type { HttpRule, VirtualServiceRules } from './rules.ts'
 import type { World } from './world.ts'
 
 /** Empty when no rule is for this client on this port: then the VirtualService does not take part there. */
-export function compileRoutes(world: World, rules: VirtualServiceRules, port: number, hashes: DestinationHashes): Route[] {
+export function compileRoutes(
+  world: World,
+  rules: VirtualServiceRules,
+  port: number,
+  hashes: DestinationHashes,
+  scope: RuleScope = IN_MESH,
+): Route[] {
   const routes: Route[] = []
+  const { namespace } = rules.object
   for (const rule of rules.http) {
     if (rule.matches.length === 0) {
-      routes.push(compileRoute(world, rules, rule, null, port, hashes))
+      routes.push(compileRoute(world, rules, rule, null, port, hashes, scope))
       return routes
     }
     for (const match of rule.matches) {
-      if (!isForClient(match.spec, world.client, port)) continue
-      const route = compileRoute(world, rules, rule, match, port, hashes)
+      if (!isForClient(match.spec, world.client, port, namespace, scope)) continue
+      const route = compileRoute(world, rules, rule, match, port, hashes, scope)
       routes.push(route)
       if (isCatchAll(route.match)) return routes
     }
@@ -32,6 +39,7 @@ function compileRoute(
   match: HttpRule['matches'][number] | null,
   port: number,
   hashes: DestinationHashes,
+  scope: RuleScope,
 ): Route {
   const { spec } = rule
   const matchName = match?.spec.name ?? ''
@@ -45,7 +53,7 @@ function compileRoute(
   if (spec.redirect !== undefined) {
     return {
       ...base,
-      action: compileRedirect(spec.redirect, port),
+      action: compileRedirect(spec.redirect, port, scope.encrypted),
       requestEdits: headers.request,
       responseEdits: headers.response,
     }

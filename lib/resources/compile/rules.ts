@@ -28,7 +28,7 @@ export interface VirtualServiceRules {
   readonly http: readonly HttpRule[]
 }
 
-/** Those bound to the mesh and exported to the client; the others are noted as waiting. */
+/** Those that are exported to the client, and bound to the mesh, or for a gateway to any gateway; the others are noted as waiting. */
 export function selectVirtualServices(world: World): VirtualServiceRules[] {
   const all = world.objects('VirtualService')
   const delegates = new Map(all.filter(isDelegate).map((d) => [`${d.namespace}/${d.name}`, d]))
@@ -56,6 +56,14 @@ export function selectVirtualServices(world: World): VirtualServiceRules[] {
   return visible
 }
 
+export function isBoundToMesh({ spec: { gateways = [] } }: VirtualServiceObject): boolean {
+  return gateways.length === 0 || gateways.includes('mesh')
+}
+
+export function isBoundToGateway({ spec: { gateways = [] } }: VirtualServiceObject): boolean {
+  return gateways.some((gateway) => gateway !== 'mesh')
+}
+
 function isDelegate(object: VirtualServiceObject): boolean {
   return (object.spec.hosts?.length ?? 0) === 0
 }
@@ -73,12 +81,16 @@ function byPrecedence(world: World, objects: readonly VirtualServiceObject[]): V
 }
 
 function applies(world: World, object: VirtualServiceObject): boolean {
-  const { gateways, exportTo } = object.spec
-  if (gateways !== undefined && gateways.length > 0 && !gateways.includes('mesh')) {
+  const { gateways = [], exportTo } = object.spec
+  if (!isBoundToMesh(object) && !world.isGateway) {
     world.verdicts.waiting(
       object,
       `waiting for a gateway: it is bound to ${gateways.join(', ')} only; add \`mesh\` to \`gateways\` for traffic inside the mesh`,
     )
+    return false
+  }
+  if (world.isGateway && !isBoundToGateway(object) && !world.servesMesh) {
+    world.verdicts.waiting(object, 'waiting for a client in the mesh: it names no gateway in `gateways`, and this proxy is one')
     return false
   }
   if (isExported(exportTo ?? [], object.namespace, world.client.namespace)) return true

@@ -99,6 +99,11 @@ export function withDestinations(
 
 /** One that selects the workload, else one for its whole namespace, else the mesh's; of several the oldest. */
 function select(world: World): Sidecar | null {
+  if (world.isGateway) {
+    for (const sidecar of world.objects('Sidecar'))
+      world.verdicts.waiting(sidecar, 'not for gateways, which see all that is exported to them')
+    return null
+  }
   const { namespace, labels } = world.client
   const all = world.objects('Sidecar')
   const selectorOf = (s: Sidecar) => s.spec.workloadSelector?.labels ?? null

@@ -18,6 +18,12 @@ export class World {
   /** `cluster.local`. */
   readonly domain: string
   readonly rootNamespace: string
+  /** Of services with a single port: a gateway takes it for a destination that names none. */
+  readonly onlyPorts: Map<string, number>
+  /** Whether Gateways are carried out. */
+  readonly isGateway: boolean
+  /** Whether somebody asks for services of the mesh by their names, as a workload does. */
+  readonly servesMesh: boolean
   /** Whether what the application dials is led here, and what dials it. */
   readonly capturesOutbound: boolean
   readonly capturesInbound: boolean
@@ -36,6 +42,9 @@ export class World {
     this.client = { namespace: bootstrap.workload.namespace, labels: bootstrap.workload.labels }
     this.domain = bootstrap.mesh.domain
     this.rootNamespace = bootstrap.mesh.rootNamespace
+    this.onlyPorts = new Map()
+    this.isGateway = bootstrap.role === 'gateway'
+    this.servesMesh = !this.isGateway || bootstrap.listeners.some((l) => l.direction === 'outbound')
     const { mode, outboundPort, inboundPort } = bootstrap.capture
     this.capturesOutbound = mode !== 'none' && outboundPort !== 0
     this.capturesInbound = mode !== 'none' && inboundPort !== 0

@@ -1,8 +1,10 @@
 // Istio's semantic rules for each kind, which its admission webhook applies (istio pkg/config/validation): what the schema
 // cannot say. A proxy that reads files has no admission step, so they are applied here.
 import type { Report } from '../finding.ts'
+import { validateSecret } from '../key-material.ts'
 import type { Kind, KindSpecs } from '../kinds.ts'
 import { validateDestinationRule } from './destination-rule.ts'
+import { validateGateway } from './gateway.ts'
 import { validatePeerAuthentication } from './peer-authentication.ts'
 import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
@@ -21,4 +23,6 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'Sidecar') validateSidecar(spec as KindSpecs['Sidecar'], report)
   else if (kind === 'PeerAuthentication') validatePeerAuthentication(spec as KindSpecs['PeerAuthentication'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
+  else if (kind === 'Gateway') validateGateway(spec as KindSpecs['Gateway'], report)
+  else if (kind === 'Secret') validateSecret(spec as KindSpecs['Secret'], report)
 }

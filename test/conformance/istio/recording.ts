@@ -89,6 +89,8 @@ export interface Recording {
   readonly requests: readonly RecordedRequest[]
   readonly expected: ReadonlyMap<string, Outcome | Counts>
   readonly workload: { readonly namespace: string; readonly labels: Readonly<Record<string, string>>; readonly address: string }
+  /** Of the recorded proxy. */
+  readonly role: 'sidecar' | 'gateway'
   /** File name → text. */
   readonly resources: Readonly<Record<string, string>>
   /** Istio MeshConfig, as far as the recordings write one. */
@@ -150,6 +152,7 @@ export function readRecording(peers: string, name: string, moved = false): Recor
     ip: string
     namespace: string
     labels: Record<string, string>
+    type?: string
   }
   const names = new Map<string, string>()
   const assignments = [...(xds.endpoints ?? []), ...xds.clusters.flatMap((c) => c.load_assignment ?? [])]
@@ -170,6 +173,7 @@ export function readRecording(peers: string, name: string, moved = false): Recor
     requests: jsonLines<RecordedRequest>(read('requests.jsonl')),
     expected: new Map(jsonLines<Outcome>(read('expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
+    role: proxy.type === 'router' ? 'gateway' : 'sidecar',
     resources: Object.fromEntries(yamls),
     mesh: existsSync(mesh) ? (parse(read(MESH_FILE)) as MeshConfig) : {},
     names,

@@ -20,6 +20,7 @@ const FOLDERS = [
   'cases/registry-only',
   'cases/visibility',
   'cases/grpc',
+  'cases/gateway',
   'examples/routing',
   'examples/resilience',
 ]

@@ -22,13 +22,19 @@ export async function replayed(t: Test, recording: Recording, only: string): Pro
   return new Replay(t, recording, stubs, (r) => startHeddle(t, r)).run(only)
 }
 
-async function startHeddle(t: Teardown, { workload, resources, mesh, names, ports, passthrough }: Recording): Promise<Subject> {
+async function startHeddle(
+  t: Teardown,
+  { role, workload, resources, mesh, names, ports, passthrough }: Recording,
+): Promise<Subject> {
   const records = [...names].map(([name, address]) => [name, { addresses: [address], ttl: 3600 }] as const)
   const dns = await DnsServer.start(t, Object.fromEntries(records))
+  const gateway = role === 'gateway'
   const proxy = await startProxy(t, {
     resources,
-    listeners: ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: passthrough })),
+    listeners: gateway ? [] : ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: passthrough })),
     bootstrap: {
+      role,
+      gateway: { address: '127.0.0.1', ports: Object.fromEntries(ports.map((p) => [p, 0])) },
       workload: { ...workload, serviceAccount: 'default' },
       retries: 'exact',
       mirror: { hostSuffix: '' },
@@ -44,7 +50,7 @@ async function startHeddle(t: Teardown, { workload, resources, mesh, names, port
     },
   })
   return {
-    portFor: (port) => proxy.port(`p${port}`),
+    portFor: (port) => proxy.port(gateway ? `0.0.0.0_${port}` : `p${port}`),
     accessLog: () => proxy.accessLog(),
     stop: () => proxy.stop(),
   }

@@ -66,6 +66,7 @@ const DEFAULTS: BootstrapConfig = {
     ports: [],
     origin: BUILT_IN,
   },
+  gateway: { address: '0.0.0.0', ports: [], portOffset: 0, trustedProxies: 0, origin: BUILT_IN },
   drain: { deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
@@ -391,8 +392,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [
@@ -646,9 +647,9 @@ t.test('warnings', async (t) => {
       'environment HEDDLE_ADMIN_PROT: no field has this variable; did you mean HEDDLE_ADMIN_PORT?',
     ],
     [
-      'role: gateway',
+      'role: waypoint',
       {},
-      'h.yaml:1:7: role `gateway` serves its explicit listeners only, as a sidecar does; nothing is intercepted',
+      'h.yaml:1:7: role `waypoint` serves its explicit listeners only, as a sidecar does; nothing is intercepted',
     ],
     [
       'admin: { address: 0.0.0.0 }',

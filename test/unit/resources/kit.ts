@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type LoadResult, ResourceLoader } from '../../../lib/resources/load.ts'
-import type { BootstrapConfig, CaptureConfig, HealthCheckRule, ListenerConfig } from '../../../lib/state/bootstrap-config.ts'
+import type {
+  BootstrapConfig,
+  CaptureConfig,
+  GatewayConfig,
+  HealthCheckRule,
+  ListenerConfig,
+} from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
 import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
@@ -17,6 +23,8 @@ export interface View {
   readonly healthChecks?: readonly HealthCheckRule[]
   readonly outboundTrafficPolicy?: 'ALLOW_ANY' | 'REGISTRY_ONLY'
   readonly capture?: Partial<CaptureConfig>
+  readonly role?: BootstrapConfig['role']
+  readonly gateway?: Partial<GatewayConfig>
   readonly autoMtls?: 'on' | 'off'
   readonly minTlsVersion?: TlsVersion
   readonly address?: string
@@ -27,7 +35,7 @@ export interface View {
 
 export function bootstrapFor(resources: readonly string[], view: View = {}): BootstrapConfig {
   return {
-    role: 'sidecar',
+    role: view.role ?? 'sidecar',
     workload: {
       namespace: view.namespace ?? 'default',
       serviceAccount: 'web',
@@ -45,6 +53,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     // By default one that knows an original destination, as an intercepted port does: then unknown hosts are passed on.
     listeners: (view.listeners ?? [{ destination: '192.0.2.1:80' }]).map((l) => ({ ...LISTENER, ...l })),
     capture: { ...NO_CAPTURE, ...view.capture },
+    gateway: { ...GATEWAY, ...view.gateway },
     drain: { deadlineMs: 1000 },
     limits: {
       maxHeaderBytes: 61_440,
@@ -125,6 +134,14 @@ const NO_CAPTURE: CaptureConfig = {
   detectionTimeoutMs: 2000,
   ports: [],
   origin: { kind: 'bootstrap', namespace: '', name: 'capture', file: 'heddle.yaml', line: 1, column: 1 },
+}
+
+const GATEWAY: GatewayConfig = {
+  address: '0.0.0.0',
+  ports: [],
+  portOffset: 0,
+  trustedProxies: 0,
+  origin: { kind: 'bootstrap', namespace: '', name: 'gateway', file: 'heddle.yaml', line: 1, column: 1 },
 }
 
 const LISTENER: ListenerConfig = {

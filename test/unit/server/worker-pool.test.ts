@@ -86,6 +86,7 @@ t.test('all start, are told of a snapshot and asked', async (t) => {
       world: { workloads: [], services: [], policies: [] },
     },
     rows: new Map(),
+    ports: {},
   })
   t.equal(await p.applied(2, 5000), true)
   const views = (await p.ask({ type: 'inspect' })) as { index: number }[]

@@ -103,6 +103,7 @@ function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain
     routeTable,
     allowConnect: false,
     clientCertificate: 'append_forward',
+    edge: null,
   }
 }
 

@@ -37,6 +37,7 @@ export function httpChain(routeTable: string, origin: Origin): WantedChain {
     routeTable,
     allowConnect: false,
     clientCertificate: 'sanitize',
+    edge: null,
   }
   return { match: PLAINTEXT_HTTP, network, origin }
 }
