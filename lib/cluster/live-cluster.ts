@@ -1,6 +1,7 @@
 // A cluster as one worker lives it: hosts with their pools, limits and counters. It outlives snapshots: what a snapshot no longer
 // names drains, what it names anew is the same object as before.
 
+import { ipOf } from '../base/ip-address.ts'
 import type { PoolSettings } from '../pool/endpoint-pool.ts'
 import { CONNECTIONS, type Limiter, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
 import { Places } from '../pool/places.ts'
@@ -52,7 +53,7 @@ export class LiveCluster {
   latencyDecayMs: number
 
   constructor(id: number, config: Cluster, context: ClusterContext, limiter: Limiter, stats: ClusterStats) {
-    this.balanced = new BalancedCluster(id, config, (address) => this.dialled(address))
+    this.balanced = new BalancedCluster(id, config, (address, client) => this.dialled(address, client))
     this.context = context
     this.limiter = limiter
     this.stats = stats
@@ -90,12 +91,18 @@ export class LiveCluster {
     this.reconcile({ ...this.balanced.config, endpoints }, endpoints, rows)
   }
 
-  /** ORIGINAL_DST: the host of the address that a client dialled, made when it is first dialled. */
-  private dialled(address: string): LiveHost | null {
-    const known = this.byAddress.get(address)
+  /**
+   * ORIGINAL_DST: the host of the address that a client dialled, made when it is first dialled. Where the endpoint is to see its client's address,
+   * each client has one of its own, since a connection from there is of use to nobody else (Envoy original_src).
+   */
+  private dialled(address: string, client: string): LiveHost | null {
+    const { config } = this.balanced
+    const source = config.bind?.clientSource === true ? ipOf(client) : ''
+    const key = source === '' ? address : `${address} from ${source}`
+    const known = this.byAddress.get(key)
     if (known !== undefined) return known
-    const endpoint = dialledEndpoint(address, this.balanced.config)
-    return endpoint === null ? null : this.hostFor(endpoint, this.balanced.config)
+    const endpoint = dialledEndpoint(address, config)
+    return endpoint === null ? null : this.makeHost(key, endpoint, config, source)
   }
 
   /** Reads from shared memory which hosts may be used, if that has changed. */
@@ -183,8 +190,13 @@ export class LiveCluster {
       known.undrain()
       return known
     }
+    return this.makeHost(key, endpoint, config, '')
+  }
+
+  private makeHost(key: string, endpoint: Endpoint, config: Cluster, clientAddress: string): LiveHost {
     const { context, pools } = this
-    const host = new LiveHost(context.nextHostId(), endpoint, pools, this.settings, context.seriesFor(config, endpoint))
+    const series = context.seriesFor(config, endpoint)
+    const host = new LiveHost(context.nextHostId(), endpoint, pools, this.settings, series, clientAddress)
     host.availableSinceMs = context.io.clock.monotonicMs
     this.byAddress.set(key, host)
     return host

@@ -37,8 +37,15 @@ export class LiveHost extends Host {
   private readonly context: PoolContext
   private draining: boolean
 
-  constructor(id: number, endpoint: Endpoint, context: PoolContext, settings: PoolSettings, series: SeriesCache) {
-    super(id, endpoint)
+  constructor(
+    id: number,
+    endpoint: Endpoint,
+    context: PoolContext,
+    settings: PoolSettings,
+    series: SeriesCache,
+    clientAddress = '',
+  ) {
+    super(id, endpoint, clientAddress)
     this.cells = new Int32Array(OWN_HOST_CELLS)
     this.own = HOST_CELLS
     this.context = context

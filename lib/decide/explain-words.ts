@@ -50,3 +50,12 @@ export function durationText(ms: number): string {
   if (ms % 60_000 === 0) return `${ms / 60_000}m`
   return ms % 1000 === 0 || ms > 1000 ? `${ms / 1000}s` : `${ms}ms`
 }
+
+export function noneOf(n: number): string {
+  if (n === 0) return 'no endpoint'
+  return n === 1 ? 'not even the only endpoint' : `none of the ${n} endpoints`
+}
+
+export function plural(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`
+}

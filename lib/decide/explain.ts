@@ -16,7 +16,7 @@ import { localityText, priorityText, readPriority, type ToldPriority } from './e
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
 import { overflowText, policyOf, retryOf, timersOf } from './explain-terms.ts'
 import { tlsText } from './explain-tls.ts'
-import { howText, noTableText, OUTCOMES, unknownHost } from './explain-words.ts'
+import { howText, noneOf, noTableText, OUTCOMES, plural, unknownHost } from './explain-words.ts'
 import {
   type Answer,
   type ExplainedAttempt,
@@ -36,6 +36,8 @@ export interface ExplainInput {
   readonly steps: Int32Array
   /** Those that the request was decided on. */
   readonly tables: Tables
+  /** `ip:port` that the client dialled; empty: not known. */
+  readonly dialled: string
   readonly answer: Answer | null
 }
 
@@ -45,7 +47,7 @@ export function explainRequest(tables: Tables, facts: Facts, id: string): Explan
   const decision = new Decision()
   decide(tables, facts, decision, ring)
   const steps = ring.read(decision.steps) ?? new Int32Array(0)
-  return explain({ id, request: facts.request, steps, tables, answer: null })
+  return explain({ id, request: facts.request, steps, tables, dialled: facts.pick.originalDst, answer: null })
 }
 
 export function explain(input: ExplainInput): Explanation {
@@ -207,6 +209,7 @@ class Story {
       route: this.#route === null ? null : { ...refOf(this.#route.config.origin), route: this.#route.config.name },
       cluster: this.#clusterName(),
       endpoint: this.#endpoint,
+      listener: null,
       client: null,
       server: null,
       unavailable: this.#unavailable,
@@ -313,7 +316,11 @@ class Story {
     }
     const host = this.#hostById(id)
     this.#host = host
-    this.#endpoint = host === null ? unknownHost(id, this.#weighted?.cluster?.config) : host.address
+    const config = this.#weighted?.cluster?.config
+    const { dialled } = this.#input
+    // Hosts of addresses that configuration does not list come and go.
+    if (config?.type === 'ORIGINAL_DST' && dialled !== '') this.#endpoint = dialled
+    else this.#endpoint = host === null ? unknownHost(id, config) : host.address
     this.#say('endpoint', `picked ${this.#endpoint} ${how}`, host?.endpoint.origin)
     const tls = tlsText(this.#weighted?.cluster?.config, host?.endpoint)
     if (tls !== null) this.#say('tls', `${this.#endpoint} is spoken to ${tls.text}`, tls.origin)
@@ -388,13 +395,4 @@ function withQuery(path: string, query: string | null): string {
 
 function quoted(text: string): string {
   return JSON.stringify(text)
-}
-
-function noneOf(n: number): string {
-  if (n === 0) return 'no endpoint'
-  return n === 1 ? 'not even the only endpoint' : `none of the ${n} endpoints`
-}
-
-function plural(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`
 }

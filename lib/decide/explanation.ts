@@ -57,6 +57,8 @@ export interface ExplainedStep {
     | 'fault'
     | 'cors'
     | 'mirror'
+    /** Where a captured connection was going, and which filter chain took it. */
+    | 'listener'
     /** Who the other side of mTLS is. */
     | 'peer'
     | 'verdict'
@@ -130,6 +132,8 @@ export interface Explanation {
   readonly cluster: string | null
   /** `ip:port`. */
   readonly endpoint: string | null
+  /** What took the client's connection; null: it has not happened. */
+  readonly listener: ExplainedListener | null
   /** By TLS; null: plaintext, or it has not happened. */
   readonly client: ExplainedPeer | null
   readonly server: ExplainedPeer | null
@@ -153,6 +157,14 @@ export interface Explanation {
   /** Every object that took part, each once. */
   readonly objects: readonly (ObjectRef & { readonly role: string })[]
   readonly steps: readonly ExplainedStep[]
+}
+
+export interface ExplainedListener {
+  readonly name: string
+  /** Its filter chain. */
+  readonly chain: string
+  /** `ip:port` that the client dialled; empty: the listener itself. */
+  readonly dialled: string
 }
 
 /** What a TLS handshake showed of the other side. */

@@ -132,7 +132,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     })
     this.chain = chain
     if (chain === null || chain.kind === 'refuse') {
-      set.refused(this, chain === null ? 'filter_chain_not_found' : 'refused', this.offer(transport, protocols))
+      set.refused(this, chain, this.offer(transport, protocols))
       connection.destroy('filter_chain_not_found')
       this.over()
       return

@@ -123,7 +123,12 @@ export class ListenerSet implements TunnelEntrance {
     const dialled = originalDestination(socket)
     // Nobody was redirected to us: whoever dials a capturing port would be sent to it again, for ever (Envoy's black-hole chains).
     if (dialled === null || dialled.port === active.port) {
-      this.parts.worker.connectionCut('direct_to_capture_port')
+      this.tellRefusal(
+        'direct_to_capture_port',
+        active.listener,
+        connection,
+        'it dialled this port itself, where only captured connections come',
+      )
       connection.destroy('direct_to_capture_port')
       return
     }
@@ -161,14 +166,19 @@ export class ListenerSet implements TunnelEntrance {
     else this.arrive(active, connection, address, port)
   }
 
-  /** No chain wants it. `offer`: what the client came with. */
-  refused(arrival: Arrival, why: string, offer: string): void {
-    const { listener } = arrival.listener
-    const { connection } = arrival
+  /** No chain wants it: `chain` is null, or one that refuses. `offer`: what the client came with. */
+  refused({ listener: active, connection }: Arrival, chain: RunningChain | null, offer: string): void {
+    if (chain === null) this.tellRefusal('filter_chain_not_found', active.listener, connection, `no filter chain takes ${offer}`)
+    else this.tellRefusal('refused', active.listener, connection, chain.refusal)
+  }
+
+  /** One line for each kind of refusal, listener and second: a scanner must not fill the log. */
+  private tellRefusal(why: string, { name }: Listener, { peerAddress, originalDst }: Connection, words: string): void {
     this.parts.worker.connectionCut(why)
     const { logger, io } = this.parts
-    if (why !== 'refused' && logger.enabled('warning') && logger.every(`${why} ${listener.name}`, 1000, io.clock.monotonicMs))
-      logger.warning(`no filter chain takes ${offer}`, { listener: listener.name, peer: connection.peerAddress })
+    if (!logger.enabled('warning') || !logger.every(`${why} ${name}`, 1000, io.clock.monotonicMs)) return
+    const dialled = originalDst === '' ? {} : { dialled: originalDst }
+    logger.warning(`a connection was refused: ${words}`, { listener: name, peer: peerAddress, ...dialled, reason: why })
   }
 
   handshakeFailed(arrival: Arrival, failure: HandshakeFailure): void {

@@ -30,6 +30,11 @@ export class RunningChain {
     return this.config.match
   }
 
+  /** Why it takes nothing; empty: it does. */
+  get refusal(): string {
+    return this.config.network.kind === 'refuse' ? this.config.network.reason : ''
+  }
+
   get tls(): DownstreamTls | null {
     return this.config.tls
   }

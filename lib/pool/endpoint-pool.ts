@@ -182,7 +182,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
 
   protected tryConnect(): boolean {
     if (this.io.clock.monotonicMs < this.patientUntilMs || !this.places.take(this.host)) return false
-    this.connecting.add(new Connector(this, this.protocol, this))
+    this.connecting.add(new Connector(this, this.protocol, this, this.host.clientAddress))
     if (this.looking) this.places.review(this)
     return true
   }

@@ -1,6 +1,6 @@
 // A request that has happened, explained: its steps from the ring, read against the tables that it was decided on. Loaded when somebody asks.
 import { explain } from '../decide/explain.ts'
-import type { ExplainedPeer, ExplainedStep, Explanation } from '../decide/explanation.ts'
+import type { ExplainedListener, ExplainedPeer, ExplainedStep, Explanation } from '../decide/explanation.ts'
 import type { StepRing } from '../decide/steps.ts'
 import type { HttpStream } from '../filter/http/http-stream.ts'
 import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
@@ -18,15 +18,18 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
     request: viewOf(stream),
     steps: taken,
     tables: stream.tables,
+    dialled: stream.session.connection.originalDst || stream.manager.listener.originalDst,
     answer: {
       status: stream.responseCode,
       flags: flagsText(stream.responseFlags),
       details: stream.responseCodeDetails,
     },
   })
+  const listener = listenerOf(stream)
   const client = peerOf(stream.downstreamTls)
   const server = peerOf(stream.upstreamTls)
   const told = [
+    ...(listener.dialled === '' ? [] : [listenerStep(listener)]),
     ...(client === null ? [] : [peerStep('client', client)]),
     ...explanation.steps.slice(0, -1),
     ...(server === null ? [] : [peerStep('endpoint', server)]),
@@ -34,12 +37,25 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
   ]
   return {
     ...explanation,
+    listener,
     client,
     server,
     steps: told,
     at: new Date(stream.startTimeMs).toISOString(),
     tookMs: stream.durationMs,
   }
+}
+
+/** The chain as the newest configuration has it. */
+function listenerOf({ manager, session }: HttpStream): ExplainedListener {
+  const { name, filterChains } = manager.listener
+  const chain = filterChains.find((c) => c.network === manager.config)
+  return { name, chain: chain?.name ?? '', dialled: session.connection.originalDst }
+}
+
+function listenerStep({ name, chain, dialled }: ExplainedListener): ExplainedStep {
+  const text = `the client dialled ${dialled}: listener ${name}, filter chain ${chain === '' ? '(gone)' : chain}`
+  return { step: 'listener', text, condition: null, object: null }
 }
 
 function peerOf(tls: TlsFacts | null): ExplainedPeer | null {

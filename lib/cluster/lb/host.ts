@@ -23,6 +23,8 @@ export class Host {
   readonly id: number
   endpoint: Endpoint
   readonly address: string
+  /** IP address that it is dialled from, of the one client that it is for (TPROXY); empty: it is for all. */
+  readonly clientAddress: string
   /** At least 1. A balancer reads it in `update`, least-request also on a pick. */
   weight: number
   /** Where its counts are: memory that all workers share, or its own until it is told where. */
@@ -43,10 +45,11 @@ export class Host {
   /** Index of its locality in the cluster's `localityWeights`; -1: localities are not told apart, or it has no weight. Set by layers.ts. */
   locality: number
 
-  constructor(id: number, endpoint: Endpoint) {
+  constructor(id: number, endpoint: Endpoint, clientAddress = '') {
     this.id = id
     this.endpoint = endpoint
     this.address = hostAddress(endpoint)
+    this.clientAddress = clientAddress
     this.weight = Math.max(1, endpoint.weight)
     this.cells = new Int32Array(2 * OWN_CELLS)
     this.row = 0

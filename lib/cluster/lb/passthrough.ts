@@ -2,8 +2,8 @@
 import type { Host } from './host.ts'
 import type { Balancer, PickContext, Picker } from './picker.ts'
 
-/** The host for an address that configuration does not list, `ip:port`; null: it cannot be had. */
-export type DialledHosts = (address: string) => Host | null
+/** The host for an address that configuration does not list, for a client (both `ip:port`); null: it cannot be had. */
+export type DialledHosts = (address: string, client: string) => Host | null
 
 /** For clusters of which nobody needs to be dialled: explanations of what has not happened. */
 export const NO_DIALLED_HOSTS: DialledHosts = () => null
@@ -16,7 +16,7 @@ class OriginalDestinationPicker implements Picker {
   }
 
   pick(ctx: PickContext): Host | null {
-    return ctx.originalDst === '' ? null : this.hostAt(ctx.originalDst)
+    return ctx.originalDst === '' ? null : this.hostAt(ctx.originalDst, ctx.clientAddress)
   }
 }
 

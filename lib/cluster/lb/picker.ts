@@ -15,6 +15,8 @@ export class PickContext {
   avoidPriorities: number
   /** `ip:port` that the client dialled; empty when it is not known. Only PASSTHROUGH asks. */
   originalDst: string
+  /** `ip:port` of the client; empty when it is not known. Only PASSTHROUGH asks, for clusters that are dialled as their client. */
+  clientAddress: string
   /** Whether the request has a hash; without one, consistent-hash balancers draw. */
   hashed: boolean
   /** The 64 bits of its hash. */
@@ -31,6 +33,7 @@ export class PickContext {
     this.tried = null
     this.avoidPriorities = 0
     this.originalDst = ''
+    this.clientAddress = ''
     this.hashed = false
     this.hashHigh = 0
     this.hashLow = 0

@@ -413,8 +413,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     return virtualHost === null ? '' : virtualHost.config.name
   }
 
+  /** What the client dialled: Envoy restores it to captured connections. */
   get downstreamLocalAddress(): string {
-    return this.session.connection.localAddress
+    const { originalDst, localAddress } = this.session.connection
+    return originalDst || localAddress
   }
 
   get downstreamRemoteAddress(): string {

@@ -216,7 +216,9 @@ export class HttpConnectionManager {
   pickContext(stream: HttpStream, tried: readonly Host[] | null): PickContext {
     const { pick } = this
     this.clusters.syncHealth()
-    pick.originalDst = stream.session.connection.originalDst || this.listener.originalDst
+    const { connection } = stream.session
+    pick.originalDst = connection.originalDst || this.listener.originalDst
+    pick.clientAddress = connection.peerAddress
     pick.nowMs = this.io.clock.monotonicMs
     pick.hashed = false
     pick.again = 0

@@ -93,6 +93,7 @@ export class TcpProxy {
     pick.draw = rng.uint32()
     pick.draw2 = rng.uint32()
     pick.originalDst = originalDst || listener.originalDst
+    pick.clientAddress = peerAddress
     if (this.sourceIpHash === null) pick.hashed = false
     else this.sourceIpHash.fill(pick, peerAddress)
     return pick
@@ -352,8 +353,9 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     return this.connection.bytesWritten
   }
 
+  /** What the client dialled: Envoy restores it to captured connections. */
   get downstreamLocalAddress(): string {
-    return this.connection.localAddress
+    return this.connection.originalDst || this.connection.localAddress
   }
 
   get downstreamRemoteAddress(): string {

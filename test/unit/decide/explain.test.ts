@@ -193,7 +193,14 @@ t.test('endpoints that were not well', async (t) => {
   const { cluster } = decision
   if (cluster === null) throw new Error('no cluster')
   const told = (d: Decision) => {
-    const e = explain({ id: 'x', request: wanted.request, steps: ring.read(d.steps) ?? new Int32Array(0), tables, answer: null })
+    const e = explain({
+      id: 'x',
+      request: wanted.request,
+      steps: ring.read(d.steps) ?? new Int32Array(0),
+      tables,
+      dialled: '',
+      answer: null,
+    })
     return { unavailable: e.unavailable, text: e.steps.filter((s) => s.step === 'health').map((s) => s.text) }
   }
   t.strictSame(told(decision), { unavailable: null, text: [] })
@@ -216,7 +223,14 @@ t.test('endpoints that were not well', async (t) => {
   cluster.update(cluster.config, [], 0)
   t.notOk(pickAgain(third, new PickContext(), ring))
   const verdict = (d: Decision) =>
-    explain({ id: 'x', request: wanted.request, steps: ring.read(d.steps) ?? new Int32Array(0), tables, answer: null }).verdict
+    explain({
+      id: 'x',
+      request: wanted.request,
+      steps: ring.read(d.steps) ?? new Int32Array(0),
+      tables,
+      dialled: '',
+      answer: null,
+    }).verdict
   t.equal(verdict(third), 'no-healthy-upstream')
   cluster.update(cluster.config, hosts, 0)
   t.ok(pickAgain(third, new PickContext(), ring))
@@ -235,7 +249,7 @@ t.test('a request that has happened', async (t) => {
   const steps = ring.read(decision.steps)
   if (steps === null) throw new Error('steps are gone')
   const answer = { status: 200, flags: '-', details: 'via_upstream' }
-  const e = explain({ id: 'x', request: wanted.request, steps, tables, answer })
+  const e = explain({ id: 'x', request: wanted.request, steps, tables, dialled: '', answer })
   t.strictSame(
     e.attempts.map((a) => [a.number, a.endpoint, a.status, a.outcome]),
     [
@@ -246,7 +260,7 @@ t.test('a request that has happened', async (t) => {
   t.strictSame(e.answer, answer)
   t.equal(e.verdict, 'forward')
   decision.cluster?.update(decision.cluster.config, [], 0)
-  t.match(explain({ id: 'x', request: wanted.request, steps, tables, answer }).endpoint, /no longer in the cluster/)
+  t.match(explain({ id: 'x', request: wanted.request, steps, tables, dialled: '', answer }).endpoint, /no longer in the cluster/)
 })
 
 t.test('the policy of the destination, and which limit an attempt can have met', async (t) => {
@@ -282,7 +296,8 @@ t.test('the policy of the destination, and which limit an attempt can have met',
     const { request } = facts('/', [], 'web')
     decide(tables, facts('/', [], 'web'), decision, ring)
     ring.addTo(decision.steps, ATTEMPT, 1, OUTCOME_OVERFLOW)
-    return explain({ id: '', request, steps: ring.read(decision.steps) as Int32Array, tables, answer: null }).attempts[0]?.outcome
+    return explain({ id: '', request, steps: ring.read(decision.steps) as Int32Array, tables, dialled: '', answer: null })
+      .attempts[0]?.outcome
   }
   t.equal(outcome({ limits }), 'overflow of http1MaxPendingRequests 1 or http2MaxRequests 2')
   t.equal(outcome({ limits: { ...limits, maxPendingRequests: 0 } }), 'overflow of http2MaxRequests 2')

@@ -149,6 +149,6 @@ t.test('explain says that a retry avoids a priority', async (t) => {
   const tried = [made.hosts[0], made.hosts[1]] as Host[]
   pickAgain(decision, Object.assign(new PickContext(), { tried }), steps)
   const read = steps.read(decision.steps) as Int32Array
-  const told = explain({ id: 'x', request: view('/'), steps: read, tables, answer: null }).steps
+  const told = explain({ id: 'x', request: view('/'), steps: read, tables, dialled: '', answer: null }).steps
   t.match(told[0], { step: 'priority', text: 'priority 1, because the retry avoids priority 0, which was tried' })
 })
