@@ -36,6 +36,16 @@ t.test('each resource of the examples is in force', async (t) => {
   }
 })
 
+t.test('what the example of a gateway says of itself', async (t) => {
+  const { stdout } = await heddle(['check', '--config', 'config/gateway.yaml', '--json'])
+  const { resources } = JSON.parse(stdout) as { resources: { kind: string; state: string; reason: string }[] }
+  const rest = resources.filter((r) => r.state !== 'in-force')
+  t.match(rest, [{ kind: 'Gateway', state: 'partly', reason: /waiting for the Secret default\/shop/ }])
+  const asked = ['http://shop.example/cart', '--listener', '0.0.0.0_80']
+  const explained = await heddle(['explain', '--config', 'config/gateway.yaml', ...asked])
+  t.match(explained.stdout, /cluster +outbound\|9001\|\|cart\.default\.svc\.cluster\.local/)
+})
+
 t.test('what the example of resilience says of itself', async (t) => {
   const explained = async (...args: string[]) => {
     const { code, stdout, stderr } = await heddle(['explain', '--config', 'config/resilience.yaml', ...args])
