@@ -27,6 +27,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   mesh: '{ domain: cluster.local }',
   mirror: '{ hostSuffix: "-shadow" }',
   node: '{ workloads: [ ./mesh.yaml ] }',
+  waypoint: '{ services: namespace }',
   workload: '{ namespace: default }',
 }
 
@@ -178,12 +179,13 @@ export function checkCapture(root: Mapping, report: Report): void {
 
 /** Two listeners of one process on one port would share its connections: SO_REUSEPORT lets both bind and nobody complains. */
 function checkPorts(root: Mapping, report: Report): void {
-  const of = (key: string, port: number): Socket => {
+  const of = (key: string, port: number, address = '127.0.0.1'): Socket => {
     const section = isMapping(root[key]) ? root[key] : {}
-    return { path: [key, 'port'], who: `\`${key}\``, address: section['address'] ?? '127.0.0.1', port: section['port'] ?? port }
+    return { path: [key, 'port'], who: `\`${key}\``, address: section['address'] ?? address, port: section['port'] ?? port }
   }
   const sockets = [of('admin', 15_000), of('health', 15_021)]
   sockets.push(...capturingSockets(root))
+  if (root['role'] === 'waypoint') sockets.push(of('waypoint', 15_008, '0.0.0.0'))
   for (const [index, listener] of elementsOf(root, 'listeners')) {
     sockets.push({
       path: ['listeners', index, 'port'],

@@ -162,6 +162,7 @@ function toConfig(
   const { headerTimeout, connectionIdleTimeout, streamIdleTimeout, streamStallTimeout, ...limits } = d.limits
   const { dnsRefresh, minTlsVersion, ...mesh } = d.mesh
   const { detectionTimeout, ...capture } = d.capture
+  const { detectionTimeout: waypointTimeout, ...waypoint } = d.waypoint
   const labels: Readonly<Record<string, string>> = d.workload.labels
   const namespace = d.workload.namespace
   return {
@@ -201,6 +202,11 @@ function toConfig(
       ...d.gateway,
       origin: d.role === 'gateway' ? { kind: 'bootstrap', namespace, name: 'gateway', ...where(['gateway']) } : BUILT_IN,
     },
+    waypoint: {
+      ...waypoint,
+      detectionTimeoutMs: waypointTimeout,
+      origin: d.role === 'waypoint' ? { kind: 'bootstrap', namespace, name: 'waypoint', ...where(['waypoint']) } : BUILT_IN,
+    },
     drain: { deadlineMs: d.drain.deadline },
     limits: {
       ...limits,
@@ -220,10 +226,6 @@ function toConfig(
 
 function warningsOf(config: BootstrapConfig, where: Where): ConfigProblem[] {
   const warnings: ConfigProblem[] = []
-  if (config.role === 'waypoint') {
-    const message = `role \`${config.role}\` serves its explicit listeners only, as a sidecar does; nothing is intercepted`
-    warnings.push({ ...where(['role'], 'value'), message })
-  }
   if (!/^(127\.|::1$)/.test(config.admin.address)) {
     const message = `the admin server on ${config.admin.address} has no authentication; 127.0.0.1 keeps it to this machine`
     warnings.push({ ...where(['admin', 'address'], 'value'), message })

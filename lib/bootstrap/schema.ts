@@ -185,6 +185,14 @@ export const bootstrapSchema = v.strictObject({
     portOffset: v.optional(whole(0, 60_000, 'a number that is added to ports', '8000'), 0),
     trustedProxies: v.optional(whole(0, 100, 'a number of proxies', '1'), 0),
   }),
+  waypoint: v.strictObject({
+    name: v.optional(text('the name of a Gateway', 'waypoint', /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/), 'waypoint'),
+    address: v.optional(address('0.0.0.0'), '0.0.0.0'),
+    port: v.optional(port(), 15_008),
+    services: v.optional(choice('labelled', 'namespace'), 'labelled'),
+    serves: v.optional(choice('service', 'workload', 'all'), 'service'),
+    detectionTimeout: v.optional(duration(0, '2s'), '2s'),
+  }),
   healthChecks: v.optional(v.array(healthCheck), []),
   identity,
   drain: v.strictObject({

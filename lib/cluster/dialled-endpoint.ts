@@ -2,12 +2,16 @@ import type { Cluster, Endpoint } from '../state/cluster.ts'
 import { BUILT_IN } from '../state/origin.ts'
 
 /** Of an ORIGINAL_DST cluster: where the client wanted to go; null when that is no address. */
-export function dialledEndpoint(address: string, { tls }: Cluster): Endpoint | null {
-  const colon = address.lastIndexOf(':')
+export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endpoint | null {
+  const colon = text.lastIndexOf(':')
   if (colon < 0) return null
+  const address = text.slice(0, colon).replace(/^\[|\]$/g, '')
+  const port = Number(text.slice(colon + 1))
+  const known = endpoints.find((e) => e.address === address && (e.port === 0 || e.port === port))
+  if (known !== undefined) return { ...known, port }
   return {
-    address: address.slice(0, colon).replace(/^\[|\]$/g, ''),
-    port: Number(address.slice(colon + 1)),
+    address,
+    port,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },
     priority: 0,

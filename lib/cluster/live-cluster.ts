@@ -132,7 +132,8 @@ export class LiveCluster {
     // An address that is listed twice is one host; Envoy counts it once too.
     const found = new Set<LiveHost>()
     this.row = rows === null ? -1 : rows.cluster
-    for (const [i, endpoint] of endpoints.entries()) {
+    // Of an ORIGINAL_DST cluster they are made when they are dialled.
+    for (const [i, endpoint] of config.type === 'ORIGINAL_DST' ? [] : endpoints.entries()) {
       const host = this.hostFor(endpoint, config)
       host.place(this.context.sharedHosts, rows?.hosts[i] ?? -1)
       found.add(host)

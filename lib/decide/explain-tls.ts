@@ -7,6 +7,12 @@ import { MESH_TRUST, type TlsReason, type UpstreamTls } from '../state/tls.ts'
 export function tlsText(cluster: Cluster | undefined, endpoint: Endpoint | undefined): TlsSentence | null {
   // Nobody lists the endpoints of an ORIGINAL_DST cluster: all are spoken to alike.
   if (cluster === undefined || (endpoint === undefined && cluster.type !== 'ORIGINAL_DST')) return null
+  const tunnel = endpoint?.tunnel ?? null
+  if (tunnel !== null) {
+    const inside = endpoint?.tls === true && cluster.tls !== null ? `, and inside of it ${howText(cluster.tls)}` : ''
+    const whom = tunnel.identities.length === 0 ? 'anybody of the mesh' : tunnel.identities.join(' or ')
+    return { text: `through a tunnel (HBONE) to ${tunnel.address}:${tunnel.port}, to ${whom}${inside}`, origin: undefined }
+  }
   const reason = endpoint?.tlsReason ?? cluster.tlsReason
   if (reason.why === 'off') return null
   const tls = endpoint === undefined || endpoint.tls ? cluster.tls : null

@@ -1,6 +1,8 @@
 // Hot lane: one attempt to connect to an endpoint, with TLS where that is asked for, within one timeout; the pool's connections and raw ones are made
 // by it.
 import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import { ipOf } from '../base/ip-address.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { type PendingTunnel, type TunnelFailure, type TunnelOwner, tunnelsOf } from '../hbone/tunnel-client.ts'
 import type { Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
@@ -9,12 +11,13 @@ import { connectFrom } from '../sys/outbound-socket.ts'
 import { ClientHandshake } from '../transport/client-handshake.ts'
 import type { UpstreamProtocol } from '../transport/client-tls.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
+import { ConnectionDuplex } from '../transport/connection-duplex.ts'
 import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts'
 import type { Io } from '../transport/io.ts'
 import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
-import { tunnelRoute } from './endpoint-tunnel.ts'
+import { connectFields, tunnelRoute } from './endpoint-tunnel.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
@@ -51,7 +54,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private handshake: ClientHandshake | null
   private done: boolean
 
-  /** Begins at once. `clientAddress`: IP address of the client, for a connection that nobody else will use. */
+  /** Begins at once. `clientAddress`: `ip:port` of the client, for a connection that nobody else will use. */
   constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner, clientAddress = '') {
     const { io, settings } = target
     this.owner = owner
@@ -66,7 +69,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     const { tunnel } = target.host.endpoint
     if (tunnel !== null) {
       this.socket = null
-      this.tunnel = this.openTunnel(tunnel)
+      this.tunnel = this.openTunnel(tunnel, clientAddress)
       return
     }
     const socket = dial(target, clientAddress)
@@ -78,37 +81,49 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     })
   }
 
-  private openTunnel(tunnel: EndpointTunnel): PendingTunnel {
+  private openTunnel(tunnel: EndpointTunnel, clientAddress: string): PendingTunnel {
     const { address, port, settings, io } = this.target
     const authority =
       tunnel.authority !== '' ? tunnel.authority : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     const route = tunnelRoute(tunnel, settings.connectTimeoutMs, settings.bind === null ? 0 : settings.bind.mark)
-    return tunnelsOf(io).open({ route, authority, fields: '' }, this)
+    const fields = connectFields(tunnel, clientAddress, settings.serverName)
+    return tunnelsOf(io).open({ route, authority, fields }, this)
   }
 
   onTunnelOpen(connection: Connection): void {
-    this.succeeded(connection)
+    this.tunnel = null
+    const { settings, host } = this.target
+    // The application's own TLS, which the tunnel carries.
+    if (settings.tls !== null && host.endpoint.tls) this.secure(new ConnectionDuplex(connection), settings.tls)
+    else this.succeeded(connection)
   }
 
-  onTunnelFailed(_failure: TunnelFailure, _status: number, text: string): void {
-    this.failed(`HBONE: ${text}`)
+  onTunnelFailed(failure: TunnelFailure, _status: number, text: string): void {
+    this.tunnel = null
+    this.failed(`HBONE: ${text}`, failure === 'timeout' ? RESET_CONNECT_TIMEOUT : RESET_CONNECT_FAILURE)
   }
 
   private onSocketConnected(socket: net.Socket): void {
     if (this.done) return
-    const { settings, host, address, port } = this.target
+    const { settings, host } = this.target
     if (settings.keepalive !== null) setKeepalive(socket, settings.keepalive)
     if (settings.tls === null || !host.endpoint.tls) {
       this.succeeded(new SocketConnection(this.io, socket, NOBODY))
       return
     }
-    const context = this.io.tls.client(settings.tls)
+    this.secure(socket, settings.tls)
+  }
+
+  private secure(carrier: Duplex, tls: UpstreamTls): void {
+    const { io, protocol } = this
+    const { settings, address, port } = this.target
+    const context = io.tls.client(tls)
     if (context === null) {
-      this.tlsFailed({ reason: 'not_ready', text: `our certificate ${settings.tls.certificate} is not there yet`, details: {} })
+      carrier.destroy()
+      this.tlsFailed({ reason: 'not_ready', text: `our certificate ${tls.certificate} is not there yet`, details: {} })
       return
     }
-    const { protocol, io } = this
-    this.handshake = new ClientHandshake(io, socket, context, protocol, settings.serverName, `${address}:${port}`, this)
+    this.handshake = new ClientHandshake(io, carrier, context, protocol, settings.serverName, `${address}:${port}`, this)
   }
 
   onSecure(connection: TlsConnection): void {
@@ -135,10 +150,10 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     if (!this.io.run('connect', () => this.owner.onConnected(this, connection))) connection.destroy('internal_error')
   }
 
-  private failed(detail: string): void {
+  private failed(detail: string, reason = RESET_CONNECT_FAILURE): void {
     if (this.over()) return
     this.socket?.destroy()
-    this.io.run('connect', () => this.owner.onConnectFailed(this, RESET_CONNECT_FAILURE, detail))
+    this.io.run('connect', () => this.owner.onConnectFailed(this, reason, detail))
   }
 
   /** True: it was over already. */
@@ -158,11 +173,13 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     if (this.done) return
     this.done = true
     this.stop()
-    this.owner.onConnectFailed(
-      this,
-      RESET_CONNECT_TIMEOUT,
-      this.handshake === null ? '' : 'TLS_error: the handshake took too long',
-    )
+    this.owner.onConnectFailed(this, RESET_CONNECT_TIMEOUT, this.timeoutText())
+  }
+
+  private timeoutText(): string {
+    if (this.handshake !== null) return 'TLS_error: the handshake took too long'
+    const { tunnel } = this.target.host.endpoint
+    return tunnel === null ? '' : `HBONE: ${tunnel.address}:${tunnel.port} has not answered in time`
   }
 
   /** Nobody waits for it any more. False when it is over already. */
@@ -183,8 +200,9 @@ function dial({ address, port, settings: { bind } }: ConnectTarget, clientAddres
   if (bind === null) return net.connect({ host: address, port, noDelay: true, allowHalfOpen: true })
   const own = (address.includes(':') ? bind.source6 : bind.source4) || null
   // A client of the other family cannot be the source.
-  const asClient = bind.clientSource && clientAddress !== '' && clientAddress.includes(':') === address.includes(':')
-  const source = asClient ? clientAddress : own
+  const client = bind.clientSource && clientAddress !== '' ? ipOf(clientAddress) : ''
+  const asClient = client !== '' && client.includes(':') === address.includes(':')
+  const source = asClient ? client : own
   return connectFrom({ source, foreignSource: asClient, mark: bind.mark, netns: null }, address, port)
 }
 

@@ -1,4 +1,7 @@
-// The tunnel to an endpoint that is reached through one: compiled once for each endpoint that configuration describes.
+// The tunnel to an endpoint that is reached through one, compiled once for each endpoint that configuration describes, and what a connection says of
+// itself when it is opened.
+import { randomBytes } from 'node:crypto'
+import { unmapped } from '../base/ip-address.ts'
 import type { TunnelRoute } from '../hbone/tunnel-client.ts'
 import type { EndpointTunnel } from '../state/cluster.ts'
 import { MESH_TRUST, OWN_CERTIFICATE } from '../state/tls.ts'
@@ -30,4 +33,15 @@ export function tunnelRoute(tunnel: EndpointTunnel, connectTimeoutMs: number, ma
   }
   routes.set(tunnel, route)
   return route
+}
+
+/**
+ * Lines of the CONNECT. `client`: `ip:port`, of a connection that is one client's alone; empty: others will use it, of whom it must not say that they are
+ * this one. Telemetry takes the words, nobody's rights depend on them. `host`: the service that the client asked for; empty: none.
+ */
+export function connectFields(tunnel: EndpointTunnel, client: string, host: string): string {
+  const random = randomBytes(24).toString('hex')
+  const traceparent = `traceparent: 00-${random.slice(0, 32)}-${random.slice(32)}-00\r\n`
+  if (client === '') return tunnel.fields + traceparent
+  return `${tunnel.fields}forwarded: for="${unmapped(client)}"${host === '' ? '' : `;host=${host}`}\r\n${traceparent}`
 }

@@ -23,7 +23,7 @@ export class TcpConnector implements ConnectOwner {
     this.counted = false
   }
 
-  /** `clientAddress`: IP address of the client, which the endpoint sees where the cluster says so. */
+  /** `clientAddress`: `ip:port` of the client, which the endpoint sees or is told where the cluster says so. */
   start(clientAddress: string): void {
     const { pool } = this
     if (!pool.places.takeStrictly(pool.host)) {

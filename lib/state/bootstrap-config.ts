@@ -52,6 +52,22 @@ export interface GatewayConfig {
   readonly origin: Origin
 }
 
+/** Of role `waypoint`: what it is in front of. */
+export interface WaypointConfig {
+  /** Of its Gateway: what labels `istio.io/use-waypoint` say. */
+  readonly name: string
+  /** Where HBONE is spoken. */
+  readonly address: string
+  readonly port: number
+  /** Which it serves: those that name it by a label, of their own or of their namespace; or with these all of its namespace that name no other. */
+  readonly services: 'labelled' | 'namespace'
+  /** Istio's `istio.io/waypoint-for`: what is addressed to services, to workloads, or to either. */
+  readonly serves: 'service' | 'workload' | 'all'
+  /** 0: waits for ever. */
+  readonly detectionTimeoutMs: number
+  readonly origin: Origin
+}
+
 export interface SocketAddress {
   readonly address: string
   readonly port: number
@@ -226,6 +242,7 @@ export interface BootstrapConfig {
   readonly listeners: readonly ListenerConfig[]
   readonly capture: CaptureConfig
   readonly gateway: GatewayConfig
+  readonly waypoint: WaypointConfig
   readonly drain: { readonly deadlineMs: number }
   readonly limits: Limits
   readonly mesh: MeshSettings

@@ -31,6 +31,8 @@ export interface EndpointTunnel {
   readonly identities: readonly string[]
   /** `:authority` of the CONNECT; empty: the endpoint's `address:port`. */
   readonly authority: string
+  /** Further fields of the CONNECT that are the same for all connections, lines with CRLF: baggage. */
+  readonly fields: string
 }
 
 export interface Endpoint {
@@ -138,6 +140,7 @@ export interface Cluster {
   readonly dnsNames: readonly { readonly host: string; readonly port: number; readonly endpoint: Endpoint }[]
   /** LOGICAL_DNS (DNS_ROUND_ROBIN): only the first address is used. */
   readonly firstAddressOnly: boolean
+  /** ORIGINAL_DST: what is known of addresses that may be dialled; a port of 0 stands for all of the address. */
   readonly endpoints: readonly Endpoint[]
   readonly loadBalancer: LoadBalancerPolicy
   readonly slowStart: SlowStart | null

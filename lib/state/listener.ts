@@ -75,8 +75,11 @@ export interface HttpChain {
   readonly routeTable: string
   /** CONNECT opens a tunnel to the service that its authority names; otherwise it is answered 404. */
   readonly allowConnect: boolean
-  /** What becomes of x-forwarded-client-cert, and what is added to it (Envoy forward_client_cert_details). */
-  readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set'
+  /**
+   * What becomes of x-forwarded-client-cert, and what is added to it (Envoy forward_client_cert_details). `identities`: it says who both ends of the
+   * tunnel are and no more (`By=…;URI=…`, Istio's waypoints).
+   */
+  readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set' | 'identities'
   /** null: clients are of the mesh. */
   readonly edge: EdgeSettings | null
 }
@@ -101,6 +104,17 @@ export interface TunnelChain {
   readonly kind: 'tunnel'
   /** Name of the listener whose filter chains take them. */
   readonly to: string
+  /** What authorities that are no addresses stand for; others are refused. */
+  readonly names: readonly TunnelName[]
+}
+
+/** An authority `host:from` leads to `address:port`. */
+export interface TunnelName {
+  /** Lower case. */
+  readonly host: string
+  readonly from: number
+  readonly address: string
+  readonly port: number
 }
 
 /** Connections are closed at once. */

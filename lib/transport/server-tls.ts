@@ -111,6 +111,7 @@ export function factsOf(socket: tls.TLSSocket, sni: string, peer: CheckedPeer, l
     peerIdentity: peer.identity,
     localIdentity,
     peerCertificate: peer.certificate,
+    tunnel: false,
   }
 }
 

@@ -17,4 +17,11 @@ export interface TlsFacts {
   readonly localIdentity: string
   /** null: it presented none. */
   readonly peerCertificate: PeerCertificate | null
+  /** Not of the connection itself but of the tunnel that carries it: who the peer is it knows from there, and inside it may be plaintext. */
+  readonly tunnel: boolean
+}
+
+/** Of the connections inside of a tunnel. */
+export function factsThrough(tunnel: TlsFacts | null): TlsFacts | null {
+  return tunnel === null ? null : { ...tunnel, sni: '', alpn: '', tunnel: true }
 }

@@ -5,6 +5,7 @@ import type { InboundDecision } from '../decide/tunnel/inbound-decision.ts'
 import type { IpPort } from '../decide/tunnel/outbound-decision.ts'
 import { forwardedHost } from '../decide/tunnel/tunnel-headers.ts'
 import { SERVER_OPTIONS } from '../hbone/options.ts'
+import { traceIdOf } from '../hbone/trace-context.ts'
 import { TunnelConnection } from '../hbone/tunnel-connection.ts'
 import { Http2ServerConnection, type Http2ServerEvents } from '../http/h2/server-connection.ts'
 import type { Http2Stream } from '../http/h2/stream.ts'
@@ -18,7 +19,6 @@ import type { TlsConnection } from '../transport/tls-connection.ts'
 import { ConnectionRecord } from './connection-record.ts'
 import { InboundSession } from './inbound-session.ts'
 import type { PodTunnel } from './pod-tunnel.ts'
-import { traceIdOf } from './trace-context.ts'
 
 export class InboundTunnel implements HandshakeOwner, Http2ServerEvents {
   private readonly pod: PodTunnel

@@ -5,6 +5,7 @@ import { decideOutbound } from '../decide/tunnel/outbound.ts'
 import type { IpPort, OutboundDecision, OutboundDraws } from '../decide/tunnel/outbound-decision.ts'
 import { baggageOf, forwardedOf } from '../decide/tunnel/tunnel-headers.ts'
 import { InnerTunnel } from '../hbone/inner-tunnel.ts'
+import { traceparentOf } from '../hbone/trace-context.ts'
 import {
   type PendingTunnel,
   type TunnelFailure,
@@ -23,7 +24,6 @@ import { Dial, type DialOwner } from './dial.ts'
 import type { LookupOwner } from './lookups.ts'
 import type { PodTunnel } from './pod-tunnel.ts'
 import { spliceError } from './splice-error.ts'
-import { traceparentOf } from './trace-context.ts'
 import { clientTls } from './tunnel-tls.ts'
 
 /** For its own workload to be told. ztunnel's. */

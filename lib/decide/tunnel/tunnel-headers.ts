@@ -10,8 +10,13 @@ const PLAIN = /^[!#$%&'()*+\-./0-9:<>?@A-Z[\]^_`a-z{|}~]+$/
 /** `host` of a `forwarded` element (RFC 7239 §5.3), in quotes or bare. */
 const HOST = /(?:^|[;,\s])host=(?:"([^"\\]*)"|([^;,\s"]+))/i
 
+type BaggageSource = Pick<
+  Workload,
+  'clusterId' | 'namespace' | 'workloadType' | 'workloadName' | 'canonicalName' | 'canonicalRevision' | 'locality'
+>
+
 /** `baggage` (W3C) of a workload, with the keys of ztunnel; what is empty is left out. */
-export function baggageOf(w: Workload): string {
+export function baggageOf(w: BaggageSource): string {
   const type = w.workloadType === '' ? 'pod' : w.workloadType
   const pairs: readonly (readonly [key: string, value: string])[] = [
     ['k8s.cluster.name', w.clusterId],

@@ -184,7 +184,8 @@ function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void 
     if (first >= 0) headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
     return
   }
-  const ours = tls.peerCertificate.forwarded(tls.localIdentity)
+  const ours =
+    mode === 'identities' ? `By=${tls.localIdentity};URI=${tls.peerIdentity}` : tls.peerCertificate.forwarded(tls.localIdentity)
   if (first < 0) {
     headers.append('x-forwarded-client-cert', ours)
     return
@@ -202,7 +203,8 @@ function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void 
 function readScheme(stream: HttpStream, headers: HeaderMap): void {
   const said = stream.absoluteScheme === '' ? stream.session.scheme : stream.absoluteScheme
   const i = headers.firstKnown(H.H_X_FORWARDED_PROTO)
-  const encrypted = stream.session.connection.tls !== null
+  const { tls } = stream.session.connection
+  const encrypted = tls !== null && !tls.tunnel
   if (i < 0) headers.append('x-forwarded-proto', encrypted ? 'https' : 'http')
   if (isScheme(said, 'https')) stream.scheme = 'https'
   else if (isScheme(said, 'http')) stream.scheme = 'http'

@@ -1,5 +1,4 @@
 // Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (Envoy tcp_proxy).
-import { ipOf } from '../../base/ip-address.ts'
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
 import { ACTIVE } from '../../cluster/lb/host.ts'
@@ -183,7 +182,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     // Nothing is read until there is somebody to write to.
     this.connection.readDisable()
     this.connector = new TcpConnector(host.pool, this)
-    this.connector.start(ipOf(this.connection.peerAddress))
+    this.connector.start(this.connection.peerAddress)
   }
 
   onTcpConnected(connection: Connection): void {

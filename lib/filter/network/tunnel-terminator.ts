@@ -1,12 +1,15 @@
 // Hot lane: the end of HBONE: each CONNECT stream of an mTLS HTTP/2 connection becomes a connection of its own, which filter chains take as if it had been
 // dialled (Envoy connect_terminate and internal listeners).
 
+import { isIP } from 'node:net'
+import { canonicalIp } from '../../base/ip-address.ts'
 import { SERVER_OPTIONS } from '../../hbone/options.ts'
 import { TunnelConnection } from '../../hbone/tunnel-connection.ts'
 import { Http2ServerConnection, type Http2ServerEvents } from '../../http/h2/server-connection.ts'
 import type { Http2Stream } from '../../http/h2/stream.ts'
 import type { TunnelChain } from '../../state/listener.ts'
 import { type Connection, NOBODY } from '../../transport/connection.ts'
+import { factsThrough, type TlsFacts } from '../../transport/tls-facts.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
 import type { HttpSession } from './http-session.ts'
 
@@ -24,6 +27,11 @@ export class TunnelTerminator {
   /** New configuration, for the streams from now on. */
   use(config: TunnelChain): void {
     this.config = config
+  }
+
+  /** null: nobody here goes by that name. */
+  resolve({ address, port }: TunnelTarget): TunnelTarget | null {
+    return this.config.names.find((n) => n.host === address && n.from === port) ?? null
   }
 
   accept(connection: Connection): void {
@@ -44,10 +52,12 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
   readonly connection: Connection
   readonly codec: Http2ServerConnection
   private readonly terminator: TunnelTerminator
+  private readonly facts: TlsFacts | null
 
   constructor(terminator: TunnelTerminator, connection: Connection) {
     this.terminator = terminator
     this.connection = connection
+    this.facts = factsThrough(connection.tls)
     this.codec = new Http2ServerConnection(connection, this, SERVER_OPTIONS)
     connection.owner = this.codec
   }
@@ -72,20 +82,25 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
       this.refuse(stream, 404, `expected method CONNECT, got ${stream.method}`)
       return
     }
-    const target = targetOf(stream.authority)
-    if (target === null) {
-      this.refuse(stream, 400, `the authority ${stream.authority} is not ip:port`)
+    const { parts, config } = this.terminator
+    const authority = authorityOf(stream.authority)
+    if (authority === null) {
+      this.refuse(stream, 400, `the authority ${stream.authority} is neither ip:port nor host:port`)
       return
     }
-    const { parts, config } = this.terminator
+    const target = isIP(authority.address) === 0 ? this.terminator.resolve(authority) : authority
+    if (target === null) {
+      this.refuse(stream, 503, `the name in the authority ${stream.authority} is not known here`)
+      return
+    }
     const { connection } = this
     if (!parts.tunnels.takes(config.to, target.address, target.port)) {
       this.refuse(stream, 503, `nothing takes connections to ${stream.authority}`)
       return
     }
     stream.sendHeaders(200, '', false)
-    const inner = new TunnelConnection(stream, NOBODY, connection.peerAddress, connection.localAddress, connection.tls)
-    inner.originalDst = stream.authority
+    const inner = new TunnelConnection(stream, NOBODY, connection.peerAddress, connection.localAddress, this.facts)
+    inner.originalDst = addressText(target)
     parts.tunnels.enter(config.to, inner, target.address, target.port)
   }
 
@@ -122,10 +137,28 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
   }
 }
 
-/** `10.0.0.1:80`, `[fd00::1]:80`; null: it is something else. */
-export function targetOf(authority: string): { readonly address: string; readonly port: number } | null {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})$/.exec(authority)
+export interface TunnelTarget {
+  /** IP address, or a host name in lower case. */
+  readonly address: string
+  readonly port: number
+}
+
+/** `10.0.0.1:80`, `[fd00::1]:80`, `a.example:80`; null: it is something else. */
+export function authorityOf(authority: string): TunnelTarget | null {
+  const parts = /^(?:\[([0-9a-fA-F:.]+)\]|([-._a-zA-Z0-9]+)):([0-9]{1,5})$/.exec(authority)
   if (parts === null) return null
   const port = Number(parts[3])
-  return port > 0 && port < 65_536 ? { address: (parts[1] ?? parts[2]) as string, port } : null
+  if (port === 0 || port > 65_535) return null
+  const [, six, other = ''] = parts
+  if (six !== undefined) {
+    const address = canonicalIp(six)
+    return address === null || !address.includes(':') ? null : { address, port }
+  }
+  // What looks like an address and is none is no name either.
+  if (/^[0-9.]+$/.test(other) && isIP(other) !== 4) return null
+  return { address: other.toLowerCase(), port }
+}
+
+function addressText({ address, port }: TunnelTarget): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }

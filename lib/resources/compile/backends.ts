@@ -207,14 +207,23 @@ function selectedBackends(
   for (const pod of workloads.pods) {
     const ip = podIps(pod)[0]
     if (ip === undefined || pod.namespace !== object.namespace || !hasLabels(pod.labels, wanted)) continue
-    const workload = workloadOf(podWorkload(pod), pod.namespace, pod.labels)
-    const locality = podLocality(pod.labels, {}, '', workloads.regions)
-    const labels = withTopology(pod.labels, locality, nodeOf(pod), '')
-    const origin = pod.origin()
-    const whose = podIdentity(pod)
-    backends.push({ address: ip, port: target, weight: 1, locality, labels, workload, ...whose, healthCheck: null, origin })
+    backends.push(podBackend(workloads, pod, ip, target))
   }
   return backends
+}
+
+/** A workload as it is reached when it is dialled itself: at each of its addresses, at any port (0). */
+export function directBackends(workloads: Workloads, object: ResourceObject<'Pod'> | ResourceObject<'WorkloadEntry'>): Backend[] {
+  if (object.kind === 'Pod') return podIps(object).map((ip) => podBackend(workloads, object, ip, 0))
+  return [entryBackend(object.spec, 0, object.namespace, object.name, entryLabels(object), null, object.origin())]
+}
+
+function podBackend(workloads: Workloads, pod: ResourceObject<'Pod'>, address: string, port: number): Backend {
+  const workload = workloadOf(podWorkload(pod), pod.namespace, pod.labels)
+  const locality = podLocality(pod.labels, {}, '', workloads.regions)
+  const labels = withTopology(pod.labels, locality, nodeOf(pod), '')
+  const whose = podIdentity(pod)
+  return { address, port, weight: 1, locality, labels, workload, ...whose, healthCheck: null, origin: pod.origin() }
 }
 
 function sliceBackends(

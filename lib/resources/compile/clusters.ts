@@ -3,8 +3,10 @@
 import { isIP } from 'node:net'
 import type { Cluster, Endpoint } from '../../state/cluster.ts'
 import { BUILT_IN } from '../../state/origin.ts'
+import { MESH_TRUST } from '../../state/tls.ts'
 import type { Workloads } from './backends.ts'
 import type { EffectiveRule, RuleSubset } from './destination-rules.ts'
+import type { EndpointTunnels } from './endpoint-tunnels.ts'
 import { hasLabels } from './host-names.ts'
 import { type ClientPlace, localityRules, type PlacedBackend, place, trafficDistributionOf } from './locality.ts'
 import type { MeshMtls } from './mesh-mtls.ts'
@@ -29,11 +31,12 @@ export interface ClusterSources {
   readonly registry: Registry
   readonly rules: ReadonlyMap<string, EffectiveRule>
   readonly mtls: MeshMtls
+  readonly tunnels: EndpointTunnels
 }
 
 export function buildClusters(sources: ClusterSources): Cluster[] {
-  const { world, workloads, registry, rules, mtls } = sources
-  const view: ClusterView = { world, mtls, client: clientPlace(world, workloads) }
+  const { world, workloads, registry, rules, mtls, tunnels } = sources
+  const view: ClusterView = { world, mtls, tunnels, client: clientPlace(world, workloads) }
   const clusters: Cluster[] = [passthrough()]
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
@@ -48,6 +51,7 @@ export function buildClusters(sources: ClusterSources): Cluster[] {
 interface ClusterView {
   readonly world: World
   readonly mtls: MeshMtls
+  readonly tunnels: EndpointTunnels
   readonly client: ClientPlace
 }
 
@@ -85,7 +89,7 @@ function clientPlace(world: World, workloads: Workloads): ClientPlace {
 }
 
 function outbound(
-  { world, mtls, client }: ClusterView,
+  { world, mtls, tunnels, client }: ClusterView,
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -110,9 +114,9 @@ function outbound(
     name: clusterName(port.number, name, service.hostname),
     type: dialled ? 'ORIGINAL_DST' : dns ? 'DNS' : 'STATIC',
     // Addresses as well as names: what is resolved replaces `endpoints` as a whole.
-    dnsNames: dialled || !dns ? [] : placed.map((p) => nameOf(p, tls)),
+    dnsNames: dialled || !dns ? [] : placed.map((p) => nameOf(p, tls, tunnels)),
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
-    endpoints: dialled || dns ? [] : placed.map((p) => endpointOf(p, tls)),
+    endpoints: dialled || dns ? [] : placed.map((p) => endpointOf(p, tls, tunnels)),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
     slowStart: dialled ? null : policy.slowStart,
     localityWeights: dialled ? null : weights,
@@ -146,13 +150,16 @@ function isName({ backend }: PlacedBackend): boolean {
   return isIP(backend.address) === 0
 }
 
-function nameOf(placed: PlacedBackend, tls: ClusterTls): Cluster['dnsNames'][number] {
+function nameOf(placed: PlacedBackend, tls: ClusterTls, tunnels: EndpointTunnels): Cluster['dnsNames'][number] {
   const { address, port } = placed.backend
-  return { host: address, port, endpoint: endpointOf(placed, tls) }
+  return { host: address, port, endpoint: endpointOf(placed, tls, tunnels) }
 }
 
-function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls): Endpoint {
+function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls, tunnels: EndpointTunnels): Endpoint {
   const { address, port, weight, locality, workload, healthCheck, origin } = backend
   const { tls, reason: tlsReason } = of.of(backend)
-  return { address, port, weight, locality, priority, workload, healthCheck, tls, tlsReason, tunnel: null, origin }
+  const tunnel = tunnels.of(backend)
+  // The tunnel is the mesh's mutual TLS. What a rule asks for besides is for the application.
+  const inside = tls && (tunnel === null || of.tls?.trust !== MESH_TRUST)
+  return { address, port, weight, locality, priority, workload, healthCheck, tls: inside, tlsReason, tunnel, origin }
 }

@@ -12,6 +12,7 @@ import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { noteDestinationRule } from './destination-notes.ts'
 import { assignRules } from './destination-rules.ts'
+import { EndpointTunnels } from './endpoint-tunnels.ts'
 import { credentialsOf } from './gateway/credentials.ts'
 import { type GatewayListeners, gatewayListeners } from './gateway/gateway-listeners.ts'
 import { istioServers } from './gateway/istio-servers.ts'
@@ -31,6 +32,9 @@ import { isBoundToGateway, isBoundToMesh, selectVirtualServices, type VirtualSer
 import { withDestinations } from './sidecar-scope.ts'
 import { tlsMismatches } from './tls-notes.ts'
 import { Verdicts } from './verdicts.ts'
+import { rulesOfOwners } from './waypoint/rules.ts'
+import { WaypointUsers } from './waypoint/users.ts'
+import { NO_WAYPOINT, waypointListeners } from './waypoint/waypoint-listeners.ts'
 import { World } from './world.ts'
 
 export interface Compiled {
@@ -47,10 +51,12 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const world = new World(bootstrap, objects, verdicts)
   const workloads = new Workloads(world)
   const all = buildRegistry(world, workloads)
-  const registry = world.scope.visible(world, all)
+  const users = new WaypointUsers(world)
+  const served = world.servesOthers ? users.services(all) : []
+  const registry = world.servesOthers ? new Map(served.map((s) => [s.hostname, s])) : world.scope.visible(world, all)
   const rulesOfAll = selectVirtualServices(world)
-  const virtualServices = world.servesMesh ? rulesOfAll.filter(({ object }) => isBoundToMesh(object)) : []
-  const reachable = withDestinations(world, all, registry, rulesOfAll)
+  const virtualServices = meshRules(world, served, rulesOfAll)
+  const reachable = withDestinations(world, all, registry, world.servesOthers ? virtualServices : rulesOfAll)
   if (world.isGateway) for (const service of reachable.values()) noteOnlyPort(world, service)
   const rules = assignRules(world, reachable)
   const hashes = new DestinationHashes(world, rules)
@@ -60,12 +66,18 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   const tables = world.servesMesh ? buildRouteTables(world, registry, virtualServices, extraPorts, hashes) : NO_TABLES
   const gateway = buildGateway(world, rulesOfAll, hashes)
   const mtls = new MeshMtls(world)
-  const outbound = outboundCapture({ world, virtualServices, hashes }, registry, tables.tables)
+  const tunnels = new EndpointTunnels(world, workloads)
+  const source = { world, virtualServices, hashes }
+  const outbound = outboundCapture(source, registry, tables.tables)
+  const waypoint = world.servesOthers
+    ? waypointListeners(source, served, tables.tables, tunnels.direct(users.workloads()))
+    : NO_WAYPOINT
   const inbound = inboundCapture(world, all)
   const listeners = buildListeners(world, registry, virtualServices, hashes, inbound.clusters)
   const clusters = withHealthChecks(world, [
-    ...buildClusters({ world, workloads, registry: reachable, rules, mtls }),
+    ...buildClusters({ world, workloads, registry: reachable, rules, mtls, tunnels }),
     ...inbound.clusters,
+    ...waypoint.clusters,
     ...listeners.clusters,
   ])
   noteLosses(world, tables, virtualServices)
@@ -83,8 +95,15 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
   const snapshot: Snapshot = {
     version,
-    listeners: [...outbound.listeners, ...inbound.listeners, ...gateway.listeners, ...listeners.listeners],
-    routeTables: [...tables.tables, ...outbound.tables, ...inbound.tables, ...gateway.tables, ...listeners.tables],
+    listeners: [...outbound.listeners, ...inbound.listeners, ...gateway.listeners, ...waypoint.listeners, ...listeners.listeners],
+    routeTables: [
+      ...tables.tables,
+      ...outbound.tables,
+      ...inbound.tables,
+      ...gateway.tables,
+      ...waypoint.tables,
+      ...listeners.tables,
+    ],
     defaultPorts: defaultPorts(world, registry),
     clusters,
     world: EMPTY_WORLD,
@@ -120,6 +139,13 @@ function noteOnlyPort({ onlyPorts }: World, { hostname, ports }: RegistryService
   if (first !== undefined && ports.length === 1) onlyPorts.set(hostname, first.number)
 }
 
+/** Those that hold for connections within the mesh. */
+function meshRules(world: World, served: readonly RegistryService[], all: readonly VirtualServiceRules[]): VirtualServiceRules[] {
+  if (!world.servesMesh) return []
+  const bound = all.filter(({ object }) => isBoundToMesh(object))
+  return world.servesOthers ? rulesOfOwners(world, served, bound) : bound
+}
+
 /** The service's only or first HTTP port, for each of its domains; the first service keeps a domain. */
 function defaultPorts(world: World, registry: Registry): [string, number][] {
   const ports = new Map<string, number>()
@@ -134,7 +160,7 @@ function defaultPorts(world: World, registry: Registry): [string, number][] {
 function noteVirtualService(world: World, rules: VirtualServiceRules): void {
   noteUnreachable(world, rules)
   const { object } = rules
-  if (!world.capturesOutbound && !world.isGateway) {
+  if (!world.capturesOutbound && !world.isGateway && !world.servesOthers) {
     const why =
       'has no effect: nothing is captured (`capture` of heddle.yaml), and explicit listeners do not route by server name'
     for (const i of (object.spec.tls ?? []).keys()) world.verdicts.partly(object, ['tls', i], why)

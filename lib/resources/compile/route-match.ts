@@ -40,9 +40,16 @@ export function isForClient(
   if ((match.port ?? 0) !== 0 && match.port !== port) return false
   // With gateways listed, labels and namespace are not consulted.
   if ((match.gateways?.length ?? 0) > 0) return namesGateway(match.gateways!, namespace, scope)
-  if (!hasLabels(client.labels, match.sourceLabels ?? {})) return false
-  return (match.sourceNamespace ?? '') === '' || match.sourceNamespace === client.namespace
+  return isOneOf(client, match)
 }
+
+/** Whether the client is among those that a match asks for. */
+export function isOneOf(client: Client, { sourceLabels = {}, sourceNamespace = '' }: ClientMatch): boolean {
+  if (client.unknown) return Object.keys(sourceLabels).length === 0 && sourceNamespace === ''
+  return hasLabels(client.labels, sourceLabels) && (sourceNamespace === '' || sourceNamespace === client.namespace)
+}
+
+type ClientMatch = Pick<HttpMatchSpec, 'sourceLabels' | 'sourceNamespace'>
 
 export function compileMatch(match: HttpMatchSpec): RouteMatch {
   const headers = [...headerMatches(match.headers, false), ...headerMatches(match.withoutHeaders, true)].toSorted((a, b) =>

@@ -6,9 +6,10 @@ import type { WeightedCluster } from '../../state/route.ts'
 import type { L4MatchSpec, L4RouteSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
 import type { DestinationHashes } from './hash-policies.ts'
-import { covers, hasLabels, resolveHost } from './host-names.ts'
+import { covers, resolveHost } from './host-names.ts'
 import type { RegistryService } from './registry.ts'
 import { destinationCluster } from './route-action.ts'
+import { isOneOf } from './route-match.ts'
 import type { VirtualServiceRules } from './rules.ts'
 import type { World } from './world.ts'
 
@@ -60,8 +61,7 @@ function l4Fits(world: World, match: L4MatchSpec, service: RegistryService, port
   if ((match.destinationSubnets?.length ?? 0) > 0 && !service.addresses.some((a) => isWithin(a, match.destinationSubnets!)))
     return false
   if ((match.gateways?.length ?? 0) > 0) return match.gateways!.includes('mesh')
-  if (!hasLabels(world.client.labels, match.sourceLabels ?? {})) return false
-  return (match.sourceNamespace ?? '') === '' || match.sourceNamespace === world.client.namespace
+  return isOneOf(world.client, match)
 }
 
 function isWithin(address: string, subnets: readonly string[]): boolean {

@@ -10,11 +10,15 @@ import type { Verdicts } from './verdicts.ts'
 export interface Client {
   readonly namespace: string
   readonly labels: Readonly<Record<string, string>>
+  /** Who asks is others, of whom configuration knows nothing: what is only for some clients is for nobody. */
+  readonly unknown: boolean
 }
 
 export class World {
   readonly bootstrap: BootstrapConfig
   readonly client: Client
+  /** A waypoint. */
+  readonly servesOthers: boolean
   /** `cluster.local`. */
   readonly domain: string
   readonly rootNamespace: string
@@ -39,7 +43,8 @@ export class World {
 
   constructor(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], verdicts: Verdicts) {
     this.bootstrap = bootstrap
-    this.client = { namespace: bootstrap.workload.namespace, labels: bootstrap.workload.labels }
+    this.servesOthers = bootstrap.role === 'waypoint'
+    this.client = { namespace: bootstrap.workload.namespace, labels: bootstrap.workload.labels, unknown: this.servesOthers }
     this.domain = bootstrap.mesh.domain
     this.rootNamespace = bootstrap.mesh.rootNamespace
     this.onlyPorts = new Map()

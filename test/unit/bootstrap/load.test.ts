@@ -67,6 +67,15 @@ const DEFAULTS: BootstrapConfig = {
     origin: BUILT_IN,
   },
   gateway: { address: '0.0.0.0', ports: [], portOffset: 0, trustedProxies: 0, origin: BUILT_IN },
+  waypoint: {
+    name: 'waypoint',
+    address: '0.0.0.0',
+    port: 15008,
+    services: 'labelled',
+    serves: 'service',
+    detectionTimeoutMs: 2000,
+    origin: BUILT_IN,
+  },
   drain: { deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
@@ -392,8 +401,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [
@@ -645,11 +654,6 @@ t.test('warnings', async (t) => {
       '',
       { HEDDLE_ADMIN_PROT: '1' },
       'environment HEDDLE_ADMIN_PROT: no field has this variable; did you mean HEDDLE_ADMIN_PORT?',
-    ],
-    [
-      'role: waypoint',
-      {},
-      'h.yaml:1:7: role `waypoint` serves its explicit listeners only, as a sidecar does; nothing is intercepted',
     ],
     [
       'admin: { address: 0.0.0.0 }',

@@ -10,6 +10,7 @@ import type {
   GatewayConfig,
   HealthCheckRule,
   ListenerConfig,
+  WaypointConfig,
 } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
@@ -25,6 +26,7 @@ export interface View {
   readonly capture?: Partial<CaptureConfig>
   readonly role?: BootstrapConfig['role']
   readonly gateway?: Partial<GatewayConfig>
+  readonly waypoint?: Partial<WaypointConfig>
   readonly autoMtls?: 'on' | 'off'
   readonly minTlsVersion?: TlsVersion
   readonly address?: string
@@ -35,7 +37,7 @@ export interface View {
 
 export function bootstrapFor(resources: readonly string[], view: View = {}): BootstrapConfig {
   return {
-    role: view.role ?? 'sidecar',
+    role: view.role ?? (view.waypoint === undefined ? 'sidecar' : 'waypoint'),
     workload: {
       namespace: view.namespace ?? 'default',
       serviceAccount: 'web',
@@ -54,6 +56,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     listeners: (view.listeners ?? [{ destination: '192.0.2.1:80' }]).map((l) => ({ ...LISTENER, ...l })),
     capture: { ...NO_CAPTURE, ...view.capture },
     gateway: { ...GATEWAY, ...view.gateway },
+    waypoint: { ...WAYPOINT, ...view.waypoint },
     drain: { deadlineMs: 1000 },
     limits: {
       maxHeaderBytes: 61_440,
@@ -142,6 +145,16 @@ const GATEWAY: GatewayConfig = {
   portOffset: 0,
   trustedProxies: 0,
   origin: { kind: 'bootstrap', namespace: '', name: 'gateway', file: 'heddle.yaml', line: 1, column: 1 },
+}
+
+const WAYPOINT: WaypointConfig = {
+  name: 'waypoint',
+  address: '0.0.0.0',
+  port: 15_008,
+  services: 'labelled',
+  serves: 'service',
+  detectionTimeoutMs: 2000,
+  origin: { kind: 'bootstrap', namespace: '', name: 'waypoint', file: 'heddle.yaml', line: 1, column: 1 },
 }
 
 const LISTENER: ListenerConfig = {

@@ -76,7 +76,7 @@ function virtualInbound(world: World, ports: readonly InboundPort[], mtls: Workl
 /** HBONE. Always mutual TLS, whatever the policy says. */
 function connectTerminate(world: World): Listener {
   const { tunnelPort, origin } = world.bootstrap.capture
-  const network = { kind: 'tunnel', to: TUNNELLED_LISTENER } as const
+  const network = { kind: 'tunnel', to: TUNNELLED_LISTENER, names: [] } as const
   return {
     ...listener(world, 'connect_terminate', tunnelPort),
     bind: true,

@@ -3,9 +3,10 @@ import { type FilterChainMatch, type HttpChain, MATCH_EVERYTHING, type TcpChain 
 import type { Origin } from '../../../state/origin.ts'
 import type { L4MatchSpec, TlsMatchSpec } from '../../schema/virtual-service.ts'
 import type { DestinationHashes } from '../hash-policies.ts'
-import { covers, hasLabels } from '../host-names.ts'
+import { covers } from '../host-names.ts'
 import type { Protocol } from '../protocol.ts'
 import type { RegistryPort, RegistryService } from '../registry.ts'
+import { isOneOf } from '../route-match.ts'
 import type { VirtualServiceRules } from '../rules.ts'
 import { chainToRoutes, chainToService } from '../tcp-routes.ts'
 import type { World } from '../world.ts'
@@ -129,8 +130,8 @@ function rulesFor({ virtualServices }: OutboundSource, service: RegistryService)
 
 /** What is known before there is a connection (istiod matchTCP, matchTLS). */
 function isForClient({ client }: World, match: L4MatchSpec | TlsMatchSpec, port: number): boolean {
-  const { gateways = [], sourceLabels = {}, sourceNamespace = '' } = match
+  const { gateways = [] } = match
   if ((match.port ?? 0) !== 0 && match.port !== port) return false
   if (gateways.length > 0 && !gateways.includes('mesh')) return false
-  return hasLabels(client.labels, sourceLabels) && (sourceNamespace === '' || sourceNamespace === client.namespace)
+  return isOneOf(client, match)
 }
