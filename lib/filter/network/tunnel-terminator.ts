@@ -1,7 +1,6 @@
 // Hot lane: the end of HBONE: each CONNECT stream of an mTLS HTTP/2 connection becomes a connection of its own, which filter chains take as if it had been
 // dialled (Envoy connect_terminate and internal listeners).
 
-import { isIP } from 'node:net'
 import { canonicalIp } from '../../base/ip-address.ts'
 import { SERVER_OPTIONS } from '../../hbone/options.ts'
 import { TunnelConnection } from '../../hbone/tunnel-connection.ts'
@@ -88,7 +87,7 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
       this.refuse(stream, 400, `the authority ${stream.authority} is neither ip:port nor host:port`)
       return
     }
-    const target = isIP(authority.address) === 0 ? this.terminator.resolve(authority) : authority
+    const target = canonicalIp(authority.address) === null ? this.terminator.resolve(authority) : authority
     if (target === null) {
       this.refuse(stream, 503, `the name in the authority ${stream.authority} is not known here`)
       return
@@ -155,7 +154,7 @@ export function authorityOf(authority: string): TunnelTarget | null {
     return address === null || !address.includes(':') ? null : { address, port }
   }
   // What looks like an address and is none is no name either.
-  if (/^[0-9.]+$/.test(other) && isIP(other) !== 4) return null
+  if (/^[0-9.]+$/.test(other) && canonicalIp(other) === null) return null
   return { address: other.toLowerCase(), port }
 }
 
