@@ -3,13 +3,12 @@
 import t from 'tap'
 import { takeFromOutside } from '../../../../lib/filter/http/edge-headers.ts'
 import type { HttpStream } from '../../../../lib/filter/http/http-stream.ts'
-import { HeaderMap } from '../../../../lib/http/header-map.ts'
+import { mapOf } from '../../http/kit.ts'
 
 /** Nothing more of a stream is looked at. */
 function taken(peerAddress: string, trustedProxies: number, lines: readonly (readonly [string, string])[]) {
   const stream = { session: { connection: { peerAddress } }, clientAddress: '' } as unknown as HttpStream
-  const headers = new HeaderMap()
-  for (const [name, value] of lines) headers.append(name, value)
+  const headers = mapOf(lines.map(([name, value]) => `${name}: ${value}\r\n`).join(''))
   takeFromOutside(stream, headers, { trustedProxies })
   return { client: stream.clientAddress, get: (name: string) => headers.get(name) }
 }
