@@ -1,6 +1,7 @@
 // Request smuggling by class: each attack carries a second request that a laxer reading would find. It is refused with a status and a reason,
 // the connection ends, and no byte of it reaches an upstream. RFC 9112 §11.2.
 import t from 'tap'
+import { eventually } from '../../support/eventually.ts'
 import { service, virtualService, yaml } from '../../support/mesh.ts'
 import type { HeddleProcess } from '../../support/proxy.ts'
 import { startProxy } from '../../support/proxy.ts'
@@ -215,8 +216,17 @@ t.test('what is taken, and what becomes of it', async (t) => {
     (request?.headers ?? []).filter(([n]) => n.toLowerCase() === name).map(([, v]) => v)
   await served('an absolute target', 'GET http://web/x HTTP/1.1\r\nHost: other\r\n\r\n')
   t.same(values('host'), ['web'], 'its authority replaces Host (RFC 9112 §3.2.2)')
-  await served('h2c', get('Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'))
-  t.same([...values('upgrade'), ...values('http2-settings'), ...values('connection')], [], 'the offer of h2c ends here')
+  const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'
+  const ofTheOffer = () => [...values('upgrade'), ...values('http2-settings'), ...values('connection')]
+  await served('h2c that another proxy has passed on', get(`Via: 1.1 front\r\n${offer}`))
+  t.same(ofTheOffer(), [], 'is not taken, and ends here')
+  const direct = await RawClient.connect(t, proxy.port())
+  const before = upstream.exchanges.length
+  await direct.write(get(offer))
+  t.equal((await direct.response()).status, 101, 'h2c of a client is taken')
+  await eventually('the request', () => upstream.exchanges.length > before)
+  t.same(ofTheOffer(), [], 'and is not offered on')
+  direct.destroy()
   await served('Upgrade in HTTP/1.0', get('Connection: Upgrade\r\nUpgrade: websocket\r\n').replace('HTTP/1.1', 'HTTP/1.0'))
   t.same(values('upgrade'), [], 'is ignored (RFC 9110 §7.8)')
   await served('chunked in capitals', te('CHUNKED'))
