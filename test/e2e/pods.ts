@@ -137,18 +137,22 @@ status: { podIP: ${this.ip}, podIPs: [ { ip: ${this.ip} }, { ip: "${this.ip6}" }
     return this.namespace.spawn('unshare', this.asApplication(process.execPath, ['-e', source]), { cwd: ROOT })
   }
 
-  /** An unmodified program, as the application; resolves when it has said `on`. */
-  async serve(source: string): Promise<Running> {
-    const child = this.start(source)
+  /** Servers in one program, as the application; resolves when each has said `on`. */
+  async serve(...sources: readonly string[]): Promise<Running> {
+    const child = this.start(sources.map((source) => `{ ${source}\n}`).join('\n'))
     let said = ''
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (d) => {
         said += String(d)
       })
-    await eventually(`a server in ${this.spec.name}`, () => {
-      if (said !== '' && !said.startsWith('on')) throw new Error(said)
-      return said.startsWith('on')
-    })
+    await eventually(
+      `a server in ${this.spec.name}`,
+      () => {
+        if (said !== '' && !said.startsWith('on')) throw new Error(said)
+        return said === 'on\n'.repeat(sources.length)
+      },
+      20_000,
+    )
     return child
   }
 

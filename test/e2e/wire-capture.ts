@@ -25,10 +25,13 @@ const TCP = 6
 export class WireCapture {
   private readonly child: Running
   private readonly chunks: Buffer[]
+  /** Read of so many chunks. */
+  private read: { readonly chunks: number; readonly streams: readonly Stream[] }
 
   private constructor(child: Running) {
     this.child = child
     this.chunks = []
+    this.read = { chunks: 0, streams: [] }
     child.stdout.on('data', (d: Buffer) => this.chunks.push(d))
   }
 
@@ -51,7 +54,9 @@ export class WireCapture {
 
   /** Of connections whose one end has this port. */
   streams(port: number): Stream[] {
-    return streamsOf(this.bytes).filter((s) => s.from.endsWith(`]:${port}`) || s.to.endsWith(`]:${port}`))
+    const { length } = this.chunks
+    if (this.read.chunks !== length) this.read = { chunks: length, streams: streamsOf(this.bytes) }
+    return this.read.streams.filter((s) => s.from.endsWith(`]:${port}`) || s.to.endsWith(`]:${port}`))
   }
 
   /** Bytes of these. */
