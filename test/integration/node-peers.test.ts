@@ -1,10 +1,9 @@
 // The two ends of a node's tunnel with others at the other end: HTTP/2 of Node.js and http2-wrapper, which know nothing of heddle.
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
-import { curl, type NodeMesh, nodeMesh, said, serve } from '../support/node-mesh.ts'
+import { certificate, curl, nodeMesh, said, serve } from '../support/node-mesh.ts'
 import { ROOT, runHeddle } from '../support/proxy.ts'
 
 t.setTimeout(180_000)
@@ -12,17 +11,6 @@ const skip = canMakeNamespaces()
 
 const ECHO = `require('net').createServer((s) => { s.write('from ' + s.remoteAddress.replace('::ffff:', '') + '\\n'); s.pipe(s) }).listen(9000, '::')`
 const HELLO = `require('http').createServer((q, s) => s.end('hello ' + q.socket.remoteAddress.replace('::ffff:', ''))).listen(8080, '::')`
-
-/** Certificate and key of an identity, as options of Node's TLS. */
-async function certificate(mesh: NodeMesh, identity: string, ca = mesh.caFolder): Promise<string> {
-  const out = path.join(mesh.folder, `issued-${identity.replace(/\W+/g, '-')}-${path.basename(ca)}`)
-  const issued = await runHeddle(['ca', 'issue', '--identity', identity, '--ca', ca, '--out', out])
-  if (issued.code !== 0) throw new Error(issued.stderr)
-  const read = (name: string) => readFileSync(path.join(out, name), 'utf8')
-  // Peers of the test trust the mesh, whoever signed their own certificate.
-  const roots = readFileSync(path.join(mesh.caFolder, 'root-cert.pem'), 'utf8')
-  return JSON.stringify({ cert: read('cert-chain.pem'), key: read('key.pem'), ca: roots })
-}
 
 /** A CONNECT by Node's HTTP/2: `200 {baggage} text`, or what went wrong. */
 function connect(credentials: string, to: string, headers: Readonly<Record<string, string>>, send = ''): string {

@@ -1,5 +1,5 @@
 // Pods of ambient nodes: network namespaces with rules in force, one heddle of role `node` for each node, and what they know of each other.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { eventually } from './eventually.ts'
@@ -241,4 +241,15 @@ export async function curl({ namespace }: Pod, url: string): Promise<Finished & 
 export async function said({ namespace }: Pod, script: string, budgetMs = 10_000): Promise<string> {
   const { stdout, stderr } = await namespace.exec(process.execPath, ['-e', script], { budgetMs })
   return (stdout + stderr).trim()
+}
+
+/** Certificate and key of an identity, as options of Node's TLS. */
+export async function certificate(mesh: NodeMesh, identity: string, ca = mesh.caFolder): Promise<string> {
+  const out = path.join(mesh.folder, `issued-${identity.replace(/\W+/g, '-')}-${path.basename(ca)}`)
+  const issued = await runHeddle(['ca', 'issue', '--identity', identity, '--ca', ca, '--out', out])
+  if (issued.code !== 0) throw new Error(issued.stderr)
+  const read = (name: string) => readFileSync(path.join(out, name), 'utf8')
+  // Peers of the test trust the mesh, whoever signed their own certificate.
+  const roots = readFileSync(path.join(mesh.caFolder, 'root-cert.pem'), 'utf8')
+  return JSON.stringify({ cert: read('cert-chain.pem'), key: read('key.pem'), ca: roots })
 }
