@@ -10,7 +10,7 @@ export function tunnelTextLine(rec: TunnelRecord): string {
   let first = true
   for (const [name, value, quoted] of fieldsOf(rec)) {
     if (value === '') continue
-    line += `${first ? '' : ' '}${name}=${quoted ? quote(String(value)) : value}`
+    line += `${first ? '' : ' '}${name}=${quoted || !WORD.test(String(value)) ? quote(String(value)) : value}`
     first = false
   }
   return `${line}\n`
@@ -58,8 +58,13 @@ function fieldsOf(rec: TunnelRecord): Fields {
 }
 
 const PLAIN = /^[ !#-[\]-~]*$/
+/** What needs no quotes: the authority of a CONNECT is what a peer wrote. */
+const WORD = /^[\w.:[\]-]+$/
+/** Longer values are cut, so that a peer cannot keep its connection out of the log with a line that no buffer holds. */
+const MAX_CHARS = 2000
 
-function quote(text: string): string {
+function quote(value: string): string {
+  const text = value.length > MAX_CHARS ? `${value.slice(0, MAX_CHARS)}...` : value
   if (PLAIN.test(text)) return `"${text}"`
   // JSON's escapes, and what is not ASCII as well: the length of a line is its size in bytes.
   return JSON.stringify(text).replace(/[^ -~]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
