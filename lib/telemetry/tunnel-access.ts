@@ -10,7 +10,7 @@ export function tunnelTextLine(rec: TunnelRecord): string {
   let first = true
   for (const [name, value, quoted] of fieldsOf(rec)) {
     if (value === '') continue
-    line += `${first ? '' : ' '}${name}=${quoted || !WORD.test(String(value)) ? quote(String(value)) : value}`
+    line += `${first ? '' : ' '}${name}=${quoted || !isWord(String(value)) ? quote(String(value)) : value}`
     first = false
   }
   return `${line}\n`
@@ -62,6 +62,10 @@ const PLAIN = /^[ !#-[\]-~]*$/
 const WORD = /^[\w.:[\]-]+$/
 /** Longer values are cut, so that a peer cannot keep its connection out of the log with a line that no buffer holds. */
 const MAX_CHARS = 2000
+
+function isWord(value: string): boolean {
+  return value.length <= MAX_CHARS && WORD.test(value)
+}
 
 function quote(value: string): string {
   const text = value.length > MAX_CHARS ? `${value.slice(0, MAX_CHARS)}...` : value

@@ -1,7 +1,7 @@
 // traceparent as W3C Trace Context §3.2 has it.
 import t from 'tap'
 import { Rng } from '../../../lib/base/rng.ts'
-import { traceIdOf, traceparentOf } from '../../../lib/tunnel/trace-context.ts'
+import { traceIdOf, traceparentOf } from '../../../lib/hbone/trace-context.ts'
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c'
 const SPAN = 'b7ad6b7169203331'
