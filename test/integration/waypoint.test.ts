@@ -1,15 +1,13 @@
 // A waypoint between tunnels that are not ours: Node's HTTP/2 as the client's proxy, and as the proxies of the endpoints.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import net, { type AddressInfo } from 'node:net'
-import os from 'node:os'
-import path from 'node:path'
 import t from 'tap'
 import { type Echo, EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually, within } from '../support/eventually.ts'
 import { HboneClient, type HboneIdentity, HboneServer } from '../support/hbone-peer.ts'
-import { type HeddleProcess, startProxy } from '../support/proxy.ts'
+import type { HeddleProcess } from '../support/proxy.ts'
 import { type Issued, SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
+import { startWaypoint } from '../support/waypoint.ts'
 
 const id = (name: string, trustDomain = 'cluster.local') => `spiffe://${trustDomain}/ns/shop/sa/${name}`
 const ca = await SigningCa.root(t, 'mesh')
@@ -79,42 +77,6 @@ spec:
   tcp: [ { route: [ { destination: { host: reviews, subset: v1 } } ] } ]
 ${pod('reviews-v1', POD_1, 'v1')}${pod('reviews-v2', POD_2, 'v2')}${pod('reviews-v3', POD_3, 'v3')}`
 
-async function startWaypoint(
-  t: Teardown,
-  resources = RESOURCES,
-  bootstrap: Readonly<Record<string, unknown>> = {},
-): Promise<HeddleProcess> {
-  const dir = mkdtempSync(path.join(os.tmpdir(), 'heddle-waypoint-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  const { issued: own } = identity('waypoint')
-  for (const [name, text] of [
-    ['cert.pem', own.chain],
-    ['key.pem', own.key],
-    ['roots.pem', ca.rootPem],
-  ] as const)
-    writeFileSync(path.join(dir, name), text)
-  return startProxy(t, {
-    resources,
-    listeners: [],
-    bootstrap: {
-      role: 'waypoint',
-      concurrency: 1,
-      drain: { deadline: '500ms' },
-      workload: { namespace: 'shop', serviceAccount: 'waypoint', name: 'waypoint-1', labels: { app: 'waypoint' } },
-      waypoint: { address: '127.0.0.1', port: 0, serves: 'all', detectionTimeout: '200ms' },
-      identity: {
-        source: 'files',
-        files: {
-          certificateChain: path.join(dir, 'cert.pem'),
-          privateKey: path.join(dir, 'key.pem'),
-          roots: path.join(dir, 'roots.pem'),
-        },
-      },
-      ...bootstrap,
-    },
-  })
-}
-
 /** An application that says hello first, then everything back, and ends when its client does. */
 async function greeter(t: Teardown): Promise<number> {
   const server = net.createServer({ allowHalfOpen: true }, (socket) => {
@@ -145,7 +107,7 @@ async function world(t: Teardown): Promise<World> {
       return HboneServer.start(t, { host, as: identity(i === 2 ? 'other' : 'reviews'), to })
     }),
   )
-  const waypoint = await startWaypoint(t)
+  const waypoint = await startWaypoint(t, identity('waypoint'), RESOURCES)
   const client = await HboneClient.connect(t, { port: waypoint.port('connect_terminate'), as: identity('client') })
   return { waypoint, client, pods, apps }
 }
