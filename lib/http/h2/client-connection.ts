@@ -105,6 +105,11 @@ export class Http2ClientConnection extends Http2Connection {
     this.endWhenDone()
   }
 
+  /** Requests that wait for the end of the turn must not leave any more: their owners were told that nothing did, and may send them elsewhere. */
+  protected override peerEnded(): void {
+    this.connection.destroy('')
+  }
+
   isIdle(id: number): boolean {
     return (id & 1) === 0 || id >= this.nextId
   }

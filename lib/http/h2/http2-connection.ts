@@ -185,6 +185,10 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   /** Nothing can come any more, windows included: the connection is of no use. */
   onEnd(): void {
     if (!this.closed) this.close(E.CONNECTION_LOST)
+    this.peerEnded()
+  }
+
+  protected peerEnded(): void {
     this.connection.end()
   }
 

@@ -226,3 +226,17 @@ t.test('CONNECT, plain and extended', async (t) => {
   side.feed(settings([8, 1]))
   t.ok(side.h2.peer.connectProtocol)
 })
+
+// A POST was sent twice: the endpoint had ended its side while the first stood in line, was not told so, and read on.
+t.test('what waits for the end of the turn does not leave once the endpoint has ended its side', async (t) => {
+  const side = client()
+  const { io, connection } = side.wire
+  connection.gathers = true
+  ask(side, 'POST')
+  const before = connection.bytesWritten
+  t.equal(side.wire.take().length, 0, 'it waits')
+  io.run('end', () => side.h2.onEnd())
+  t.equal(connection.bytesWritten, before, 'so its owner takes it for unsent')
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  t.equal(side.wire.take().length, 0)
+})
