@@ -30,9 +30,9 @@ export interface Fate {
   readonly behind: string
 }
 
-const ANSWER_BUDGET_MS = 15_000
+export const ANSWER_BUDGET_MS = 15_000
 /** A client asks so often on one connection. */
-const REQUESTS_PER_CONNECTION = 40
+export const REQUESTS_PER_CONNECTION = 40
 
 export interface ClientOptions {
   readonly port: () => number
@@ -84,6 +84,8 @@ async function askBatch(client: RawClient, batch: readonly RequestPlan[], onFate
     for (const unheard of batch.slice(i + 1)) onFate({ ...fate, plan: unheard, end: 'unheard', status: 0, attempt: 0, wrong: '' })
     return false
   }
+  // An answer may be whole before its request is: the next one must not come into the middle of that.
+  if (lives) await writing
   return lives
 }
 
@@ -177,7 +179,7 @@ async function read(client: RawClient, plan: RequestPlan, index: number, sentMs:
 }
 
 /** Whose answer it is, and what is wrong with it. */
-function judge(plan: RequestPlan, response: ResponseMessage | undefined): { attempt: number; wrong: string } {
+export function judge(plan: RequestPlan, response: ResponseMessage | undefined): { attempt: number; wrong: string } {
   if (response === undefined) return { attempt: 0, wrong: '' }
   const mark = header(response, MARK)
   if (mark === undefined) return { attempt: 0, wrong: response.status < 400 ? `${response.status} from nobody` : '' }

@@ -2,11 +2,13 @@
 import type { AddressInfo } from 'node:net'
 import net from 'node:net'
 import { pause } from '../support/eventually.ts'
+import { isHttp2 } from '../support/fed-duplex.ts'
 import { header, type RequestMessage, RequestReader } from '../support/h1-reader.ts'
 import type { Teardown } from '../support/teardown.ts'
 import type { Act } from './act.ts'
 import { differsAt } from './content.ts'
 import { answerBytes } from './hostile-answer.ts'
+import { Http2Conversation } from './hostile-http2.ts'
 
 /** One head that arrived: from then on the request counts as written. */
 export interface Write {
@@ -50,7 +52,7 @@ export class HostileUpstream {
       const away = options.turnsAway?.() ?? null
       if (away === 'rst') socket.resetAndDestroy()
       else if (away === 'fin') socket.destroy()
-      else new Conversation(socket, options)
+      else converse(socket, options)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const upstream = new HostileUpstream(server, sockets)
@@ -74,7 +76,20 @@ export class HostileUpstream {
   }
 }
 
-/** One connection from the proxy. */
+/** In the version that the proxy begins with. */
+function converse(socket: net.Socket, options: HostileOptions): void {
+  let one: Conversation | Http2Conversation | null = null
+  socket.on('data', (bytes: Buffer) => {
+    one ??= isHttp2(bytes) ? new Http2Conversation(socket, options) : new Conversation(socket, options)
+    one.push(bytes)
+  })
+  socket.on('end', () => {
+    if (one === null) socket.end()
+    else one.push(null)
+  })
+}
+
+/** One connection from the proxy, over HTTP/1. */
 class Conversation {
   private readonly socket: net.Socket
   private readonly options: HostileOptions
@@ -83,6 +98,7 @@ class Conversation {
   private answered: boolean
   private bodyDone: () => void
   private ended: boolean
+  private readonly reader: RequestReader
 
   constructor(socket: net.Socket, options: HostileOptions) {
     this.socket = socket
@@ -91,21 +107,25 @@ class Conversation {
     this.answered = false
     this.bodyDone = () => {}
     this.ended = false
-    const reader = new RequestReader({
+    this.reader = new RequestReader({
       onHead: (message) => this.begin(message),
       onMessage: (message) => this.completed(message),
       // A proxy may give up in the middle of a message; what it may not is write something else there.
       onError: (error) => error.message.startsWith('closed inside') || options.onWrong(error.message),
     })
-    socket.on('data', (bytes: Buffer) => reader.push(bytes))
-    socket.on('end', () => {
-      this.checkPart()
-      if (!this.ended) socket.end()
-    })
     socket.on('close', () => {
       this.checkPart()
       this.bodyDone()
     })
+  }
+
+  /** null: the proxy has ended its half. */
+  push(bytes: Buffer | null): void {
+    if (bytes !== null) this.reader.push(bytes)
+    else {
+      this.checkPart()
+      if (!this.ended) this.socket.end()
+    }
   }
 
   private begin(message: RequestMessage): void {

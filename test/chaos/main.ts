@@ -1,6 +1,7 @@
 // `npm run chaos -- --seed N --minutes M`: runs with one seed after the other until the time is over, or until something is wrong.
 import { parseArgs } from 'node:util'
 import { runChaos } from './run.ts'
+import type { ChaosVersion } from './world.ts'
 
 const { values } = parseArgs({
   options: {
@@ -10,6 +11,8 @@ const { values } = parseArgs({
     clients: { type: 'string', default: '24' },
     malice: { type: 'string', default: '0.25' },
     retries: { type: 'string', default: 'guarded' },
+    downstream: { type: 'string', default: 'mixed' },
+    upstream: { type: 'string', default: 'mixed' },
     quiet: { type: 'boolean', default: false },
   },
 })
@@ -31,6 +34,8 @@ do {
       clients: Number(values.clients),
       malice: Number(values.malice),
       crashes: 2,
+      downstream: version(values.downstream),
+      upstream: version(values.upstream),
       reloadEvery: 800,
       // A short run has not warmed up when it is measured first.
       ...(requests < 10_000 ? { slackBytes: 8 * 2 ** 20 } : {}),
@@ -42,7 +47,7 @@ do {
   if (report.faults.length > 0) {
     for (const fault of report.faults) process.stdout.write(`  WRONG: ${fault}\n`)
     process.stdout.write(
-      `again: npm run chaos -- --seed ${seed} --retries ${retries} --requests ${requests} --clients ${values.clients} --malice ${values.malice} --minutes 0\n`,
+      `again: npm run chaos -- --seed ${seed} --retries ${retries} --requests ${requests} --clients ${values.clients} --malice ${values.malice} --downstream ${values.downstream} --upstream ${values.upstream} --minutes 0\n`,
     )
     process.exitCode = 1
     break
@@ -51,3 +56,7 @@ do {
   rounds++
 } while (performance.now() < until)
 process.stdout.write(process.exitCode === 1 ? `failed after ${rounds} good runs\n` : `${rounds} runs, nothing wrong\n`)
+
+function version(text: string): ChaosVersion {
+  return text === 'http1' || text === 'http2' ? text : 'mixed'
+}

@@ -11,9 +11,10 @@ import { type Act, drawAct } from './act.ts'
 import { type Fate, runClient } from './chaos-client.ts'
 import { Dice } from './dice.ts'
 import { HostileUpstream } from './hostile-upstream.ts'
+import { runHttp2Client } from './http2-chaos-client.ts'
 import { Ledger } from './ledger.ts'
 import { planRequest, type RequestPlan } from './request-plan.ts'
-import { HOSTS, mesh, retriesOf, type WorldOptions } from './world.ts'
+import { type ChaosVersion, HOSTS, mesh, retriesOf, type WorldOptions } from './world.ts'
 
 export interface RunOptions {
   readonly seed: number
@@ -28,6 +29,10 @@ export interface RunOptions {
   /** Requests between two changes of the configuration. */
   readonly reloadEvery: number
   readonly progress?: (line: string) => void
+  /** What clients speak; mixed: every other one HTTP/2. http1. */
+  readonly downstream?: ChaosVersion
+  /** What is spoken to upstreams; mixed: to those of every other host HTTP/2. http1. */
+  readonly upstream?: ChaosVersion
   /** Every request as here, instead of drawn. */
   readonly plan?: (id: number) => RequestPlan
   readonly act?: (id: number, attempt: number) => Act
@@ -80,6 +85,7 @@ class Run {
         return { attempts, guarded: options.retries === 'guarded' && !allowed }
       },
       act: (id, attempt) => this.act(id, attempt),
+      endsLate: options.upstream !== undefined && options.upstream !== 'http1',
     })
   }
 
@@ -92,6 +98,7 @@ class Run {
       copies,
       dead: `127.0.0.1:${await refusingPort()}`,
       patient: options.patient ?? false,
+      version: options.upstream ?? 'http1',
     }
     const proxy = await startInProcess(t, mesh(world, 0), {
       bootstrap: {
@@ -156,8 +163,13 @@ class Run {
     const { options, ledger } = this
     const first = this.nextId
     this.goal = first + requests
-    const clients = Array.from({ length: options.clients }, () =>
-      runClient({ port: () => proxy.port, next: () => this.take(), onFate: (fate) => this.note(fate) }),
+    const { downstream = 'http1' } = options
+    const clients = Array.from({ length: options.clients }, (_, i) =>
+      (downstream === 'http2' || (downstream === 'mixed' && i % 2 === 1) ? runHttp2Client : runClient)({
+        port: () => proxy.port,
+        next: () => this.take(),
+        onFate: (fate) => this.note(fate),
+      }),
     )
     let done = false
     const all = Promise.all(clients).finally(() => {

@@ -14,18 +14,22 @@ export function retriesOf(host: string): { attempts: number; allowed: boolean } 
   return { attempts: RETRIES, allowed: host === 'allowed' }
 }
 
+export type ChaosVersion = 'http1' | 'http2' | 'mixed'
+
 export interface WorldOptions {
   /** `address:port` of hostile upstreams, and of one that only gets copies. */
   readonly endpoints: readonly string[]
   readonly copies: string
   /** A port that refuses connections. */
   readonly dead: string
+  /** What hosts declare: HTTP/1, HTTP/2, or every other host one of the two. */
+  readonly version: ChaosVersion
   /** Without timeouts that a busy machine could run into: where nothing stalls, none is needed. */
   readonly patient: boolean
 }
 
 /** `generation` 0 has all endpoints; others leave some out, and bring one that is dead. */
-export function mesh({ endpoints, copies, dead, patient }: WorldOptions, generation: number): string {
+export function mesh({ endpoints, copies, dead, patient, version }: WorldOptions, generation: number): string {
   const alive =
     generation === 0
       ? endpoints
@@ -36,8 +40,8 @@ export function mesh({ endpoints, copies, dead, patient }: WorldOptions, generat
   const [long, short] = patient ? [{}, {}] : [{ timeout: '1s' }, { timeout: '500ms' }]
   const to = (host: string) => [{ destination: { host } }]
   return yaml(
-    ...HOSTS.map((host) => service({ host, endpoints: of(addresses) })),
-    service({ host: 'copies', endpoints: of([copies]) }),
+    ...HOSTS.map((host, i) => service({ host, endpoints: of(addresses), protocol: protocolOf(version, i) })),
+    service({ host: 'copies', endpoints: of([copies]), protocol: protocolOf(version, 1) }),
     virtualService('retrying', ['retrying'], [{ name: `g${generation}`, ...long, retries, route: to('retrying') }]),
     annotated(virtualService('allowed', ['allowed'], [{ ...long, retries, route: to('allowed') }])),
     virtualService('plain', ['plain'], [{ ...short, route: to('plain') }]),
@@ -70,6 +74,10 @@ export function mesh({ endpoints, copies, dead, patient }: WorldOptions, generat
       trafficPolicy: { connectionPool: { http: { maxRetries: 20 } }, loadBalancer: { simple: 'LEAST_REQUEST' } },
     }),
   )
+}
+
+function protocolOf(version: ChaosVersion, i: number): 'HTTP' | 'HTTP2' {
+  return version === 'http2' || (version === 'mixed' && i % 2 === 1) ? 'HTTP2' : 'HTTP'
 }
 
 /** What the operator of this host says: whatever it is, send it again. */

@@ -1,10 +1,10 @@
 // Streaming with back-pressure from end to end: what one side does not take, the other side does not get rid of.
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { flood } from '../support/flood.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
 const MIB = 1024 * 1024
@@ -57,7 +57,7 @@ t.beforeEach(() => {
 const rss = async () => (await proxy.metrics()).value('process_resident_memory_bytes') as number
 
 t.test('the first chunk arrives before the body is complete, in both directions', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   client.expectMethod('POST')
   await client.write('POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n')
   const exchange = await upstream.next()
@@ -75,7 +75,7 @@ t.test('the first chunk arrives before the body is complete, in both directions'
 
 for (const framing of ['chunked', 'by length'] as const) {
   t.test(`a slow reader stops the upstream (${framing}), and gets every byte once it reads`, async (t) => {
-    const client = await RawClient.connect(t, proxy.port())
+    const client = await connectAny(t, proxy.port())
     await client.send({ host: 'web', target: '/big' })
     const exchange = await upstream.next()
     const before = await rss()
@@ -85,7 +85,7 @@ for (const framing of ['chunked', 'by length'] as const) {
     await client.responseHead()
     client.pause()
     const piece = framing === 'chunked' ? CHUNK : PIECE
-    const taken = await flood(exchange.connection, piece, ALL)
+    const taken = await flood(exchange, piece, ALL)
     t.ok(taken < HELD, `the upstream could write ${taken} bytes`)
     t.ok((await rss()) - before < 32 * MIB, 'memory of the proxy')
     client.resume()
@@ -101,16 +101,16 @@ for (const framing of ['chunked', 'by length'] as const) {
 
 for (const target of ['/plain', '/retried', '/mirrored']) {
   t.test(`a slow upstream stops the client: ${target}`, async (t) => {
-    const client = await RawClient.connect(t, proxy.port())
+    const client = await connectAny(t, proxy.port())
     client.expectMethod('POST')
     const before = await rss()
     await client.write(`POST ${target} HTTP/1.1\r\nHost: web\r\nContent-Length: ${ALL}\r\n\r\n`)
     const exchange = await upstream.next()
-    exchange.connection.pause()
+    exchange.pause()
     const taken = await flood(client, PIECE, ALL)
     t.ok(taken < HELD, `the client could write ${taken} bytes`)
     t.ok((await rss()) - before < 32 * MIB, 'memory of the proxy')
-    exchange.connection.resume()
+    exchange.resume()
     for (let i = taken / PIECE.length + 1; i < ALL / PIECE.length; i++) await client.write(PIECE)
     t.equal((await exchange.body(60_000)).length, ALL)
     await exchange.answer({ body: 'got it' })
@@ -120,12 +120,12 @@ for (const target of ['/plain', '/retried', '/mirrored']) {
 }
 
 t.test('a mirror that does not read is given up; the request is not held up by it', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   client.expectMethod('POST')
   await client.write(`POST /mirrored HTTP/1.1\r\nHost: web\r\nContent-Length: ${ALL}\r\n\r\n`)
   const exchange = await upstream.next()
   const copy = await slow.next()
-  copy.connection.pause()
+  copy.pause()
   const before = await rss()
   const taken = await flood(client, PIECE, ALL)
   t.equal(taken, ALL)
@@ -136,14 +136,14 @@ t.test('a mirror that does not read is given up; the request is not held up by i
 })
 
 t.test('one slow reader does not hold up another client of the same upstream', async (t) => {
-  const stuck = await RawClient.connect(t, proxy.port())
+  const stuck = await connectAny(t, proxy.port())
   await stuck.send({ host: 'web', target: '/stuck' })
   const first = await upstream.next()
   await first.write(`HTTP/1.1 200 OK\r\nContent-Length: ${ALL}\r\n\r\n`)
   await stuck.responseHead()
   stuck.pause()
-  await flood(first.connection, PIECE, ALL)
-  const quick = await RawClient.connect(t, proxy.port())
+  await flood(first, PIECE, ALL)
+  const quick = await connectAny(t, proxy.port())
   await quick.send({ host: 'web', target: '/quick' })
   await (await upstream.next()).answer({ body: 'quick' })
   t.equal((await quick.response()).body.toString(), 'quick')

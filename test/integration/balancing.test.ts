@@ -1,10 +1,10 @@
 // Balancing as clients of a real proxy see it: localities, failover, latency.
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { destinationRule, service, yaml } from '../support/mesh.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
 const HERE = 'us/us-a'
@@ -21,7 +21,7 @@ t.test('distribute: 70 of 100 requests stay, 30 go to the other region', async (
     ),
     bootstrap,
   })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 200; i++) await client.ask({ host: 'web' })
   // Turns are spread evenly, so the shares are exact, but for where they started.
   t.ok(Math.abs(near.seen.length - 140) <= 1, `${near.seen.length} of 200 stayed`)
@@ -40,7 +40,7 @@ t.test('failover: the other region takes over when the local endpoint is ejected
     ),
     bootstrap,
   })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 3; i++) t.equal((await client.ask({ host: 'web', headers: { 'x-status': '500' } })).status, 500)
   t.equal(near.seen.length, 3, 'everything stayed as long as it could')
   for (let i = 0; i < 5; i++) t.equal((await client.ask({ host: 'web', headers: { 'x-request-id': 'after' } })).status, 200)
@@ -58,7 +58,7 @@ t.test('PEAK_EWMA prefers the faster of two upstreams', async (t) => {
     }),
     bootstrap: { concurrency: 1 },
   })
-  const [busy, free] = [await RawClient.connect(t, proxy.port()), await RawClient.connect(t, proxy.port())]
+  const [busy, free] = [await connectAny(t, proxy.port()), await connectAny(t, proxy.port())]
   // Whoever is unknown is tried first: the second request goes to the slow one at the latest.
   await busy.send({ host: 'web' })
   await eventually('somebody to have it', () => fast.seen.length + slow.exchanges.length === 1)

@@ -1,11 +1,12 @@
 // CORS (Istio CorsPolicy): preflights are answered by the proxy, responses to allowed origins are marked, and nothing is refused.
 import t from 'tap'
-import { askAny, connectAny, EMPTY_LENGTH } from '../support/any-client.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { type HeaderPair, header, headerValues } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
+import { EMPTY_LENGTH } from '../support/versions.ts'
 
 let upstream: EchoUpstream
 let proxy: HeddleProcess

@@ -1,6 +1,7 @@
 // How a proxy ends: in-flight requests finish, new ones go elsewhere, what is cut is reported.
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, yaml } from '../support/mesh.ts'
@@ -8,9 +9,13 @@ import { httpRequest, startProxy } from '../support/proxy.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
+import { DOWNSTREAM, ONCE } from '../support/versions.ts'
 
 // Of the whole file: processes start slowly on a busy machine.
 t.setTimeout(120_000)
+
+/** The last answer of a connection says so; HTTP/2 says it by GOAWAY. */
+const CLOSE = DOWNSTREAM === 'http2' ? undefined : 'close'
 
 const start = async (t: Teardown, deadline: string) => {
   const upstream = await Upstream.start(t)
@@ -23,15 +28,15 @@ const start = async (t: Teardown, deadline: string) => {
 
 t.test('SIGTERM lets a request finish, says Connection: close, refuses new connections and ends with 0', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
-  const client = await RawClient.connect(t, proxy.port())
-  const idle = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
+  const idle = await connectAny(t, proxy.port())
   await client.send({ host: 'web' })
   const exchange = await upstream.next()
   proxy.signal('SIGTERM')
   await idle.closed()
   // One worker may be a moment behind the other.
   await eventually('new connections to be refused', () =>
-    RawClient.connect(t, proxy.port()).then(
+    connectAny(t, proxy.port()).then(
       () => false,
       (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
     ),
@@ -39,14 +44,15 @@ t.test('SIGTERM lets a request finish, says Connection: close, refuses new conne
   await exchange.answer({ body: 'in time' })
   const response = await client.response()
   t.equal(response.body.toString(), 'in time')
-  t.equal(header(response, 'connection')?.toLowerCase(), 'close')
+  t.equal(header(response, 'connection')?.toLowerCase(), CLOSE)
   t.same(await proxy.exited, { code: 0, signal: null })
 })
 
 t.test('an answer that has begun is sent to its end, and then its connection closes', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
-  const client = await RawClient.connect(t, proxy.port())
-  await client.send({ host: 'web', method: 'POST', headers: { 'content-length': '10' } })
+  const client = await connectAny(t, proxy.port())
+  client.expectMethod('POST')
+  await client.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\n')
   const exchange = await upstream.next()
   await exchange.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegun\r\n')
   const response = await client.responseHead()
@@ -60,7 +66,7 @@ t.test('an answer that has begun is sent to its end, and then its connection clo
   t.same(await proxy.exited, { code: 0, signal: null })
 })
 
-t.test('what is not done at the deadline is cut, and the log says what and why', async (t) => {
+t.test('what is not done at the deadline is cut, and the log says what and why', { skip: ONCE }, async (t) => {
   const upstream = await Upstream.start(t)
   const raw = await Upstream.start(t, { raw: true })
   const proxy = await startProxy(t, {
@@ -100,7 +106,7 @@ t.test('what is not done at the deadline is cut, and the log says what and why',
 
 t.test('a second SIGTERM ends it at once', async (t) => {
   const { upstream, proxy } = await start(t, '60s')
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'web' })
   await upstream.next()
   proxy.signal('SIGTERM')
@@ -116,14 +122,14 @@ t.test('nothing listens any more after the end, and nobody is left', async (t) =
   t.ok(health > 0)
   t.same(await proxy.stop(), { code: 0, signal: null })
   for (const port of [proxy.port(), proxy.adminPort, health]) {
-    await t.rejects(RawClient.connect(t, port), /ECONNREFUSED/, 'the port is free')
+    await t.rejects(connectAny(t, port), /ECONNREFUSED/, 'the port is free')
   }
   t.same(children, [], 'it never had child processes')
 })
 
 t.test('/quitquitquit ends it as SIGTERM does, but only by POST', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'web' })
   const exchange = await upstream.next()
   t.equal((await proxy.admin('/quitquitquit')).status, 405)
@@ -137,8 +143,8 @@ t.test('/quitquitquit ends it as SIGTERM does, but only by POST', async (t) => {
 
 t.test('/drain_listeners stops accepting, finishes what is in flight, and the process stays', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
-  const client = await RawClient.connect(t, proxy.port())
-  const idle = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
+  const idle = await connectAny(t, proxy.port())
   await client.send({ host: 'web' })
   const exchange = await upstream.next()
   const health = Number(/health on 127\.0\.0\.1:(\d+)/.exec(proxy.stderr)?.[1])
@@ -148,7 +154,7 @@ t.test('/drain_listeners stops accepting, finishes what is in flight, and the pr
   await idle.closed()
   // Each worker closes its own socket when it hears of it.
   await eventually('no listener', () =>
-    RawClient.connect(t, proxy.port()).then(
+    connectAny(t, proxy.port()).then(
       () => false,
       (error: Error) => /ECONNREFUSED/.test(error.message),
     ),
@@ -159,7 +165,7 @@ t.test('/drain_listeners stops accepting, finishes what is in flight, and the pr
   t.equal((await proxy.metrics()).value('envoy_server_state'), 1)
   await exchange.answer({ body: 'in time' })
   const response = await client.response()
-  t.same([response.body.toString(), header(response, 'connection')?.toLowerCase()], ['in time', 'close'])
+  t.same([response.body.toString(), header(response, 'connection')?.toLowerCase()], ['in time', CLOSE])
   await proxy.said(/nothing was cut/)
   t.ok(proxy.isRunning)
   t.same(await proxy.stop(), { code: 0, signal: null })

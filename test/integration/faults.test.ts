@@ -1,14 +1,14 @@
 // Fault injection (Istio HTTPFaultInjection and Envoy fault filter): delay first, then abort, each with its own draw; the upstream never sees an aborted request.
 import t from 'tap'
 import { Rng } from '../../lib/base/rng.ts'
-import { askAny, connectAny, HTTP1_ONLY, OVER_HTTP2 } from '../support/any-client.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { DOWNSTREAM, HTTP1_ONLY } from '../support/versions.ts'
 
 let upstream: EchoUpstream
 let proxy: HeddleProcess
@@ -130,7 +130,7 @@ t.test('delay and abort are drawn independently', async (t) => {
 
 t.test('a client that leaves a held request', { skip: HTTP1_ONLY }, async (t) => {
   const before = upstream.seen.length
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'web', target: '/timed/left' })
   // A reset that is there before the connection is accepted leaves no request at all.
   await eventually('the request to be held', async () => (await proxy.metrics()).value('envoy_http_downstream_rq_active') === 1)
@@ -204,7 +204,7 @@ t.test('faults.headers: allow', async (t) => {
   t.equal((await askOf('out', '/limited', abort)).status, 200, 'as often as the policy of the route, which is never')
   t.equal((await askOf('out', '/direct', abort)).status, 200)
   // An application is spoken to in its client's version, and this one knows HTTP/1.
-  if (!OVER_HTTP2) t.equal((await askOf('in', '/a', abort)).status, 200, 'the proxy of a service never injects')
+  if (DOWNSTREAM === 'http1') t.equal((await askOf('in', '/a', abort)).status, 200, 'the proxy of a service never injects')
   const began = performance.now()
   const held = await askOf('out', '/held', { 'x-envoy-fault-delay-request': '150' })
   t.ok(performance.now() - began >= 140)

@@ -1,6 +1,7 @@
 // Endpoints that are asked how they are: who gets traffic, in all workers, and what operators see of it.
 import net from 'node:net'
 import t from 'tap'
+import { askAny } from '../support/any-client.ts'
 import { CheckedUpstream } from '../support/checked-upstream.ts'
 import { DnsServer } from '../support/dns-server.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
@@ -10,7 +11,6 @@ import { header } from '../support/h1-reader.ts'
 import { startInProcess } from '../support/in-process.ts'
 import { destinationRule, resource, service, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { askOnce } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 
 // Of the whole file: processes start slowly on a busy machine.
@@ -26,7 +26,7 @@ const start = (t: Teardown, resources: string, ...healthChecks: object[]): Promi
 
 /** Who answers connections of their own, enough for both workers to have some. */
 async function answering(t: Teardown, proxy: HeddleProcess, host = 'web'): Promise<string> {
-  const answers = await Promise.all(Array.from({ length: 16 }, () => askOnce(t, proxy.port(), { host })))
+  const answers = await Promise.all(Array.from({ length: 16 }, () => askAny(t, proxy.port(), { host })))
   return [...new Set(answers.map((a) => header(a, 'x-upstream') ?? String(a.status)))].sort().join()
 }
 
@@ -46,7 +46,7 @@ t.test('HTTP: an endpoint that fails gets nothing, and comes back when it is wel
   const { body } = await proxy.admin('/clusters')
   t.match(body, `outbound|80||web.default.svc.cluster.local::${b.address}::health_flags::/failed_active_hc\n`)
   t.match(body, `outbound|80||web.default.svc.cluster.local::${a.address}::health_flags::healthy\n`)
-  await askOnce(t, proxy.port(), { host: 'web', headers: { 'x-request-id': 'without-b' } })
+  await askAny(t, proxy.port(), { host: 'web', headers: { 'x-request-id': 'without-b' } })
   const explanation = JSON.stringify(await proxy.explain('without-b'))
   t.match(
     explanation,
@@ -165,7 +165,7 @@ t.test('the application behind an inbound listener is asked when the listener is
     bootstrap: { healthChecks: [{ listeners: ['in'], http: { path: '/healthz' }, ...QUICK }] },
   })
   t.ok(app.checks > 0)
-  t.equal((await askOnce(t, proxy.port('in'), {})).status, 200)
+  t.equal((await askAny(t, proxy.port('in'), {})).status, 200)
 })
 
 t.test('the probe of a WorkloadGroup is for its entries', async (t) => {

@@ -106,7 +106,7 @@ t.test('answers', async (t) => {
     t.match(line, wanted, code)
     t.equal((await refused(code)) - counted, 1, `${code}: counted under its code`)
   }
-  t.equal(client.closed, false, 'all on one connection')
+  t.equal(client.isClosed, false, 'all on one connection')
 })
 
 t.test('HEAD gets the head of the same answer', async (t) => {

@@ -63,7 +63,7 @@ t.test('CONNECT: bytes both ways, and each side ends by itself', async (t) => {
   side.end()
   await said(call, 'one row, and more')
   t.equal(await call.ended(), null, 'and a FIN is END_STREAM')
-  t.equal(client.closed, false)
+  t.equal(client.isClosed, false)
   t.match(await proxy.logged({ method: 'CONNECT', bytes_received: 11 }), {
     protocol: 'HTTP/2',
     response_code: 200,
@@ -79,7 +79,7 @@ t.test('CONNECT: a reset of the endpoint is RST_STREAM CONNECT_ERROR, one of the
   await said(one.call, 'x')
   side.reset()
   t.equal(await one.call.ended(), CONNECT_ERROR)
-  t.equal(one.client.closed, false)
+  t.equal(one.client.isClosed, false)
   const two = await connect(t, 'db:5432')
   const other = await db.nextConnection()
   await two.call.responseHead()
@@ -99,7 +99,7 @@ t.test('CONNECT that is refused', async (t) => {
     call.write('GET /smuggled HTTP/1.1\r\nHost: web\r\n\r\n')
     t.equal((await call.response()).status, status, `${target} on ${listener}`)
     t.equal(await call.ended(), null, 'NO_ERROR behind the answer')
-    t.equal(client.closed, false)
+    t.equal(client.isClosed, false)
   }
   t.equal(upstream.connections.length, 0)
 })
@@ -184,7 +184,7 @@ t.test('a WebSocket by extended CONNECT is an Upgrade for its upstream, and its 
   await exchange.connection.closed()
   exchange.end()
   t.equal(await call.ended(), null)
-  t.equal(client.closed, false)
+  t.equal(client.isClosed, false)
   await proxy.logged({ path: '/chat', protocol: 'HTTP/2', response_code: 101, bytes_received: 8, bytes_sent: 4 })
 })
 

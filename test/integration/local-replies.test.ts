@@ -1,13 +1,14 @@
 // Every answer that heddle makes by itself: status, body, fields, flags, details and its stable code (Envoy router replies and Envoy connection manager replies and Envoy gRPC status mapping).
 import t from 'tap'
 import { REASONS } from '../../lib/filter/http/reasons.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { eventually } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { header, headerValues } from '../support/h1-reader.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient, requestBytes } from '../support/raw-client.ts'
+import { requestBytes } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
 interface Row {
@@ -338,11 +339,11 @@ t.before(async () => {
     bootstrap: { limits: { headerTimeout: '200ms', streamIdleTimeout: '600ms' } },
   })
   // The one request that `full` may have is under way for as long as rows ask for its overflow: it moves, and so is not idle.
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'full', target: '/held' })
   const held = await full.next()
   await held.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
-  const tick = setInterval(() => void held.connection.write('1\r\nx\r\n'), 100)
+  const tick = setInterval(() => void held.write('1\r\nx\r\n'), 100)
   t.teardown(() => clearInterval(tick))
 })
 
@@ -352,7 +353,7 @@ for (const [i, row] of ROWS.entries()) {
   t.test(`${row.code}: ${row.status} ${row.flags} (row ${i + 1})`, async (t) => {
     const before = await refused(row.code)
     const lines = proxy.accessLog().length
-    const client = await RawClient.connect(t, proxy.port())
+    const client = await connectAny(t, proxy.port())
     await client.write(row.bytes)
     const answer = await client.response()
     t.equal(answer.status, row.status)
@@ -389,7 +390,7 @@ t.test('HEAD gets the head of the same answer', async (t) => {
     ['/fault', 'strict', 418, '18'],
     ['/', 'empty', 503, '19'],
   ] as const) {
-    const client = await RawClient.connect(t, proxy.port())
+    const client = await connectAny(t, proxy.port())
     const answer = await client.ask({ method: 'HEAD', target, host })
     t.same([answer.status, header(answer, 'content-length'), answer.body.length], [status, length, 0], target)
     t.equal((await client.ask({ target: '/fault', host: 'strict' })).status, 418, 'nothing stands behind the head')
@@ -408,13 +409,13 @@ t.test('gRPC: 200, grpc-status by the table, the text as grpc-message, no body',
   ]
   for (const type of ['application/grpc', 'application/grpc+json']) {
     for (const [target, host, status, message] of rows) {
-      const answer = await askOnce(t, proxy.port(), { method: 'POST', target, host, headers: { 'Content-Type': type } })
+      const answer = await askAny(t, proxy.port(), { method: 'POST', target, host, headers: { 'Content-Type': type } })
       const what = `${host}${target} ${type}`
       t.same([answer.status, answer.body.length, header(answer, 'content-type')], [200, 0, 'application/grpc'], what)
       t.same([header(answer, 'grpc-status'), header(answer, 'grpc-message')], [status, message], what)
     }
   }
-  const refusedUpgrade = await askOnce(t, proxy.port(), {
+  const refusedUpgrade = await askAny(t, proxy.port(), {
     method: 'POST',
     host: 'web',
     headers: { 'Content-Type': 'application/grpc', Connection: 'Upgrade', Upgrade: 'foo' },
@@ -424,7 +425,7 @@ t.test('gRPC: 200, grpc-status by the table, the text as grpc-message, no body',
     [200, '7', 'close'],
   )
   for (const type of ['application/grpc; charset=utf-8', 'application/grpc-web', 'application/grpcx']) {
-    const answer = await askOnce(t, proxy.port(), {
+    const answer = await askAny(t, proxy.port(), {
       method: 'POST',
       target: '/nowhere',
       host: 'strict',
@@ -435,7 +436,7 @@ t.test('gRPC: 200, grpc-status by the table, the text as grpc-message, no body',
 })
 
 t.test('an unread body: the answer says that the connection closes', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const bytes = requestBytes({ method: 'POST', target: '/nowhere', host: 'strict', headers: { 'Content-Length': '100000' } })
   await client.write(bytes)
   const answer = await client.response()

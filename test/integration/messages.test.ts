@@ -1,12 +1,14 @@
 // Framing of messages and their ends: HTTP/1.0, bodies, trailers, early answers, and clients that end their side or go away.
 import t from 'tap'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { header, headerValues } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { askOnce, chunked, RawClient } from '../support/raw-client.ts'
+import { chunked, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
+import { DOWNSTREAM, HTTP1_BOTH, HTTP1_ONLY, HTTP1_UPSTREAM_ONLY, spelt, UPSTREAM } from '../support/versions.ts'
 
 let upstream: Upstream
 let proxy: HeddleProcess
@@ -31,9 +33,9 @@ t.before(async () => {
 
 t.beforeEach(() => upstream.startAfresh())
 
-const connect = (t: Teardown) => RawClient.connect(t, proxy.port())
+const connect = (t: Teardown) => connectAny(t, proxy.port())
 
-t.test('HTTP/1.0 downstream', async (t) => {
+t.test('HTTP/1.0 downstream', { skip: HTTP1_ONLY }, async (t) => {
   await t.test('a body without length ends with the connection, never with chunks', async (t) => {
     const client = await connect(t)
     await client.send({ version: 'HTTP/1.0', host: 'web', headers: { Connection: 'keep-alive' } })
@@ -76,7 +78,7 @@ t.test('HTTP/1.0 downstream', async (t) => {
   })
 })
 
-t.test('HTTP/1.0 upstream', async (t) => {
+t.test('HTTP/1.0 upstream', { skip: HTTP1_BOTH }, async (t) => {
   await t.test(
     'a body until the end of the connection becomes chunks for an HTTP/1.1 client, whose connection goes on',
     async (t) => {
@@ -99,7 +101,7 @@ t.test('HTTP/1.0 upstream', async (t) => {
     const first = await upstream.next()
     await first.write('HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx')
     t.equal((await client.response()).body.toString(), 'x')
-    await first.connection.closed()
+    await first.over()
     await client.send({ host: 'web' })
     const second = await upstream.next()
     t.not(second.connection, first.connection)
@@ -121,7 +123,7 @@ t.test('HEAD, 204 and 304', async (t) => {
     [
       'HEAD',
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
-      { 'transfer-encoding': 'chunked', 'content-length': undefined },
+      { 'transfer-encoding': DOWNSTREAM === 'http1' ? 'chunked' : undefined, 'content-length': undefined },
     ],
     ['HEAD', 'HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\n', { 'content-length': '3' }],
     ['GET', 'HTTP/1.1 204 No Content\r\n\r\n', { 'content-length': undefined, 'transfer-encoding': undefined }],
@@ -148,16 +150,22 @@ t.test('trailers pass in both directions, also many and split', async (t) => {
   )
   const exchange = await upstream.next()
   await exchange.body()
-  t.same(exchange.request.trailers, [
-    ['X-A', '1'],
-    ['x-b', '2'],
-  ])
+  t.same(
+    exchange.request.trailers,
+    spelt([
+      ['X-A', '1'],
+      ['x-b', '2'],
+    ]),
+  )
   exchange.answered = true
   await exchange.trickle('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\ny\r\n0\r\nGrpc-Status: 0\r\nX-Z: z\r\n\r\n')
-  t.same((await client.response()).trailers, [
-    ['Grpc-Status', '0'],
-    ['X-Z', 'z'],
-  ])
+  t.same(
+    (await client.response()).trailers,
+    spelt([
+      ['Grpc-Status', '0'],
+      ['X-Z', 'z'],
+    ]),
+  )
 })
 
 t.test('Expect: 100-continue and an upstream that answers without 100', async (t) => {
@@ -174,30 +182,35 @@ t.test('Expect: 100-continue and an upstream that answers without 100', async (t
     t.same([response.status, response.informational.length], [200, 0])
   })
   await t.test('an unknown expectation: 417', async (t) => {
-    t.equal((await askOnce(t, proxy.port(), { host: 'web', target: '/e', headers: { Expect: 'more' } })).status, 417)
+    t.equal((await askAny(t, proxy.port(), { host: 'web', target: '/e', headers: { Expect: 'more' } })).status, 417)
     t.match(await proxy.logged({ path: '/e' }), { response_code: 417 })
   })
 })
 
 t.test('an answer before the end of the request', async (t) => {
-  await t.test('that is complete ends the connection, and the rest of the request is not taken for another one', async (t) => {
-    const client = await connect(t)
-    client.expectMethod('POST')
-    await client.write('POST /early HTTP/1.1\r\nHost: web\r\nContent-Length: 1000\r\n\r\npart')
-    const exchange = await upstream.next()
-    await exchange.bodyBytes(4)
-    await exchange.answerEarly({ status: 403, body: 'no' })
-    t.equal((await client.response()).status, 403)
-    await client.write('GET /fixed HTTP/1.1\r\nHost: web\r\n\r\n')
-    await client.closed()
-    t.equal(client.responses.length, 1)
-    await exchange.connection.closed()
-    t.match(await proxy.logged({ path: '/early' }), {
-      response_code: 403,
-      response_code_details: 'via_upstream',
-      bytes_received: 4,
-    })
-  })
+  await t.test(
+    'that is complete ends the connection, and the rest of the request is not taken for another one',
+    { skip: HTTP1_ONLY },
+    async (t) => {
+      const client = await connect(t)
+      client.expectMethod('POST')
+      await client.write('POST /early HTTP/1.1\r\nHost: web\r\nContent-Length: 1000\r\n\r\npart')
+      const exchange = await upstream.next()
+      await exchange.bodyBytes(4)
+      await exchange.answerEarly({ status: 403, body: 'no' })
+      t.equal((await client.response()).status, 403)
+      await client.write('GET /fixed HTTP/1.1\r\nHost: web\r\n\r\n')
+      await client.closed()
+      t.equal(client.responses.length, 1)
+      await exchange.over()
+      t.match(await proxy.logged({ path: '/early' }), {
+        response_code: 403,
+        response_code_details: 'via_upstream',
+        // Over HTTP/2 the end of the answer may come behind its last byte: what the client sends until then is its body.
+        bytes_received: UPSTREAM === 'http2' ? Number : 4,
+      })
+    },
+  )
   await t.test('that streams while the request goes on: both go on', async (t) => {
     const client = await connect(t)
     client.expectMethod('POST')
@@ -219,9 +232,9 @@ t.test('an answer before the end of the request', async (t) => {
   })
 })
 
-t.test('a client that ends its side', async (t) => {
+t.test('a client that ends its side', { skip: HTTP1_ONLY }, async (t) => {
   await t.test('after a complete request is answered', async (t) => {
-    const client = await connect(t)
+    const client = await RawClient.connect(t, proxy.port())
     await client.send({ method: 'POST', host: 'web', body: 'all' })
     client.end()
     const exchange = await upstream.next()
@@ -230,12 +243,12 @@ t.test('a client that ends its side', async (t) => {
     t.equal(await client.closed(), 'end')
   })
   await t.test('in the middle of a request is gone: DC, and the upstream request is cancelled', async (t) => {
-    const client = await connect(t)
+    const client = await RawClient.connect(t, proxy.port())
     await client.write('POST /half HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nhalf')
     const exchange = await upstream.next()
     await exchange.bodyBytes(4)
     client.end()
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await proxy.logged({ path: '/half' }), {
       response_code: 0,
       response_flags: 'DC',
@@ -248,7 +261,7 @@ t.test('a client that ends its side', async (t) => {
     await client.send({ host: 'web', target: '/abort' })
     const exchange = await upstream.next()
     client.end()
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await strict.logged({ path: '/abort' }), { response_code: 0, response_flags: 'DC' })
   })
 })
@@ -259,7 +272,7 @@ t.test('a client that goes away cancels its request at the upstream', async (t) 
     await client.send({ host: 'web', target: '/gone' })
     const exchange = await upstream.next()
     client.reset()
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await proxy.logged({ path: '/gone' }), { response_code: 0, response_flags: 'DC', bytes_sent: 0 })
   })
   await t.test('in the middle of the answer', async (t) => {
@@ -269,12 +282,12 @@ t.test('a client that goes away cancels its request at the upstream', async (t) 
     await exchange.write('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome')
     await client.responseHead()
     client.reset()
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await proxy.logged({ path: '/gone-later' }), { response_code: 200, response_flags: 'DC' })
   })
 })
 
-t.test('what an upstream may not say', async (t) => {
+t.test('what an upstream may not say', { skip: HTTP1_UPSTREAM_ONLY }, async (t) => {
   const rows: readonly [what: string, bytes: string, status: number, flags: string][] = [
     ['no HTTP', 'SSH-2.0-OpenSSH_9\r\n\r\n', 502, 'UPE'],
     ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx', 502, 'UPE'],
@@ -283,7 +296,7 @@ t.test('what an upstream may not say', async (t) => {
   ]
   for (const [what, bytes, status, flags] of rows) {
     const target = `/${what.replaceAll(' ', '-')}`
-    const asked = askOnce(t, proxy.port(), { host: 'web', target })
+    const asked = askAny(t, proxy.port(), { host: 'web', target })
     await (await upstream.next()).write(bytes)
     const answer = await asked
     t.equal(answer.status, status, what)
@@ -292,14 +305,18 @@ t.test('what an upstream may not say', async (t) => {
   }
 })
 
-t.test('bytes behind a complete answer poison nobody: the connection is not used again', async (t) => {
-  const client = await connect(t)
-  await client.send({ host: 'web' })
-  const exchange = await upstream.next()
-  await exchange.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison')
-  t.equal((await client.response()).body.toString(), 'ok')
-  await exchange.connection.closed()
-  await client.send({ host: 'web' })
-  await (await upstream.next()).answer({ body: 'clean' })
-  t.equal((await client.response()).body.toString(), 'clean')
-})
+t.test(
+  'bytes behind a complete answer poison nobody: the connection is not used again',
+  { skip: HTTP1_UPSTREAM_ONLY },
+  async (t) => {
+    const client = await connect(t)
+    await client.send({ host: 'web' })
+    const exchange = await upstream.next()
+    await exchange.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison')
+    t.equal((await client.response()).body.toString(), 'ok')
+    await exchange.over()
+    await client.send({ host: 'web' })
+    await (await upstream.next()).answer({ body: 'clean' })
+    t.equal((await client.response()).body.toString(), 'clean')
+  },
+)

@@ -1,11 +1,11 @@
 // What bounds mirrored copies, and that nothing of it reaches the requests that they copy: mirror.maxRequests over all workers, the buffer
 // of a copy, the breaker of its cluster.
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
 let echo: EchoUpstream
@@ -62,14 +62,13 @@ const dropped = async (reason: string) => (await proxy.metrics()).value('heddle_
 
 /** All copies that are there are answered, and their places are free. */
 async function finishCopies(): Promise<void> {
-  for (const exchange of shadow.exchanges)
-    if (!exchange.answered && exchange.connection.closedBy === null) await exchange.answer()
+  for (const exchange of shadow.exchanges) if (!exchange.answered && !exchange.isOver) await exchange.answer()
   const name = { cluster_name: 'outbound|80||shadow.default.svc.cluster.local' }
   await eventually('no copy', async () => (await proxy.metrics()).value('envoy_cluster_upstream_rq_active', name) === 0)
 }
 
 t.test('mirror.maxRequests: so many copies at once in both workers, and no request notices', async (t) => {
-  const clients = await Promise.all(Array.from({ length: 12 }, () => RawClient.connect(t, proxy.port())))
+  const clients = await Promise.all(Array.from({ length: 12 }, () => connectAny(t, proxy.port())))
   for (let round = 1; round <= 2; round++) {
     const before = shadow.exchanges.length
     const answers = await Promise.all(clients.map((c) => c.ask({ host: 'web', target: '/copied' })))
@@ -81,7 +80,7 @@ t.test('mirror.maxRequests: so many copies at once in both workers, and no reque
 })
 
 t.test('a copy that its cluster’s breaker refuses', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 3; i++) t.equal((await client.ask({ host: 'web', target: `/narrow/${i}` })).status, 200)
   await eventually('the copies', async () => (await dropped('overflow')) === 2)
   t.equal(narrow.exchanges.length, 1)
@@ -90,24 +89,24 @@ t.test('a copy that its cluster’s breaker refuses', async (t) => {
 })
 
 t.test('a copy whose upstream does not read is given up at limits.bufferBytes, and its place is free', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const body = 'm'.repeat(12 * 1024 * 1024)
   client.expectMethod('POST')
   await client.write(`POST /copied/big HTTP/1.1\r\nHost: web\r\nx-body-bytes: 2\r\nContent-Length: ${body.length}\r\n\r\n`)
   await eventually('the copy', () => shadow.exchanges.at(-1)?.request.target === '/copied/big')
   const copy = shadow.exchanges.at(-1)!
-  copy.connection.pause()
+  copy.pause()
   await client.write(body)
   t.equal((await client.response(20_000)).status, 200)
   t.equal(echo.seen.at(-1)!.body.length, body.length)
   t.equal(await dropped('buffer'), 1)
-  copy.connection.resume()
-  await copy.connection.closed()
+  copy.resume()
+  await copy.over()
   await finishCopies()
 })
 
 t.test('no endpoint, no cluster: counted, and nothing else', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   t.equal((await client.ask({ host: 'web', target: '/gone', headers: { 'x-request-id': 'mirror-1' } })).status, 200)
   t.same([await dropped('no_cluster'), await dropped('no_endpoint')], [1, 1])
   await proxy.logged({ path: '/gone' })
@@ -122,7 +121,7 @@ t.test('no endpoint, no cluster: counted, and nothing else', async (t) => {
 })
 
 t.test('mirrorPercentage: each request is drawn', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const before = await dropped('no_endpoint')
   for (let i = 0; i < 200; i++) await client.ask({ host: 'web', target: '/half' })
   const drawn = (await dropped('no_endpoint')) - before
@@ -131,7 +130,7 @@ t.test('mirrorPercentage: each request is drawn', async (t) => {
 })
 
 t.test('a request that a delay held is copied with the body that came meanwhile', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   t.equal((await client.ask({ host: 'web', method: 'POST', target: '/held', body: 'kept' })).status, 200)
   await eventually('the copy', () => shadow.exchanges.at(-1)?.request.target === '/held')
   t.equal((await shadow.exchanges.at(-1)!.body()).toString(), 'kept')
@@ -139,7 +138,7 @@ t.test('a request that a delay held is copied with the body that came meanwhile'
 })
 
 t.test('a request that is answered before its end leaves no copy that waits for the rest', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   client.expectMethod('POST')
   await client.write('POST /early HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nhalf ')
   const original = await upstream.next()
@@ -147,13 +146,13 @@ t.test('a request that is answered before its end leaves no copy that waits for 
   await original.answerEarly({ status: 413 })
   t.equal((await client.response()).status, 413)
   const copy = shadow.exchanges.at(-1)!
-  await copy.connection.closed()
+  await copy.over()
   t.equal(copy.request.complete, false)
   await finishCopies()
 })
 
 t.test('no copy of what is not forwarded', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const before = shadow.exchanges.length
   for (const [target, status] of [
     ['/unhealthy', 503],

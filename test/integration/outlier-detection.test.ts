@@ -1,6 +1,7 @@
 // Endpoints that fail are left out for a while: two workers, one judgement.
 import t from 'tap'
 import type { WorkerView } from '../../lib/server/messages.ts'
+import { type AnyClient, connectAny } from '../support/any-client.ts'
 import { clusterMetric, ejectedOf } from '../support/ejections.ts'
 import { eventually } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
@@ -40,7 +41,7 @@ interface Reply {
   readonly status: number
 }
 
-async function ask(client: RawClient, want: number | 'reset', id = ''): Promise<Reply> {
+async function ask(client: AnyClient, want: number | 'reset', id = ''): Promise<Reply> {
   const headers: Record<string, string> = { 'x-want': String(want) }
   if (id !== '') headers['x-request-id'] = id
   const { status } = await client.ask({ host: 'web', headers })
@@ -51,15 +52,15 @@ const ejected = (proxy: HeddleProcess) => ejectedOf(proxy, CLUSTER)
 const metric = (proxy: HeddleProcess, name: string) => clusterMetric(proxy, CLUSTER, name)
 
 /** One connection to each of two workers: the kernel chooses, so that some are made until each has one. */
-async function oneEach(t: Teardown, proxy: InProcess): Promise<[RawClient, RawClient]> {
+async function oneEach(t: Teardown, proxy: InProcess): Promise<[AnyClient, AnyClient]> {
   const counts = async () => {
     const views = (await proxy.supervisor.pool.ask({ type: 'inspect' })) as WorkerView[]
     return views.map((v) => v.downstreamConnections)
   }
-  const found: RawClient[] = []
+  const found: AnyClient[] = []
   for (;;) {
     const before = await counts()
-    const client = await RawClient.connect(t, proxy.port)
+    const client = await connectAny(t, proxy.port)
     await ask(client, 200)
     const after = await counts()
     // Answers come in the order in which workers answer: the one that has more is told by the sum of the other.
@@ -105,7 +106,7 @@ t.test('a success of either worker ends a run', async (t) => {
 t.test('who fails is left out, the others go on; everywhere it shows', async (t) => {
   const [good, bad] = [await Upstream.start(t, (e) => e.answer()), await Upstream.start(t, (e) => e.answer({ status: 503 }))]
   const proxy = await startProxy(t, { resources: resources([good, bad], { ...LONG, consecutive5xxErrors: 3 }) })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const statuses: number[] = []
   for (let i = 0; i < 20; i++) statuses.push((await ask(client, 200, `request-${i}`)).status)
   t.equal(statuses.filter((s) => s === 503).length, 3, 'three, and no more')
@@ -159,7 +160,7 @@ t.test('gateway errors and resets; what is split is counted apart', async (t) =>
         ...virtualService('web', ['web'], [{ retries: { attempts: 0 }, route: [{ destination: { host: 'web' } }] }]),
       }),
     })
-    return { proxy, client: await RawClient.connect(t, proxy.port()) }
+    return { proxy, client: await connectAny(t, proxy.port()) }
   }
   const gateway = await client({ ...LONG, consecutive5xxErrors: 0, consecutiveGatewayErrors: 3 })
   for (const want of [503, 500, 502, 500, 504, 'reset', 500] as const) await ask(gateway.client, want)
@@ -191,7 +192,7 @@ t.test('connects that fail', async (t) => {
       virtualService('web', ['web'], [{ retries: { attempts: 0 }, route: [{ destination: { host: 'web' } }] }]),
     ),
   })
-  const client = await RawClient.connect(t, http.port())
+  const client = await connectAny(t, http.port())
   t.equal((await ask(client, 200, 'refused-0')).status, 503)
   t.same(await ejected(http), [])
   t.equal((await ask(client, 200, 'refused-1')).status, 503)
@@ -229,7 +230,7 @@ t.test('timeouts count as 504, of the route and of one attempt', async (t) => {
         virtualService('web', ['web'], [{ ...rule, route: [{ destination: { host: 'web' } }] }]),
       ),
     })
-    const client = await RawClient.connect(t, proxy.port())
+    const client = await connectAny(t, proxy.port())
     // With one retry, the first request is two attempts; without, it takes a second one.
     if ('retries' in rule) await ask(client, 200)
     else for (let i = 0; i < 2; i++) t.equal((await ask(client, 200)).status, 504)
@@ -250,7 +251,7 @@ t.test('of gRPC the status in the headers counts', async (t) => {
     }),
   )
   const proxy = await startProxy(t, { resources: resources([upstream], { ...LONG, consecutive5xxErrors: 2 }) })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const call = (type: string) => client.ask({ method: 'POST', host: 'web', headers: { 'content-type': type }, body: 'x' })
   for (let i = 0; i < 3; i++) await call('application/grpc')
   grpcStatus = '14'
@@ -273,10 +274,10 @@ t.test('what our own limits refuse counts for nobody', async (t) => {
       }),
     ),
   })
-  const first = await RawClient.connect(t, proxy.port())
+  const first = await connectAny(t, proxy.port())
   await first.send({ host: 'web' })
   const exchange = await upstream.next()
-  const second = await RawClient.connect(t, proxy.port())
+  const second = await connectAny(t, proxy.port())
   t.equal((await ask(second, 200)).status, 503)
   t.same(await ejected(proxy), [])
   await exchange.answer()
@@ -286,7 +287,7 @@ t.test('what our own limits refuse counts for nobody', async (t) => {
 t.test('a reload keeps ejections, and takes them back when nothing asks for them', async (t) => {
   const [good, bad] = [await Upstream.start(t, (e) => e.answer()), await Upstream.start(t, (e) => e.answer({ status: 500 }))]
   const proxy = await startProxy(t, { resources: resources([good, bad], { ...LONG, consecutive5xxErrors: 2 }) })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 8; i++) await ask(client, 200)
   t.same(await ejected(proxy), [bad.address])
   const third = await Upstream.start(t, (e) => e.answer())
@@ -306,7 +307,7 @@ t.test('a reload keeps ejections, and takes them back when nothing asks for them
 t.test('a worker that dies leaves its ejections to the others', async (t) => {
   const [good, bad] = [await Upstream.start(t, (e) => e.answer()), await Upstream.start(t, obey)]
   const proxy = await startInProcess(t, resources([good, bad], { ...LONG, consecutive5xxErrors: 2, interval: '50ms' }))
-  const client = await RawClient.connect(t, proxy.port)
+  const client = await connectAny(t, proxy.port)
   await eventually('an ejection', async () => {
     await ask(client, 500)
     return proxy.supervisor.outliers.history.all.length > 0
@@ -318,7 +319,7 @@ t.test('a worker that dies leaves its ejections to the others', async (t) => {
   }
   const before = bad.exchanges.length
   for (let i = 0; i < 10; i++) {
-    const fresh = await RawClient.connect(t, proxy.port)
+    const fresh = await connectAny(t, proxy.port)
     t.equal((await ask(fresh, 200)).status, 200)
     fresh.destroy()
   }

@@ -1,11 +1,11 @@
 // What counts as a failure of an endpoint. Each row was put to Envoy 1.40 under the configuration of istiod 1.29 too (two endpoints, one of
 // which does this every time, consecutive5xxErrors 3, maxEjectionPercent 50) and is expected as it was answered there.
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
 t.setTimeout(120_000)
@@ -72,9 +72,9 @@ t.test('as Envoy answered', async (t) => {
     const before = bad.exchanges.length
     for (let i = 0; i < 12; i++) {
       const seen = bad.exchanges.length
-      const client = await RawClient.connect(t, proxy.port())
+      const client = await connectAny(t, proxy.port())
       await client.send({ host: hostOf(row), target: `/${i}`, headers: { 'x-want': row.want } })
-      const isOver = () => client.closedBy !== null || client.responses[0]?.complete === true
+      const isOver = () => client.isOver || client.responses[0]?.complete === true
       const isHeld = () => row.failures === 0 && row.want === 'silence' && bad.exchanges.length > seen
       await eventually('it to be over, or at the bad one', () => isOver() || isHeld())
       client.destroy()

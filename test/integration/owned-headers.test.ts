@@ -1,6 +1,6 @@
 // Header fields that the proxy makes, changes or takes away (Envoy header sanitising is where Envoy's rules are collected).
 import t from 'tap'
-import { askAny, connectAny, HTTP1_ONLY, OVER_HTTP2 } from '../support/any-client.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { header, headerValues } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
@@ -8,6 +8,7 @@ import { startProxy } from '../support/proxy.ts'
 import { RawClient, type RequestSpec } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type AnswerSpec, Upstream } from '../support/upstream.ts'
+import { DOWNSTREAM, HTTP1_BOTH, HTTP1_ONLY } from '../support/versions.ts'
 
 let upstream: Upstream
 let proxy: HeddleProcess
@@ -105,7 +106,7 @@ const PASSED = [
 t.test('x-envoy-… of an untrusted client is taken away, each', async (t) => {
   for (const name of STRIPPED) {
     // Nobody can say these in HTTP/2.
-    if (OVER_HTTP2 && (name === 'proxy-connection' || name === 'keep-alive')) continue
+    if (DOWNSTREAM === 'http2' && (name === 'proxy-connection' || name === 'keep-alive')) continue
     // In a spelling of its own: names have no case.
     const spelt = name.replace(/(^|-)[a-z]/g, (c) => c.toUpperCase())
     const { sent } = await round(t, { headers: { [spelt]: '5' } })
@@ -158,7 +159,7 @@ t.test('x-envoy-upstream-service-time is ours, and only where there was an upstr
   t.equal(header(local, 'x-envoy-upstream-service-time'), undefined)
 })
 
-t.test('hop-by-hop fields end here, in both directions, with those that Connection names', { skip: HTTP1_ONLY }, async (t) => {
+t.test('hop-by-hop fields end here, in both directions, with those that Connection names', { skip: HTTP1_BOTH }, async (t) => {
   const { sent, response } = await round(
     t,
     {
@@ -206,7 +207,7 @@ t.test('Connection may not nominate what others rely on', { skip: HTTP1_ONLY }, 
   t.equal((await askAny(t, proxy.port(), { host: 'web', target: '/fixed', headers: { Connection: nine } })).status, 200)
 })
 
-t.test('spelling, order and repetition survive among the fields that are ours', { skip: HTTP1_ONLY }, async (t) => {
+t.test('spelling, order and repetition survive among the fields that are ours', { skip: HTTP1_BOTH }, async (t) => {
   const mine: [string, string][] = [
     ['X-B', '1'],
     ['x-a', ''],

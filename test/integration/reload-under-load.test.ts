@@ -3,13 +3,13 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import os from 'node:os'
 import path from 'node:path'
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { Load } from '../support/load.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
 
@@ -92,7 +92,7 @@ t.test('twenty changes under load: no request is lost, each is answered by a con
   })
 
   // Begun before all changes, answered after them.
-  const patient = await RawClient.connect(t, proxy.port())
+  const patient = await connectAny(t, proxy.port())
   await patient.send({ host: 'slow' })
   const held = await slow.next()
 
@@ -185,7 +185,7 @@ t.test('a request that began before a change is explained with the configuration
   const config = (host: string) =>
     yaml(virtualService('web', ['web.example'], [{ name: `to-${host}`, route: [{ destination: { host } }] }]))
   const proxy = await startProxy(t, { resources: { 'services.yaml': services, 'route.yaml': config('before') } })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'web.example', headers: { 'x-request-id': 'began-before' } })
   const held = await before.next()
   await proxy.reload({ 'route.yaml': `# one line more\n${config('after')}` })

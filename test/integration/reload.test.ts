@@ -1,11 +1,11 @@
 // Changing files under load: no request is lost, a broken file changes nothing and is reported.
 import t from 'tap'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import { startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
 const routeTo = (host: string) => yaml(virtualService('web', ['web'], [{ route: [{ destination: { host } }] }]))
@@ -18,7 +18,7 @@ t.test('requests keep flowing over one connection while the route changes', asyn
     resources: { 'services.yaml': services, 'route.yaml': routeTo('one') },
     bootstrap: { concurrency: 2 },
   })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const seen: string[] = []
   let done = false
   const load = (async () => {
@@ -43,7 +43,7 @@ t.test('a request finishes on the snapshot that it began with', async (t) => {
     resources: { 'web.yaml': yaml(service({ host: 'web', endpoints: [slow] })) },
     bootstrap: { mesh: { outboundTrafficPolicy: 'REGISTRY_ONLY' } },
   })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 'web' })
   const exchange = await slow.next()
   await proxy.reload({ 'web.yaml': yaml(service({ host: 'other', endpoints: [slow] })) })
@@ -64,7 +64,7 @@ t.test('a broken file leaves the last good configuration in force, and says so',
     )
   })
   t.match(await proxy.said(/web\.yaml:\d+/), /web\.yaml:\d+/, 'the log names file and line')
-  t.equal((await askOnce(t, proxy.port(), { host: 'web' })).status, 200)
+  t.equal((await askAny(t, proxy.port(), { host: 'web' })).status, 200)
   t.equal((await proxy.admin('/ready')).status, 200)
   await proxy.reload({ 'web.yaml': yaml(service({ host: 'web', endpoints: [echo] })) })
   t.equal((await proxy.metrics()).value('heddle_config_last_reload_successful'), 1)

@@ -1,14 +1,15 @@
 // Which outcomes are tried again, how often, where and with what (Istio HTTPRetry and Envoy retry state and Envoy retry back-off).
 import t from 'tap'
-import { askAny, HTTP1_ONLY } from '../support/any-client.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient, type RequestSpec } from '../support/raw-client.ts'
+import type { RequestSpec } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type AnswerSpec, type Exchange, Upstream } from '../support/upstream.ts'
+import { HTTP1_ONLY, spelt, UPSTREAM } from '../support/versions.ts'
 
 /** What the upstream does with each try: the last entry is repeated. */
 type Move = AnswerSpec | 'close' | 'reset' | 'garbage'
@@ -224,10 +225,10 @@ t.test('the body is sent again, whole, framed as before', async (t) => {
   )
 })
 
-t.test('chunks and trailers are sent again', { skip: HTTP1_ONLY }, async (t) => {
+t.test('chunks and trailers are sent again', async (t) => {
   moves = [{ status: 503 }, OK]
   tries = []
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   client.expectMethod('POST')
   await client.writeSplit(
     'POST /5xx/chunks HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-T: 1\r\n\r\n',
@@ -237,8 +238,8 @@ t.test('chunks and trailers are sent again', { skip: HTTP1_ONLY }, async (t) => 
   t.same(
     tries.map((e) => [e.request.body.toString(), e.request.trailers]),
     [
-      ['abcdefg', [['X-T', '1']]],
-      ['abcdefg', [['X-T', '1']]],
+      ['abcdefg', spelt([['X-T', '1']])],
+      ['abcdefg', spelt([['X-T', '1']])],
     ],
   )
 })
@@ -265,7 +266,7 @@ t.test(
       ),
       bootstrap: { retries: 'exact' },
     })
-    const client = await RawClient.connect(t, own.port())
+    const client = await connectAny(t, own.port())
     client.expectMethod('POST')
     await client.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 8\r\n\r\nhalf')
     const first = await early.next()
@@ -280,7 +281,7 @@ t.test(
   },
 )
 
-t.test('nothing is tried again once the answer has begun', { skip: HTTP1_ONLY }, async (t) => {
+t.test('nothing is tried again once the answer has begun', async (t) => {
   moves = [OK]
   tries = []
   const cut = await Upstream.start(t)
@@ -290,18 +291,20 @@ t.test('nothing is tried again once the answer has begun', { skip: HTTP1_ONLY },
       virtualService('web', ['web'], [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 3, retryOn: '5xx' } }]),
     ),
   })
-  const client = await RawClient.connect(t, own.port())
+  const client = await connectAny(t, own.port())
   await client.send({ host: 'web', target: '/cut' })
   const exchange = await cut.next()
   await exchange.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf')
   await client.responseHead()
   exchange.reset()
-  await client.closed()
+  await client.over()
   t.equal(cut.exchanges.length, 1)
   t.match(await own.logged({ path: '/cut' }), {
     response_code: 200,
-    response_flags: 'UPE',
-    response_code_details: 'upstream_reset_after_response_started{protocol_error}',
+    // A body that ends too early breaks the rules of HTTP/1; streams of HTTP/2 go with their connection.
+    ...(UPSTREAM === 'http2'
+      ? { response_flags: 'UC', response_code_details: 'upstream_reset_after_response_started{connection_termination}' }
+      : { response_flags: 'UPE', response_code_details: 'upstream_reset_after_response_started{protocol_error}' }),
   })
 })
 

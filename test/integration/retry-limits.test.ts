@@ -1,10 +1,10 @@
 // What ends or narrows retries: their limits and budgets, the body that is kept for them, an answer that has begun, and the time that is left.
 import t from 'tap'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { eventually, pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient } from '../support/raw-client.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
 t.test('maxRetries: the breaker is full, the original answer stands with UO', async (t) => {
@@ -19,17 +19,17 @@ t.test('maxRetries: the breaker is full, the original answer stands with UO', as
       virtualService('web', ['web'], [{ route: [{ destination: { host: 'web' } }], retries: { attempts: 2, retryOn: '5xx' } }]),
     ),
   })
-  const one = await RawClient.connect(t, own.port())
+  const one = await connectAny(t, own.port())
   await one.send({ host: 'web', target: '/one' })
   await busy.next()
   await busy.next()
-  const two = await askOnce(t, own.port(), { host: 'web', target: '/two' })
+  const two = await askAny(t, own.port(), { host: 'web', target: '/two' })
   t.same([two.status, two.body.toString()], [503, 'first'])
   t.match(await own.logged({ path: '/two' }), { response_flags: 'UO', response_code_details: 'via_upstream' })
   await held[0]?.answer({ body: 'second' })
   t.equal((await one.response()).body.toString(), 'second')
   busy.startAfresh()
-  const three = await RawClient.connect(t, own.port())
+  const three = await connectAny(t, own.port())
   await three.send({ host: 'web', target: '/three' })
   await busy.next()
   await busy.next()
@@ -52,7 +52,7 @@ t.test('retryBudget: a share of what is in flight, in all workers together', asy
     ),
     bootstrap: { concurrency: 2 },
   })
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => RawClient.connect(t, own.port())))
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connectAny(t, own.port())))
   await Promise.all(clients.map((c) => c.send({ host: 'web', target: '/budget' })))
   const firsts = await Promise.all(clients.map(() => busy.next()))
   const refused = () => clients.filter((c) => c.responses.length > 0)
@@ -87,12 +87,12 @@ t.test('a 100 Continue that went to the client was the last moment for another t
     ),
     bootstrap: { retries: 'exact' },
   })
-  const client = await RawClient.connect(t, own.port())
+  const client = await connectAny(t, own.port())
   client.expectMethod('POST')
   await client.write('POST /continue HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n')
   const exchange = await slow.next()
   await exchange.write('HTTP/1.1 100 Continue\r\n\r\n')
-  await client.untilReceived('100 Continue')
+  await client.untilInformational(100)
   await client.write('body')
   await exchange.body()
   await exchange.answerEarly({ status: 503, body: 'no' })
@@ -115,13 +115,13 @@ t.test('more of a body than may be kept, between two tries: 507', async (t) => {
     ),
     bootstrap: { retries: 'exact', limits: { bufferBytes: '64KiB' } },
   })
-  const client = await RawClient.connect(t, own.port())
+  const client = await connectAny(t, own.port())
   client.expectMethod('POST')
   await client.write('POST /507 HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\nbegin')
   const exchange = await early.next()
   await exchange.bodyBytes(5)
   await exchange.answerEarly({ status: 503 })
-  await exchange.connection.closed()
+  await exchange.over()
   await client.write('x'.repeat(200_000))
   const response = await client.response()
   t.same([response.status, response.body.toString()], [507, 'exceeded request buffer limit while retrying upstream'])
@@ -157,7 +157,7 @@ t.test('each try is told how long it has: no more than what is left, for gRPC in
     bootstrap: { retries: 'exact' },
   })
   const sent = async (target: string, headers: Record<string, string>, holdMs: number) => {
-    const client = await RawClient.connect(t, own.port())
+    const client = await connectAny(t, own.port())
     await client.send({ method: 'POST', host: 'web', target, headers, body: 'x' })
     const first = await told.next()
     // So that there is something to take away.

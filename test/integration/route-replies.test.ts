@@ -1,12 +1,12 @@
 // Redirects and direct responses: the route answers, no upstream is asked (Istio HTTPRedirect and Istio HTTPDirectResponse).
 import t from 'tap'
-import { askAny, EMPTY_LENGTH, HTTP1_ONLY } from '../support/any-client.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
+import { EMPTY_LENGTH, HTTP1_ONLY } from '../support/versions.ts'
 
 let upstream: EchoUpstream
 let proxy: HeddleProcess
@@ -85,10 +85,10 @@ t.test('direct responses', async (t) => {
 })
 
 t.test('a body that comes along', { skip: HTTP1_ONLY }, async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const small = await client.ask({ method: 'POST', host: 'web', target: '/text', body: 'x'.repeat(10) })
   t.equal(small.status, 418)
-  const unread = await RawClient.connect(t, proxy.port())
+  const unread = await connectAny(t, proxy.port())
   unread.expectMethod('POST')
   await unread.write('POST /text HTTP/1.1\r\nHost: web\r\nContent-Length: 1000000\r\n\r\npart')
   const answer = await unread.response()

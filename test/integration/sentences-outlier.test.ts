@@ -1,11 +1,11 @@
 // The sentences about outlier detection, see sentences.test.ts.
 import t from 'tap'
+import { type AnyClient, connectAny } from '../support/any-client.ts'
 import { clusterMetric, ejectedOf } from '../support/ejections.ts'
 import { eventually } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
 // Of the whole file: processes start slowly on a busy machine.
@@ -34,7 +34,7 @@ const obey = (exchange: Exchange): void => {
   void exchange.answer({ status: Number(want) })
 }
 
-async function ask(client: RawClient, want: number, id = ''): Promise<{ readonly status: number }> {
+async function ask(client: AnyClient, want: number, id = ''): Promise<{ readonly status: number }> {
   const headers: Record<string, string> = { 'x-want': String(want) }
   if (id !== '') headers['x-request-id'] = id
   return client.ask({ host: 'web', headers })
@@ -47,7 +47,7 @@ t.test('31: maxEjectionPercent 10 of five endpoints is none', async (t) => {
   const upstreams = await Promise.all(Array.from({ length: 5 }, () => Upstream.start(t, obey)))
   const { maxEjectionPercent: _, ...rest } = LONG
   const proxy = await startProxy(t, { resources: resources(upstreams, { ...rest, consecutive5xxErrors: 1 }) })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 10; i++) t.equal((await ask(client, 500)).status, 500)
   t.same(await ejected(proxy), [])
   t.equal(await metric(proxy, 'outlier_detection_ejections_overflow'), 10)
@@ -64,7 +64,7 @@ t.test('32: an ejection ends at a sweep, and the next one is longer', async (t) 
       maxEjectionPercent: 100,
     }),
   })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const round = async (id: string) => {
     t.equal((await ask(client, 500, id)).status, 500)
     t.equal((await ask(client, 200)).status, 503, 'left out')
@@ -93,7 +93,7 @@ t.test('32: an ejection ends at a sweep, and the next one is longer', async (t) 
 t.test('33: all ejected: 503 UH, no panic', async (t) => {
   const upstreams = [await Upstream.start(t, obey), await Upstream.start(t, obey)]
   const proxy = await startProxy(t, { resources: resources(upstreams, { ...LONG, consecutive5xxErrors: 2 }) })
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   for (let i = 0; i < 4; i++) t.equal((await ask(client, 500)).status, 500)
   t.equal((await ejected(proxy)).length, 2)
   const before = upstreams.map((u) => u.exchanges.length)

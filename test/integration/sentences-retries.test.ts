@@ -7,12 +7,13 @@ import { KINDS, Limiter } from '../../lib/pool/limiter.ts'
 import type { RetryPolicy } from '../../lib/state/route.ts'
 import { RetryState } from '../../lib/upstream/retry-state.ts'
 import { answering } from '../support/answering.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { pause } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient, type RequestSpec } from '../support/raw-client.ts'
+import type { RequestSpec } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
@@ -64,7 +65,7 @@ t.beforeEach(() => {
   b.startAfresh()
 })
 
-const ask = (t: Teardown, request: RequestSpec) => askOnce(t, proxy.port(), request)
+const ask = (t: Teardown, request: RequestSpec) => askAny(t, proxy.port(), request)
 
 const GRPC = { method: 'POST', headers: { 'Content-Type': 'application/grpc' } }
 
@@ -173,7 +174,7 @@ t.test('14: a per-try timeout above the overall one does nothing', async (t) => 
 })
 
 t.test('15: a slow upload is not timed out: the clock starts at the end of the request', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   client.expectMethod('POST')
   await client.write('POST / HTTP/1.1\r\nHost: s15\r\nContent-Length: 5\r\n\r\n')
   const exchange = await a.next()

@@ -3,13 +3,14 @@
 import t from 'tap'
 import { clusterWith, grouped, percents } from '../suite/balancer.ts'
 import { answering } from '../support/answering.ts'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, resource, service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { ROOT, runHeddle, startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient, type RequestSpec } from '../support/raw-client.ts'
+import type { RequestSpec } from '../support/raw-client.ts'
 import { filesBelow, readText } from '../support/source-text.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
@@ -119,7 +120,7 @@ t.beforeEach(() => {
   b.startAfresh()
 })
 
-const ask = (t: Teardown, request: RequestSpec) => askOnce(t, proxy.port(), request)
+const ask = (t: Teardown, request: RequestSpec) => askAny(t, proxy.port(), request)
 
 const GRPC = { method: 'POST', headers: { 'Content-Type': 'application/grpc' } }
 
@@ -170,7 +171,7 @@ t.test('18: faults happen at the client’s proxy alone, and neither retries nor
     ),
     listeners: [{ name: 'in', direction: 'inbound', forwardTo: echo.address }],
   })
-  t.equal((await askOnce(t, server.port(), { host: 's18' })).status, 200)
+  t.equal((await askAny(t, server.port(), { host: 's18' })).status, 200)
 })
 
 t.test('19: the Host of a mirrored copy: with -shadow as plain Envoy, or as it is as current Istio', async (t) => {
@@ -186,7 +187,7 @@ t.test('19: the Host of a mirrored copy: with -shadow as plain Envoy, or as it i
       ),
       bootstrap: { mirror: { hostSuffix } },
     })
-    await askOnce(t, own.port(), { host: 'm:80' })
+    await askAny(t, own.port(), { host: 'm:80' })
     t.equal(header((await b.next()).request, 'host'), host)
   }
 })
@@ -281,7 +282,7 @@ t.test('28: the DestinationRule of the client’s namespace, else of the service
     },
   })
   const connections = async () => {
-    const client = await RawClient.connect(t, own.port())
+    const client = await connectAny(t, own.port())
     const used = new Set<unknown>()
     for (let i = 0; i < 4; i++) {
       await client.send({ host })
@@ -309,7 +310,7 @@ t.test('29: under REGISTRY_ONLY an unknown host is answered 502 with an empty bo
 t.test(
   '30 and 37: http2MaxRequests holds for HTTP/1.1; overflow is 503 with x-envoy-overloaded, not retried, no failure',
   async (t) => {
-    const first = await RawClient.connect(t, proxy.port())
+    const first = await connectAny(t, proxy.port())
     await first.send({ host: 's37' })
     const held = await a.next()
     const answer = await ask(t, { host: 's37', target: '/37' })
@@ -340,7 +341,7 @@ t.test('34: failover needs outlierDetection; with it, 7 of 10 local endpoints he
 })
 
 t.test('35: LEAST_REQUEST is the default, two draws with replacement: who is busy still gets a quarter', async (t) => {
-  const busy = await RawClient.connect(t, proxy.port())
+  const busy = await connectAny(t, proxy.port())
   let held: Exchange | null = null
   while (held === null) {
     const before = a.exchanges.length
@@ -354,7 +355,7 @@ t.test('35: LEAST_REQUEST is the default, two draws with replacement: who is bus
   const timer = setInterval(() => {
     for (const e of a.exchanges.slice(from)) if (!e.answered) void e.answer()
   }, 1)
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const count = 300
   for (let i = 0; i < count; i++) await client.ask({ host: 's35' })
   clearInterval(timer)
@@ -365,7 +366,7 @@ t.test('35: LEAST_REQUEST is the default, two draws with replacement: who is bus
 })
 
 t.test('36: consistent hash without the header present balances randomly instead of failing', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   const seen = new Set<string | undefined>()
   for (let i = 0; i < 30; i++) {
     const response = await client.ask({ host: 's36' })
@@ -386,7 +387,7 @@ t.test('38: a local reply to gRPC is 200 with grpc-status: 504 is 14, 404 is 12'
 })
 
 t.test('39: x-envoy-upstream-rq-timeout-ms of an application is stripped and has no effect', async (t) => {
-  const client = await RawClient.connect(t, proxy.port())
+  const client = await connectAny(t, proxy.port())
   await client.send({ host: 's39', headers: { 'x-envoy-upstream-rq-timeout-ms': '50' } })
   const exchange = await a.next()
   t.equal(header(exchange.request, 'x-envoy-upstream-rq-timeout-ms'), undefined)

@@ -1,14 +1,14 @@
 // What is not waited for: answers, attempts, idle streams, heads that do not come (Envoy timeouts).
 import t from 'tap'
-import { connectAny, HTTP1_ONLY } from '../support/any-client.ts'
+import { connectAny } from '../support/any-client.ts'
 import { pause } from '../support/eventually.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, virtualService, yaml } from '../support/mesh.ts'
 import type { HeddleProcess } from '../support/proxy.ts'
 import { startProxy } from '../support/proxy.ts'
-import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
+import { HTTP1_ONLY } from '../support/versions.ts'
 
 let upstream: Upstream
 let proxy: HeddleProcess
@@ -40,7 +40,7 @@ t.before(async () => {
 t.beforeEach(() => upstream.startAfresh())
 
 const connect = (t: Teardown, p = proxy) => connectAny(t, p.port())
-const connectRaw = (t: Teardown, p = proxy) => RawClient.connect(t, p.port())
+const connectRaw = (t: Teardown, p = proxy) => connectAny(t, p.port())
 
 const UT = { response_code: 504, response_flags: 'UT', response_code_details: 'response_timeout' }
 
@@ -52,7 +52,7 @@ t.test('an answer that does not come in time: 504 UT, and the request is cancell
   t.equal(answer.status, 504)
   t.equal(answer.body.toString(), 'upstream request timeout')
   t.equal(header(answer, 'content-type'), 'text/plain')
-  await exchange.connection.closed()
+  await exchange.over()
   t.match(await proxy.logged({ path: '/route/none' }), UT)
   await client.send({ host: 'web', target: '/' })
   await (await upstream.next()).answer({ body: 'next' })
@@ -70,7 +70,7 @@ t.test(
     const response = await client.responseHead()
     await client.closed()
     t.equal(response.complete, false)
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await proxy.logged({ path: '/route/half' }), { response_code: 200, response_flags: 'UT' })
   },
 )
@@ -223,7 +223,7 @@ t.test('a stream on which nothing moves', async (t) => {
     const exchange = await upstream.next()
     const answer = await client.response()
     t.same([answer.status, answer.body.toString()], [504, 'stream timeout'])
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await idle.logged({ path: '/idle' }), { response_flags: 'SI', response_code_details: 'stream_idle_timeout' })
   })
   await t.test('request not complete: 408 SI', { skip: HTTP1_ONLY }, async (t) => {
@@ -242,7 +242,7 @@ t.test('a stream on which nothing moves', async (t) => {
     const response = await client.responseHead()
     await client.closed()
     t.equal(response.complete, false)
-    await exchange.connection.closed()
+    await exchange.over()
     t.match(await idle.logged({ path: '/idle-half' }), { response_code: 200, response_flags: 'SI' })
   })
   await t.test('a stream on which something moves goes on', async (t) => {

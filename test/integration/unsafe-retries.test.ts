@@ -1,13 +1,15 @@
 // The guard: whatever a policy asks for, what the upstream may have carried out reaches it once, unless somebody who knows better has said so. Counted at
 // the upstream.
 import t from 'tap'
+import { askAny, connectAny } from '../support/any-client.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { header } from '../support/h1-reader.ts'
 import { destinationRule, service, virtualService, yaml } from '../support/mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { askOnce, RawClient, type RequestSpec } from '../support/raw-client.ts'
+import type { RequestSpec } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type AnswerSpec, type Exchange, Upstream } from '../support/upstream.ts'
+import { UPSTREAM } from '../support/versions.ts'
 
 /** What the upstream does with each try: the last entry is repeated. */
 type Move = AnswerSpec | 'close' | 'reset' | 'garbage' | 'silence'
@@ -73,7 +75,7 @@ async function ask(t: Teardown, script: readonly Move[], request: RequestSpec, o
   moves = script
   tries = []
   const id = `unsafe-${serial++}`
-  const response = await askOnce(t, of.port(), { ...request, headers: { ...request.headers, 'x-request-id': id } })
+  const response = await askAny(t, of.port(), { ...request, headers: { ...request.headers, 'x-request-id': id } })
   // A line comes a while after its answer: who wants it asks for it.
   return { response, line: () => of.logged({ request_id: id }), tries: tries.length, id }
 }
@@ -201,7 +203,7 @@ t.test('a part of a POST has left: the rest does not follow somewhere else', asy
   })
   for (const early of [{ status: 503 }, null]) {
     const before = own.exchanges.length
-    const client = await RawClient.connect(t, p.port())
+    const client = await connectAny(t, p.port())
     client.expectMethod('POST')
     await client.write('POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 8\r\n\r\nhalf')
     const exchange = await own.next()
@@ -306,7 +308,10 @@ t.test('hundreds of POSTs to an upstream that fails in every way: each arrives o
   const COUNT = 280
   let next = 0
   const run = async () => {
-    for (let n = next++; n < COUNT; n = next++) await askOnce(t, p.port(), { host: 'web', target: `/${n}`, ...POST })
+    for (let n = next++; n < COUNT; n = next++) {
+      const asked = askAny(t, p.port(), { host: 'web', target: `/${n}`, ...POST })
+      await (UPSTREAM === 'http2' ? asked.catch(() => {}) : asked)
+    }
   }
   await Promise.all(Array.from({ length: 8 }, run))
   t.same(
@@ -314,5 +319,6 @@ t.test('hundreds of POSTs to an upstream that fails in every way: each arrives o
     [],
     'none arrived twice',
   )
-  t.equal(seen.size, COUNT, 'and none was lost to the endpoint that refuses')
+  // A connection of HTTP/2 that is cut takes requests of others with it: they are lost, and not repeated.
+  if (UPSTREAM === 'http1') t.equal(seen.size, COUNT, 'and none was lost to the endpoint that refuses')
 })

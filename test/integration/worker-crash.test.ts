@@ -1,13 +1,13 @@
 // A worker that dies takes its own connections with it and nothing else.
 import t from 'tap'
 import type { WorkerView } from '../../lib/server/messages.ts'
+import { type AnyClient, askAny, connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually, within } from '../support/eventually.ts'
 import { type InProcess, startInProcess } from '../support/in-process.ts'
 import { Load } from '../support/load.ts'
 import { destinationRule, service, yaml } from '../support/mesh.ts'
 import type { Metrics } from '../support/metrics.ts'
-import { askOnce, RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { type Exchange, Upstream } from '../support/upstream.ts'
 
@@ -38,8 +38,8 @@ t.test('a crash under load loses the connections of that worker only', async (t)
   const echo = await EchoUpstream.start(t)
   const proxy = await startInProcess(t, yaml(service({ host: 'web', endpoints: [echo] })))
   // The kernel chooses the worker: connections come until both have some.
-  const idle: RawClient[] = []
-  while ((await connectionsOf(proxy)).some((n) => n < 3)) idle.push(await RawClient.connect(t, proxy.port))
+  const idle: AnyClient[] = []
+  while ((await connectionsOf(proxy)).some((n) => n < 3)) idle.push(await connectAny(t, proxy.port))
   const load = await Load.start(t, { port: proxy.port, clients: 12, request: (n) => ({ host: 'web', target: `/${n}` }) })
   await eventually('answers', () => load.answered > 200)
   const held = await connectionsOf(proxy)
@@ -57,7 +57,7 @@ t.test('a crash under load loses the connections of that worker only', async (t)
     scrape()
     return restarts(proxy) === 1
   })
-  for (let i = 0; i < 20; i++) t.equal((await askOnce(t, proxy.port, { host: 'web' })).status, 200, 'the port accepts')
+  for (let i = 0; i < 20; i++) t.equal((await askAny(t, proxy.port, { host: 'web' })).status, 200, 'the port accepts')
   await eventually('a replacement', () => {
     scrape()
     return proxy.supervisor.pool.serving === 2
@@ -83,7 +83,7 @@ t.test('a crash under load loses the connections of that worker only', async (t)
 
   // The replacement takes its share, with the configuration of now.
   await eventually('both to have connections', async () => {
-    await RawClient.connect(t, proxy.port)
+    await connectAny(t, proxy.port)
     return (await connectionsOf(proxy)).every((n) => n > 0)
   })
 })
@@ -99,7 +99,7 @@ t.test('the places that a dead worker had in a circuit breaker are free at once'
     ),
   )
   const { busy, exchanges } = await fill(t, proxy, upstream, LIMIT)
-  t.equal((await askOnce(t, proxy.port, { host: 'web' })).status, 503, 'all places are taken')
+  t.equal((await askAny(t, proxy.port, { host: 'web' })).status, 503, 'all places are taken')
   // Which one has requests the kernel knows; one of the two must.
   for (const index of [0, 1]) {
     const before = restarts(proxy) ?? 0
@@ -112,7 +112,7 @@ t.test('the places that a dead worker had in a circuit breaker are free at once'
   await eventually('a replacement', () => proxy.supervisor.pool.serving === 2)
   const free = busy.filter((c) => c.closedBy !== null).length
   const more = await fill(t, proxy, upstream, free)
-  const refused = await askOnce(t, proxy.port, { host: 'web' })
+  const refused = await askAny(t, proxy.port, { host: 'web' })
   t.equal(refused.status, 503, `${free} places were free again, and not one more`)
   for (const exchange of [...exchanges, ...more.exchanges]) await exchange.answer({ body: 'done' }).catch(() => {})
   for (const client of [...busy, ...more.busy]) {
@@ -131,7 +131,7 @@ t.test('a replacement that is told to drain while it starts accepts nobody', asy
   const drained = proxy.supervisor.drain()
   await eventually('the replacement to be there', () => proxy.supervisor.pool.serving === 2)
   t.same(await drained, [])
-  for (let i = 0; i < 8; i++) await t.rejects(RawClient.connect(t, proxy.port), /ECONNREFUSED/)
+  for (let i = 0; i < 8; i++) await t.rejects(connectAny(t, proxy.port), /ECONNREFUSED/)
 })
 
 /** When the next worker is started: it is given its metrics then. */
@@ -147,10 +147,10 @@ function replacementOf({ supervisor: { registry } }: InProcess): Promise<void> {
 
 /** So many requests at the upstream, none of them answered. */
 async function fill(t: Teardown, proxy: InProcess, upstream: Upstream, count: number) {
-  const busy: RawClient[] = []
+  const busy: AnyClient[] = []
   const exchanges: Exchange[] = []
   for (let i = 0; i < count; i++) {
-    const client = await RawClient.connect(t, proxy.port)
+    const client = await connectAny(t, proxy.port)
     await client.send({ host: 'web' })
     exchanges.push(await upstream.next())
     busy.push(client)

@@ -1,5 +1,6 @@
 // Upstreams that answer whatever comes while a client waits.
-import { RawClient, type RequestSpec } from './raw-client.ts'
+import { connectAny } from './any-client.ts'
+import type { RequestSpec } from './raw-client.ts'
 import type { Teardown } from './teardown.ts'
 import type { AnswerSpec, Exchange, Upstream } from './upstream.ts'
 
@@ -12,7 +13,7 @@ export async function answering(
   request: RequestSpec,
 ) {
   const first = upstreams.map((u) => u.exchanges.length)
-  const client = await RawClient.connect(t, port)
+  const client = await connectAny(t, port)
   await client.send(request)
   const answered = new Set<Exchange>()
   const seen = () => upstreams.flatMap((u, i) => u.exchanges.slice(first[i]))

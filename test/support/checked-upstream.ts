@@ -1,6 +1,7 @@
 // An HTTP server whose health the test chooses, and which tells checks from requests.
-import http from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type http from 'node:http'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { eitherServer } from './either-server.ts'
 import type { Teardown } from './teardown.ts'
 
 export class CheckedUpstream {
@@ -17,7 +18,7 @@ export class CheckedUpstream {
   requests: number
   /** Headers of the last check. */
   lastCheck: http.IncomingHttpHeaders
-  private readonly server: http.Server
+  private readonly server: Server
   private readonly sockets: Set<Socket>
 
   private constructor(name: string, host: string) {
@@ -30,7 +31,7 @@ export class CheckedUpstream {
     this.requests = 0
     this.lastCheck = {}
     this.sockets = new Set()
-    this.server = http.createServer((req, res) => this.serve(req, res))
+    this.server = eitherServer((req, res) => this.serve(req, res))
     this.server.on('connection', (socket) => {
       this.sockets.add(socket)
       socket.on('close', () => this.sockets.delete(socket))

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import http from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+import { eitherServer, resetRequest } from './either-server.ts'
 import { pause } from './eventually.ts'
 import type { HeaderPair } from './h1-reader.ts'
 import type { Teardown } from './teardown.ts'
@@ -26,7 +26,7 @@ export interface EchoOptions {
 }
 
 /**
- * An upstream for tests in which the timing is irrelevant. It answers 200 with an Echo, and obeys headers or, under the same
+ * An upstream for tests in which the timing is irrelevant; it speaks HTTP/2 to whoever begins so. It answers 200 with an Echo, and obeys headers or, under the same
  * names without `x-`, the query: `x-status: 503`, `x-delay-ms: 100`, `x-body-bytes: 65536` (that many `x` instead of the
  * echo), `x-chunked: 1`, `x-reset: 1` (no answer, RST), `x-response-headers: {"name":"value"}`.
  */
@@ -37,7 +37,7 @@ export class EchoUpstream {
   /** Every request, complete. */
   readonly seen: Echo[]
   connectionsTotal: number
-  private readonly server: http.Server
+  private readonly server: Server
   private readonly sockets: Set<Socket>
 
   private constructor(options: EchoOptions) {
@@ -47,9 +47,10 @@ export class EchoUpstream {
     this.seen = []
     this.connectionsTotal = 0
     this.sockets = new Set()
-    this.server = http.createServer({ keepAliveTimeout: options.keepAliveTimeoutMs ?? 60000, requestTimeout: 0 }, (req, res) => {
+    const timeouts = { keepAliveTimeout: options.keepAliveTimeoutMs ?? 60000, requestTimeout: 0 }
+    this.server = eitherServer((req, res) => {
       this.serve(req, res).catch(() => res.destroy())
-    })
+    }, timeouts)
     this.server.on('connection', (socket) => {
       this.connectionsTotal++
       this.sockets.add(socket)
@@ -98,7 +99,7 @@ export class EchoUpstream {
     const wish = wishes(req)
     const delayMs = Number(wish('delay-ms') ?? 0)
     if (delayMs > 0) await pause(delayMs)
-    if (wish('reset') !== null) return void req.socket.resetAndDestroy()
+    if (wish('reset') !== null) return resetRequest(req)
     const status = Number(wish('status') ?? 200)
     const bytes = wish('body-bytes')
     const body = status === 204 || status === 304 ? '' : bytes === null ? JSON.stringify(echo) : 'x'.repeat(Number(bytes))
@@ -111,8 +112,11 @@ export class EchoUpstream {
 
   private note(req: IncomingMessage, body: string): Echo {
     const headers: HeaderPair[] = []
-    for (let i = 0; i < req.rawHeaders.length; i += 2)
-      headers.push([req.rawHeaders[i] as string, req.rawHeaders[i + 1] as string])
+    for (let i = 0; i < req.rawHeaders.length; i += 2) {
+      const [name, value] = [req.rawHeaders[i] as string, req.rawHeaders[i + 1] as string]
+      if (name === ':authority') headers.unshift(['host', value])
+      else if (!name.startsWith(':')) headers.push([name, value])
+    }
     const echo = {
       upstream: this.name,
       method: req.method ?? '',

@@ -48,6 +48,8 @@ export function headerValues(message: Pick<Message, 'headers'>, name: string): s
 export interface ReaderEvents<M extends Message> {
   onHead?(message: M): void
   onMessage?(message: M): void
+  /** An interim response. */
+  onInformational?(status: number, headers: readonly HeaderPair[]): void
   /** Bytes after 101 or a CONNECT, or of a request that asked for a tunnel. */
   onTunnel?(bytes: Buffer): void
   onError?(error: Error): void
@@ -253,6 +255,7 @@ export class ResponseReader extends H1Reader<ResponseMessage> {
     const status = Number(code)
     if (status < 200 && status !== 101) {
       this.informational.push({ status, headers })
+      this.events.onInformational?.(status, headers)
       return null
     }
     const method = this.methods.shift() ?? 'GET'

@@ -1,6 +1,7 @@
 // Clients that keep asking, each over one connection, and account for every request.
+import { type AnyClient, connectAny } from './any-client.ts'
 import { header, type ResponseMessage } from './h1-reader.ts'
-import { RawClient, type RequestSpec } from './raw-client.ts'
+import type { RequestSpec } from './raw-client.ts'
 import type { Teardown } from './teardown.ts'
 
 export interface LoadOptions {
@@ -27,7 +28,7 @@ export class Load {
   /** One line for each request without a complete answer. */
   readonly lost: string[]
   /** The connections, also those that were lost. */
-  readonly clients: RawClient[]
+  readonly clients: AnyClient[]
   private readonly options: LoadOptions
   private readonly t: Teardown
   private sent: number
@@ -72,13 +73,13 @@ export class Load {
     await Promise.all(this.running)
   }
 
-  private async connect(): Promise<RawClient> {
-    const client = await RawClient.connect(this.t, this.options.port)
+  private async connect(): Promise<AnyClient> {
+    const client = await connectAny(this.t, this.options.port)
     this.clients.push(client)
     return client
   }
 
-  private async run(first: RawClient): Promise<void> {
+  private async run(first: AnyClient): Promise<void> {
     let client = first
     while (!this.stopping) {
       const before = this.options.atSend?.() ?? 0

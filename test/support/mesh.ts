@@ -1,6 +1,7 @@
 // Resources for tests, written as JSON documents in one YAML text. Services are ServiceEntries, since those can give each
 // endpoint a port of its own, and test upstreams listen wherever the system lets them.
 import { stringify } from 'yaml'
+import { UPSTREAM } from './versions.ts'
 
 export interface EndpointSpec {
   /** `address:port` */
@@ -15,7 +16,7 @@ export interface ServiceSpec {
   readonly host: string
   /** 80 */
   readonly port?: number
-  /** HTTP */
+  /** HTTP, or HTTP2 where the test is run so (versions.ts). */
   readonly protocol?: 'HTTP' | 'TCP' | 'HTTP2' | 'GRPC'
   /** Upstreams of the kit, or endpoints. */
   readonly endpoints: readonly (EndpointSpec | { readonly address: string })[]
@@ -47,7 +48,7 @@ export function service(spec: ServiceSpec): Resource {
     hosts: [host],
     location: 'MESH_INTERNAL',
     resolution: spec.resolution ?? 'STATIC',
-    ports: [{ number: spec.port ?? 80, name: 'main', protocol: spec.protocol ?? 'HTTP' }],
+    ports: [{ number: spec.port ?? 80, name: 'main', protocol: spec.protocol ?? (UPSTREAM === 'http2' ? 'HTTP2' : 'HTTP') }],
     ...(endpoints.length === 0 ? {} : { endpoints }),
   })
 }

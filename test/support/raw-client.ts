@@ -119,6 +119,20 @@ export class RawClient extends Wire {
     return message
   }
 
+  /** An interim response has come. */
+  async untilInformational(status: number): Promise<void> {
+    await this.untilReceived(`HTTP/1.1 ${status} `)
+  }
+
+  get isOver(): boolean {
+    return this.closedBy !== null
+  }
+
+  /** Nothing more will come: the connection is closed. */
+  async over(budgetMs = 5000): Promise<void> {
+    await this.closed(budgetMs)
+  }
+
   /** Waits until the other end of a tunnel has said so much. */
   async untilTunnelled(length: number, budgetMs = 5000): Promise<Buffer> {
     await this.until(`${length} bytes from the tunnel`, () => this.tunnel.length >= length || this.broken(), budgetMs)

@@ -1,11 +1,15 @@
 import type { AddressInfo } from 'node:net'
 import net from 'node:net'
 import { eventually, within } from './eventually.ts'
-import type { HeaderPair, RequestMessage } from './h1-reader.ts'
+import { type Exchange, Http1Exchange } from './exchange.ts'
+import { isHttp2 } from './fed-duplex.ts'
+import type { RequestMessage } from './h1-reader.ts'
 import { RequestReader } from './h1-reader.ts'
-import { headerPairs } from './raw-client.ts'
+import { Http2Side } from './stream-exchange.ts'
 import type { Teardown } from './teardown.ts'
 import { Wire } from './wire.ts'
+
+export { type AnswerSpec, answerBytes, type Exchange } from './exchange.ts'
 
 /** Answers a request; called when its head is there, which is before its body. */
 export type Handler = (exchange: Exchange) => unknown
@@ -20,24 +24,8 @@ export interface UpstreamOptions {
   readonly raw?: boolean
 }
 
-export interface AnswerSpec {
-  /** 200 */
-  readonly status?: number
-  readonly reason?: string
-  readonly headers?: readonly HeaderPair[] | Readonly<Record<string, string>>
-  readonly body?: string | Uint8Array
-  /** Sent chunked, in these chunks, instead of `body`. */
-  readonly chunks?: readonly string[]
-  /** After `chunks`. */
-  readonly trailers?: readonly HeaderPair[] | Readonly<Record<string, string>>
-  /** Neither content-length nor chunked: the body ends with the connection. */
-  readonly untilClose?: boolean
-  /** `Connection: close`, and closed after the answer. */
-  readonly close?: boolean
-}
-
 /**
- * An upstream each of whose moves the test makes: it says what is answered, byte for byte and at which moment. See
+ * An upstream each of whose moves the test makes: it says what is answered, byte for byte and at which moment. It speaks HTTP/2 to whoever begins so. See
  * echo-upstream.ts for one that answers by itself.
  */
 export class Upstream {
@@ -122,7 +110,7 @@ export class Upstream {
   startAfresh(): void {
     this.taken = this.exchanges.length
     this.takenConnections = this.connections.length
-    for (const e of this.exchanges) if (!e.answered) e.connection.destroy()
+    for (const e of this.exchanges) if (!e.answered) e.abandon()
   }
 
   /** Connections that are open. */
@@ -164,7 +152,7 @@ export class Upstream {
       .then(this.handler)
       .catch((error: unknown) => {
         exchange.handlerError = error
-        exchange.connection.destroy()
+        exchange.abandon()
       })
   }
 
@@ -173,7 +161,7 @@ export class Upstream {
   }
 }
 
-/** One connection from the proxy. */
+/** One connection from the proxy, of whichever version. */
 export class UpstreamConnection extends Wire {
   /** Bytes after a CONNECT or after `Exchange.switchToTunnel`. */
   tunnelled: Buffer
@@ -182,6 +170,8 @@ export class UpstreamConnection extends Wire {
   readonly exchanges: Exchange[]
   private readonly reader: RequestReader
   private inTunnel: boolean
+  /** null: it speaks HTTP/1. */
+  private http2: Http2Side | null
 
   constructor(socket: net.Socket, onRequest: ((exchange: Exchange) => void) | null) {
     super(socket)
@@ -192,7 +182,7 @@ export class UpstreamConnection extends Wire {
     this.reader = new RequestReader({
       onHead: (request) => {
         this.inTunnel = request.framing === 'tunnel'
-        const exchange = new Exchange(this, request)
+        const exchange = new Http1Exchange(this, request)
         this.exchanges.push(exchange)
         onRequest?.(exchange)
       },
@@ -203,15 +193,32 @@ export class UpstreamConnection extends Wire {
         this.parseError ??= error
       },
     })
+    this.http2 = null
     if (onRequest === null) return
+    let begun = false
     socket.on('data', (d: Buffer) => {
-      this.reader.push(d)
+      if (!begun && isHttp2(d)) this.http2 = this.speakHttp2(onRequest)
+      begun = true
+      if (this.http2 === null) this.reader.push(d)
+      else this.http2.push(d)
       this.tell()
     })
     socket.on('end', () => {
+      this.http2?.push(null)
       // A proxy that closes an idle connection is answered in kind.
-      if (!this.inTunnel && this.exchanges.every((e) => e.answered)) socket.end()
+      if (this.http2 === null && !this.inTunnel && this.exchanges.every((e) => e.answered)) socket.end()
     })
+  }
+
+  private speakHttp2(onRequest: (exchange: Exchange) => void): Http2Side {
+    return new Http2Side(
+      this,
+      (exchange) => {
+        this.exchanges.push(exchange)
+        onRequest(exchange)
+      },
+      () => this.tell(),
+    )
   }
 
   switchToTunnel(): void {
@@ -223,99 +230,4 @@ export class UpstreamConnection extends Wire {
     await this.until(`${length} bytes in the tunnel`, () => this.tunnelled.length >= length, budgetMs)
     return this.tunnelled
   }
-}
-
-/** One request and what is done about it. */
-export class Exchange {
-  readonly connection: UpstreamConnection
-  /** Grows until `complete`. */
-  readonly request: RequestMessage
-  answered: boolean
-  handlerError: unknown
-
-  constructor(connection: UpstreamConnection, request: RequestMessage) {
-    this.connection = connection
-    this.request = request
-    this.answered = false
-    this.handlerError = null
-  }
-
-  /** The whole request has come. */
-  async body(budgetMs = 5000): Promise<Buffer> {
-    await this.connection.until('the end of the request', () => this.request.complete, budgetMs)
-    return this.request.body
-  }
-
-  /** So many bytes of the body have come. */
-  async bodyBytes(count: number, budgetMs = 5000): Promise<Buffer> {
-    await this.connection.until(`${count} bytes of the request`, () => this.request.content.length >= count, budgetMs)
-    return this.request.body
-  }
-
-  /** A well-formed answer, after the whole request has come. */
-  async answer(spec: AnswerSpec = {}): Promise<void> {
-    if (this.request.method !== 'CONNECT') await this.body()
-    await this.answerEarly(spec)
-  }
-
-  /** A well-formed answer at once. */
-  async answerEarly(spec: AnswerSpec = {}): Promise<void> {
-    this.answered = true
-    await this.connection.write(answerBytes(spec, this.request.method))
-    if (spec.close === true || spec.untilClose === true) this.connection.end()
-  }
-
-  /** Exact bytes; call as often as needed. */
-  write(bytes: string | Uint8Array): Promise<void> {
-    this.answered = true
-    return this.connection.write(bytes)
-  }
-
-  writeSplit(bytes: string | Uint8Array, offsets: readonly number[]): Promise<void> {
-    this.answered = true
-    return this.connection.writeSplit(bytes, offsets)
-  }
-
-  trickle(bytes: string | Uint8Array): Promise<void> {
-    this.answered = true
-    return this.connection.writeBytewise(bytes)
-  }
-
-  /** 101, and both directions are raw from here on. */
-  async switchProtocols(protocol: string): Promise<void> {
-    await this.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`)
-    this.connection.switchToTunnel()
-  }
-
-  end(): void {
-    this.answered = true
-    this.connection.end()
-  }
-
-  close(): void {
-    this.connection.destroy()
-  }
-
-  reset(): void {
-    this.connection.reset()
-  }
-}
-
-export function answerBytes(spec: AnswerSpec, method = 'GET'): Buffer {
-  const status = spec.status ?? 200
-  const pairs = [...headerPairs(spec.headers)]
-  const has = (name: string) => pairs.some(([n]) => n.toLowerCase() === name)
-  const body = Buffer.from((spec.body ?? '') as string, 'latin1')
-  let tail = body
-  if (spec.chunks !== undefined) {
-    if (!has('transfer-encoding')) pairs.push(['Transfer-Encoding', 'chunked'])
-    const chunks = spec.chunks.map((c) => `${Buffer.byteLength(c, 'latin1').toString(16)}\r\n${c}\r\n`).join('')
-    const trailers = headerPairs(spec.trailers).map(([n, v]) => `${n}: ${v}\r\n`)
-    tail = Buffer.from(`${chunks}0\r\n${trailers.join('')}\r\n`, 'latin1')
-  } else if (spec.untilClose !== true && !has('content-length') && status !== 204 && status !== 304 && status >= 200) {
-    pairs.push(['Content-Length', String(body.length)])
-  }
-  if (spec.close === true && !has('connection')) pairs.push(['Connection', 'close'])
-  const head = `HTTP/1.1 ${status} ${spec.reason ?? 'Reason'}\r\n${pairs.map(([n, v]) => `${n}: ${v}\r\n`).join('')}\r\n`
-  return method === 'HEAD' ? Buffer.from(head, 'latin1') : Buffer.concat([Buffer.from(head, 'latin1'), tail])
 }

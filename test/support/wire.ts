@@ -82,10 +82,8 @@ export class Wire {
     this.socket.end()
   }
 
-  /** RST; FIN when the end of this side is just on its way: Node never exits after a reset behind a pending shutdown. */
   reset(): void {
-    if (this.socket.writableEnded && !this.socket.writableFinished) this.socket.destroy()
-    else this.socket.resetAndDestroy()
+    resetSocket(this.socket)
   }
 
   destroy(): void {
@@ -162,4 +160,10 @@ export class Wire {
   protected tell(): void {
     for (const check of [...this.changed]) check()
   }
+}
+
+/** RST; FIN when the end of this side is just on its way: Node never exits after a reset behind a pending shutdown. */
+export function resetSocket(socket: net.Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }

@@ -1,3 +1,0 @@
-// The rows of cors.test.ts with an HTTP/2 client.
-process.env['HEDDLE_TEST_DOWNSTREAM'] = 'http2'
-await import('../cors.test.ts')
