@@ -110,7 +110,7 @@ function readDocument(text: string, tags: readonly (ScalarTag | CollectionTag)[]
       const { line, col } = lines.linePos(error.pos[0])
       return {
         value: null,
-        problem: { line, column: col, message: syntaxMessage(error.code, error.message) },
+        problem: { line, column: col, message: syntaxMessage(text, error.code, error.message) },
         remains: salvage(doc),
         places: [],
       }
@@ -127,12 +127,26 @@ function readDocument(text: string, tags: readonly (ScalarTag | CollectionTag)[]
     return { value, problem: null, remains: null, places }
   } catch (error) {
     const message = error instanceof RangeError ? 'nested too deeply' : error instanceof Error ? error.message : String(error)
-    return { value: null, problem: { line: 1, column: 1, message: `not usable YAML: ${message}` }, remains: null, places: [] }
+    return {
+      value: null,
+      problem: { line: 1, column: 1, message: `not usable YAML: ${isSecret(text) ? HIDDEN : message}` },
+      remains: null,
+      places: [],
+    }
   }
 }
 
-function syntaxMessage(code: string, message: string): string {
+const SECRET = /\bkind["']?\s*:\s*["']?Secret\b/
+const HIDDEN = 'something in it cannot be resolved; what, is not shown, because it is a Secret'
+
+/** Some messages quote what they are about. */
+function isSecret(text: string): boolean {
+  return SECRET.test(text)
+}
+
+function syntaxMessage(text: string, code: string, message: string): string {
   if (code === 'DUPLICATE_KEY') return 'the same key is written twice in one map; remove one of the two'
+  if (isSecret(text) && /[*!&:]/.test(message)) return `not valid YAML: ${HIDDEN}`
   if (code === 'TAG_RESOLVE_FAILED') return `${message}; tags of your own are not supported, write the plain value`
   return `not valid YAML: ${message}`
 }

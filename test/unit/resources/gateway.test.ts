@@ -117,7 +117,7 @@ t.test('Secrets', async (t) => {
     },
   ])
   t.notMatch(JSON.stringify({ ...result, credentials: [] }), /BEGIN/, 'nowhere else')
-  t.match(statusOf(result, 'unused'), { state: 'waiting', reason: /waiting for a Gateway that names it/ })
+  t.match(statusOf(result, 'unused'), { state: 'waiting', reason: /waiting for a Gateway or DestinationRule that names it/ })
 })
 
 t.test('TLS of a server', async (t) => {

@@ -12,7 +12,7 @@ export function credentialsOf(world: World, snapshot: Snapshot): Credential[] {
   return world.objects('Secret').flatMap((object): Credential[] => {
     const name = secretName(object.namespace, object.name)
     if (!wanted.has(name)) {
-      world.verdicts.waiting(object, 'waiting for a Gateway that names it; it is not used')
+      world.verdicts.waiting(object, 'waiting for a Gateway or DestinationRule that names it; it is not used')
       return []
     }
     const { rootsPem, ...pair } = materialOf(object.spec)

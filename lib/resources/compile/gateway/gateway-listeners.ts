@@ -105,7 +105,8 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
     if (other === undefined) {
       taken.set(key, server)
       chains.push(chain)
-    }
+    } else if (other !== server)
+      refuse(world, server, `what it asks of connections is asked by ${other.text} already: \`${chain.name}\``)
   }
   for (const server of servers) {
     const { kind, tls, origin, tableName } = server
