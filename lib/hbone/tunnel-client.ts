@@ -149,7 +149,8 @@ export class TunnelClient {
 
   /** Secrets have changed: connections that stand end with their last stream, new tunnels are opened with the new ones. */
   renew(): void {
-    for (const list of this.links.values()) for (const link of list) link.retire()
+    // Who retires leaves its list.
+    for (const list of [...this.links.values()]) for (const link of [...list]) link.retire()
     this.links.clear()
   }
 

@@ -36,6 +36,8 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
   private state: number
   private waiting: PendingTunnel[]
   private idleSinceMs: number
+  /** It was told to take no more before it was there. */
+  private retired: boolean
 
   /** Begins to connect. `onGone`: it takes no further tunnels. */
   constructor(io: Io, route: TunnelRoute, client: TunnelClient, onGone: (link: TunnelLink) => void) {
@@ -50,6 +52,7 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
     this.state = CONNECTING
     this.waiting = []
     this.idleSinceMs = io.clock.monotonicMs
+    this.retired = false
     const { address, port } = route
     this.socket = connectFrom(route, address, port)
     this.socket.on('connect', () => io.run('connect', () => this.onSocketConnected()))
@@ -106,6 +109,7 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
     this.http2 = new Http2ClientConnection(connection, this, CLIENT_OPTIONS)
     connection.owner = this.http2
     for (const pending of this.waiting.splice(0)) if (!pending.cancelled) this.begin(pending)
+    if (this.retired) this.retire()
   }
 
   onHandshakeFailed(failure: HandshakeFailure): void {
@@ -153,6 +157,7 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
 
   /** No further tunnels. */
   retire(): void {
+    this.retired = true
     if (this.state !== OPEN) return
     this.leave(LEAVING)
     this.http2?.retire()
