@@ -244,9 +244,14 @@ export class Mesh {
     return folder
   }
 
+  /** A Service and its EndpointSlice. */
+  yamlOf(service: ServiceSpec): string {
+    return serviceYaml(service, (name) => this.pod(name))
+  }
+
   /** Resources of the world, by file. */
   get resources(): Readonly<Record<string, string>> {
-    const services = this.spec.services.map((s) => serviceYaml(s, (name) => this.pod(name)))
+    const services = this.spec.services.map((s) => this.yamlOf(s))
     return {
       'mesh.yaml': [...services, ...this.pods.map((p) => p.yaml)].join(''),
       'policy.yaml': this.spec.policy ?? '',

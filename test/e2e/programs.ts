@@ -232,3 +232,46 @@ export function whoServer(ports: readonly number[]): string {
     for (const port of ${JSON.stringify(ports)}) require('http').createServer((q, r) => r.end(JSON.stringify({ port, from: q.socket.remoteAddress.replace('::ffff:', '') }) + '\\n'))
       .listen(port, '::', () => --waiting === 0 && console.log('on'))`
 }
+
+/** What a load client says at its end. */
+export interface LoadReport {
+  readonly answered: number
+  /** A line for each request without an answer of 200. */
+  readonly lost: readonly string[]
+  readonly pods: Readonly<Record<string, number>>
+  /** Hashes of the certificates by which the server knew the client, in the order in which they came, and when each was last seen: epoch milliseconds. */
+  readonly certificates: Readonly<Record<string, number>>
+}
+
+/**
+ * Clients that ask without end: half of them keep their connection, half open one for each request. Prints a report when its standard input ends, and a line for each certificate
+ * that it had not seen.
+ */
+export function loadClient(url: string, clients: number): string {
+  return `const http = require('http')
+    let stopping = false
+    const report = { answered: 0, lost: [], pods: {}, certificates: {} }
+    const ask = (agent) => new Promise((resolve) => {
+      const lost = (why) => { report.lost.push(new Date().toISOString() + ' ' + why); resolve() }
+      http.get(${JSON.stringify(url)}, { agent, timeout: 15000 }, (r) => {
+        let text = ''
+        r.on('data', (d) => { text += d }).on('error', (e) => lost('answer: ' + e.message)).on('end', () => {
+          if (r.statusCode !== 200) return lost(r.statusCode + ' ' + text.slice(0, 200))
+          const { pod, headers } = JSON.parse(text)
+          const certificate = /Hash=([0-9a-f]+)/.exec(headers['x-forwarded-client-cert'] || '')?.[1] ?? 'none'
+          report.answered++
+          report.pods[pod] = (report.pods[pod] ?? 0) + 1
+          if (report.certificates[certificate] === undefined) console.log('certificate ' + certificate)
+          report.certificates[certificate] = Date.now()
+          setTimeout(resolve, 10)
+        })
+      }).on('timeout', function () { this.destroy(new Error('silence')) }).on('error', (e) => lost(e.message))
+    })
+    const client = async (i) => {
+      const agent = i % 2 === 0 ? new http.Agent({ keepAlive: true, maxSockets: 1 }) : false
+      while (!stopping) await ask(agent)
+      if (agent) agent.destroy()
+    }
+    process.stdin.on('end', () => { stopping = true }).resume()
+    Promise.all(Array.from({ length: ${clients} }, (_, i) => client(i))).then(() => console.log('report ' + JSON.stringify(report)))`
+}
