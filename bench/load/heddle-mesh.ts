@@ -1,4 +1,5 @@
 // The resources heddle is loaded with: the service under load, its VirtualService, and a mesh around them.
+import { IDENTITY } from './certificates.ts'
 import { HOST, type Protocol } from './scenario.ts'
 import { OTHER_ADDRESS } from './upstream.ts'
 
@@ -10,11 +11,12 @@ const PORT_PROTOCOLS: Readonly<Record<Protocol, string>> = { http1: 'HTTP', http
 
 /**
  * One YAML file of Istio resources whose matching service answers at 127.0.0.1:`upstreamPort`. `survives`: with retries, circuit breakers, outlier
- * detection and a second locality.
+ * detection and a second locality. `mutual`: the service is spoken to with mTLS, and ours takes nothing else.
  */
-export function meshYaml(upstreamPort: number, protocol: Protocol, survives: boolean): string {
+export function meshYaml(upstreamPort: number, protocol: Protocol, survives: boolean, mutual: boolean): string {
   const documents = [serviceEntry(HOST, upstreamPort, protocol, survives), echoVirtualService(survives)]
   if (survives) documents.push(destinationRule())
+  if (mutual) documents.push(MUTUAL)
   for (let i = 0; i < OTHER_VIRTUAL_SERVICES; i++) {
     const host = `other-${i}.bench.svc.cluster.local`
     documents.push(serviceEntry(host, upstreamPort, protocol, false), otherVirtualService(i, host))
@@ -39,6 +41,19 @@ spec:
   endpoints: [ ${endpoints.join(', ')} ]
 `
 }
+
+const MUTUAL = `apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: echo, namespace: bench }
+spec:
+  host: ${HOST}
+  trafficPolicy: { tls: { mode: ISTIO_MUTUAL, subjectAltNames: [ ${IDENTITY} ] } }
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: { name: strict, namespace: bench }
+spec: { mtls: { mode: STRICT } }
+`
 
 /** The route that matches is the third of its service, after one on a header and one on a path. */
 function echoVirtualService(survives: boolean): string {

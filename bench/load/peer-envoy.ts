@@ -2,9 +2,10 @@
 // x-request-id. No metrics beyond Envoy's own, so it does less than an Istio sidecar.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { IDENTITY } from './certificates.ts'
 import { startChild } from './child.ts'
 import { findProgram, versionOf } from './find-program.ts'
-import type { Peer, PeerSite } from './peer.ts'
+import type { Hop, Peer, PeerSite } from './peer.ts'
 
 const TYPE = 'type.googleapis.com/envoy.extensions'
 
@@ -34,38 +35,56 @@ export function envoyPeer(): Peer {
 }
 
 function configuration(site: PeerSite): object {
-  const socket = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+  const { hop } = site
+  const listener = (name: string, port: number, cluster: string, tls: object): object => ({
+    name,
+    address: socket(port),
+    filter_chains: [
+      { filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: connectionManager(cluster) }], ...tls },
+    ],
+  })
+  const cluster = (name: string, port: number, overHttp2: boolean, tls: object): object => ({
+    name,
+    type: 'STATIC',
+    connect_timeout: '5s',
+    ...(overHttp2 ? { typed_extension_protocol_options: OVER_HTTP2 } : {}),
+    circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(port) } }] }] },
+    ...tls,
+  })
+  const upstream = cluster('upstream', site.upstreamPort, site.upstream !== 'http1', {})
+  if (hop === null) return { static_resources: { listeners: [listener('in', site.port, 'upstream', {})], clusters: [upstream] } }
   return {
     static_resources: {
       listeners: [
-        {
-          name: 'in',
-          address: socket(site.port),
-          filter_chains: [
-            { filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: connectionManager() }] },
-          ],
-        },
+        listener('in', site.port, 'hop', {}),
+        listener('hop', hop.port, 'upstream', transport('Downstream', hop, { require_client_certificate: true })),
       ],
-      clusters: [
-        {
-          name: 'upstream',
-          type: 'STATIC',
-          connect_timeout: '5s',
-          ...(site.upstream === 'http1' ? {} : { typed_extension_protocol_options: OVER_HTTP2 }),
-          circuit_breakers: { thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }] },
-          load_assignment: {
-            cluster_name: 'upstream',
-            endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(site.upstreamPort) } }] }],
-          },
-        },
-      ],
+      clusters: [upstream, cluster('hop', hop.port, hop.protocol === 'http2', transport('Upstream', hop, {}))],
     },
   }
 }
 
-function connectionManager(): object {
+const socket = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+
+/** As Istio's sidecars have it: TLS 1.3, both sides verified by a SPIFFE id. */
+function transport(kind: 'Downstream' | 'Upstream', { protocol, certificates: c }: Hop, more: object): object {
+  const common = {
+    tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+    alpn_protocols: kind === 'Downstream' ? ['h2', 'http/1.1'] : [protocol === 'http2' ? 'h2' : 'http/1.1'],
+    tls_certificates: [{ certificate_chain: { filename: c.certificate }, private_key: { filename: c.key } }],
+    validation_context: {
+      trusted_ca: { filename: c.root },
+      match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: IDENTITY } }],
+    },
+  }
+  const config = { '@type': `${TYPE}.transport_sockets.tls.v3.${kind}TlsContext`, common_tls_context: common, ...more }
+  return { transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: config } }
+}
+
+function connectionManager(cluster: string): object {
   const route = {
-    cluster: 'upstream',
+    cluster,
     timeout: '15s',
     // What istiod sets where nobody asked for retries.
     retry_policy: { retry_on: 'connect-failure,refused-stream,unavailable,cancelled', num_retries: 2 },

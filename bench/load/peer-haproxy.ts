@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startChild } from './child.ts'
 import { findProgram, versionOf } from './find-program.ts'
-import type { Peer, PeerSite } from './peer.ts'
+import type { Hop, Peer, PeerSite } from './peer.ts'
 
 export function haproxyPeer(withLog: boolean): Peer {
   const program = findProgram('haproxy', 'HAPROXY')
@@ -13,7 +13,7 @@ export function haproxyPeer(withLog: boolean): Peer {
     setup: `nbthread 1, http-reuse always, forwardfor, ${withLog ? 'httplog to /dev/null' : 'no access log'}`,
     version: program === null ? null : versionOf(program, ['-v'], /version (\S+)/),
     install: 'apt-get install haproxy (or brew install haproxy)',
-    suits: (scenario) => !withLog || scenario.client === 'http1',
+    suits: (scenario) => !withLog || (scenario.client === 'http1' && scenario.hop === null),
     start(site) {
       const file = join(site.folder, 'haproxy.cfg')
       writeFileSync(file, configuration(site, withLog))
@@ -44,6 +44,20 @@ frontend in
 
 backend upstream
   http-reuse always
-  server one 127.0.0.1:${site.upstreamPort}${site.upstream === 'http1' ? '' : ' proto h2'}
+${site.hop === null ? '' : secondHop(site.hop)}  server one 127.0.0.1:${site.upstreamPort}${site.upstream === 'http1' ? '' : ' proto h2'}
+`
+}
+
+/** The server of the first backend, and a listener with a backend of its own. */
+function secondHop({ port, protocol, certificates: { root, both } }: Hop): string {
+  const alpn = protocol === 'http2' ? 'h2' : 'http/1.1'
+  return `  server hop 127.0.0.1:${port} ssl crt ${both} ca-file ${root} verify required alpn ${alpn}
+
+frontend hop
+  bind 127.0.0.1:${port} ssl crt ${both} ca-file ${root} verify required alpn h2,http/1.1
+  default_backend application
+
+backend application
+  http-reuse always
 `
 }

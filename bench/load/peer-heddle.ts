@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startChild } from './child.ts'
 import { meshYaml, OTHER_VIRTUAL_SERVICES } from './heddle-mesh.ts'
-import type { Peer, PeerSite } from './peer.ts'
+import type { Hop, Peer, PeerSite } from './peer.ts'
 import { HOST, type Scenario } from './scenario.ts'
 
 export interface HeddleOptions {
@@ -27,7 +27,10 @@ export function heddlePeer(options: HeddleOptions): Peer {
     suits: options.suits,
     start(site) {
       mkdirSync(join(site.folder, 'mesh'), { recursive: true })
-      writeFileSync(join(site.folder, 'mesh', 'bench.yaml'), meshYaml(site.upstreamPort, site.upstream, options.survives))
+      writeFileSync(
+        join(site.folder, 'mesh', 'bench.yaml'),
+        meshYaml(site.hop?.port ?? site.upstreamPort, site.hop?.protocol ?? site.upstream, options.survives, site.hop !== null),
+      )
       const file = join(site.folder, 'heddle.yaml')
       writeFileSync(file, bootstrapYaml(site, options))
       return startChild({
@@ -51,7 +54,15 @@ accessLog: { path: /dev/null, format: text }
 resources: [ ./mesh ]
 listeners:
   - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: ${site.port} }
-${survives ? `healthChecks: [ { hosts: [ ${HOST} ], tcp: {}, interval: 1s } ]\n` : ''}`
+${site.hop === null ? '' : secondHop(site.hop, site.upstreamPort)}${survives ? `healthChecks: [ { hosts: [ ${HOST} ], tcp: {}, interval: 1s } ]\n` : ''}`
+}
+
+function secondHop({ port, certificates: c }: Hop, upstreamPort: number): string {
+  return `  - { name: hop, direction: inbound, protocol: http, address: 127.0.0.1, port: ${port}, forwardTo: "127.0.0.1:${upstreamPort}" }
+identity:
+  source: files
+  files: { certificateChain: ${c.certificate}, privateKey: ${c.key}, roots: ${c.root} }
+`
 }
 
 /** Without HEDDLE_… variables, which would override the file. */

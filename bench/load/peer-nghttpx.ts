@@ -10,7 +10,7 @@ export function nghttpxPeer(): Peer {
     setup: 'one worker, x-forwarded-for, no access log',
     version: program === null ? null : versionOf(program, ['--version'], /nghttp2\/(\S+)/),
     install: 'apt-get install nghttp2-proxy (or brew install nghttp2)',
-    suits: (scenario) => scenario.client !== 'http1',
+    suits: (scenario) => scenario.client !== 'http1' && scenario.hop === null,
     start(site) {
       const proto = site.upstream === 'http1' ? '' : ';;proto=h2'
       const args = [

@@ -20,7 +20,7 @@ export function nginxPeer(): Peer {
     version: program === null ? null : versionOf(program, ['-v'], /nginx\/(\S+)/),
     install: NGINX_INSTALL,
     // It speaks HTTP/2 to clients only.
-    suits: (scenario) => scenario.upstream === 'http1',
+    suits: (scenario) => scenario.upstream === 'http1' && scenario.hop === null,
     start(site) {
       const file = join(site.folder, 'nginx.conf')
       writeFileSync(file, `${nginxPreamble(site.folder)}${configuration(site)}`)

@@ -1,4 +1,6 @@
 // What a proxy under test is to the harness.
+
+import type { Certificates } from './certificates.ts'
 import type { Child } from './child.ts'
 import type { Protocol, Scenario } from './scenario.ts'
 
@@ -12,10 +14,19 @@ export interface PeerSite {
   /** What the load generator speaks, and the upstream. */
   readonly client: Protocol
   readonly upstream: Protocol
+  /** The second hop; null: there is none. */
+  readonly hop: Hop | null
   /** Further free ports, for what a peer must listen on besides. */
   readonly sparePorts: readonly number[]
   /** The core to run on; null: any. */
   readonly core: number | null
+}
+
+/** The way back in, over mTLS. One certificate serves both ends. */
+export interface Hop {
+  readonly port: number
+  readonly protocol: 'http1' | 'http2'
+  readonly certificates: Certificates
 }
 
 export interface Peer {

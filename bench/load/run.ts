@@ -3,6 +3,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { makeCertificates } from './certificates.ts'
 import type { Cores } from './cores.ts'
 import { residentBytes } from './cpu-time.ts'
 import { freePorts } from './free-port.ts'
@@ -62,9 +63,12 @@ export async function runScenario(run: RunOptions): Promise<ScenarioResult> {
 async function start(peer: Peer, run: RunOptions): Promise<Target | null> {
   const folder = join(run.folder, run.scenario.id, peer.id)
   mkdirSync(folder, { recursive: true })
-  const [port = 0, ...sparePorts] = await freePorts(3)
+  const [port = 0, hopPort = 0, ...sparePorts] = await freePorts(4)
   const { client, upstream, path } = run.scenario
-  const child = peer.start({ folder, port, sparePorts, upstreamPort: run.upstreamPort, client, upstream, core: run.cores.proxy })
+  const hop =
+    run.scenario.hop === null ? null : { port: hopPort, protocol: run.scenario.hop, certificates: makeCertificates(run.folder) }
+  const site = { folder, port, sparePorts, upstreamPort: run.upstreamPort, client, upstream, hop, core: run.cores.proxy }
+  const child = peer.start(site)
   try {
     await untilAnswers(child, port, path, client)
   } catch (error) {

@@ -1,6 +1,16 @@
 // The loads that every target is put under.
 
-export type ScenarioId = 'h1-1k' | 'h1-64k' | 'open-1000rps' | 'h2-8x10' | 'h2-1x100' | 'h2-h1-8x10' | 'grpc-unary' | 'grpc-1m'
+export type ScenarioId =
+  | 'h1-1k'
+  | 'h1-64k'
+  | 'open-1000rps'
+  | 'h2-8x10'
+  | 'h2-1x100'
+  | 'h2-h1-8x10'
+  | 'grpc-unary'
+  | 'grpc-1m'
+  | 'mtls-h1-1k'
+  | 'mtls-h2-8x10'
 
 /** What is spoken on a connection. gRPC is HTTP/2 with answers that end in trailers. */
 export type Protocol = 'http1' | 'http2' | 'grpc'
@@ -16,16 +26,19 @@ export interface Scenario {
   readonly client: Protocol
   /** Between proxy and upstream. */
   readonly upstream: Protocol
+  /** Two hops through the proxy with mTLS between them, and what is spoken there; null: one hop, in plaintext. */
+  readonly hop: 'http1' | 'http2' | null
   /** Connections of the load generator; 0: as `--connections` says. */
   readonly connections: number
   /** Requests under way on each connection. */
   readonly streams: number
 }
 
-const HTTP1: Pick<Scenario, 'ratePerSecond' | 'client' | 'upstream' | 'connections' | 'streams'> = {
+const HTTP1: Pick<Scenario, 'ratePerSecond' | 'client' | 'upstream' | 'hop' | 'connections' | 'streams'> = {
   ratePerSecond: 0,
   client: 'http1',
   upstream: 'http1',
+  hop: null,
   connections: 0,
   streams: 1,
 }
@@ -71,6 +84,20 @@ export const SCENARIOS: readonly Scenario[] = [
     path: '/bench.Echo/Stream',
     connections: 4,
     streams: 2,
+  },
+  {
+    ...HTTP1,
+    id: 'mtls-h1-1k',
+    title: 'two hops with mTLS between them, HTTP/1.1, GET, 1 KB, closed loop',
+    path: '/1k',
+    hop: 'http1',
+  },
+  {
+    ...HTTP2,
+    id: 'mtls-h2-8x10',
+    title: 'two hops with mTLS between them, HTTP/2, GET, 1 KB, 8 connections of 10 streams',
+    path: '/1k',
+    hop: 'http2',
   },
 ]
 
