@@ -54,7 +54,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private handshake: ClientHandshake | null
   private done: boolean
 
-  /** Begins at once. `clientAddress`: `ip:port` of the client, for a connection that nobody else will use. */
+  /** Begins at once. `clientAddress`: `ip:port` or address of the client, for a connection that nobody else will use. */
   constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner, clientAddress = '') {
     const { io, settings } = target
     this.owner = owner
@@ -200,7 +200,8 @@ function dial({ address, port, settings: { bind } }: ConnectTarget, clientAddres
   if (bind === null) return net.connect({ host: address, port, noDelay: true, allowHalfOpen: true })
   const own = (address.includes(':') ? bind.source6 : bind.source4) || null
   // A client of the other family cannot be the source.
-  const client = bind.clientSource && clientAddress !== '' ? ipOf(clientAddress) : ''
+  const client =
+    bind.clientSource && clientAddress !== '' ? (net.isIP(clientAddress) === 0 ? ipOf(clientAddress) : clientAddress) : ''
   const asClient = client !== '' && client.includes(':') === address.includes(':')
   const source = asClient ? client : own
   return connectFrom({ source, foreignSource: asClient, mark: bind.mark, netns: null }, address, port)

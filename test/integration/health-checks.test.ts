@@ -268,6 +268,7 @@ t.test('nothing is left when the proxy ends, whatever is under way', async (t) =
   await eventually('two checks under way', () => sockets.size === 2)
   await proxy.supervisor.shutdown('the test is over')
   await eventually('their connections to end', () => sockets.size === 0)
-  const after = process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCPSocket')).length
-  t.equal(after, before)
+  const open = () => process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCPSocket')).length
+  // Those of tests before may go meanwhile.
+  await eventually('no more sockets than before', () => open() <= before)
 })
