@@ -3,7 +3,7 @@ import { Rng } from '../base/rng.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { canSharePorts } from '../listener/bind.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
-import { checkRole } from '../server/role.ts'
+import { checkRole, roleWarnings } from '../server/role.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
 import { Supervisor } from '../server/supervisor.ts'
@@ -29,6 +29,7 @@ export async function serve(
   let identity: CertificateManager | null
   try {
     checkRole(bootstrap)
+    for (const warning of roleWarnings(bootstrap)) logger.warning(warning)
     identity = await openIdentity(bootstrap, logger)
   } catch (error) {
     logger.error((error as Error).message)

@@ -13,6 +13,8 @@ export interface RoleAssembly {
   needs(bootstrap: BootstrapConfig): readonly Ability[]
   /** It is nobody without a certificate, and does not start without a source of one. */
   needsIdentity(bootstrap: BootstrapConfig): boolean
+  /** What would go wrong later without a word. `uid`: whom the process runs as; -1: the system has none. */
+  warnings?(bootstrap: BootstrapConfig, uid: number): readonly string[]
   /** What it adds to the main thread; without it nothing. */
   part?(options: RolePartOptions): RolePart
 }
@@ -30,6 +32,10 @@ export function checkRole(bootstrap: BootstrapConfig): void {
       'config',
       `role ${role} speaks mutual TLS only, so it needs a source of certificates: set identity.source (${file})`,
     )
+}
+
+export function roleWarnings(bootstrap: BootstrapConfig, uid = process.getuid?.() ?? -1): readonly string[] {
+  return ROLES[bootstrap.role].warnings?.(bootstrap, uid) ?? []
 }
 
 /** null: the role adds nothing to the main thread. */

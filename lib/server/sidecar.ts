@@ -22,8 +22,14 @@ const BY_CAPTURE: Readonly<Record<'none' | 'redirect' | 'tproxy', readonly Abili
   tproxy: ['original-destination', 'transparent', 'mark'],
 }
 
+/** Of the rules' default. */
+const PROXY_UID = 1337
+const LOOP = `capture.mode tproxy as user ${PROXY_UID}: the rules would lead what is sent to the application back here, without end; run as user 0 with group ${PROXY_UID}`
+
 export const sidecar: RoleAssembly = {
   needs: ({ capture }) => BY_CAPTURE[capture.mode],
   // In a mesh without identities everything is plaintext.
   needsIdentity: () => false,
+  // Istio's rules take what user 1337 sends to its own pod for a request to be captured, and with the client's address as its source nothing else tells it apart.
+  warnings: ({ capture }, uid) => (capture.mode === 'tproxy' && uid === PROXY_UID ? [LOOP] : []),
 }

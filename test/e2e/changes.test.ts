@@ -33,7 +33,7 @@ spec: { host: short, trafficPolicy: { connectionPool: { http: { maxRequestsPerCo
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: api, namespace: default }
-spec: { hosts: [ api ], http: [ { route: [ { destination: { host: api } } ], retries: { attempts: 10, retryOn: "connect-failure,refused-stream" } } ] }
+spec: { hosts: [ api ], http: [ { route: [ { destination: { host: api } } ], retries: { attempts: 10, retryOn: "connect-failure,refused-stream,reset" } } ] }
 `
 
 t.test('changes under load', { skip }, async (t) => {
