@@ -22,6 +22,8 @@ const FOLDERS: Readonly<Record<string, RegExp | null>> = {
   'cases/weights': null,
   'cases/registry-only': /HEAD$/,
   'cases/visibility': null,
+  'examples/routing': null,
+  'examples/resilience': null,
 }
 
 const ONLY = process.env['HEDDLE_REPLAY_ONLY'] ?? ''
