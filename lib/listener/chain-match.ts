@@ -1,6 +1,6 @@
 // Which filter chain takes a connection (envoy.config.listener.v3.FilterChainMatch): compiled for each configuration, walked once for each connection.
 import { type AddressRange, parseRange } from '../base/address-range.ts'
-import { type FilterChainMatch, MATCH_EVERYTHING } from '../state/listener.ts'
+import type { FilterChainMatch } from '../state/listener.ts'
 
 /** What is known of a connection. */
 export interface ChainFacts {
@@ -115,6 +115,3 @@ function widened(name: string): string {
   const dot = name.indexOf('.', from)
   return dot < 0 ? '' : `*${name.slice(dot)}`
 }
-
-/** A chain without a match fits all. */
-export const ANY = MATCH_EVERYTHING

@@ -157,7 +157,8 @@ export function writeErrorName(status: number): string {
   return status === -32 ? 'EPIPE' : status === -104 ? 'ECONNRESET' : `write error ${status}`
 }
 
-interface PendingWrite {
+/** A write that has not left yet, as Node's request object: whoever made it is told once. */
+export interface PendingWrite {
   handle: StreamHandle
   oncomplete: (this: PendingWrite, status: number) => void
   connection: SocketConnection
@@ -178,7 +179,7 @@ function returnWrap(wrap: object): void {
   spareWrap = wrap
 }
 
-function onWriteComplete(this: PendingWrite, status: number): void {
+export function onWriteComplete(this: PendingWrite, status: number): void {
   const c = this.connection
   const io = c.io
   io.enter()

@@ -6,7 +6,7 @@ import type { ConnectionOwner } from './connection.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { failureOfLateError, failureOfSilence } from './handshake-failure.ts'
 import type { Io } from './io.ts'
-import { SocketConnection, writeErrorName } from './socket-connection.ts'
+import { onWriteComplete, type PendingWrite, SocketConnection, writeErrorName } from './socket-connection.ts'
 import { handleOf, INTERNALS, type StreamHandle } from './stream-internals.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -82,7 +82,7 @@ export class TlsConnection extends SocketConnection {
       super.transmit(block, length)
       return
     }
-    const wrap = new INTERNALS.WriteWrap() as TlsWrite
+    const wrap = new INTERNALS.WriteWrap() as PendingWrite
     const error = handle.writeBuffer(wrap, new Uint8Array(block.buffer, block.byteOffset, length))
     if (error !== 0) {
       this.bytesWritten -= length
@@ -202,13 +202,6 @@ function drainTime(nowMs: number, notAfterMs: number): number {
   return notAfterMs - window * (MARGIN + Math.random() * (1 - MARGIN))
 }
 
-interface TlsWrite {
-  handle: StreamHandle
-  oncomplete: (this: TlsWrite, status: number) => void
-  connection: TlsConnection
-  block: Buffer
-}
-
 interface TlsHandle {
   /** Node: the stream below. */
   readonly _parent?: { readonly writeQueueSize?: number }
@@ -216,19 +209,4 @@ interface TlsHandle {
 
 function queueSizeOf(handle: StreamHandle): number {
   return (handle as unknown as TlsHandle)._parent?.writeQueueSize ?? 0
-}
-
-function onWriteComplete(this: TlsWrite, status: number): void {
-  const c = this.connection
-  const io = c.io
-  io.enter()
-  try {
-    io.blocks.release(this.block)
-    c.written(status)
-  } catch (error) {
-    io.report(error, 'write', c)
-    c.destroy('internal_error')
-  } finally {
-    io.leave()
-  }
 }
