@@ -1,4 +1,5 @@
 import type { Origin } from './origin.ts'
+import type { RbacFilter } from './rbac.ts'
 import type { WeightedCluster } from './route.ts'
 import type { DownstreamTls } from './tls.ts'
 
@@ -82,6 +83,8 @@ export interface HttpChain {
   readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set' | 'identities'
   /** null: clients are of the mesh. */
   readonly edge: EdgeSettings | null
+  /** Who may ask for what, in the order of evaluation. Empty: everybody for everything. */
+  readonly authorization: readonly RbacFilter[]
 }
 
 /** Clients are of the outside: what they say of themselves is not believed (Envoy use_remote_address). */
@@ -97,6 +100,8 @@ export interface TcpChain {
   readonly clusters: readonly WeightedCluster[]
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
+  /** Who may connect, in the order of evaluation. Empty: everybody. */
+  readonly authorization: readonly RbacFilter[]
 }
 
 /** HTTP/2 CONNECT streams are connections of their own (HBONE, connect_terminate). */

@@ -45,7 +45,7 @@ async function world(t: Teardown, drains = true) {
   await once(silent, 'listening')
   t.teardown(() => silent.close())
   const terms = aDownstreamTls({ alpn: ['h2', 'http/1.1'] })
-  const tcp: TcpChain = { kind: 'tcp', clusters: [aDestination('tcp')], hashSourceIp: false }
+  const tcp: TcpChain = { kind: 'tcp', clusters: [aDestination('tcp')], hashSourceIp: false, authorization: [] }
   const route = aRoute({ action: aForward({ clusters: [aDestination(APP)] }) })
   const worker = await OneWorker.start(
     t,

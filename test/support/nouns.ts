@@ -184,6 +184,7 @@ export function anHttpChain(over: Partial<HttpChain> = {}): HttpChain {
     allowConnect: false,
     clientCertificate: 'sanitize',
     edge: null,
+    authorization: [],
     ...over,
   }
 }

@@ -73,7 +73,7 @@ function outboundTcp(
   const address = /^[\d.]+$|:/.test(host)
   const allowed = address && world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
-  return explicit(config, { kind: 'tcp', clusters, hashSourceIp: false }, address ? config.destination : '')
+  return explicit(config, { kind: 'tcp', clusters, hashSourceIp: false, authorization: [] }, address ? config.destination : '')
 }
 
 /**
@@ -81,7 +81,7 @@ function outboundTcp(
  * that is not enough nobody is let in.
  */
 function inboundListener(world: World, config: ListenerConfig, cluster: Cluster, mtls: WorkloadMtls): Listener {
-  const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(cluster.name, 1)], hashSourceIp: false }
+  const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(cluster.name, 1)], hashSourceIp: false, authorization: [] }
   const plain = explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
   const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
   if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain
@@ -100,7 +100,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
 }
 
 function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {
-  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize', edge: null }
+  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize', edge: null, authorization: [] }
 }
 
 /** A listener that clients dial: one filter chain takes all its connections. */

@@ -44,12 +44,17 @@ export function chainToRoutes(
   // Of several destinations the first one's rule says it, subsets apart (istiod).
   const first = routes[0]?.destination
   const host = first === undefined ? '' : resolveHost(first.host, namespace, world.domain)
-  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : '') }
+  return {
+    kind: 'tcp',
+    clusters,
+    hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : ''),
+    authorization: [],
+  }
 }
 
 export function chainToService(service: RegistryService, port: number, hashes: DestinationHashes): TcpChain {
   const clusters = [weighted(clusterName(port, '', service.hostname), 1)]
-  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(service.hostname, '') }
+  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(service.hostname, ''), authorization: [] }
 }
 
 export function weighted(cluster: string, weight: number): WeightedCluster {

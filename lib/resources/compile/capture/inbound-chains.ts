@@ -104,9 +104,10 @@ function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain
     allowConnect: false,
     clientCertificate: 'append_forward',
     edge: null,
+    authorization: [],
   }
 }
 
 function tcpChain({ cluster }: InboundChainsOptions): TcpChain {
-  return { kind: 'tcp', clusters: [weighted(cluster, 1)], hashSourceIp: false }
+  return { kind: 'tcp', clusters: [weighted(cluster, 1)], hashSourceIp: false, authorization: [] }
 }

@@ -39,6 +39,7 @@ export function httpChain(routeTable: string, origin: Origin): WantedChain {
     allowConnect: false,
     clientCertificate: 'sanitize',
     edge: null,
+    authorization: [],
   }
   return { match: PLAINTEXT_HTTP, network, origin }
 }

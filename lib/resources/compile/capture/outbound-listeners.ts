@@ -146,5 +146,8 @@ function passthrough(name: string, world: World): FilterChain {
   const chain = { name, match: MATCH_EVERYTHING, tls: null, origin }
   if (outboundTrafficPolicy !== 'ALLOW_ANY')
     return { ...chain, network: { kind: 'refuse', reason: 'outboundTrafficPolicy is REGISTRY_ONLY' } }
-  return { ...chain, network: { kind: 'tcp', clusters: [weighted(PASSTHROUGH_CLUSTER, 1)], hashSourceIp: false } }
+  return {
+    ...chain,
+    network: { kind: 'tcp', clusters: [weighted(PASSTHROUGH_CLUSTER, 1)], hashSourceIp: false, authorization: [] },
+  }
 }

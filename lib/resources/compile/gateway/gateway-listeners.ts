@@ -128,7 +128,15 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
 }
 
 function httpChain(routeTable: string, edge: EdgeSettings): HttpChain {
-  return { kind: 'http', httpVersion: 'auto', routeTable, allowConnect: false, clientCertificate: 'sanitize_set', edge }
+  return {
+    kind: 'http',
+    httpVersion: 'auto',
+    routeTable,
+    allowConnect: false,
+    clientCertificate: 'sanitize_set',
+    edge,
+    authorization: [],
+  }
 }
 
 function tablesOf(world: World, servers: readonly GatewayServer[]): RouteTable[] {

@@ -75,5 +75,6 @@ export function httpChain(routeTable: string, service: RegistryService | null): 
     allowConnect: false,
     clientCertificate: tells ? 'identities' : 'sanitize',
     edge: null,
+    authorization: [],
   }
 }
