@@ -45,6 +45,7 @@ t.before(async () => {
             { delay: { fixedDelay: '300ms', percentage: all } },
             { timeout: '100ms', retries: { attempts: 3, retryOn: '5xx' } },
           ),
+          on('/held', { delay: { fixedDelay: '2s', percentage: all } }),
           on(
             '/retried',
             { abort: { httpStatus: 503, percentage: all } },
@@ -131,12 +132,12 @@ t.test('delay and abort are drawn independently', async (t) => {
 t.test('a client that leaves a held request', { skip: HTTP1_ONLY }, async (t) => {
   const before = upstream.seen.length
   const client = await connectAny(t, proxy.port())
-  await client.send({ host: 'web', target: '/timed/left' })
+  await client.send({ host: 'web', target: '/held/left' })
   // A reset that is there before the connection is accepted leaves no request at all.
   await eventually('the request to be held', async () => (await proxy.metrics()).value('envoy_http_downstream_rq_active') === 1)
   client.reset()
-  t.match(await proxy.logged({ path: '/timed/left' }), { response_code: 0, response_flags: 'DI,DC' })
-  t.equal((await ask('/timed')).status, 200, 'longer than the delay')
+  t.match(await proxy.logged({ path: '/held/left' }), { response_code: 0, response_flags: 'DI,DC' })
+  t.equal((await ask('/held')).status, 200, 'longer than the delay')
   t.equal(upstream.seen.length, before + 1)
 })
 

@@ -112,6 +112,9 @@ t.test('nghttp', { skip: missing('nghttp') }, async (t) => {
 
 t.test('h2load', { skip: missing('h2load') }, async (t) => {
   const before = echo.seen.length
+  // What the tests before this one asked for is counted when heddle has seen its end, which may be after the client has.
+  const idle = async () => (await proxy.metrics()).value('envoy_http_downstream_rq_active') === 0
+  await eventually('no request in flight', idle)
   const metrics = await proxy.metrics()
   const { code, stdout } = await run('h2load', '-n', '2000', '-c', '8', '-m', '10', '-H', ':authority: echo', url('/load'))
   t.equal(code, 0)
@@ -122,7 +125,9 @@ t.test('h2load', { skip: missing('h2load') }, async (t) => {
     const name = 'envoy_http_downstream_rq_completed'
     return (after.value(name) ?? 0) - (metrics.value(name) ?? 0) === 2000
   })
-  await eventually('log lines', () => proxy.accessLog().filter((l) => l['path'] === '/load').length === 2000)
+  // A log that a busy disk does not take fast enough loses lines, and counts them.
+  const dropped = (await proxy.metrics()).value('heddle_access_log_dropped_total') ?? 0
+  await eventually('log lines', () => proxy.accessLog().filter((l) => l['path'] === '/load').length === 2000 - dropped)
   const lines = proxy.accessLog().filter((l) => l['path'] === '/load')
   t.ok(lines.every((l) => l['protocol'] === 'HTTP/2' && l['response_code'] === 200 && l['response_flags'] === '-'))
 })

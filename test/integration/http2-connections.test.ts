@@ -221,7 +221,7 @@ t.test('limits of time and of requests end connections with GOAWAY, and streams 
   const few = await startProxy(t, {
     resources: routes(),
     bootstrap: {
-      limits: { maxRequestsPerConnection: 3, connectionIdleTimeout: '300ms', headerTimeout: '300ms', streamIdleTimeout: '700ms' },
+      limits: { maxRequestsPerConnection: 3, connectionIdleTimeout: '1s', headerTimeout: '1s', streamIdleTimeout: '1500ms' },
     },
   })
   const client = await Http2Client.connect(t, few.port())

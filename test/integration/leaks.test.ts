@@ -70,10 +70,31 @@ async function settled(proxy: InProcess, echo: EchoUpstream): Promise<void> {
   })
 }
 
-function compare(t: Test, who: string, before: Holdings, after: Holdings): void {
-  const [then, now] = [before.heapBytes, after.heapBytes].map((bytes) => Math.round(bytes / 1024)) as [number, number]
-  t.same(after.resources, before.resources, `${who}: handles`)
-  t.ok(after.heapBytes - before.heapBytes < SLACK_BYTES, `${who}: ${then} KiB, then ${now}`)
+const grown = (before: Holdings, after: Holdings) => after.heapBytes - before.heapBytes >= SLACK_BYTES
+
+/**
+ * What is held by each of some threads before and after the same work. What leaks grows each time; what the engine makes or moves when it finds the time (compiled
+ * code, buffers) does not. So where a heap has grown, the work is done again, up to three times in all.
+ */
+async function compare(
+  t: Test,
+  names: readonly string[],
+  measured: () => Promise<readonly Holdings[]> | readonly Holdings[],
+  work: () => Promise<void>,
+): Promise<void> {
+  let before = await measured()
+  await work()
+  let after = await measured()
+  for (let again = 0; again < 2 && after.some((h, i) => grown(before[i] as Holdings, h)); again++) {
+    before = after
+    await work()
+    after = await measured()
+  }
+  for (const [i, name] of names.entries()) {
+    const [then, now] = [before[i] as Holdings, after[i] as Holdings]
+    t.same(now.resources, then.resources, `${name}: handles`)
+    t.notOk(grown(then, now), `${name}: ${[then, now].map((h) => Math.round(h.heapBytes / 1024)).join(' KiB, then ')}`)
+  }
 }
 
 t.test('twenty reloads under load leave workers with what they had', { timeout: 120_000 }, async (t) => {
@@ -86,18 +107,26 @@ t.test('twenty reloads under load leave workers with what they had', { timeout: 
   // Until buffers and compiled code are there, and as many requests and old configurations as are kept for explain.
   await exercise(t, proxy, echo, 1, 0, 8000)
   await exercise(t, proxy, echo, 10, 1)
-  const before = await measured()
-  await exercise(t, proxy, echo, 20, 100)
-  const after = await measured()
-  for (const i of [0, 1] as const) compare(t, `worker ${i}`, before[i], after[i])
+  let generation = 100
+  await compare(t, ['worker 0', 'worker 1'], measured, async () => {
+    await exercise(t, proxy, echo, 20, generation)
+    generation += 20
+  })
 })
 
 // Without load: what clients and upstreams of a test remember would hide what the main thread does.
 t.test('twenty reloads leave the main thread with what it had', { timeout: 120_000 }, async (t) => {
   const echo = await EchoUpstream.start(t)
   const proxy = await startInProcess(t, mesh(echo, 0))
-  for (let i = 1; i <= 5; i++) await proxy.reload(mesh(echo, i))
-  const before = holdings(-1)
-  for (let i = 6; i <= 25; i++) await proxy.reload(mesh(echo, i))
-  compare(t, 'main thread', before, holdings(-1))
+  let generation = 1
+  const reload = async (times: number) => {
+    for (let i = 0; i < times; i++) await proxy.reload(mesh(echo, generation++))
+  }
+  await reload(5)
+  await compare(
+    t,
+    ['main thread'],
+    () => [holdings(-1)],
+    () => reload(20),
+  )
 })

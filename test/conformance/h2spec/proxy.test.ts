@@ -2,6 +2,7 @@
 // would be read as a fault need such an upstream.
 import t from 'tap'
 import { EchoUpstream } from '../../support/echo-upstream.ts'
+import { eventually } from '../../support/eventually.ts'
 import { service, yaml } from '../../support/mesh.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { H2SPEC, runH2spec } from './runner.ts'
@@ -33,7 +34,7 @@ for (const protocol of ['http2', 'http'] as const) {
     t.equal(code, n === 0 ? 0 : 1)
     t.ok(proxy.isRunning)
     t.notMatch(proxy.stderr, /internal error|bug/i)
-    t.equal((await proxy.metrics()).value('envoy_http_downstream_rq_active'), 0)
+    await eventually('no request in flight', async () => (await proxy.metrics()).value('envoy_http_downstream_rq_active') === 0)
     t.ok(echo.seen.length > 50, 'requests have reached the upstream')
   })
 }
