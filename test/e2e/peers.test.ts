@@ -1,5 +1,5 @@
 // Who is let in: PeerAuthentication's modes against a pod outside of the mesh, and peers with certificates that are not to be believed. A refusal is told on both sides.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { eventually } from '../support/eventually.ts'
@@ -17,7 +17,33 @@ kind: PeerAuthentication
 metadata: { name: api, namespace: default }
 spec: ${spec}
 `
+/** A connection for each request, so that each has a handshake. */
+const ONCE = ['api', 'holder']
+  .map(
+    (host) => `---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: ${host}, namespace: default }
+spec: { host: ${host}, trafficPolicy: { connectionPool: { http: { maxRequestsPerConnection: 1 } } } }
+`,
+  )
+  .join('')
 const forApi = (rest: string) => policy(`{ selector: { matchLabels: { app: api } }, ${rest} }`)
+
+/**
+ * Loaded before heddle: what is held is checked as always, and what peers are shown is another certificate, once it is there. heddle itself refuses to
+ * hold those that it is about.
+ */
+const showing = (cert: string, key: string) => `
+import { existsSync, readFileSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import tls from 'node:tls'
+const [cert, key] = ${JSON.stringify([cert, key])}
+const make = tls.createSecureContext
+tls.createSecureContext = (options) =>
+  make(options?.cert === undefined || !existsSync(key) ? options : { ...options, cert: readFileSync(cert), key: readFileSync(key) })
+syncBuiltinESMExports()
+`
 
 const DAY = 86_400_000
 const MINUTE = 60_000
@@ -31,6 +57,8 @@ t.test('peers', { skip }, async (t) => {
       { name: 'foreign', app: 'foreign', number: 14, trustDomain: 'other.example' },
       // Named as a member of the mesh: it has no sidecar, but a server with a certificate of its own.
       { name: 'impostor', app: 'impostor', number: 15 },
+      // Its sidecar holds a good certificate, and shows the one that a test puts before it.
+      { name: 'holder', app: 'holder', number: 16 },
     ],
     services: [
       {
@@ -45,14 +73,22 @@ t.test('peers', { skip }, async (t) => {
       },
       { name: 'foreign', number: 2, pods: ['foreign'], ports: [{ name: 'http', port: 80, target: 8080 }] },
       { name: 'impostor', number: 3, pods: ['impostor'], ports: [{ name: 'http', port: 80, target: 8443 }] },
+      { name: 'holder', number: 4, pods: ['holder'], ports: [{ name: 'http', port: 80, target: 8080 }] },
     ],
   })
-  const [web, api, outsider, foreign, impostor] = mesh.pods as [Pod, Pod, Pod, Pod, Pod]
+  const [web, api, outsider, foreign, impostor, holder] = mesh.pods as [Pod, Pod, Pod, Pod, Pod, Pod]
   await api.serve(echoServer('api', 8080), echoServer('api', 8081), echoServer('api', 8082))
   await foreign.serve(echoServer('foreign', 8080))
   const elsewhere = path.join(mesh.dir, 'other-ca')
   await mesh.makeCa(elsewhere, 'other.example')
-  await mesh.sidecars(['web', 'api', 'foreign'], { foreign: { ca: elsewhere } })
+  await holder.serve(echoServer('holder', 8080))
+  const shown = { cert: path.join(mesh.dir, 'shown-cert.pem'), key: path.join(mesh.dir, 'shown-key.pem') }
+  const shows = path.join(mesh.dir, 'shows.mjs')
+  writeFileSync(shows, showing(shown.cert, shown.key))
+  await mesh.sidecars(['web', 'api', 'foreign', 'holder'], {
+    foreign: { ca: elsewhere },
+    holder: { nodeArgs: ['--import', shows] },
+  })
 
   /** What came of a request: the status, `closed`, and whether the server knew who it was. */
   async function asks(from: Pod, target: string): Promise<string> {
@@ -192,6 +228,77 @@ t.test('peers', { skip }, async (t) => {
       server.kill('SIGKILL')
       await ended
     }
+  })
+
+  t.test('heddle at both ends, and one of them with a certificate that is not to be believed', async (t) => {
+    await mesh.change({ 'peers.yaml': forApi('mtls: { mode: STRICT }'), 'once.yaml': ONCE })
+    const ca = new OpensslCa(t)
+    const ours = ca.adopt(path.join(mesh.ca, 'ca-cert.pem'), path.join(mesh.ca, 'ca-key.pem'))
+    const now = Date.now()
+    const past = { notBeforeMs: now - DAY, notAfterMs: now - 5 * MINUTE }
+    const id = holder.identity
+    const bad: readonly (readonly [string, OpensslCertificate, RegExp])[] = [
+      [
+        'another trust domain',
+        ca.svid(ours, 'spiffe://other.example/ns/default/sa/holder'),
+        /the trust domain other\.example is not one of cluster\.local/,
+      ],
+      [
+        'an expired certificate',
+        ca.issue(ours, { extensions: leafExtensions([id]), validity: past }),
+        /the certificate expired 5m/,
+      ],
+      ['two URI SANs', ca.svid(ours, id, web.identity), /the certificate has 2 URI SANs, where an SVID has exactly one/],
+    ]
+    t.equal(await asks(holder, 'api'), '200 by mTLS', 'with a good one')
+    t.equal(await asks(web, 'holder'), '200 by mTLS')
+    const presented = new RegExp(`it has probably refused our certificate; we presented ${id}`).source
+    for (const [name, { certPem, keyPem }, { source: words }] of bad) {
+      writeFileSync(shown.cert, certPem)
+      writeFileSync(shown.key, keyPem, { mode: 0o644 })
+      // A certificate that is renewed is what makes heddle show another; and its peer resumes no session of before.
+      await Promise.all([mesh.issue(holder), mesh.issue(web)])
+      const count = (pod: Pod, what: RegExp) => pod.sidecar.stderr.match(what)?.length ?? 0
+      for (const [from, to] of [
+        [holder, api],
+        [web, holder],
+      ] as const) {
+        const client = from === holder
+        const verifier = client ? api : web
+        const refusal = new RegExp(`TLS with ${client ? 'a client' : 'an endpoint'} failed: .*${words}`, 'g')
+        const guess = new RegExp(`TLS with ${client ? 'an endpoint' : 'a client'} failed: .*${presented}`, 'g')
+        const before = [count(verifier, refusal), count(holder, guess)] as const
+        const where = `${name}, shown by the ${client ? 'client' : 'server'}`
+        // A sidecar writes one record for each kind of fault and second.
+        await eventually(`${where}: both say why`, async () => {
+          await asks(from, to.spec.name)
+          return count(verifier, refusal) > before[0] && count(holder, guess) > before[1]
+        })
+        t.equal(await asks(from, to.spec.name), '503', where)
+      }
+    }
+    rmSync(shown.key)
+    await mesh.issue(holder)
+  })
+
+  t.test('heddle does not hold such a certificate, and says why', async (t) => {
+    const ca = new OpensslCa(t)
+    const ours = ca.adopt(path.join(mesh.ca, 'ca-cert.pem'), path.join(mesh.ca, 'ca-key.pem'))
+    const now = Date.now()
+    const past = { notBeforeMs: now - DAY, notAfterMs: now - 5 * MINUTE }
+    const id = web.identity
+    const folder = mesh.certificatesOf(web)
+    for (const [{ certPem, keyPem }, words] of [
+      [ca.svid(ours, 'spiffe://other.example/ns/default/sa/web'), /is not of our trust domain cluster\.local/],
+      [ca.issue(ours, { extensions: leafExtensions([id]), validity: past }), /the certificate expired at .*; our clock says/],
+      [ca.svid(ours, id, holder.identity), /the certificate has 2 URI SANs, where an SVID has exactly one/],
+    ] as const) {
+      writeFileSync(path.join(folder, 'cert-chain.pem'), certPem)
+      writeFileSync(path.join(folder, 'key.pem'), keyPem)
+      await web.sidecar.said(words)
+      t.equal(await asks(web, 'api'), '200 by mTLS', 'what was good before stays in force')
+    }
+    await mesh.issue(web)
   })
 
   t.test('two sidecars of different trust domains refuse each other, and each says why', async (t) => {
