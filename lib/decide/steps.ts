@@ -1,5 +1,6 @@
 // Hot lane: every request leaves its steps here. A ring of integers, allocated once: a few nanoseconds a step, so that each
 // request can be explained, not a sampled few. Sentences are made in explain.ts when somebody asks.
+import type { RbacTrace } from '../policy/rbac.ts'
 import type { TriedRoutes } from '../route/compile.ts'
 
 /**
@@ -30,6 +31,7 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | RETRIED | keyword and reason, see retry-steps.ts | ms of back-off |
  * | NOT_RETRIED | keyword that asked for it, -1: none | reason of retry-steps.ts |
  * | PRIORITY | priority × 1024 + PRIORITY_… + its percent of the load | healthy hosts × 65536 + hosts |
+ * | RBAC | index of the filter × 16 + RBAC_SHADOW for its dry run + what it said, see policy/rbac.ts | index of the policy that fitted, -1: none |
  * | LOCALITY | index in the cluster's localityWeights | its share of the priority, in hundredths of a percent |
  */
 export const TABLE = 1
@@ -66,6 +68,10 @@ export const UNAVAILABLE = 21
 export const FAULT = 23
 export const CORS = 24
 export const MIRROR = 25
+export const RBAC = 26
+
+export const RBAC_FILTER = 16
+export const RBAC_SHADOW = 8
 
 export const FAULT_DELAY = 1
 export const FAULT_ABORT = 2
@@ -111,7 +117,7 @@ const WIDTH = 4
 /** Positions count in this range, so that they stay small integers for ever. */
 const WRAP = 0x3fffffff
 
-export class StepRing implements TriedRoutes {
+export class StepRing implements TriedRoutes, RbacTrace {
   readonly #cells: Int32Array
   /** Capacity - 1. */
   readonly #mask: number
@@ -161,6 +167,10 @@ export class StepRing implements TriedRoutes {
 
   tried(route: number, condition: number): void {
     this.add(ROUTE_FAILED, route, condition)
+  }
+
+  asked(filter: number, shadow: boolean, said: number, policy: number): void {
+    this.add(RBAC, filter * RBAC_FILTER + (shadow ? RBAC_SHADOW : 0) + said, policy)
   }
 
   /** Whether the steps since `start` are still there. */

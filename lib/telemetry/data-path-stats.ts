@@ -129,6 +129,10 @@ export class ListenerStats {
   readonly faultAborts: number
   /** Gauge. */
   readonly faultsActive: number
+  readonly rbacAllowed: number
+  readonly rbacDenied: number
+  readonly rbacShadowAllowed: number
+  readonly rbacShadowDenied: number
   /** Slot of 1xx; the other classes follow: `rqXx + (code / 100 | 0) - 1`, for codes 100–599. */
   readonly rqXx: number
 
@@ -161,6 +165,10 @@ export class ListenerStats {
     this.faultDelays = at('fault_delays_injected')
     this.faultAborts = at('fault_aborts_injected')
     this.faultsActive = at('fault_active_faults')
+    this.rbacAllowed = at('rbac_allowed')
+    this.rbacDenied = at('rbac_denied')
+    this.rbacShadowAllowed = at('rbac_shadow_allowed')
+    this.rbacShadowDenied = at('rbac_shadow_denied')
     this.rqXx = at('downstream_rq_xx')
   }
 }
@@ -175,6 +183,10 @@ export class TcpListenerStats {
   readonly cxTxBytes: number
   readonly idleTimeout: number
   readonly maxDuration: number
+  readonly rbacAllowed: number
+  readonly rbacDenied: number
+  readonly rbacShadowAllowed: number
+  readonly rbacShadowDenied: number
 
   constructor(slab: MetricsSlab, listenerName: string) {
     const slot = slab.allot(TCP_LISTENER, renderLabels([['tcp_prefix', listenerName]]))
@@ -186,6 +198,10 @@ export class TcpListenerStats {
     this.cxTxBytes = at('downstream_cx_tx_bytes_total')
     this.idleTimeout = at('idle_timeout')
     this.maxDuration = at('max_downstream_connection_duration')
+    this.rbacAllowed = at('rbac_allowed')
+    this.rbacDenied = at('rbac_denied')
+    this.rbacShadowAllowed = at('rbac_shadow_allowed')
+    this.rbacShadowDenied = at('rbac_shadow_denied')
   }
 }
 

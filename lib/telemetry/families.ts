@@ -207,6 +207,10 @@ export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_fault_delays_injected', 'Requests that were delayed on purpose.'),
   counter('envoy_http_fault_aborts_injected', 'Requests that were aborted on purpose.'),
   gauge('envoy_http_fault_active_faults', 'Requests that are held by a delay now.'),
+  counter('envoy_http_rbac_allowed', 'Requests that authorization let pass, of listeners that have any.'),
+  counter('envoy_http_rbac_denied', 'Requests that authorization refused.'),
+  counter('envoy_http_rbac_shadow_allowed', 'Dry run: requests that its policies would have let pass.'),
+  counter('envoy_http_rbac_shadow_denied', 'Dry run: requests that its policies would have refused.'),
   ...classes('envoy_http_downstream_rq_xx', 'Answers to clients by class.'),
 ])
 
@@ -219,6 +223,10 @@ export const TCP_LISTENER = group('envoy_tcp', [
   counter('envoy_tcp_downstream_cx_tx_bytes_total', 'Bytes sent to TCP clients.'),
   counter('envoy_tcp_idle_timeout', 'TCP sessions closed because nothing moved.'),
   counter('envoy_tcp_max_downstream_connection_duration', 'TCP sessions closed because of their age.'),
+  counter('envoy_tcp_rbac_allowed', 'TCP sessions that authorization let pass, of listeners that have any.'),
+  counter('envoy_tcp_rbac_denied', 'TCP sessions that authorization refused.'),
+  counter('envoy_tcp_rbac_shadow_allowed', 'Dry run: TCP sessions that its policies would have let pass.'),
+  counter('envoy_tcp_rbac_shadow_denied', 'Dry run: TCP sessions that its policies would have refused.'),
 ])
 
 export const BOUNDARY_ERRORS = single(

@@ -8,12 +8,14 @@ export class PeerCertificate {
   readonly notAfterMs: number
   private forwardedBy: string
   private forwardedText: string
+  private nameList: readonly string[] | null
 
   constructor(der: Uint8Array, notAfterMs: number) {
     this.der = der
     this.notAfterMs = notAfterMs
     this.forwardedBy = ''
     this.forwardedText = ''
+    this.nameList = null
   }
 
   /**
@@ -28,6 +30,12 @@ export class PeerCertificate {
     return this.forwardedText
   }
 
+  /** What it may be known by: its URI SANs, its DNS SANs, its subject as RFC 2253 writes it. */
+  get names(): readonly string[] {
+    this.nameList ??= namesOf(this.der)
+    return this.nameList
+  }
+
   private element(by: string): string {
     const parts = by === '' ? [] : [`By=${value(by)}`]
     parts.push(`Hash=${createHash('sha256').update(this.der).digest('hex')}`)
@@ -40,6 +48,13 @@ export class PeerCertificate {
     for (const name of dnsNames) parts.push(`DNS=${value(name)}`)
     return parts.join(';')
   }
+}
+
+function namesOf(der: Uint8Array): readonly string[] {
+  const read = readCertificate(der)
+  if (!read.ok) return []
+  const { uris, dnsNames, subjectRfc2253 } = read.facts
+  return [...uris, ...dnsNames, subjectRfc2253]
 }
 
 /** A name may have any bytes; a header's value may not, and the list's own signs are quoted. */

@@ -11,6 +11,8 @@ import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import type { Authorizer } from '../../policy/rbac.ts'
+import type { JsonObject } from '../../policy/rbac-facts.ts'
 import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-template.ts'
 import type { RequestView } from '../../route/request-view.ts'
@@ -80,6 +82,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   holder: Holder | null
   /** Origin that the route's CORS policy allows; empty: none of it in the response. */
   corsOrigin: string
+  /** What it was authorized by, for those who ask later; null: nothing. */
+  authorizer: Authorizer | null
+  /** What filters have found out for those behind them, by their names: claims of a token. null: nothing. */
+  metadata: ReadonlyMap<string, JsonObject> | null
   readonly startMs: number
   readonly startTimeMs: number
   endMs: number
@@ -135,6 +141,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.filterIndex = 0
     this.holder = null
     this.corsOrigin = ''
+    this.authorizer = null
+    this.metadata = null
     this.startMs = clock.monotonicMs
     this.startTimeMs = clock.wallMs
     this.endMs = 0

@@ -101,6 +101,15 @@ export const RETRY_BUFFER_FULL = reason(
   'exceeded request buffer limit while retrying upstream',
   true,
 )
+/** Who refused it is told by details of its own, and never by the body. */
+export const RBAC_DENIED = reason(
+  'rbac_access_denied',
+  403,
+  0,
+  'rbac_access_denied_matched_policy[none]',
+  'RBAC: access denied',
+  false,
+)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
 
 /** Reasons with a fixed text, for the table in the documents and the test that compares the two. */

@@ -7,6 +7,7 @@ import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveHost } from '../../cluster/live-host.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
+import { type Authorizer, authorizerFor } from '../../policy/rbac.ts'
 import type { Limiter } from '../../pool/limiter.ts'
 import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-template.ts'
@@ -24,6 +25,7 @@ import type { Connection } from '../../transport/connection.ts'
 import type { Io } from '../../transport/io.ts'
 import type { HttpStream } from '../http/http-stream.ts'
 import { sendRouteReply } from '../http/local-reply.ts'
+import { HttpRbacFacts } from '../http/rbac-facts.ts'
 import * as R from '../http/reasons.ts'
 import type { RecentRequests } from '../http/recent-requests.ts'
 import { refusalText } from './codec-refusal.ts'
@@ -105,6 +107,9 @@ export class HttpConnectionManager {
   readonly sessions: Set<HttpSession>
   /** Replaced by `useTables`; a request keeps those that it began with. */
   tables: Tables
+  /** null: everybody may ask for everything. */
+  authorizer: Authorizer | null
+  readonly rbacFacts: HttpRbacFacts
   draining: boolean
   private readonly port: number
   private readonly pick: PickContext
@@ -132,6 +137,8 @@ export class HttpConnectionManager {
     this.pathNormalization = parts.pathNormalization
     this.sessions = new Set()
     this.tables = tables
+    this.authorizer = authorizerFor(config.authorization)
+    this.rbacFacts = new HttpRbacFacts()
     this.draining = false
     this.port = port
     this.pick = new PickContext()
@@ -154,6 +161,7 @@ export class HttpConnectionManager {
     this.listener = listener
     this.config = config
     this.tables = tables
+    this.authorizer = authorizerFor(config.authorization)
   }
 
   /** A connection of this listener. The caller is inside the boundary. */
