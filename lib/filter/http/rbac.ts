@@ -1,7 +1,7 @@
 // Hot lane: authorization (Envoy's HTTP RBAC filters, in the order that istiod gives them: AUDIT, DENY, ALLOW). It runs behind the decision and before
 // anything that could be seen from outside: who is not allowed gets 403 whether there is a route or not, and nothing goes upstream.
 
-import { shadowCounted } from '../network/rbac.ts'
+import { count } from '../network/rbac.ts'
 import { CONTINUE, STOP } from './chain.ts'
 import type { HttpStream } from './http-stream.ts'
 import { RBAC_DENIED } from './reasons.ts'
@@ -13,8 +13,7 @@ export function beginAuthorization(stream: HttpStream): number {
   stream.authorizer = authorizer
   steps.resume(stream.decision.steps)
   const admitted = authorizer.admits(manager.rbacFacts.ask(stream, stream), steps)
-  if (authorizer.hasShadow) shadowCounted(authorizer, values, stats)
-  values[admitted ? stats.rbacAllowed : stats.rbacDenied]!++
+  count(authorizer, admitted, values, stats)
   if (admitted) return CONTINUE
   stream.reply({ ...RBAC_DENIED, details: authorizer.details })
   return STOP

@@ -5,7 +5,6 @@ import { ACTIVE } from '../../cluster/lb/host.ts'
 import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveCluster } from '../../cluster/live-cluster.ts'
 import type { LiveHost } from '../../cluster/live-host.ts'
-import { type Authorizer, authorizerFor } from '../../policy/rbac.ts'
 import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW, RESET_WORDS } from '../../pool/exchange.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import { SourceIpHash } from '../../route/source-ip-hash.ts'
@@ -17,8 +16,7 @@ import * as F from '../../telemetry/response-flags.ts'
 import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { TlsFacts } from '../../transport/tls-facts.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
-import { refusalOf } from './rbac.ts'
-import { ConnectionRbacFacts } from './rbac-facts.ts'
+import { ConnectionAuthorization } from './rbac.ts'
 import { UpstreamSide } from './tcp-proxy-upstream.ts'
 import { TcpRecord } from './tcp-record.ts'
 
@@ -39,9 +37,7 @@ export class TcpProxy {
   private readonly seriesWithoutCluster: SeriesCache
   /** null: endpoints are not chosen by the client's address. */
   private sourceIpHash: SourceIpHash | null
-  /** null: everybody may connect. */
-  authorizer: Authorizer | null
-  readonly rbacFacts: ConnectionRbacFacts
+  private readonly authorization: ConnectionAuthorization
 
   constructor(parts: WorkerParts, listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>) {
     this.parts = parts
@@ -53,8 +49,7 @@ export class TcpProxy {
     this.destinations = []
     this.pick = new PickContext()
     this.sourceIpHash = null
-    this.authorizer = null
-    this.rbacFacts = new ConnectionRbacFacts()
+    this.authorization = new ConnectionAuthorization(this.values, this.stats)
     this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
     this.use(listener, config, clusters)
   }
@@ -68,7 +63,7 @@ export class TcpProxy {
     let end = 0
     this.listener = listener
     this.sourceIpHash = config.hashSourceIp ? new SourceIpHash() : null
-    this.authorizer = authorizerFor(config.authorization)
+    this.authorization.use(config.authorization)
     this.destinations = config.clusters.map((w) => {
       end += config.clusters.length === 1 ? 1 : w.weight
       return { cluster: clusters.get(w.cluster) ?? null, end }
@@ -80,9 +75,9 @@ export class TcpProxy {
     this.values[this.stats.cxActive]!++
     const session = new TcpSession(this, connection)
     this.sessions.add(session)
-    const refusal = this.authorizer === null ? '' : refusalOf(this, this.authorizer, connection)
+    const refusal = this.authorization.refusal(connection, this.listener.originalDst)
     if (refusal === '') session.begin(this.draw())
-    else session.refuse(refusal)
+    else session.fail(0, 'rbac_access_denied', refusal)
   }
 
   /** One draw for each connection. */
@@ -229,17 +224,9 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     return this.connection.peerAddress
   }
 
-  /** Authorization says no: nothing is sent, and nobody is dialled. */
-  refuse(details: string): void {
-    this.connectionTerminationDetails = details
-    this.proxy.parts.metrics.tcpOpened(this.series, 0)
-    this.proxy.parts.worker.connectionCut('rbac_access_denied')
-    this.connection.destroy('rbac_access_denied')
-  }
-
-  private fail(flag: number, reason: string): void {
+  fail(flag: number, reason: string, details = reason): void {
     this.responseFlags |= flag
-    this.connectionTerminationDetails = reason
+    this.connectionTerminationDetails = details
     this.proxy.parts.metrics.tcpOpened(this.series, this.responseFlags)
     this.proxy.parts.worker.connectionCut(reason)
     this.connection.destroy(reason)
