@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Envoy, findEnvoy } from '../support/envoy.ts'
 import { eventually } from '../support/eventually.ts'
 import type { HboneIdentity } from '../support/hbone-peer.ts'
@@ -83,6 +83,29 @@ async function exchange(port: number, bytes: Buffer): Promise<Buffer> {
 
 const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
+/** A connection that stays. */
+class Standing {
+  readonly socket: net.Socket
+  sent: string
+  text: string
+
+  constructor(port: number, words: string) {
+    this.socket = net.connect({ port, host: '127.0.0.1' })
+    this.sent = ''
+    this.text = ''
+    this.socket.setEncoding('latin1').on('data', (d: string) => {
+      this.text += d
+    })
+    this.socket.on('error', () => {})
+    this.send(words)
+  }
+
+  send(words: string): void {
+    this.sent += words
+    this.socket.write(words)
+  }
+}
+
 t.test('Envoy, heddle, Envoy', { skip }, async (t) => {
   const { waypoint, near, far } = await ends(t)
 
@@ -110,16 +133,52 @@ t.test('Envoy, heddle, Envoy', { skip }, async (t) => {
     t.equal(all.filter((ok) => ok).length, 200)
   })
 
-  await t.test('a drain: what runs goes on', async (t) => {
-    const running = net.connect({ port: near.port, host: '127.0.0.1' })
-    const parts: string[] = []
-    running.on('data', (d: Buffer) => parts.push(d.toString()))
-    running.write('before ')
-    await eventually('the echo', () => parts.join('') === 'before ')
+  /** Connections through all three that have said something and had it back. */
+  async function standing(count: number): Promise<readonly Standing[]> {
+    const all = Array.from({ length: count }, (_, i) => new Standing(near.port, `${i} before `))
+    t.teardown(() => {
+      for (const { socket } of all) socket.destroy()
+    })
+    await eventually('all of them', () => all.every((s) => s.text === s.sent), 15_000)
+    return all
+  }
+
+  async function goOn(t: Test, all: readonly Standing[], words: string): Promise<void> {
+    for (const s of all) s.send(words)
+    await eventually('the echo', () => all.every((s) => s.text === s.sent || s.socket.destroyed), 15_000)
+    t.same(
+      all.filter((s) => s.text !== s.sent),
+      [],
+      `${all.length} of them: ${words}`,
+    )
+  }
+
+  await t.test('Envoy at the far end drains: what runs goes on, and what comes meanwhile finds a way', async (t) => {
+    const all = await standing(200)
+    t.ok((await far.stat('http.hbone.downstream_cx_active')) >= 2, 'a hundred streams on a connection at most')
+    const before = await far.stat('http.hbone.downstream_cx_drain_close')
+    t.equal((await far.admin('/drain_listeners?graceful&skip_exit', 'POST')).status, 200)
+    // Envoy says GOAWAY with some answer, the sooner the nearer the end of its drain is.
+    const lost: string[] = []
+    for (let i = 0, drained = before; drained === before && i < 500; i++) {
+      const back = (await exchange(near.port, Buffer.from(`${i} `))).toString()
+      if (back !== `${i} bye`) lost.push(`${i}: ${back}`)
+      drained = await far.stat('http.hbone.downstream_cx_drain_close')
+    }
+    t.same(lost, [])
+    t.ok((await far.stat('http.hbone.downstream_cx_drain_close')) > before, 'it has said GOAWAY')
+    t.equal((await exchange(near.port, Buffer.from('more '))).toString(), 'more bye')
+    await goOn(t, all, 'after')
+    for (const { socket } of all) socket.destroy()
+  })
+
+  await t.test('heddle drains: what runs goes on', async (t) => {
+    const all = await standing(200)
     waypoint.signal('SIGTERM')
-    running.write('after')
-    await eventually('the echo', () => parts.join('') === 'before after')
-    running.destroy()
+    await waypoint.said(/draining/)
+    await goOn(t, all, 'after')
+    await eventually('Envoy to hear GOAWAY', async () => (await near.stat('cluster.hbone.upstream_cx_close_notify')) > 0)
+    for (const { socket } of all) socket.destroy()
     t.match(await waypoint.exited, { code: 0 })
   })
 })
