@@ -129,6 +129,8 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
       serverName: this.tls.serverName,
       transportProtocol: transport,
       applicationProtocols: protocols,
+      sourceAddress: addressOf(connection.peerAddress),
+      sourcePort: portOf(connection.peerAddress),
     })
     this.chain = chain
     if (chain === null || chain.kind === 'refuse') {
@@ -195,4 +197,15 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     this.connection.io.timers.cancel(this.deadline)
     this.set.arrivals.delete(this)
   }
+}
+
+/** Of `ip:port` or `[ip]:port`. */
+function addressOf(peer: string): string {
+  const host = peer.slice(0, peer.lastIndexOf(':'))
+  const bare = host.charCodeAt(0) === 0x5b ? host.slice(1, -1) : host
+  return bare.startsWith('::ffff:') && bare.includes('.') ? bare.slice(7) : bare
+}
+
+function portOf(peer: string): number {
+  return Number(peer.slice(peer.lastIndexOf(':') + 1))
 }

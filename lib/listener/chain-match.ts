@@ -10,6 +10,9 @@ export interface ChainFacts {
   readonly serverName: string
   readonly transportProtocol: 'tls' | 'raw_buffer'
   readonly applicationProtocols: readonly string[]
+  /** Of the other end of the connection. */
+  readonly sourceAddress: string
+  readonly sourcePort: number
 }
 
 interface Matched {
@@ -31,6 +34,8 @@ export class ChainMatcher<C extends Matched> {
   private readonly byPort: ReadonlyMap<number, PortChains<C>>
   private readonly otherPorts: PortChains<C>
   private readonly ranges: ReadonlyMap<C, readonly AddressRange[]>
+  /** null: no chain asks where connections come from. */
+  private readonly sources: ReadonlyMap<C, SourceRanges> | null
   readonly otherwise: C | null
 
   constructor(chains: readonly C[], otherwise: C | null) {
@@ -38,7 +43,8 @@ export class ChainMatcher<C extends Matched> {
     ports.delete(0)
     this.byPort = new Map([...ports].map((port) => [port, portChains(chains.filter((c) => c.match.destinationPort === port))]))
     this.otherPorts = portChains(chains.filter((c) => c.match.destinationPort === 0))
-    this.ranges = new Map(chains.map((c) => [c, c.match.destinationRanges.map(parseRange).filter((r) => r !== null)]))
+    this.ranges = new Map(chains.map((c) => [c, rangesOf(c.match.destinationRanges)]))
+    this.sources = chains.some((c) => asksForSource(c.match)) ? new Map(chains.map((c) => [c, sourceRangesOf(c.match)])) : null
     this.otherwise = otherwise
   }
 
@@ -52,11 +58,18 @@ export class ChainMatcher<C extends Matched> {
     let left = this.mostSpecificRange(this.forPort(facts.destinationPort).chains, facts.destinationAddress)
     left = byServerName(left, facts.serverName)
     left = bySpecific(left, (m) => (m.transportProtocol === '' ? null : m.transportProtocol === facts.transportProtocol))
-    for (const offered of facts.applicationProtocols) {
-      const fits = left.find((c) => c.match.applicationProtocols.includes(offered))
-      if (fits !== undefined) return fits
-    }
-    return left.find((c) => c.match.applicationProtocols.length === 0) ?? this.otherwise
+    left = byApplicationProtocol(left, facts.applicationProtocols)
+    if (this.sources !== null) left = this.bySource(left, this.sources, facts)
+    return left[0] ?? this.otherwise
+  }
+
+  private bySource(chains: readonly C[], sources: ReadonlyMap<C, SourceRanges>, facts: ChainFacts): readonly C[] {
+    const { sourceAddress, sourcePort, destinationAddress } = facts
+    let left = mostSpecific(chains, (c) => longestOf(sources.get(c)?.direct ?? NONE, sourceAddress))
+    const local = isLocal(sourceAddress, destinationAddress)
+    left = bySpecific(left, (m) => (m.sourceType === '' ? null : (m.sourceType === 'same-ip-or-loopback') === local))
+    left = mostSpecific(left, (c) => longestOf(sources.get(c)?.client ?? NONE, sourceAddress))
+    return bySpecific(left, (m) => (m.sourcePorts.length === 0 ? null : m.sourcePorts.includes(sourcePort)))
   }
 
   /** Whether there is a chain for the address, whatever is said over the connection. */
@@ -65,24 +78,54 @@ export class ChainMatcher<C extends Matched> {
   }
 
   private mostSpecificRange(chains: readonly C[], address: string): readonly C[] {
-    if (chains.every((c) => c.match.destinationRanges.length === 0)) return chains
-    let longest = -1
-    let best: C[] = []
-    for (const c of chains) {
-      const length = c.match.destinationRanges.length === 0 ? 0 : this.longestRange(c, address)
-      if (length > longest) {
-        longest = length
-        best = [c]
-      } else if (length === longest && length >= 0) best.push(c)
-    }
-    return best
+    return mostSpecific(chains, (c) => longestOf(this.ranges.get(c) ?? NONE, address))
   }
+}
 
-  private longestRange(chain: C, address: string): number {
-    let longest = -1
-    for (const range of this.ranges.get(chain) ?? []) if (range.contains(address) && range.bits > longest) longest = range.bits
-    return longest
+interface SourceRanges {
+  readonly direct: readonly AddressRange[]
+  readonly client: readonly AddressRange[]
+}
+
+const NONE: readonly AddressRange[] = []
+
+function rangesOf(texts: readonly string[]): readonly AddressRange[] {
+  return texts.map(parseRange).filter((r) => r !== null)
+}
+
+function sourceRangesOf(m: FilterChainMatch): SourceRanges {
+  return { direct: rangesOf(m.directSourceRanges), client: rangesOf(m.sourceRanges) }
+}
+
+function asksForSource(m: FilterChainMatch): boolean {
+  return m.directSourceRanges.length > 0 || m.sourceType !== '' || m.sourceRanges.length > 0 || m.sourcePorts.length > 0
+}
+
+/** Where both ends are one machine, or nothing came over a wire (Envoy SAME_IP_OR_LOOPBACK). */
+function isLocal(source: string, destination: string): boolean {
+  return source === destination || source.startsWith('127.') || source === '::1' || source === ''
+}
+
+/** -1: it is in none of them; 0: there are none, or it is a range of all addresses. */
+function longestOf(ranges: readonly AddressRange[], address: string): number {
+  if (ranges.length === 0) return 0
+  let longest = -1
+  for (const range of ranges) if (range.bits > longest && range.contains(address)) longest = range.bits
+  return longest
+}
+
+/** Those with the longest range, negative lengths being none. */
+function mostSpecific<C>(chains: readonly C[], lengthOf: (chain: C) => number): readonly C[] {
+  let longest = 0
+  let best: C[] = []
+  for (const c of chains) {
+    const length = lengthOf(c)
+    if (length > longest) {
+      longest = length
+      best = [c]
+    } else if (length === longest) best.push(c)
   }
+  return best
 }
 
 function portChains<C extends Matched>(chains: readonly C[]): PortChains<C> {
@@ -97,6 +140,15 @@ function portChains<C extends Matched>(chains: readonly C[]): PortChains<C> {
 function bySpecific<C extends Matched>(chains: readonly C[], fits: (m: FilterChainMatch) => boolean | null): readonly C[] {
   const right = chains.filter((c) => fits(c.match) === true)
   return right.length > 0 ? right : chains.filter((c) => fits(c.match) === null)
+}
+
+/** Those with the first of the client's offers that any of them names, or if there are none those that ask for nothing. */
+function byApplicationProtocol<C extends Matched>(chains: readonly C[], offers: readonly string[]): readonly C[] {
+  for (const offered of offers) {
+    const fits = chains.filter((c) => c.match.applicationProtocols.includes(offered))
+    if (fits.length > 0) return fits
+  }
+  return chains.filter((c) => c.match.applicationProtocols.length === 0)
 }
 
 /** An exact name, then the longest wildcard, then those that ask for none. */

@@ -1,3 +1,4 @@
+import type { Limits, PathNormalization } from './bootstrap-config.ts'
 import type { Origin } from './origin.ts'
 import type { RbacFilter } from './rbac.ts'
 import type { WeightedCluster } from './route.ts'
@@ -44,6 +45,12 @@ export interface FilterChainMatch {
   readonly transportProtocol: '' | 'tls' | 'raw_buffer'
   /** What the client offers by ALPN; of plaintext `http/1.0`, `http/1.1`, `h2c` by its first bytes. */
   readonly applicationProtocols: readonly string[]
+  /** CIDRs of the other end of the connection. */
+  readonly directSourceRanges: readonly string[]
+  readonly sourceType: '' | 'same-ip-or-loopback' | 'external'
+  /** CIDRs of the client; the other end of the connection, where no PROXY protocol says otherwise. */
+  readonly sourceRanges: readonly string[]
+  readonly sourcePorts: readonly number[]
 }
 
 export const MATCH_EVERYTHING: FilterChainMatch = {
@@ -52,6 +59,10 @@ export const MATCH_EVERYTHING: FilterChainMatch = {
   serverNames: [],
   transportProtocol: '',
   applicationProtocols: [],
+  directSourceRanges: [],
+  sourceType: '',
+  sourceRanges: [],
+  sourcePorts: [],
 }
 
 export interface FilterChain {
@@ -80,11 +91,60 @@ export interface HttpChain {
    * What becomes of x-forwarded-client-cert, and what is added to it (Envoy forward_client_cert_details). `identities`: it says who both ends of the
    * tunnel are and no more (`By=…;URI=…`, Istio's waypoints).
    */
-  readonly clientCertificate: 'sanitize' | 'append_forward' | 'sanitize_set' | 'identities'
+  readonly clientCertificate:
+    | 'sanitize'
+    | 'forward_only'
+    | 'append_forward'
+    | 'sanitize_set'
+    | 'always_forward_only'
+    | 'identities'
   /** null: clients are of the mesh. */
   readonly edge: EdgeSettings | null
   /** Who may ask for what, in the order of evaluation. Empty: everybody for everything. */
   readonly authorization: readonly RbacFilter[]
+  readonly settings: HttpSettings
+}
+
+/** How requests are taken in, and which optional filters a chain has (envoy …http_connection_manager.v3.HttpConnectionManager). */
+export interface HttpSettings {
+  /** The filter is there; without it what routes say for it has no effect. */
+  readonly fault: boolean
+  readonly cors: boolean
+  /** Upgrades to WebSocket are let through (Envoy upgrade_configs). */
+  readonly upgrades: boolean
+  /** null: as heddle.yaml says. */
+  readonly pathNormalization: PathNormalization | null
+  /** What the header `server` of responses says; empty: `envoy` towards the mesh, else `istio-envoy`. */
+  readonly serverName: string
+  /** What becomes of an upstream's own (Envoy server_header_transformation). */
+  readonly serverHeader: 'overwrite' | 'append_if_absent' | 'pass_through'
+  /** Requests without x-request-id get one. */
+  readonly requestIds: boolean
+  /** x-forwarded-port is set where it is not there. */
+  readonly forwardedPort: boolean
+  /** In place of those of heddle.yaml. */
+  readonly limits: Readonly<Partial<Pick<Limits, ChainLimit>>>
+}
+
+export type ChainLimit =
+  | 'maxHeaderBytes'
+  | 'maxHeaders'
+  | 'maxRequestsPerConnection'
+  | 'headerTimeoutMs'
+  | 'connectionIdleTimeoutMs'
+  | 'streamIdleTimeoutMs'
+
+/** All filters, and otherwise what heddle.yaml says. */
+export const HTTP_SETTINGS: HttpSettings = {
+  fault: true,
+  cors: true,
+  upgrades: true,
+  pathNormalization: null,
+  serverName: '',
+  serverHeader: 'overwrite',
+  requestIds: true,
+  forwardedPort: false,
+  limits: {},
 }
 
 /** Clients are of the outside: what they say of themselves is not believed (Envoy use_remote_address). */
@@ -100,6 +160,10 @@ export interface TcpChain {
   readonly clusters: readonly WeightedCluster[]
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
+  /** Nothing moved for so long: closed. 0: never; null: as the cluster has it. */
+  readonly idleTimeoutMs: number | null
+  /** Closed when it is so old. 0: never; null: as the cluster has it. */
+  readonly maxDurationMs: number | null
   /** Who may connect, in the order of evaluation. Empty: everybody. */
   readonly authorization: readonly RbacFilter[]
 }

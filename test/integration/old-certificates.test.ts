@@ -45,7 +45,14 @@ async function world(t: Teardown, drains = true) {
   await once(silent, 'listening')
   t.teardown(() => silent.close())
   const terms = aDownstreamTls({ alpn: ['h2', 'http/1.1'] })
-  const tcp: TcpChain = { kind: 'tcp', clusters: [aDestination('tcp')], hashSourceIp: false, authorization: [] }
+  const tcp: TcpChain = {
+    kind: 'tcp',
+    clusters: [aDestination('tcp')],
+    hashSourceIp: false,
+    idleTimeoutMs: null,
+    maxDurationMs: null,
+    authorization: [],
+  }
   const route = aRoute({ action: aForward({ clusters: [aDestination(APP)] }) })
   const worker = await OneWorker.start(
     t,

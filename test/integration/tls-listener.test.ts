@@ -37,7 +37,14 @@ const OURS = meshSecrets({ identity: SERVER, issued: server, roots: ROOTS })
 const ISTIO = ['istio-peer-exchange', 'istio', 'istio-http/1.0', 'istio-http/1.1', 'istio-h2']
 const APP = 'inbound|80||'
 const http = anHttpChain({ routeTable: 'any' })
-const tcp: TcpChain = { kind: 'tcp', clusters: [aDestination(APP)], hashSourceIp: false, authorization: [] }
+const tcp: TcpChain = {
+  kind: 'tcp',
+  clusters: [aDestination(APP)],
+  hashSourceIp: false,
+  idleTimeoutMs: null,
+  maxDurationMs: null,
+  authorization: [],
+}
 const mesh = aDownstreamTls({ alpn: ['h2', 'http/1.1'] })
 
 const chains: Readonly<Record<'strict' | 'permissive' | 'plain' | 'only', readonly FilterChain[]>> = {

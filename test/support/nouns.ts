@@ -3,7 +3,7 @@
 //
 // Of lib/ this imports types, and the origin that says that nobody wrote a thing.
 import type { Cluster, ClusterLimits, Endpoint, EndpointWorkload } from '../../lib/state/cluster.ts'
-import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
+import { type FilterChain, HTTP_SETTINGS, type HttpChain, type Listener, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../lib/state/outlier-detection.ts'
 import type { ForwardAction, RetryPolicy, Route, RouteTable, VirtualHost, WeightedCluster } from '../../lib/state/route.ts'
@@ -185,6 +185,7 @@ export function anHttpChain(over: Partial<HttpChain> = {}): HttpChain {
     clientCertificate: 'sanitize',
     edge: null,
     authorization: [],
+    settings: HTTP_SETTINGS,
     ...over,
   }
 }

@@ -9,7 +9,7 @@ import { sendFilterReply } from './local-reply.ts'
 
 export function beginCors(stream: HttpStream): number {
   const { route } = stream.decision
-  if (route === null || route.cors === null) return CONTINUE
+  if (route === null || route.cors === null || !stream.manager.config.settings.cors) return CONTINUE
   const origin = joined(stream.headers, 'origin')
   if (origin === '') return CONTINUE
   const { cors } = route

@@ -225,7 +225,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
 
   private refusesUpgrade(): boolean {
     const { verdict } = this.decision
-    if (verdict === D.FORWARD) return this.upgrade.toLowerCase() !== 'websocket'
+    if (verdict === D.FORWARD) return this.upgrade.toLowerCase() !== 'websocket' || !this.manager.config.settings.upgrades
     // To an extended CONNECT any 2xx would say that the tunnel is there (RFC 9110 §9.3.6).
     return verdict === D.DIRECT_RESPONSE && this.session.protocol === 'HTTP/2'
   }

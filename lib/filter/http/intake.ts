@@ -168,11 +168,21 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (te >= 0) keepTrailersOnly(headers, te)
   const referer = headers.firstKnown(H.H_REFERER)
   if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
-  const { edge } = stream.manager.config
+  const { edge, settings } = stream.manager.config
   if (edge !== null) takeFromOutside(stream, headers, edge)
   readScheme(stream, headers)
-  if (headers.firstKnown(H.H_X_REQUEST_ID) < 0) headers.append('x-request-id', stream.manager.requestIds.create())
+  if (settings.forwardedPort) nameLocalPort(stream, headers)
+  if (headers.firstKnown(H.H_X_REQUEST_ID) < 0 && settings.requestIds)
+    headers.append('x-request-id', stream.manager.requestIds.create())
   return null
+}
+
+/** Envoy append_x_forwarded_port: where the client came to, unless a proxy in front has said it. */
+function nameLocalPort({ session }: HttpStream, headers: HeaderMap): void {
+  if (headers.get('x-forwarded-port') !== null) return
+  const { originalDst, localAddress } = session.connection
+  const at = originalDst || localAddress
+  headers.append('x-forwarded-port', at.slice(at.lastIndexOf(':') + 1))
 }
 
 /** What stands there is believed from nobody who has no certificate (Envoy forward_client_cert_details). */
@@ -180,10 +190,12 @@ function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void 
   const mode = stream.manager.config.clientCertificate
   const { tls } = stream.session.connection
   const first = headers.firstKnown(H.H_X_FORWARDED_CLIENT_CERT)
+  if (mode === 'always_forward_only') return
   if (mode === 'sanitize' || tls === null || tls.peerCertificate === null) {
     if (first >= 0) headers.removeKnown(H.H_X_FORWARDED_CLIENT_CERT)
     return
   }
+  if (mode === 'forward_only') return
   const ours =
     mode === 'identities' ? `By=${tls.localIdentity};URI=${tls.peerIdentity}` : tls.peerCertificate.forwarded(tls.localIdentity)
   if (first < 0) {

@@ -4,6 +4,7 @@ import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { UpstreamStream } from '../../pool/upstream-stream.ts'
 import { applyEdits } from '../../route/header-edits.ts'
+import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
 
@@ -23,8 +24,15 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (headers.firstKnown(H.H_DATE) < 0 && headers.get('date') === null) headers.append('date', manager.io.clock.httpDate())
+  nameServer(headers, manager)
+}
+
+/** An upstream that names itself may be let have its way (Envoy server_header_transformation). */
+function nameServer(headers: HeaderMap, { config, serverName }: HttpConnectionManager): void {
+  const { serverHeader } = config.settings
+  if (serverHeader === 'pass_through' || (serverHeader === 'append_if_absent' && headers.firstKnown(H.H_SERVER) >= 0)) return
   headers.removeKnown(H.H_SERVER)
-  headers.append('server', manager.serverName)
+  headers.append('server', serverName)
 }
 
 /** The client is told which endpoint it belongs to; edits may take it away again (Envoy). */

@@ -97,12 +97,13 @@ export class HttpConnectionManager {
   readonly steps: StepRing
   readonly rng: Rng
   readonly requestIds: RequestIds
-  readonly limits: Limits
+  /** The process's, but for those that the chain has of its own. */
+  limits: Limits
   readonly outbound: boolean
-  readonly pathNormalization: PathNormalization
+  pathNormalization: PathNormalization
   readonly servesHalfClosed: boolean
   readonly obeysFaultHeaders: boolean
-  readonly serverName: string
+  serverName: string
   readonly hostSuffix: string
   readonly sessions: Set<HttpSession>
   /** Replaced by `useTables`; a request keeps those that it began with. */
@@ -128,13 +129,13 @@ export class HttpConnectionManager {
     this.steps = parts.steps
     this.rng = parts.rng
     this.requestIds = parts.requestIds
-    this.limits = parts.limits
+    this.limits = limitsOf(parts.limits, config)
     this.outbound = listener.direction === 'outbound'
     this.servesHalfClosed = parts.servesHalfClosed
     this.obeysFaultHeaders = parts.obeysFaultHeaders
-    this.serverName = this.outbound && config.edge === null ? 'envoy' : 'istio-envoy'
+    this.serverName = serverNameOf(listener, config)
     this.hostSuffix = parts.hostSuffix
-    this.pathNormalization = parts.pathNormalization
+    this.pathNormalization = config.settings.pathNormalization ?? parts.pathNormalization
     this.sessions = new Set()
     this.tables = tables
     this.authorizer = authorizerFor(config.authorization)
@@ -162,6 +163,9 @@ export class HttpConnectionManager {
     this.config = config
     this.tables = tables
     this.authorizer = authorizerFor(config.authorization)
+    this.limits = limitsOf(this.parts.limits, config)
+    this.serverName = serverNameOf(listener, config)
+    this.pathNormalization = config.settings.pathNormalization ?? this.parts.pathNormalization
   }
 
   /** A connection of this listener. The caller is inside the boundary. */
@@ -304,6 +308,14 @@ export class HttpConnectionManager {
       session.drain()
     }
   }
+}
+
+function limitsOf(limits: Limits, { settings }: HttpChain): Limits {
+  return Object.keys(settings.limits).length === 0 ? limits : { ...limits, ...settings.limits }
+}
+
+function serverNameOf({ direction }: Listener, { edge, settings }: HttpChain): string {
+  return settings.serverName || (direction === 'outbound' && edge === null ? 'envoy' : 'istio-envoy')
 }
 
 /** Inside of TLS the client may have said it already. */

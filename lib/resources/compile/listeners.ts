@@ -2,7 +2,14 @@
 import { effectiveMtls, mtlsRuleOf, type WorkloadMtls } from '../../policy/peer-authentication.ts'
 import type { ListenerConfig } from '../../state/bootstrap-config.ts'
 import type { Cluster } from '../../state/cluster.ts'
-import { type FilterChain, type HttpChain, type Listener, MATCH_EVERYTHING, type TcpChain } from '../../state/listener.ts'
+import {
+  type FilterChain,
+  HTTP_SETTINGS,
+  type HttpChain,
+  type Listener,
+  MATCH_EVERYTHING,
+  type TcpChain,
+} from '../../state/listener.ts'
 import type { PeerAuthentication } from '../../state/peer-authentication.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
 import { inboundChains } from './capture/inbound-chains.ts'
@@ -73,7 +80,11 @@ function outboundTcp(
   const address = /^[\d.]+$|:/.test(host)
   const allowed = address && world.scope.outboundTrafficPolicy === 'ALLOW_ANY'
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
-  return explicit(config, { kind: 'tcp', clusters, hashSourceIp: false, authorization: [] }, address ? config.destination : '')
+  return explicit(
+    config,
+    { kind: 'tcp', clusters, hashSourceIp: false, idleTimeoutMs: null, maxDurationMs: null, authorization: [] },
+    address ? config.destination : '',
+  )
 }
 
 /**
@@ -81,7 +92,14 @@ function outboundTcp(
  * that is not enough nobody is let in.
  */
 function inboundListener(world: World, config: ListenerConfig, cluster: Cluster, mtls: WorkloadMtls): Listener {
-  const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(cluster.name, 1)], hashSourceIp: false, authorization: [] }
+  const tcp: TcpChain = {
+    kind: 'tcp',
+    clusters: [weighted(cluster.name, 1)],
+    hashSourceIp: false,
+    idleTimeoutMs: null,
+    maxDurationMs: null,
+    authorization: [],
+  }
   const plain = explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
   const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
   if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain
@@ -100,7 +118,16 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
 }
 
 function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {
-  return { kind: 'http', httpVersion, routeTable, allowConnect, clientCertificate: 'sanitize', edge: null, authorization: [] }
+  return {
+    kind: 'http',
+    httpVersion,
+    routeTable,
+    allowConnect,
+    clientCertificate: 'sanitize',
+    edge: null,
+    authorization: [],
+    settings: HTTP_SETTINGS,
+  }
 }
 
 /** A listener that clients dial: one filter chain takes all its connections. */

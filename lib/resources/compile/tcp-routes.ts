@@ -48,13 +48,22 @@ export function chainToRoutes(
     kind: 'tcp',
     clusters,
     hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : ''),
+    idleTimeoutMs: null,
+    maxDurationMs: null,
     authorization: [],
   }
 }
 
 export function chainToService(service: RegistryService, port: number, hashes: DestinationHashes): TcpChain {
   const clusters = [weighted(clusterName(port, '', service.hostname), 1)]
-  return { kind: 'tcp', clusters, hashSourceIp: hashes.bySourceIp(service.hostname, ''), authorization: [] }
+  return {
+    kind: 'tcp',
+    clusters,
+    hashSourceIp: hashes.bySourceIp(service.hostname, ''),
+    idleTimeoutMs: null,
+    maxDurationMs: null,
+    authorization: [],
+  }
 }
 
 export function weighted(cluster: string, weight: number): WeightedCluster {

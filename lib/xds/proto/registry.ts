@@ -1,26 +1,40 @@
 // Which table an Any's type has: for admin pages, and for what is recorded as JSON. A table that is missing here is shown as base64.
 
+import * as accessLog from './access-log.ts'
 import * as cluster from './cluster.ts'
 import * as core from './core.ts'
 import * as endpoint from './endpoint.ts'
+import * as filters from './filters.ts'
 import * as healthCheck from './health-check.ts'
+import * as httpConnectionManager from './http-connection-manager.ts'
 import * as httpProtocolOptions from './http-protocol-options.ts'
 import { type Registry, registryOf } from './json.ts'
+import * as listener from './listener.ts'
 import * as loadBalancingPolicies from './load-balancing-policies.ts'
 import type { Message } from './schema.ts'
+import * as tcpProxy from './tcp-proxy.ts'
 import * as tls from './tls.ts'
+import * as tracing from './tracing.ts'
 import * as transportSockets from './transport-sockets.ts'
+import * as unifiedMatcher from './unified-matcher.ts'
 
 /** Each file of tables. */
 const FILES: readonly Readonly<Record<string, unknown>>[] = [
+  accessLog,
   cluster,
   core,
   endpoint,
+  filters,
   healthCheck,
+  httpConnectionManager,
   httpProtocolOptions,
+  listener,
   loadBalancingPolicies,
+  tcpProxy,
   tls,
+  tracing,
   transportSockets,
+  unifiedMatcher,
 ]
 
 function isMessage(value: unknown): value is Message<object> {

@@ -15,6 +15,8 @@ const facts = (over: Partial<ChainFacts> = {}): ChainFacts => ({
   serverName: '',
   transportProtocol: 'raw_buffer',
   applicationProtocols: [],
+  sourceAddress: '10.0.0.9',
+  sourcePort: 40000,
   ...over,
 })
 
@@ -46,6 +48,32 @@ const worlds: Readonly<Record<string, World>> = {
       // Not the one of any port: there is no way back.
       [{}, 'default'],
       [{ destinationPort: 81 }, 'any'],
+    ],
+  },
+  'the other end of the connection': {
+    chains: [
+      chain('any'),
+      chain('net', { directSourceRanges: ['10.0.0.0/8'] }),
+      chain('host', { directSourceRanges: ['10.1.0.1/32'], sourcePorts: [5000] }),
+      chain('local', { sourceType: 'same-ip-or-loopback' }),
+      chain('client', { sourceRanges: ['172.16.0.0/12'] }),
+    ],
+    rows: [
+      [{}, 'net'],
+      [{ sourceAddress: '10.1.0.1', sourcePort: 5000 }, 'host'],
+      // No way back to the chain of the wider range.
+      [{ sourceAddress: '10.1.0.1' }, null],
+      [{ sourceAddress: '127.0.0.1' }, 'local'],
+      [{ sourceAddress: '192.0.2.1', destinationAddress: '192.0.2.1' }, 'local'],
+      [{ sourceAddress: '172.16.0.9' }, 'client'],
+      [{ sourceAddress: '192.0.2.1' }, 'any'],
+    ],
+  },
+  'from outside of the machine': {
+    chains: [chain('external', { sourceType: 'external' })],
+    rows: [
+      [{}, 'external'],
+      [{ sourceAddress: '::1' }, null],
     ],
   },
   'addresses: the longest range': {

@@ -2,6 +2,7 @@
 import {
   type FilterChain,
   type FilterChainMatch,
+  HTTP_SETTINGS,
   type HttpChain,
   MATCH_EVERYTHING,
   type TcpChain,
@@ -105,9 +106,17 @@ function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain
     clientCertificate: 'append_forward',
     edge: null,
     authorization: [],
+    settings: HTTP_SETTINGS,
   }
 }
 
 function tcpChain({ cluster }: InboundChainsOptions): TcpChain {
-  return { kind: 'tcp', clusters: [weighted(cluster, 1)], hashSourceIp: false, authorization: [] }
+  return {
+    kind: 'tcp',
+    clusters: [weighted(cluster, 1)],
+    hashSourceIp: false,
+    idleTimeoutMs: null,
+    maxDurationMs: null,
+    authorization: [],
+  }
 }

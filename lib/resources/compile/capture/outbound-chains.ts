@@ -1,5 +1,5 @@
 // The filter chains that a port of a service needs on the listener of its address (istiod buildSidecarOutboundTCPTLSFilterChainOpts).
-import { type FilterChainMatch, type HttpChain, MATCH_EVERYTHING, type TcpChain } from '../../../state/listener.ts'
+import { type FilterChainMatch, HTTP_SETTINGS, type HttpChain, MATCH_EVERYTHING, type TcpChain } from '../../../state/listener.ts'
 import type { Origin } from '../../../state/origin.ts'
 import type { L4MatchSpec, TlsMatchSpec } from '../../schema/virtual-service.ts'
 import type { DestinationHashes } from '../hash-policies.ts'
@@ -40,6 +40,7 @@ export function httpChain(routeTable: string, origin: Origin): WantedChain {
     clientCertificate: 'sanitize',
     edge: null,
     authorization: [],
+    settings: HTTP_SETTINGS,
   }
   return { match: PLAINTEXT_HTTP, network, origin }
 }

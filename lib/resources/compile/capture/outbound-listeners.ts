@@ -148,6 +148,13 @@ function passthrough(name: string, world: World): FilterChain {
     return { ...chain, network: { kind: 'refuse', reason: 'outboundTrafficPolicy is REGISTRY_ONLY' } }
   return {
     ...chain,
-    network: { kind: 'tcp', clusters: [weighted(PASSTHROUGH_CLUSTER, 1)], hashSourceIp: false, authorization: [] },
+    network: {
+      kind: 'tcp',
+      clusters: [weighted(PASSTHROUGH_CLUSTER, 1)],
+      hashSourceIp: false,
+      idleTimeoutMs: null,
+      maxDurationMs: null,
+      authorization: [],
+    },
   }
 }

@@ -3,6 +3,7 @@ import {
   type EdgeSettings,
   type FilterChain,
   type FilterChainMatch,
+  HTTP_SETTINGS,
   type HttpChain,
   type Listener,
   MATCH_EVERYTHING,
@@ -136,6 +137,7 @@ function httpChain(routeTable: string, edge: EdgeSettings): HttpChain {
     clientCertificate: 'sanitize_set',
     edge,
     authorization: [],
+    settings: HTTP_SETTINGS,
   }
 }
 

@@ -1,6 +1,12 @@
 // The filter chains for one port of a service behind a waypoint, at each of its addresses (istiod buildWaypointInternal).
 import { canonicalIp } from '../../../base/ip-address.ts'
-import { type FilterChain, type FilterChainMatch, type HttpChain, MATCH_EVERYTHING } from '../../../state/listener.ts'
+import {
+  type FilterChain,
+  type FilterChainMatch,
+  HTTP_SETTINGS,
+  type HttpChain,
+  MATCH_EVERYTHING,
+} from '../../../state/listener.ts'
 import type { Origin } from '../../../state/origin.ts'
 import { byteChains, type OutboundSource, type WantedChain } from '../capture/outbound-chains.ts'
 import { isHttp } from '../protocol.ts'
@@ -76,5 +82,6 @@ export function httpChain(routeTable: string, service: RegistryService | null): 
     clientCertificate: tells ? 'identities' : 'sanitize',
     edge: null,
     authorization: [],
+    settings: HTTP_SETTINGS,
   }
 }

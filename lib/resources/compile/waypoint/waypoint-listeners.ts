@@ -111,7 +111,14 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
   return [0, ...new Set(chains.map((c) => c.match.destinationPort))].flatMap((destinationPort): FilterChain[] => {
     const match = { ...MATCH_EVERYTHING, destinationPort, destinationRanges }
     const suffix = destinationPort === 0 ? '' : ` ${destinationPort}`
-    const tcp: TcpChain = { kind: 'tcp', clusters: [weighted(ENCAP, 1)], hashSourceIp: false, authorization: [] }
+    const tcp: TcpChain = {
+      kind: 'tcp',
+      clusters: [weighted(ENCAP, 1)],
+      hashSourceIp: false,
+      idleTimeoutMs: null,
+      maxDurationMs: null,
+      authorization: [],
+    }
     return sniffedChains(
       match,
       { name: `direct-http${suffix}`, network: httpChain(ENCAP, null) },
