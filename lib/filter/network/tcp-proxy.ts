@@ -32,9 +32,7 @@ export class TcpProxy {
   readonly stats: TcpListenerStats
   readonly sessions: Set<TcpSession>
   draining: boolean
-  /** null: as the cluster has it. */
-  idleTimeoutMs: number | null
-  maxDurationMs: number | null
+  config: TcpChain
   private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
   private readonly pick: PickContext
   private readonly seriesWithoutCluster: SeriesCache
@@ -49,8 +47,7 @@ export class TcpProxy {
     this.stats = new TcpListenerStats(parts.slab, listener.name)
     this.sessions = new Set()
     this.draining = false
-    this.idleTimeoutMs = null
-    this.maxDurationMs = null
+    this.config = config
     this.destinations = []
     this.pick = new PickContext()
     this.sourceIpHash = null
@@ -67,8 +64,7 @@ export class TcpProxy {
   use(listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>): void {
     let end = 0
     this.listener = listener
-    this.idleTimeoutMs = config.idleTimeoutMs
-    this.maxDurationMs = config.maxDurationMs
+    this.config = config
     this.sourceIpHash = config.hashSourceIp ? new SourceIpHash() : null
     this.authorization.use(config.authorization)
     this.destinations = config.clusters.map((w) => {
@@ -336,13 +332,13 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
       return
     }
     const active = Math.max(connection.lastActiveMs, upstream.connection.lastActiveMs)
-    const idleTimeoutMs = this.proxy.idleTimeoutMs ?? limits.tcpIdleTimeoutMs
+    const idleTimeoutMs = this.proxy.config.idleTimeoutMs ?? limits.tcpIdleTimeoutMs
     if (idleTimeoutMs !== 0 && now - active >= idleTimeoutMs) {
       this.proxy.values[this.proxy.stats.idleTimeout]!++
       this.close('idle_timeout')
       return
     }
-    const maxDurationMs = this.proxy.maxDurationMs ?? limits.maxConnectionDurationMs
+    const maxDurationMs = this.proxy.config.maxDurationMs ?? limits.maxConnectionDurationMs
     if (maxDurationMs !== 0 && now - this.startMs >= maxDurationMs) {
       this.responseFlags |= F.DT
       this.proxy.values[this.proxy.stats.maxDuration]!++
