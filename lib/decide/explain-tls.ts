@@ -27,7 +27,7 @@ interface TlsSentence {
 }
 
 function howText(tls: UpstreamTls): string {
-  const names = tls.subjectAltNames
+  const names = [...tls.subjectAltNames, ...tls.subjectAltNamePrefixes.map((prefix) => `${prefix}…`)]
   const name = tls.sni === '' ? (tls.autoSni ? 'the host as server name' : 'no server name') : `server name ${tls.sni}`
   if (tls.trust === '') return `by TLS with ${name}, whoever answers`
   if (tls.trust === MESH_TRUST)

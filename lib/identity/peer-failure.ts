@@ -92,7 +92,7 @@ export function peerFailure(
     now: isoTime(nowMs),
     trustDomains: trustedDomains(store),
     seenTrustDomain: parsed?.ok === true ? parsed.id.trustDomain : '',
-    expectedIdentities: expectation.identities,
+    expectedIdentities: [...expectation.identities, ...(expectation.identityPrefixes ?? []).map((p) => `${p}…`)],
     seenIdentities: seen,
   }
 }

@@ -21,6 +21,8 @@ export interface PeerExpectation {
   readonly side: Side
   /** SPIFFE ids of which the peer's must be one, exactly; empty: every identity of a trusted domain. Aliases do not count here. */
   readonly identities: readonly string[]
+  /** Beginnings of SPIFFE ids that are as good as one of `identities`. */
+  readonly identityPrefixes?: readonly string[]
 }
 
 export interface VerifiedPeer {
@@ -150,10 +152,12 @@ const OPENSSL_WORDS: Readonly<Record<string, string>> = {
   CERT_REVOKED: 'a certificate in the chain is revoked',
 }
 
-function checkNaming(id: SpiffeId, { side, identities }: PeerExpectation, faults: PeerFault[]): void {
+function checkNaming(id: SpiffeId, { side, identities, identityPrefixes = [] }: PeerExpectation, faults: PeerFault[]): void {
   const seen = spiffeIdText(id)
-  if (identities.length === 0 || identities.includes(seen)) return
-  const shown = identities.length > 5 ? [...identities.slice(0, 5), `${identities.length - 5} more`] : identities
+  if (identities.length + identityPrefixes.length === 0 || identities.includes(seen)) return
+  if (identityPrefixes.some((prefix) => seen.startsWith(prefix))) return
+  const wanted = [...identities, ...identityPrefixes.map((prefix) => `${prefix}…`)]
+  const shown = wanted.length > 5 ? [...wanted.slice(0, 5), `${wanted.length - 5} more`] : wanted
   faults.push({ reason: 'unexpected-identity', words: `the ${side} is ${seen}; expected ${shown.join(' or ')}` })
 }
 

@@ -21,6 +21,7 @@ export function tunnelRoute(tunnel: EndpointTunnel, connectTimeoutMs: number, ma
       sni: '',
       autoSni: false,
       subjectAltNames: tunnel.identities,
+      subjectAltNamePrefixes: [],
       alpn: ['h2'],
       minVersion: 'TLSv1.3',
       maxVersion: 'TLSv1.3',

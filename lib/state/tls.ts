@@ -25,8 +25,10 @@ export interface DownstreamTls {
   readonly trust: SecretName
   /** A client without one is refused. */
   readonly requireClientCertificate: boolean
-  /** Of clients; any one of them is enough. Empty: whoever the trust vouches for. */
+  /** Of clients; any one of them is enough. Empty, as the prefixes: whoever the trust vouches for. */
   readonly subjectAltNames: readonly string[]
+  /** URIs that begin so are as good as one of `subjectAltNames`: `spiffe://cluster.local/`. */
+  readonly subjectAltNamePrefixes: readonly string[]
   /** In order of preference; empty: the extension is not answered. */
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion
@@ -45,8 +47,10 @@ export interface UpstreamTls {
   readonly sni: string
   /** The request's host is the server name (Envoy auto_sni), and without `subjectAltNames` what the certificate is verified for. */
   readonly autoSni: boolean
-  /** Any one of them is enough. With MESH_TRUST SPIFFE ids, and empty: the chain is verified, the name is not. */
+  /** Any one of them is enough. With MESH_TRUST SPIFFE ids, and empty, as the prefixes: the chain is verified, the name is not. */
   readonly subjectAltNames: readonly string[]
+  /** URIs that begin so are as good as one of `subjectAltNames`. */
+  readonly subjectAltNamePrefixes: readonly string[]
   /** Empty: as the protocol of the request wants it (Istio's own names in the mesh). */
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion

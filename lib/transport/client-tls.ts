@@ -60,7 +60,11 @@ export class ClientTls {
     })
     const mesh =
       config.trust === MESH_TRUST && secrets.trust !== null
-        ? new MeshPeers(secrets.trust, { side: 'server', identities: config.subjectAltNames })
+        ? new MeshPeers(secrets.trust, {
+            side: 'server',
+            identities: config.subjectAltNames,
+            identityPrefixes: config.subjectAltNamePrefixes,
+          })
         : null
     return new ClientTls(config, context, mesh, pair)
   }
@@ -133,7 +137,7 @@ export class ClientTls {
     const details = detailsOf(socket, sni)
     if (mesh !== null) return mesh.check(socket, nowMs, details)
     if (config.trust === '') return { ok: true, peer: ANYBODY }
-    return checkByNames(socket, config.subjectAltNames, config.autoSni ? host : '', details)
+    return checkByNames(socket, config, config.autoSni ? host : '', details)
   }
 
   failureOf(socket: tls.TLSSocket, host: string, error: NodeJS.ErrnoException | null): HandshakeFailure {

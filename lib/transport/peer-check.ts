@@ -7,6 +7,7 @@ import type tls from 'node:tls'
 import type { TrustStore } from '../identity/material.ts'
 import { type PeerExpectation, verifyPeer } from '../identity/verify-peer.ts'
 import { readCertificate } from '../identity/x509.ts'
+import type { UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { failureOfPeer } from './handshake-failure.ts'
 import { PeerCertificate } from './peer-certificate.ts'
@@ -91,10 +92,12 @@ export class MeshPeers {
   }
 }
 
+type ExpectedNames = Pick<UpstreamTls, 'subjectAltNames' | 'subjectAltNamePrefixes'>
+
 /** Peers by a chain to given roots and one of given names. */
 export function checkByNames(
   socket: tls.TLSSocket,
-  names: readonly string[],
+  { subjectAltNames: names, subjectAltNamePrefixes: prefixes }: ExpectedNames,
   host: string,
   details: Readonly<Record<string, string>>,
 ): PeerCheck {
@@ -111,15 +114,22 @@ export function checkByNames(
     validity: `${certificate.validFrom} to ${certificate.validTo}`,
   }
   if (opensslError !== '') return refused('untrusted_chain', `the peer's chain is refused: ${opensslError}`, about)
-  const wanted = names.length > 0 ? names : host === '' ? [] : [host]
-  if (wanted.length > 0 && !wanted.some((name) => hasName(certificate, name)))
-    return refused('unexpected_identity', `the peer's certificate is not for ${wanted.join(' or ')}`, {
+  const wanted = names.length + prefixes.length > 0 ? names : host === '' ? [] : [host]
+  const shown = [...wanted, ...prefixes.map((prefix) => `${prefix}…`)]
+  const isNamed = wanted.some((name) => hasName(certificate, name)) || prefixes.some((p) => hasPrefix(certificate, p))
+  if (shown.length > 0 && !isNamed)
+    return refused('unexpected_identity', `the peer's certificate is not for ${shown.join(' or ')}`, {
       ...about,
-      expected: wanted.join(', '),
+      expected: shown.join(', '),
       seen,
     })
   const notAfterMs = Date.parse(certificate.validTo)
   return { ok: true, peer: { identity: '', certificate: new PeerCertificate(certificate.raw, notAfterMs), notAfterMs } }
+}
+
+function hasPrefix(certificate: X509Certificate, prefix: string): boolean {
+  const facts = readCertificate(certificate.raw)
+  return facts.ok && facts.facts.uris.some((uri) => uri.startsWith(prefix))
 }
 
 /** URI names are compared as they are, host names and addresses by RFC 9525. */

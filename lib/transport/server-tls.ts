@@ -35,7 +35,11 @@ export class ServerTls {
     this.identity = pair.identity
     this.mesh =
       config.trust === MESH_TRUST && secrets.trust !== null
-        ? new MeshPeers(secrets.trust, { side: 'client', identities: config.subjectAltNames })
+        ? new MeshPeers(secrets.trust, {
+            side: 'client',
+            identities: config.subjectAltNames,
+            identityPrefixes: config.subjectAltNamePrefixes,
+          })
         : null
     const { text, notAfterMs } = presentedOf(pair.certificateChainPem)
     this.side = { side: 'server', certificate: config.certificate, presented: text, notAfterMs, mutual: asks }
@@ -71,7 +75,7 @@ export class ServerTls {
     if (config.trust === '') return { ok: true, peer: ANYBODY }
     if (!config.requireClientCertificate && socket.getPeerX509Certificate() === undefined) return { ok: true, peer: ANYBODY }
     const details = detailsOf(socket, sni)
-    return mesh === null ? checkByNames(socket, config.subjectAltNames, '', details) : mesh.check(socket, nowMs, details)
+    return mesh === null ? checkByNames(socket, config, '', details) : mesh.check(socket, nowMs, details)
   }
 
   failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure {

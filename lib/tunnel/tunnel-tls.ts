@@ -10,6 +10,7 @@ export function clientTls(identity: string, servers: readonly string[]): Upstrea
     autoSni: false,
     // In one order, so that the same ones share connections.
     subjectAltNames: [...new Set(servers)].sort(),
+    subjectAltNamePrefixes: [],
     alpn: ['h2'],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
@@ -22,6 +23,7 @@ export function serverTls(identity: string): DownstreamTls {
     trust: MESH_TRUST,
     requireClientCertificate: true,
     subjectAltNames: [],
+    subjectAltNamePrefixes: [],
     alpn: ['h2'],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',

@@ -1,8 +1,8 @@
 // Gateway of Istio: its servers. Istio ValidateGateway.
 import { didYouMean } from '../../base/nearest.ts'
+import { opensslCipher } from '../../transport/cipher-names.ts'
 import type { Path, Report } from '../finding.ts'
 import type { GatewayServerSpec, GatewaySpec, ServerTlsSpec } from '../schema/gateway.ts'
-import { opensslCipher } from '../tls-ciphers.ts'
 import { checkPort, hostProblem, isAddress, isDnsLabel } from './names.ts'
 
 const PROTOCOLS = ['HTTP', 'HTTPS', 'HTTP2', 'GRPC', 'GRPC-WEB', 'HTTP_PROXY', 'TLS', 'TCP', 'MONGO', 'MYSQL', 'REDIS', 'UDP']

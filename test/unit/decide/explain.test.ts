@@ -384,6 +384,7 @@ t.test('which TLS an endpoint is spoken to with, and why', async (t) => {
     sni: 'outbound_.80_._.a',
     autoSni: false,
     subjectAltNames: ['spiffe://cluster.local/ns/default/sa/a'],
+    subjectAltNamePrefixes: [],
     alpn: [],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',

@@ -236,6 +236,13 @@ t.test('peers', { skip }, async (t) => {
         seenIdentities: [WEB],
       },
     })
+    const beginning = (...identityPrefixes: string[]) =>
+      verifyPeer(presented, own, { side: 'server', identities: [], identityPrefixes }, now)
+    t.equal(beginning('spiffe://x/', 'spiffe://cluster.local/ns/shop/sa/').ok, true)
+    t.match(beginning('spiffe://cluster.local/ns/other/'), {
+      ok: false,
+      failure: { expectedIdentities: ['spiffe://cluster.local/ns/other/…'] },
+    })
   })
 
   await t.test('the record of a failure holds all that one compares, and can be sent as a message', async (t) => {

@@ -1,10 +1,10 @@
 // How a server of an Istio Gateway terminates TLS: its certificate, its clients' roots, versions and suites.
 import { type DownstreamTls, MESH_TRUST, OWN_CERTIFICATE, type SecretName, type TlsVersion } from '../../../state/tls.ts'
+import { opensslCipher } from '../../../transport/cipher-names.ts'
 import type { Path } from '../../finding.ts'
 import { materialOf } from '../../key-material.ts'
 import type { ResourceObject } from '../../resource-object.ts'
 import type { ServerTlsSpec } from '../../schema/gateway.ts'
-import { opensslCipher } from '../../tls-ciphers.ts'
 import type { World } from '../world.ts'
 
 /** What HTTP clients may agree on, in istiod's order. */
@@ -32,6 +32,7 @@ export function serverTls(
     ...versions(world, gateway, path, tls),
     cipherSuites: ciphers(tls),
     subjectAltNames: tls.subjectAltNames ?? [],
+    subjectAltNamePrefixes: [],
   }
   if (mode === 'ISTIO_MUTUAL')
     return { certificate: OWN_CERTIFICATE, trust: MESH_TRUST, requireClientCertificate: true, ...terms }
