@@ -118,6 +118,7 @@ export class GrpcCall implements AsyncIterableIterator<Buffer, undefined> {
     stream.on('data', (chunk: Buffer) => this.#onData(chunk))
     // What an error says is in rstCode and in the session; `close` follows it always.
     stream.on('error', () => {})
+    stream.on('end', () => this.#onServerEnd(stream))
     stream.on('close', () => this.#onClose(stream))
     for (const message of this.#early) stream.write(message)
     this.#early = []
@@ -168,6 +169,13 @@ export class GrpcCall implements AsyncIterableIterator<Buffer, undefined> {
     this.#finish(fault)
   }
 
+  /** The server has said all that it will. Not each of them takes the other direction back, without which the stream would stay (RFC 9113 §8.1). */
+  #onServerEnd(stream: ClientHttp2Stream): void {
+    if (this.#halfClosed || this.#outcome !== null) return
+    if (this.#status !== null) this.#finish(this.#judge(stream))
+    stream.close(constants.NGHTTP2_NO_ERROR)
+  }
+
   #onClose(stream: ClientHttp2Stream): void {
     if (this.#outcome === null) this.#finish(this.#judge(stream))
   }
@@ -184,7 +192,10 @@ export class GrpcCall implements AsyncIterableIterator<Buffer, undefined> {
     }
     // Node resets the streams of a connection that has ended, with codes of its own.
     const ended = this.#session?.endedBecause ?? null
-    if (ended !== null) return new GrpcError(GRPC.UNAVAILABLE, `the connection ended: ${ended}`)
+    if (ended !== null) {
+      const announced = this.#session?.announcedEnd ?? false
+      return new GrpcError(GRPC.UNAVAILABLE, `the connection ended: ${ended}`, { announced })
+    }
     if (reset !== constants.NGHTTP2_NO_ERROR) {
       const code = codeOfReset(reset)
       return new GrpcError(code, `the server reset the call with ${http2CodeName(reset)}`)

@@ -27,6 +27,8 @@ export interface GrpcErrorDetails {
   readonly fromServer?: boolean
   /** It is known that the server did nothing for this call (gRFC A6: REFUSED_STREAM, or a stream behind GOAWAY's last). Default false. */
   readonly refused?: boolean
+  /** The server had announced that the connection would end, without a fault (RFC 9113 §6.8: GOAWAY NO_ERROR). Default false. */
+  readonly announced?: boolean
 }
 
 /** A call that did not end with OK. `name` is the code's name; `message` is a sentence without it. */
@@ -35,6 +37,7 @@ export class GrpcError extends Error {
   override readonly name: string
   readonly fromServer: boolean
   readonly refused: boolean
+  readonly announced: boolean
 
   constructor(code: number, message: string, details: GrpcErrorDetails = {}) {
     super(message)
@@ -42,6 +45,7 @@ export class GrpcError extends Error {
     this.name = grpcStatusName(code)
     this.fromServer = details.fromServer ?? false
     this.refused = details.refused ?? false
+    this.announced = details.announced ?? false
   }
 }
 

@@ -35,6 +35,8 @@ export interface SessionTerms {
 export class GrpcSession {
   /** Why it ended, in words; null while it stands. */
   endedBecause: string | null
+  /** The server said that it takes no further calls, and nothing of a fault: it goes away, or finds the connection old enough. */
+  announcedEnd: boolean
   readonly authority: string
   readonly #terms: SessionTerms
   readonly #http2: ClientHttp2Session
@@ -46,6 +48,7 @@ export class GrpcSession {
 
   constructor(http2: ClientHttp2Session, socket: net.Socket, terms: SessionTerms) {
     this.endedBecause = null
+    this.announcedEnd = false
     this.authority = terms.authority ?? authorityOf(terms.address, terms.tls)
     this.#terms = terms
     this.#http2 = http2
@@ -128,7 +131,8 @@ export class GrpcSession {
       .toString('latin1')
       .slice(0, 100)
     if (code === ENHANCE_YOUR_CALM && debug === 'too_many_pings') this.#terms.onTooManyPings()
-    if (code !== 0) this.#note(`the server sent GOAWAY ${http2CodeName(code)}${debug === '' ? '' : ` ${JSON.stringify(debug)}`}`)
+    if (code === 0) this.announcedEnd = true
+    else this.#note(`the server sent GOAWAY ${http2CodeName(code)}${debug === '' ? '' : ` ${JSON.stringify(debug)}`}`)
     this.#usable = false
   }
 

@@ -1,0 +1,272 @@
+// The client of a control plane: one stream for all types (aggregated discovery service). Keeps what was accepted; says what is wanted, what came and how it stands.
+//
+// A response is compared with what is held (held-resources.ts), told to the consumer, taken but for its faults, and answered; then what the consumer has subscribed
+// to meanwhile is asked for. All of it within the event that brought the message: no two updates overlap.
+import { Backoff } from '../../base/backoff.ts'
+import { addressText } from '../../grpc/grpc-address.ts'
+import type { Node } from '../proto/discovery.ts'
+import { AdsConnection, type ConnectionTerms } from './ads-connection.ts'
+import type { AdsStatus, TypeStatus } from './ads-status.ts'
+import { DeltaStream } from './delta-stream.ts'
+import { type DiscoveryProtocol, type DiscoveryStream, type Incoming, STREAM_PATHS } from './discovery-stream.ts'
+import { HeldResources } from './held-resources.ts'
+import { Lifetimes, type Schedule, scheduleByClock } from './lifetimes.ts'
+import { nackText } from './nack-text.ts'
+import { shortTypeName } from './resource-types.ts'
+import type { ResourceFault, ResourceUpdate, UpdateConsumer, XdsResource } from './resource-update.ts'
+import { StateOfTheWorldStream } from './sotw-stream.ts'
+import { type Interest, type Subscription, Subscriptions } from './subscriptions.ts'
+import { TypeProgress } from './type-progress.ts'
+
+export interface AdsClientOptions extends ConnectionTerms {
+  readonly protocol: DiscoveryProtocol
+  readonly node: Node
+  readonly onUpdate: UpdateConsumer
+  /** Connected, or no longer: `status` says more. */
+  readonly onConnection?: (connected: boolean) => void
+  readonly schedule?: Schedule
+}
+
+/** A control plane that sends the same again at each NACK would keep both sides busy: from the next one in a row on they wait. */
+const NACKS_AT_ONCE = 3
+const NACK_PAUSE = { initialMs: 1000, maxMs: 30_000, factor: 2, jitter: 0.2 }
+
+export class AdsClient {
+  readonly #options: AdsClientOptions
+  readonly #subscriptions: Subscriptions
+  readonly #held: HeldResources
+  readonly #progress: Map<string, TypeProgress>
+  readonly #lifetimes: Lifetimes
+  readonly #connection: AdsConnection
+  readonly #schedule: Schedule
+  #stream: DiscoveryStream | null
+  #controlPlane: string
+  /** The consumer is being told: what it subscribes to is sent behind the answer. */
+  #telling: boolean
+
+  constructor(options: AdsClientOptions) {
+    this.#options = options
+    this.#subscriptions = new Subscriptions()
+    this.#held = new HeldResources()
+    this.#progress = new Map()
+    this.#schedule = options.schedule ?? scheduleByClock
+    this.#lifetimes = new Lifetimes(this.#schedule, (typeUrl, name) => this.#onExpired(typeUrl, name))
+    this.#stream = null
+    this.#controlPlane = ''
+    this.#telling = false
+    this.#connection = new AdsConnection(options, {
+      path: STREAM_PATHS[options.protocol],
+      onOpen: () => this.#onOpen(),
+      onMessage: (message) => this.#onMessage(message),
+      onAnswered: () => this.#onAnswered(),
+      onEnd: () => this.#onEnd(),
+    })
+  }
+
+  /** Connects, and again whenever the connection ends. Subscriptions may be made before. */
+  start(): void {
+    this.#connection.start()
+  }
+
+  /** For good. What is held stays readable. */
+  async stop(): Promise<void> {
+    this.#lifetimes.clear()
+    await this.#connection.stop()
+  }
+
+  /** All resources of the type, or those with the names; in place of what was wanted of it before. */
+  subscribe(typeUrl: string, wanted: 'wildcard' | 'on-demand' | ReadonlySet<string>): void {
+    if (typeof wanted === 'string') this.#want(typeUrl, wanted, new Set())
+    else this.#want(typeUrl, 'names', wanted)
+  }
+
+  /**
+   * The names that are wanted from now on, all of them; of a type that is asked for on demand it stays so. What is held of names that are
+   * given up is forgotten, and no update tells of it.
+   */
+  setNames(typeUrl: string, names: Iterable<string>): void {
+    const interest = this.#subscriptions.get(typeUrl)?.interest === 'on-demand' ? 'on-demand' : 'names'
+    this.#want(typeUrl, interest, new Set(names))
+  }
+
+  /** What is held of the type is forgotten. */
+  unsubscribe(typeUrl: string): void {
+    this.#subscriptions.delete(typeUrl)
+    this.#held.forget(typeUrl)
+    this.#progress.get(typeUrl)?.dropAnswer()
+    this.#progress.delete(typeUrl)
+    this.#settle()
+  }
+
+  /** Accepted and not removed, by name. */
+  resources(typeUrl: string): ReadonlyMap<string, XdsResource> {
+    return this.#held.of(typeUrl).resources
+  }
+
+  get status(): AdsStatus {
+    const { address, node, protocol } = this.#options
+    const { state, sinceMs, lastError, streams, failures } = this.#connection
+    return {
+      address: addressText(address),
+      nodeId: node.id,
+      protocol,
+      state,
+      sinceMs,
+      lastError,
+      controlPlane: this.#controlPlane,
+      streams,
+      failures,
+      types: this.#subscriptions.types.map(([typeUrl, subscription]) => this.#typeStatus(typeUrl, subscription)),
+    }
+  }
+
+  #want(typeUrl: string, interest: Interest, names: ReadonlySet<string>): void {
+    const before = this.#subscriptions.get(typeUrl)?.names ?? new Set()
+    this.#subscriptions.set(typeUrl, interest, names)
+    if (interest === 'names') this.#held.drop(typeUrl, (name) => !names.has(name))
+    // What came with a name that was asked for stays: it has other names.
+    if (interest === 'on-demand') this.#held.drop(typeUrl, (name) => before.has(name) && !names.has(name))
+    this.#settle()
+  }
+
+  #onOpen(): readonly Uint8Array[] {
+    const terms = { node: this.#options.node, subscriptions: this.#subscriptions, held: this.#held }
+    this.#stream = this.#options.protocol === 'delta' ? new DeltaStream(terms) : new StateOfTheWorldStream(terms)
+    for (const progress of this.#progress.values()) progress.nacksInARow = 0
+    return this.#stream.requests()
+  }
+
+  #onAnswered(): void {
+    this.#options.onConnection?.(true)
+  }
+
+  #onEnd(): void {
+    const wasConnected = this.#connection.state === 'connected'
+    this.#stream = null
+    for (const progress of this.#progress.values()) progress.dropAnswer()
+    if (wasConnected) this.#options.onConnection?.(false)
+  }
+
+  #onMessage(message: Buffer): void {
+    const stream = this.#stream
+    if (stream === null) return
+    const incoming = stream.read(message)
+    const { typeUrl } = incoming
+    if (incoming.controlPlane !== '' && incoming.controlPlane !== this.#controlPlane) this.#introduce(incoming.controlPlane)
+    const subscription = this.#subscriptions.get(typeUrl)
+    if (subscription === null) {
+      this.#options.log.debug(`a response of type ${typeUrl} came, which is not subscribed to`)
+      return
+    }
+    const progress = this.#progressOf(typeUrl)
+    progress.onResponse(incoming.version, incoming.nonce, message.length, this.#nowMs())
+    const { update, faults: envelope, lifetimes } = this.#held.compare(incoming, subscription)
+    const faults = [...envelope, ...this.#tell(update)]
+    // It may have given the type up.
+    if (this.#subscriptions.get(typeUrl) !== null) {
+      this.#held.take(update, faults)
+      const { resources } = this.#held.of(typeUrl)
+      for (const [name, ms] of lifetimes) this.#lifetimes.set(typeUrl, name, resources.has(name) ? ms : null)
+      for (const name of update.removed) this.#lifetimes.set(typeUrl, name, null)
+    }
+    this.#answer(stream, incoming, faults, progress)
+    this.#settle()
+  }
+
+  /** A consumer that throws has a bug, which must not end the stream: the control plane would send the same again. */
+  #tell(update: ResourceUpdate): readonly ResourceFault[] {
+    const before = this.#telling
+    this.#telling = true
+    try {
+      return this.#options.onUpdate(update)
+    } catch (error) {
+      const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#options.log.warning(`a fault of heddle: an update of ${shortTypeName(update.typeUrl)} could not be handled: ${what}`)
+      return [
+        { name: '', reason: 'internal error of heddle' },
+        ...update.changed.map(({ name }) => ({ name, reason: 'internal error of heddle' })),
+      ]
+    } finally {
+      this.#telling = before
+    }
+  }
+
+  #answer(stream: DiscoveryStream, incoming: Incoming, faults: readonly ResourceFault[], progress: TypeProgress): void {
+    const answer = stream.answer(incoming, faults)
+    if (faults.length === 0) progress.onAccepted()
+    else {
+      const text = nackText(faults)
+      progress.onRefused(text, this.#nowMs())
+      this.#options.log.warning(`${shortTypeName(incoming.typeUrl)} ${incoming.version}: refused ${text}`)
+    }
+    if (answer === null) return
+    const late = progress.nacksInARow - NACKS_AT_ONCE
+    if (late <= 0) {
+      this.#connection.send(answer)
+      return
+    }
+    const backoff = new Backoff(NACK_PAUSE, this.#options.rng)
+    for (let i = 1; i < late; i++) backoff.nextMs()
+    progress.cancelAnswer = this.#schedule(() => {
+      progress.cancelAnswer = null
+      if (this.#stream === stream) this.#connection.send(answer)
+    }, backoff.nextMs())
+  }
+
+  /** Asks for what is wanted and has not been asked for. */
+  #settle(): void {
+    if (this.#telling || this.#stream === null) return
+    for (const request of this.#stream.requests()) this.#connection.send(request)
+  }
+
+  #onExpired(typeUrl: string, name: string): void {
+    const held = this.#held.of(typeUrl)
+    if (!held.resources.has(name)) return
+    const { version } = held
+    const update: ResourceUpdate = { typeUrl, origin: 'expired', changed: [], removed: [name], complete: false, version }
+    this.#tell(update)
+    this.#held.take(update, [])
+    this.#settle()
+  }
+
+  #introduce(controlPlane: string): void {
+    this.#controlPlane = controlPlane
+    this.#options.log.info(`control plane ${addressText(this.#options.address)}: ${controlPlane}`)
+  }
+
+  #progressOf(typeUrl: string): TypeProgress {
+    let progress = this.#progress.get(typeUrl)
+    if (progress === undefined) {
+      progress = new TypeProgress()
+      this.#progress.set(typeUrl, progress)
+    }
+    return progress
+  }
+
+  #typeStatus(typeUrl: string, { interest, names }: Subscription): TypeStatus {
+    const p = this.#progress.get(typeUrl) ?? new TypeProgress()
+    const { resources, refused } = this.#held.of(typeUrl)
+    return {
+      typeUrl,
+      short: shortTypeName(typeUrl),
+      interest,
+      names: names.size,
+      resources: resources.size,
+      version: p.version,
+      nonce: p.nonce,
+      answer: p.answer,
+      source: p.source,
+      lastResponseMs: p.lastResponseMs,
+      lastNack: p.lastNack,
+      refused: [...refused].map(([name, reason]) => ({ name, reason })),
+      responses: p.responses,
+      bytes: p.bytes,
+      acks: p.acks,
+      nacks: p.nacks,
+    }
+  }
+
+  #nowMs(): number {
+    return (this.#options.wallMs ?? Date.now)()
+  }
+}
