@@ -64,3 +64,12 @@ export interface Authorization {
 export function policyKey(p: Pick<Authorization, 'namespace' | 'name'>): string {
   return `${p.namespace}/${p.name}`
 }
+
+/**
+ * In the place of a policy that nobody could ever read: what it says is not known, and its workloads must not stand open because of a mistake. It denies as
+ * widely as it says that it is for.
+ */
+export function denyInstead(p: Pick<Authorization, 'namespace' | 'name' | 'scope' | 'dryRun' | 'origin'>): Authorization {
+  const { namespace, name, scope, dryRun, origin } = p
+  return { name, namespace, scope, action: 'DENY', rules: [{ clauses: [], origin }], dryRun, origin }
+}

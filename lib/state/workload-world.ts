@@ -14,3 +14,22 @@ export interface WorkloadWorld {
 }
 
 export const EMPTY_WORLD: WorkloadWorld = { workloads: [], services: [], policies: [] }
+
+/** From one world to the next: what is new or other than it was, and the keys of what is gone. Nothing is in both. */
+export interface WorldChange {
+  readonly put: WorkloadWorld
+  readonly removed: {
+    /** `uid`. */
+    readonly workloads: readonly string[]
+    /** `serviceKey`. */
+    readonly services: readonly string[]
+    /** `policyKey`. */
+    readonly policies: readonly string[]
+  }
+}
+
+export function isEmptyChange({ put, removed }: WorldChange): boolean {
+  return [put.workloads, put.services, put.policies, removed.workloads, removed.services, removed.policies].every(
+    (list) => list.length === 0,
+  )
+}

@@ -1,7 +1,7 @@
 // Files of ztunnel's to a world, again and again: each object is judged alone, and what was good stays in force while its newer
 // text is not.
 import { readFileSync } from 'node:fs'
-import type { Authorization } from '../../state/authorization.ts'
+import { type Authorization, denyInstead } from '../../state/authorization.ts'
 import type { ResourceNote, ResourceStatus } from '../../state/snapshot.ts'
 import type { WorkloadWorld } from '../../state/workload-world.ts'
 import { danglingNotes } from './dangling.ts'
@@ -160,13 +160,10 @@ class Round {
   }
 }
 
-/**
- * What a policy says that was never readable is not known, and its workloads must not stand open because of a misspelling. It
- * denies as widely as it says that it is for; what does not say so is for its namespace.
- */
+/** What does not say what it is for is for its namespace. */
 function standIn({ namespace, name, origin, value }: FileObject): Authorization {
   const scope = value['scope'] === 'Global' ? 'GLOBAL' : value['scope'] === 'WorkloadSelector' ? 'WORKLOAD_SELECTOR' : 'NAMESPACE'
-  return { name, namespace, scope, action: 'DENY', rules: [{ clauses: [], origin }], dryRun: value['dryRun'] === true, origin }
+  return denyInstead({ name, namespace, scope, dryRun: value['dryRun'] === true, origin })
 }
 
 function worldOf(nouns: readonly FileNoun[]): WorkloadWorld {

@@ -1,6 +1,7 @@
 // Which table an Any's type has: for admin pages, and for what is recorded as JSON. A table that is missing here is shown as base64.
 
 import * as accessLog from './access-log.ts'
+import * as authorization from './authorization.ts'
 import * as cluster from './cluster.ts'
 import * as core from './core.ts'
 import * as endpoint from './endpoint.ts'
@@ -17,10 +18,13 @@ import * as tls from './tls.ts'
 import * as tracing from './tracing.ts'
 import * as transportSockets from './transport-sockets.ts'
 import * as unifiedMatcher from './unified-matcher.ts'
+import * as workload from './workload.ts'
+import * as zds from './zds.ts'
 
 /** Each file of tables. */
 const FILES: readonly Readonly<Record<string, unknown>>[] = [
   accessLog,
+  authorization,
   cluster,
   core,
   endpoint,
@@ -35,6 +39,8 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   tracing,
   transportSockets,
   unifiedMatcher,
+  workload,
+  zds,
 ]
 
 function isMessage(value: unknown): value is Message<object> {
