@@ -2,7 +2,7 @@
 // them those that share most with the client, of them one by weight.
 import type { LoadBalancing, LoadBalancingScope } from '../../state/mesh-service.ts'
 import type { Workload } from '../../state/workload.ts'
-import type { IndexedService, MeshEndpoint } from './mesh-index.ts'
+import type { IndexedService, MeshEndpoint } from './indexed-service.ts'
 import type { Balanced } from './tunnel-steps.ts'
 
 /** `waypoint`: the port need not be one of the service, when the endpoint takes everything through an application tunnel. */

@@ -1,29 +1,11 @@
-// A WorkloadWorld, quick to ask: who has this address, which service has this host name, what are its endpoints. Made anew when
-// the world changes, never edited.
+// A WorkloadWorld, quick to ask: who has this address, which service has this host name, what are its endpoints. Kept up with changes, between two events,
+// in proportion to what changed; what it answers does not depend on the order in which things came.
 import { PrefixSet, parseIp } from '../../base/ip-prefix.ts'
-import { type MeshService, serviceKey } from '../../state/mesh-service.ts'
+import { serviceKey } from '../../state/mesh-service.ts'
 import type { GatewayDestination, NetworkPrefix } from '../../state/network-address.ts'
-import type { PortMapping, Workload, WorkloadInfo } from '../../state/workload.ts'
-import type { WorkloadWorld } from '../../state/workload-world.ts'
-import type { EndpointPicker } from './load-balance.ts'
-
-export interface MeshEndpoint {
-  readonly workload: Workload
-  /** Service port → port of the workload; these go before the service's own. */
-  readonly ports: ReadonlyMap<number, number>
-  readonly healthy: boolean
-}
-
-/** A service and what the tunnel asks of it. */
-export interface IndexedService {
-  readonly service: MeshService
-  /** Service port → target port; 0: each endpoint has its own. */
-  readonly ports: ReadonlyMap<number, number>
-  /** Healthy or not, in the order of the world. */
-  readonly endpoints: readonly MeshEndpoint[]
-  /** By client, then by what it asks for; filled by `pickerOf`. */
-  readonly pickers: WeakMap<Workload, Map<string, EndpointPicker>>
-}
+import type { Workload, WorkloadInfo } from '../../state/workload.ts'
+import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../../state/workload-world.ts'
+import { IndexedService, type MeshEndpoint, portMap } from './indexed-service.ts'
 
 /** How a service was found by an address. */
 export interface ServiceByAddress {
@@ -39,23 +21,26 @@ interface PrefixEntry {
 }
 
 const NO_SERVICES: readonly IndexedService[] = []
+const NOTHING_REMOVED: WorldChange['removed'] = { workloads: [], services: [], policies: [] }
 
 export class MeshIndex {
-  readonly world: WorkloadWorld
   readonly #byUid: Map<string, Workload>
-  /** By `network/ip`. */
-  readonly #byAddress: Map<string, Workload>
+  /** By `network/ip`. Of several with one key the first counts, here and below. */
+  readonly #byAddress: Map<string, readonly Workload[]>
   /** By `namespace/service account/name`. */
-  readonly #byInfo: Map<string, Workload>
+  readonly #byInfo: Map<string, readonly Workload[]>
   /** Workloads with a host name, by `namespace/hostname`. */
-  readonly #byHostname: Map<string, Workload>
+  readonly #byHostname: Map<string, readonly Workload[]>
   readonly #services: Map<string, IndexedService>
-  readonly #byVip: Map<string, IndexedService[]>
-  readonly #byPrefix: PrefixEntry[]
-  readonly #byHost: Map<string, IndexedService[]>
+  readonly #byVip: Map<string, readonly IndexedService[]>
+  #byPrefix: PrefixEntry[]
+  readonly #byHost: Map<string, readonly IndexedService[]>
+  /** By `serviceKey`, then by uid: also of services that nobody has told of yet. */
+  readonly #members: Map<string, Map<string, MeshEndpoint>>
+  /** By uid: services that list the workload. */
+  readonly #listing: Map<string, readonly IndexedService[]>
 
   constructor(world: WorkloadWorld) {
-    this.world = world
     this.#byUid = new Map()
     this.#byAddress = new Map()
     this.#byInfo = new Map()
@@ -64,9 +49,22 @@ export class MeshIndex {
     this.#byVip = new Map()
     this.#byPrefix = []
     this.#byHost = new Map()
-    for (const workload of world.workloads) this.#addWorkload(workload)
-    const members = membersOf(world.workloads)
-    for (const service of world.services) this.#addService(service, members.get(serviceKey(service)) ?? [])
+    this.#members = new Map()
+    this.#listing = new Map()
+    if (world !== EMPTY_WORLD) this.apply({ put: world, removed: NOTHING_REMOVED })
+  }
+
+  apply({ put, removed }: WorldChange): void {
+    for (const uid of removed.workloads) this.#removeWorkload(uid)
+    for (const key of removed.services) this.#removeService(key)
+    for (const workload of put.workloads) {
+      this.#removeWorkload(workload.uid)
+      this.#addWorkload(workload)
+    }
+    for (const service of put.services) {
+      this.#removeService(serviceKey(service))
+      this.#addService(new IndexedService(service, this.#membersOf(serviceKey(service)), this.#byUid))
+    }
   }
 
   workloadByUid(uid: string): Workload | null {
@@ -75,11 +73,11 @@ export class MeshIndex {
 
   /** Never one of the host's network, whose address is its node's. */
   workloadByAddress(network: string, ip: string): Workload | null {
-    return this.#byAddress.get(`${network}/${ip}`) ?? null
+    return this.#byAddress.get(`${network}/${ip}`)?.[0] ?? null
   }
 
   workloadByInfo({ namespace, serviceAccount, name }: WorkloadInfo): Workload | null {
-    return this.#byInfo.get(`${namespace}/${serviceAccount}/${name}`) ?? null
+    return this.#byInfo.get(`${namespace}/${serviceAccount}/${name}`)?.[0] ?? null
   }
 
   /**
@@ -115,43 +113,71 @@ export class MeshIndex {
   gateway(destination: GatewayDestination, clientNamespace: string | null): IndexedService | Workload | null {
     if (destination.kind === 'hostname') {
       const key = `${destination.namespace}/${destination.hostname}`
-      return this.serviceByKey(key) ?? this.#byHostname.get(key) ?? null
+      return this.serviceByKey(key) ?? this.#byHostname.get(key)?.[0] ?? null
     }
     const { network, address } = destination
     return this.workloadByAddress(network, address) ?? this.serviceByVip(network, address, clientNamespace)?.found ?? null
   }
 
   #addWorkload(workload: Workload): void {
-    this.#byUid.set(workload.uid, workload)
-    const { namespace, serviceAccount, name, hostname } = workload
-    this.#byInfo.set(`${namespace}/${serviceAccount}/${name}`, workload)
-    if (hostname !== '') this.#byHostname.set(`${namespace}/${hostname}`, workload)
-    if (workload.networkMode === 'HOST_NETWORK') return
-    for (const ip of workload.addresses) {
-      const key = `${workload.network}/${ip}`
-      const other = this.#byAddress.get(key)
-      if (other === undefined || trust(workload) >= trust(other)) this.#byAddress.set(key, workload)
+    const { uid, hostname, services } = workload
+    this.#byUid.set(uid, workload)
+    add(this.#byInfo, infoKey(workload), workload, byUid)
+    if (hostname !== '') add(this.#byHostname, `${workload.namespace}/${hostname}`, workload, byUid)
+    for (const key of addressKeys(workload)) add(this.#byAddress, key, workload, byTrust)
+    for (const { service, ports } of services) {
+      this.#membersOf(service).set(uid, { workload, ports: portMap(ports), healthy: workload.healthy })
+      this.#services.get(service)?.changed()
     }
+    for (const service of this.#listing.get(uid) ?? []) service.changed()
   }
 
-  #addService(service: MeshService, members: readonly MeshEndpoint[]): void {
-    const listed = service.endpoints.flatMap(({ workloadUid, ports, healthy }): MeshEndpoint[] => {
-      const workload = this.#byUid.get(workloadUid)
-      return workload === undefined ? [] : [{ workload, ports: portMap(ports), healthy }]
-    })
-    // What a workload says of itself counts, whatever the service says of it.
-    const endpoints = new Map([...listed, ...members].map((e) => [e.workload.uid, e]))
-    const indexed: IndexedService = {
-      service,
-      ports: portMap(service.ports),
-      endpoints: [...endpoints.values()],
-      pickers: new WeakMap(),
+  #removeWorkload(uid: string): void {
+    const workload = this.#byUid.get(uid)
+    if (workload === undefined) return
+    const { hostname, services } = workload
+    this.#byUid.delete(uid)
+    remove(this.#byInfo, infoKey(workload), workload)
+    if (hostname !== '') remove(this.#byHostname, `${workload.namespace}/${hostname}`, workload)
+    for (const key of addressKeys(workload)) remove(this.#byAddress, key, workload)
+    for (const { service } of services) {
+      const members = this.#members.get(service)
+      members?.delete(uid)
+      if (members?.size === 0 && !this.#services.has(service)) this.#members.delete(service)
+      this.#services.get(service)?.changed()
     }
+    for (const service of this.#listing.get(uid) ?? []) service.changed()
+  }
+
+  #membersOf(service: string): Map<string, MeshEndpoint> {
+    let members = this.#members.get(service)
+    if (members === undefined) {
+      members = new Map()
+      this.#members.set(service, members)
+    }
+    return members
+  }
+
+  #addService(indexed: IndexedService): void {
+    const { service } = indexed
     this.#services.set(serviceKey(service), indexed)
-    push(this.#byHost, service.hostname, indexed)
-    for (const { network, address } of service.vips) push(this.#byVip, `${network}/${address}`, indexed)
+    add(this.#byHost, service.hostname, indexed, byRank)
+    for (const { network, address } of service.vips) add(this.#byVip, `${network}/${address}`, indexed, byRank)
+    for (const { workloadUid } of service.endpoints) add(this.#listing, workloadUid, indexed, byRank)
     for (const prefix of service.prefixVips)
       this.#byPrefix.push({ prefix, set: new PrefixSet([prefix.prefix]), service: indexed })
+  }
+
+  #removeService(key: string): void {
+    const indexed = this.#services.get(key)
+    if (indexed === undefined) return
+    const { service } = indexed
+    this.#services.delete(key)
+    if (this.#members.get(key)?.size === 0) this.#members.delete(key)
+    remove(this.#byHost, service.hostname, indexed)
+    for (const { network, address } of service.vips) remove(this.#byVip, `${network}/${address}`, indexed)
+    for (const { workloadUid } of service.endpoints) remove(this.#listing, workloadUid, indexed)
+    if (service.prefixVips.length > 0) this.#byPrefix = this.#byPrefix.filter((e) => e.service !== indexed)
   }
 
   #byPrefixOf(network: string, ip: string, clientNamespace: string | null): ServiceByAddress | null {
@@ -166,22 +192,39 @@ export class MeshIndex {
   }
 }
 
-function membersOf(workloads: readonly Workload[]): Map<string, MeshEndpoint[]> {
-  const members = new Map<string, MeshEndpoint[]>()
-  for (const workload of workloads)
-    for (const { service, ports } of workload.services)
-      push(members, service, { workload, ports: portMap(ports), healthy: workload.healthy })
-  return members
-}
-
-function portMap(ports: readonly PortMapping[]): ReadonlyMap<number, number> {
-  return new Map(ports.map(({ servicePort, targetPort }) => [servicePort, targetPort]))
-}
-
-function push<V>(map: Map<string, V[]>, key: string, value: V): void {
+/** Keeps the list of a key in order. */
+function add<V>(map: Map<string, readonly V[]>, key: string, value: V, order: (a: V, b: V) => number): void {
   const list = map.get(key)
   if (list === undefined) map.set(key, [value])
-  else list.push(value)
+  else if (!list.includes(value)) map.set(key, [...list, value].sort(order))
+}
+
+function remove<V>(map: Map<string, readonly V[]>, key: string, value: V): void {
+  const left = (map.get(key) ?? []).filter((v) => v !== value)
+  if (left.length === 0) map.delete(key)
+  else map.set(key, left)
+}
+
+function infoKey({ namespace, serviceAccount, name }: WorkloadInfo): string {
+  return `${namespace}/${serviceAccount}/${name}`
+}
+
+/** The address of the host's network says nothing of who it is. */
+function addressKeys({ networkMode, network, addresses }: Workload): string[] {
+  return networkMode === 'HOST_NETWORK' ? [] : addresses.map((ip) => `${network}/${ip}`)
+}
+
+function byUid(a: Workload, b: Workload): number {
+  return a.uid < b.uid ? -1 : 1
+}
+
+function byTrust(a: Workload, b: Workload): number {
+  return trust(b) - trust(a) || byUid(a, b)
+}
+
+/** Canonical ones first: no two are expected. */
+function byRank({ service: a }: IndexedService, { service: b }: IndexedService): number {
+  return Number(b.canonical) - Number(a.canonical) || (serviceKey(a) < serviceKey(b) ? -1 : 1)
 }
 
 /** Of several with one address: a pod cannot easily be made up, and what is in the mesh tells more than what is not. */
@@ -198,8 +241,7 @@ function best(services: readonly IndexedService[], clientNamespace: string | nul
   for (const candidate of services) {
     if (!isVisible(candidate, clientNamespace)) continue
     if (candidate.service.namespace === clientNamespace) return candidate
-    // The last canonical one, as ztunnel has it: no two are expected.
-    if (found === null || candidate.service.canonical) found = candidate
+    found ??= candidate
   }
   return found
 }
@@ -208,5 +250,5 @@ function isNearer(a: PrefixEntry, b: PrefixEntry, clientNamespace: string | null
   const [own, other] = [a, b].map((e) => e.service.service.namespace === clientNamespace)
   if (own !== other) return own === true
   if (a.prefix.prefix.length !== b.prefix.prefix.length) return a.prefix.prefix.length > b.prefix.prefix.length
-  return a.service.service.canonical && !b.service.service.canonical
+  return byRank(a.service, b.service) < 0
 }

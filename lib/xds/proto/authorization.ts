@@ -34,7 +34,7 @@ export const Match = message('istio.security.Match', {
 export type Match = Decoded<typeof Match>
 
 /** istiod's own definition has Rules for it. */
-export const Clause = message('istio.security.Clause', { matches: list(one(1, Match)) })
+export const Clause = message('istio.security.Clause', { matches: list(one(2, Match)) })
 /** istiod's own definition has Group for it. */
 export const Rule = message('istio.security.Rule', { clauses: list(one(1, Clause)) })
 

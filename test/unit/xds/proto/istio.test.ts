@@ -62,7 +62,12 @@ t.test('what istiod sent survives our reading and writing', { skip: peers === nu
     const table = types.get(typeUrl) as Message<object>
     const type = root.lookupType(table.typeName)
     for (const { name, bytes } of resources) {
-      const again = encode(table, decode(table, bytes))
+      const unknown: string[] = []
+      const again = encode(
+        table,
+        decode(table, bytes, (typeName, number) => unknown.push(`${typeName} ${number}`)),
+      )
+      t.same(unknown, [], `no field of ${name} is unknown`)
       t.same(type.toObject(type.decode(again)), type.toObject(type.decode(bytes)), name)
       count++
     }

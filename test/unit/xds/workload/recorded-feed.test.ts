@@ -87,6 +87,9 @@ function edit(list: readonly Json[], which: (item: Json) => boolean, change: Jso
 function unlisted({ workloads, ...rest }: ZtunnelView): ZtunnelView {
   return {
     ...rest,
-    workloads: workloads.map((w) => ({ ...w, authorizationPolicies: [...((w['authorizationPolicies'] as string[]) ?? [])].sort() })),
+    workloads: workloads.map((w) => ({
+      ...w,
+      authorizationPolicies: [...((w['authorizationPolicies'] as string[]) ?? [])].sort(),
+    })),
   }
 }

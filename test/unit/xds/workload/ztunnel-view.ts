@@ -76,10 +76,7 @@ function serviceView(s: MeshService, index: MeshIndex): Json {
     endpoints: Object.fromEntries(
       endpoints
         .filter((e) => e.healthy)
-        .map(({ workload: { uid }, ports }) => [
-          uid,
-          { workloadUid: uid, port: Object.fromEntries(ports), status: 'Healthy' },
-        ]),
+        .map(({ workload: { uid }, ports }) => [uid, { workloadUid: uid, port: Object.fromEntries(ports), status: 'Healthy' }]),
     ),
     subjectAltNames: s.subjectAltNames,
     canonical: s.canonical,
