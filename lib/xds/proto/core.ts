@@ -194,6 +194,8 @@ export const RegexMatchAndSubstitute = message('envoy.type.matcher.v3.RegexMatch
   substitution: text(2),
 })
 export type RegexMatchAndSubstitute = Decoded<typeof RegexMatchAndSubstitute>
+/** The same message once more, where Envoy and others share types. */
+export const XdsTypedExtensionConfig = message('xds.core.v3.TypedExtensionConfig', { name: text(1), typed_config: any(2) })
 export const StringMatcher = message('envoy.type.matcher.v3.StringMatcher', {
   ...oneof('match_pattern', {
     exact: text(1),
@@ -201,7 +203,7 @@ export const StringMatcher = message('envoy.type.matcher.v3.StringMatcher', {
     suffix: text(3),
     safe_regex: one(5, RegexMatcher),
     contains: text(7),
-    custom: one(8, TypedExtensionConfig),
+    custom: one(8, XdsTypedExtensionConfig),
   }),
   ignore_case: bool(6),
 })
@@ -223,8 +225,9 @@ export const KeepaliveSettings = message('envoy.config.core.v3.KeepaliveSettings
   interval_jitter: one(3, Percent),
   connection_idle_interval: duration(4),
 })
+const ProperCaseWords = message('envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords', {})
 export const HeaderKeyFormat = message('envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat', {
-  ...oneof('header_format', { proper_case_words: one(1, Empty), stateful_formatter: one(8, TypedExtensionConfig) }),
+  ...oneof('header_format', { proper_case_words: one(1, ProperCaseWords), stateful_formatter: one(8, TypedExtensionConfig) }),
 })
 export const Http1ProtocolOptions = message('envoy.config.core.v3.Http1ProtocolOptions', {
   allow_absolute_url: boolValue(1),

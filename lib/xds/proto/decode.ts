@@ -21,9 +21,6 @@ export function decode<T extends object>(of: Message<T>, from: Uint8Array, unkno
   return new Decoder(unknown).message(of, from, 0) as T
 }
 
-/** A singular message that comes in pieces is merged when it is complete. */
-type Pieces = Map<string, Uint8Array>
-
 class Decoder {
   readonly #unknown: UnknownField | null
 
@@ -31,10 +28,10 @@ class Decoder {
     this.#unknown = unknown
   }
 
-  message(of: Message<object>, from: Uint8Array, depth: number): object {
+  /** A singular message may come in pieces: `before` is what those before this one have made, and is added to. */
+  message(of: Message<object>, from: Uint8Array, depth: number, before: unknown = null): object {
     if (depth > MAX_DEPTH) throw new ProtobufError(`messages nest deeper than ${MAX_DEPTH}`)
-    const out: Record<string, unknown> = { ...of.empty }
-    let pieces: Pieces | null = null
+    const out = (before ?? { ...of.empty }) as Record<string, unknown>
     eachTag(from, (reader, number) => {
       const entry = of.byNumber.get(number)
       if (entry === undefined) {
@@ -45,12 +42,7 @@ class Decoder {
       if (field.shape === 'list') return this.#element(out, name, field, reader, depth)
       if (field.shape === 'map') return this.#mapEntry(out, name, field, reader, depth)
       if (field.kind.is === 'message' && reader.type === LENGTH_DELIMITED) {
-        const piece = bytesOf(reader)
-        pieces ??= new Map()
-        const before = out[name] === null ? undefined : pieces.get(name)
-        const whole = before === undefined ? piece : Buffer.concat([before, piece])
-        pieces.set(name, whole)
-        choose(of, out, name, field, this.message(field.kind.of(), whole, depth + 1))
+        choose(of, out, name, field, this.message(field.kind.of(), bytesOf(reader), depth + 1, out[name]))
         return
       }
       const value = this.#value(field.kind, reader, depth)
@@ -138,7 +130,7 @@ class Decoder {
 }
 
 function choose(of: Message<object>, out: Record<string, unknown>, name: string, field: Field<unknown>, value: unknown): void {
-  if (field.oneof !== '') for (const [other, f] of of.fields) if (f.oneof === field.oneof) out[other] = null
+  if (field.oneof !== '' && out[name] === null) for (const [other, f] of of.fields) if (f.oneof === field.oneof) out[other] = null
   out[name] = value
 }
 

@@ -4,7 +4,9 @@ import * as accessLog from './access-log.ts'
 import * as authorization from './authorization.ts'
 import * as cluster from './cluster.ts'
 import * as core from './core.ts'
+import * as cors from './cors.ts'
 import * as endpoint from './endpoint.ts'
+import * as fault from './fault.ts'
 import * as filters from './filters.ts'
 import * as healthCheck from './health-check.ts'
 import * as httpConnectionManager from './http-connection-manager.ts'
@@ -12,7 +14,11 @@ import * as httpProtocolOptions from './http-protocol-options.ts'
 import { type Registry, registryOf } from './json.ts'
 import * as listener from './listener.ts'
 import * as loadBalancingPolicies from './load-balancing-policies.ts'
+import * as matcher from './matcher.ts'
+import * as retry from './retry-extensions.ts'
+import * as route from './route.ts'
 import type { Message } from './schema.ts'
+import * as statefulSession from './stateful-session.ts'
 import * as tcpProxy from './tcp-proxy.ts'
 import * as tls from './tls.ts'
 import * as tracing from './tracing.ts'
@@ -27,13 +33,19 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   authorization,
   cluster,
   core,
+  cors,
   endpoint,
+  fault,
   filters,
   healthCheck,
   httpConnectionManager,
   httpProtocolOptions,
   listener,
   loadBalancingPolicies,
+  matcher,
+  retry,
+  route,
+  statefulSession,
   tcpProxy,
   tls,
   tracing,
