@@ -1,5 +1,5 @@
 // Messages of envoy.extensions.transport_sockets.tls.v3.
-import { ConfigSource, DataSource, Empty, StringMatcher, TypedExtensionConfig } from './core.ts'
+import { ConfigSource, DataSource, StringMatcher, TypedExtensionConfig } from './core.ts'
 import {
   any,
   bool,
@@ -65,6 +65,7 @@ export const SubjectAltNameMatcher = message(`${PACKAGE}.SubjectAltNameMatcher`,
 })
 export type SubjectAltNameMatcher = Decoded<typeof SubjectAltNameMatcher>
 
+const SystemRootCerts = message('envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts', {})
 export const CertificateValidationContext = message(`${PACKAGE}.CertificateValidationContext`, {
   trusted_ca: one(1, DataSource),
   verify_certificate_hash: list(text(2)),
@@ -81,7 +82,7 @@ export const CertificateValidationContext = message(`${PACKAGE}.CertificateValid
   match_typed_subject_alt_names: list(one(15, SubjectAltNameMatcher)),
   max_verify_depth: uint32Value(16),
   /** SystemRootCerts has no fields. */
-  system_root_certs: one(17, Empty),
+  system_root_certs: one(17, SystemRootCerts),
 })
 export type CertificateValidationContext = Decoded<typeof CertificateValidationContext>
 

@@ -14,4 +14,7 @@ export const NOT_ENVOYS: Readonly<Record<string, string>> = {
   'envoy.extensions.network_filters.peer_metadata.': 'istio/proxy',
 }
 /** Single messages. */
-export const NOT_ENVOYS_MESSAGES: Readonly<Record<string, string>> = {}
+export const NOT_ENVOYS_MESSAGES: Readonly<Record<string, string>> = {
+  'envoy.extensions.private_key_providers.cryptomb.v3alpha.CryptoMbPrivateKeyMethodConfig': "Envoy's contrib folder",
+  'envoy.extensions.private_key_providers.qat.v3alpha.QatPrivateKeyMethodConfig': "Envoy's contrib folder",
+}

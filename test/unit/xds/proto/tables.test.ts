@@ -112,7 +112,7 @@ t.test('what protobufjs writes we read, and the other way round', async (t) => {
           const expected = proto.toObject(proto.decode(theirs), { longs: Number })
           if (plain(back) !== plain(expected)) throw new Error(`wrote ${plain(back)} of ${plain(expected)}`)
         }),
-        { numRuns: 30 },
+        { numRuns: 12 },
       )
     } catch (error) {
       t.fail(`${typeName}: ${(error as Error).message.slice(0, 2000)}`)
