@@ -1,8 +1,12 @@
 // envoy.config.accesslog.v3 and the loggers that istiod names.
-import { SubstitutionFormatString, TypedExtensionConfig } from './core.ts'
+import { SubstitutionFormatString } from './core.ts'
 import { any, bool, type Decoded, list, type Message, message, one, oneof, recursive, struct, text } from './schema.ts'
 
 export const StatusCodeFilter = message('envoy.config.accesslog.v3.StatusCodeFilter', {})
+export const ExtensionFilter = message('envoy.config.accesslog.v3.ExtensionFilter', {
+  name: text(1),
+  ...oneof('config_type', { typed_config: any(3) }),
+})
 export const ResponseFlagFilter = message('envoy.config.accesslog.v3.ResponseFlagFilter', { flags: list(text(1)) })
 
 export interface AccessLogFilter {
@@ -10,7 +14,7 @@ export interface AccessLogFilter {
   readonly and_filter: { readonly filters: readonly AccessLogFilter[] } | null
   readonly or_filter: { readonly filters: readonly AccessLogFilter[] } | null
   readonly response_flag_filter: { readonly flags: readonly string[] } | null
-  readonly extension_filter: Decoded<typeof TypedExtensionConfig> | null
+  readonly extension_filter: Decoded<typeof ExtensionFilter> | null
 }
 export const AccessLogFilter: Message<AccessLogFilter> = recursive<AccessLogFilter>(
   'envoy.config.accesslog.v3.AccessLogFilter',
@@ -20,12 +24,12 @@ export const AccessLogFilter: Message<AccessLogFilter> = recursive<AccessLogFilt
       and_filter: one(6, () => AndFilter),
       or_filter: one(7, () => OrFilter),
       response_flag_filter: one(9, ResponseFlagFilter),
-      extension_filter: one(11, TypedExtensionConfig),
+      extension_filter: one(11, ExtensionFilter),
     }),
   }),
 )
 export const AndFilter = message('envoy.config.accesslog.v3.AndFilter', { filters: list(one(1, AccessLogFilter)) })
-export const OrFilter = message('envoy.config.accesslog.v3.OrFilter', { filters: list(one(1, AccessLogFilter)) })
+export const OrFilter = message('envoy.config.accesslog.v3.OrFilter', { filters: list(one(2, AccessLogFilter)) })
 
 export const AccessLog = message('envoy.config.accesslog.v3.AccessLog', {
   name: text(1),

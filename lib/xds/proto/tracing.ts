@@ -1,6 +1,6 @@
 // Tracing as a connection manager has it (envoy.config.trace.v3, envoy.type.tracing.v3).
 import { Percent } from './core.ts'
-import { any, bool, type Decoded, list, message, one, oneof, text, uint32, uint32Value } from './schema.ts'
+import { any, bool, type Decoded, enumeration, list, message, one, oneof, text, uint32Value } from './schema.ts'
 
 export const CustomTagLiteral = message('envoy.type.tracing.v3.CustomTag.Literal', { value: text(1) })
 export const CustomTagEnvironment = message('envoy.type.tracing.v3.CustomTag.Environment', {
@@ -38,7 +38,12 @@ export type HcmTracing = Decoded<typeof HcmTracing>
 export const ZipkinConfig = message('envoy.config.trace.v3.ZipkinConfig', {
   collector_cluster: text(1),
   collector_endpoint: text(2),
-  collector_endpoint_version: uint32(5),
+  collector_endpoint_version: enumeration(5, {
+    DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: 0,
+    HTTP_JSON: 1,
+    HTTP_PROTO: 2,
+    GRPC: 3,
+  }),
 })
 export const DatadogConfig = message('envoy.config.trace.v3.DatadogConfig', { collector_cluster: text(1), service_name: text(2) })
 export const OpenTelemetryConfig = message('envoy.config.trace.v3.OpenTelemetryConfig', { service_name: text(2) })

@@ -1,8 +1,8 @@
 // The unified matcher (xds.type.matcher.v3) with which a listener may choose its filter chain, and the inputs that it may ask for.
-import { type CidrRange, TypedExtensionConfig } from './core.ts'
+import { type CidrRange, XdsTypedExtensionConfig } from './core.ts'
 import { bool, type Decoded, list, type Message, map, message, one, oneof, recursive, text, uint32Value } from './schema.ts'
 
-type Extension = Decoded<typeof TypedExtensionConfig>
+type Extension = Decoded<typeof XdsTypedExtensionConfig>
 
 export interface Matcher {
   readonly matcher_list: MatcherList | null
@@ -32,17 +32,17 @@ export const MatcherList: Message<MatcherList> = message('xds.type.matcher.v3.Ma
   matchers: list(one(1, FieldMatcher)),
 })
 export const OnMatch: Message<OnMatch> = recursive<OnMatch>('xds.type.matcher.v3.Matcher.OnMatch', () => ({
-  ...oneof('on_match', { matcher: one(1, Matcher), action: one(2, TypedExtensionConfig) }),
+  ...oneof('on_match', { matcher: one(1, Matcher), action: one(2, XdsTypedExtensionConfig) }),
 }))
 export const MatchMap: Message<MatchMap> = recursive<MatchMap>('xds.type.matcher.v3.Matcher.MatcherTree.MatchMap', () => ({
   map: map(one(1, OnMatch)),
 }))
 export const MatcherTree: Message<MatcherTree> = recursive<MatcherTree>('xds.type.matcher.v3.Matcher.MatcherTree', () => ({
-  input: one(1, TypedExtensionConfig),
+  input: one(1, XdsTypedExtensionConfig),
   ...oneof('tree_type', {
     exact_match_map: one(2, MatchMap),
     prefix_match_map: one(3, MatchMap),
-    custom_match: one(4, TypedExtensionConfig),
+    custom_match: one(4, XdsTypedExtensionConfig),
   }),
 }))
 export const Matcher: Message<Matcher> = recursive<Matcher>('xds.type.matcher.v3.Matcher', () => ({

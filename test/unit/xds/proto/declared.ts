@@ -3,7 +3,17 @@
 /** `type name.field`: since when Envoy, or whoever defines the message, has it. A field that the files do have may not stand here. */
 export const NEWER_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.DirectResponseAction.body_format': "Envoy's API of January 2026",
+  'envoy.config.listener.v3.Listener.tcp_keepalive': "Envoy's API of January 2026",
+  'envoy.extensions.formatter.cel.v3.Cel.enable_typed_json': "Envoy's API of January 2026",
+  'envoy.extensions.wasm.v3.PluginConfig.failure_policy': "Envoy's API of January 2026",
+  'envoy.type.tracing.v3.CustomTag.value': "Envoy's API of January 2026",
 }
+
+/** `type name.field`: bytes in our tables, messages there, which are decoded one by one when they have changed. */
+export const LEFT_AS_BYTES: ReadonlySet<string> = new Set([
+  'envoy.config.listener.v3.Listener.filter_chains',
+  'envoy.config.listener.v3.Listener.default_filter_chain',
+])
 
 /** Messages of others, by the beginning of their names. */
 export const NOT_ENVOYS: Readonly<Record<string, string>> = {
@@ -16,5 +26,6 @@ export const NOT_ENVOYS: Readonly<Record<string, string>> = {
 /** Single messages. */
 export const NOT_ENVOYS_MESSAGES: Readonly<Record<string, string>> = {
   'envoy.extensions.private_key_providers.cryptomb.v3alpha.CryptoMbPrivateKeyMethodConfig': "Envoy's contrib folder",
+  'envoy.extensions.filters.network.mysql_proxy.v3.MySQLProxy': "Envoy's contrib folder",
   'envoy.extensions.private_key_providers.qat.v3alpha.QatPrivateKeyMethodConfig': "Envoy's contrib folder",
 }

@@ -20,6 +20,17 @@ protos.resolvePath = (_origin, target) => {
 }
 protos.loadSync(['any', 'duration', 'empty', 'struct', 'timestamp', 'wrappers'].map((name) => `google/protobuf/${name}.proto`))
 
+/** What Envoy's files name and the tree has not. */
+const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
+  'opencensus.proto.trace.v1': ['TraceConfig'],
+  'opentelemetry.proto.common.v1': ['AnyValue', 'KeyValueList'],
+  'io.prometheus.client': ['MetricFamily'],
+}
+for (const [name, types] of Object.entries(ELSEWHERE)) {
+  const space = protos.define(name)
+  for (const type of types) space.add(new protobuf.Type(type))
+}
+
 const read = new Set<string>()
 
 /** null when no file has it. A message does not tell the name of its file, so all files of its package are read. */

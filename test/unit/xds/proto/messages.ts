@@ -1,7 +1,7 @@
 // Random messages of a table, and the forms in which they are compared.
 import fc from 'fast-check'
 import type { Any, Field, Kind, Message, ScalarType, Struct, StructValue } from '../../../../lib/xds/proto/schema.ts'
-import { NEWER_FIELDS } from './declared.ts'
+import { LEFT_AS_BYTES, NEWER_FIELDS } from './declared.ts'
 
 const text = fc.string({ unit: 'binary', maxLength: 12 })
 const bytes = fc.uint8Array({ maxLength: 12 })
@@ -10,8 +10,11 @@ const double = fc.double({ noNaN: true }).map((n) => (n === 0 ? 0 : n))
 
 /** `depth`: how many levels of messages it has below it at most. */
 export function anyMessage<T extends object>(table: Message<T>, depth = 3): fc.Arbitrary<T> {
-  // What protobufjs cannot know stays absent.
-  const known = table.fields.filter(([name]) => !(`${table.typeName}.${name}` in NEWER_FIELDS))
+  // What protobufjs does not know, or knows more of, stays absent.
+  const known = table.fields.filter(([name]) => {
+    const field = `${table.typeName}.${name}`
+    return !(field in NEWER_FIELDS) && !LEFT_AS_BYTES.has(field)
+  })
   const plainFields = known.filter(([, f]) => f.oneof === '')
   const choices = new Map<string, (readonly [string, Field<unknown>])[]>()
   for (const entry of known) {
@@ -114,7 +117,7 @@ export function toProtobufjs(table: Message<object>, message: object): Record<st
   const out: Record<string, unknown> = {}
   for (const [name, { shape, kind }] of table.fields) {
     const value = (message as Record<string, unknown>)[name]
-    if (value === null || value === undefined) continue
+    if (value === null || value === undefined || LEFT_AS_BYTES.has(`${table.typeName}.${name}`)) continue
     if (shape === 'list') out[name] = (value as unknown[]).map((v) => theirs(kind, v))
     else if (shape === 'map')
       out[name] = Object.fromEntries([...(value as Map<string, unknown>)].map(([k, v]) => [k, theirs(kind, v)]))

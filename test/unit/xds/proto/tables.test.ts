@@ -5,7 +5,7 @@ import t from 'tap'
 import { decode } from '../../../../lib/xds/proto/decode.ts'
 import { encode } from '../../../../lib/xds/proto/encode.ts'
 import type { Field, Kind, Message, ScalarType } from '../../../../lib/xds/proto/schema.ts'
-import { NEWER_FIELDS, NOT_ENVOYS, NOT_ENVOYS_MESSAGES } from './declared.ts'
+import { LEFT_AS_BYTES, NEWER_FIELDS, NOT_ENVOYS, NOT_ENVOYS_MESSAGES } from './declared.ts'
 import { allTables, protoOf } from './envoy-protos.ts'
 import { anyMessage, plain, toProtobufjs } from './messages.ts'
 
@@ -56,7 +56,7 @@ function differences(table: Message<object>, proto: protobuf.Type, declared: Set
       continue
     }
     known.resolve()
-    const ours = `${name} = ${field.number}: ${field.shape} ${typeOf(field.kind)}${choiceOf(field)}`
+    const ours = `${name} = ${field.number}: ${field.shape} ${LEFT_AS_BYTES.has(`${table.typeName}.${name}`) ? typeOfProto(known) : typeOf(field.kind)}${choiceOf(field)}`
     const theirs = `${name} = ${known.id}: ${shapeOf(known)} ${typeOfProto(known)}${known.partOf === null ? '' : ` of ${known.partOf.name}`}`
     if (ours !== theirs) wrong.push(`${ours}, not ${theirs}`)
     wrong.push(...namesThatDiffer(name, field.kind, known))
