@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import type { ClientTls, Session, UpstreamProtocol } from './client-tls.ts'
 import { NOBODY } from './connection.ts'
-import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
+import { type HandshakeFailure, type HandshakeOwner, OUR_FAULT } from './handshake.ts'
 import type { Io } from './io.ts'
 import { TlsConnection } from './tls-connection.ts'
 
@@ -39,15 +39,20 @@ export class ClientHandshake {
       socket,
       allowHalfOpen: true,
     } as tls.ConnectionOptions)
-    this.socket.on('secureConnect', () => this.secure())
+    this.socket.on('secureConnect', () => this.guarded(() => this.secure()))
     this.socket.on('error', this.onError)
     this.socket.on('close', this.onClose)
   }
 
   private readonly onError = (error: NodeJS.ErrnoException): void =>
-    this.fail(this.context.failureOf(this.socket, this.host, error))
+    this.guarded(() => this.fail(this.context.failureOf(this.socket, this.host, error)))
 
-  private readonly onClose = (): void => this.fail(this.context.failureOf(this.socket, this.host, null))
+  private readonly onClose = (): void => this.guarded(() => this.fail(this.context.failureOf(this.socket, this.host, null)))
+
+  /** What is thrown over a peer's certificate costs its connection, not the worker. */
+  private guarded(body: () => void): void {
+    if (!this.io.run('handshake', body)) this.fail(OUR_FAULT)
+  }
 
   private secure(): void {
     if (this.done) return

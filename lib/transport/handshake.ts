@@ -16,3 +16,10 @@ export interface HandshakeFailure {
   /** What is known: `sni`, `alpn`, `peer` (subjects and names of its chain), `validity`, `expected`, `seen`, `alert`. */
   readonly details: Readonly<Record<string, string>>
 }
+
+/** An exception of ours, which the log has; the connection is given up. */
+export const OUR_FAULT: HandshakeFailure = {
+  reason: 'internal_error',
+  text: 'an exception of ours ended the handshake: see the record above',
+  details: {},
+}

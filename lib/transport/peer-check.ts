@@ -110,7 +110,7 @@ export function checkByNames(
   if (certificate === undefined) return refused('no_certificate', 'the peer presented no certificate', {})
   const seen = (certificate.subjectAltName ?? '').slice(0, 1000)
   const about = {
-    peer: `${certificate.subject.replaceAll('\n', ', ')} [${seen}]`,
+    peer: `${subjectOf(certificate)} [${seen}]`,
     validity: `${certificate.validFrom} to ${certificate.validTo}`,
   }
   if (opensslError !== '') return refused('untrusted_chain', `the peer's chain is refused: ${opensslError}`, about)
@@ -130,6 +130,11 @@ export function checkByNames(
 function hasPrefix(certificate: X509Certificate, prefix: string): boolean {
   const facts = readCertificate(certificate.raw)
   return facts.ok && facts.facts.uris.some((uri) => uri.startsWith(prefix))
+}
+
+/** Node says undefined of a subject that is empty, whatever its types say; who is known by its alternative names alone has such a one. */
+function subjectOf({ subject }: { readonly subject: string | undefined }): string {
+  return subject === undefined || subject === '' ? '(no subject)' : subject.replaceAll('\n', ', ')
 }
 
 /** URI names are compared as they are, host names and addresses by RFC 9525. */

@@ -3,7 +3,7 @@ import type net from 'node:net'
 import tls from 'node:tls'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { NOBODY } from './connection.ts'
-import type { HandshakeFailure, HandshakeOwner } from './handshake.ts'
+import { type HandshakeFailure, type HandshakeOwner, OUR_FAULT } from './handshake.ts'
 import type { Io } from './io.ts'
 import type { ServerTls } from './server-tls.ts'
 import { TlsConnection } from './tls-connection.ts'
@@ -35,11 +35,17 @@ export class ServerHandshake implements DeadlineOwner {
     io.timers.arm(this.deadline, HANDSHAKE_MS)
   }
 
-  private readonly onError = (error: NodeJS.ErrnoException): void => this.fail(this.context.failureOf(this.socket, error))
+  private readonly onError = (error: NodeJS.ErrnoException): void =>
+    this.guarded(() => this.fail(this.context.failureOf(this.socket, error)))
 
-  private readonly onClose = (): void => this.fail(this.context.failureOf(this.socket, null))
+  private readonly onClose = (): void => this.guarded(() => this.fail(this.context.failureOf(this.socket, null)))
 
-  private readonly onSecure = (): void => this.secure()
+  private readonly onSecure = (): void => this.guarded(() => this.secure())
+
+  /** What is thrown over a peer's certificate costs its connection, not the worker. */
+  private guarded(body: () => void): void {
+    if (!this.io.run('handshake', body)) this.fail(OUR_FAULT)
+  }
 
   private secure(): void {
     if (this.done) return

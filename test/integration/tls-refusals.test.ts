@@ -9,7 +9,7 @@ import type { HandshakeFailure } from '../../lib/transport/handshake.ts'
 import type { Secrets } from '../../lib/transport/secrets.ts'
 import { eventually } from '../support/eventually.ts'
 import { type Issued, SigningCa, type Wanted } from '../support/signing-ca.ts'
-import { aDownstreamTls, anUpstreamTls, dialTls, meshSecrets, TlsEnd, TlsListener } from '../support/tls-ends.ts'
+import { aCredential, aDownstreamTls, anUpstreamTls, dialTls, meshSecrets, TlsEnd, TlsListener } from '../support/tls-ends.ts'
 
 const CLIENT = 'spiffe://cluster.local/ns/shop/sa/client'
 const SERVER = 'spiffe://cluster.local/ns/shop/sa/server'
@@ -186,6 +186,29 @@ t.test('both sides say what was wrong', async (t) => {
       }
       t.same([...clientEnd.errors, ...serverEnd.errors], [])
     })
+})
+
+t.test('certificates without a subject, which are known by roots and names', async (t) => {
+  const [server, client] = await Promise.all([ca.issue({ dnsNames: ['shop.test'] }), ca.issue({ dnsNames: ['client.test'] })])
+  const roots = aCredential('roots', null, [ca.rootPem])
+  const end = (issued: Issued) => new TlsEnd(meshSecrets({ identity: CLIENT, issued, roots: {}, credentials: [roots] }))
+  for (const [what, down, up, says] of [
+    ['both are believed', [], ['shop.test'], null],
+    ['another server was expected', [], ['other.test'], /is not for other\.test/],
+    ['another client was expected', ['other.test'], ['shop.test'], /is not for other\.test/],
+  ] as const) {
+    const [serverEnd, clientEnd] = [end(server), end(client)]
+    const listener = await TlsListener.start(t, serverEnd, aDownstreamTls({ trust: 'roots', subjectAltNames: down }))
+    const dialled = await dialTls(t, clientEnd, listener.port, anUpstreamTls({ trust: 'roots', subjectAltNames: up }))
+    const accepted = await listener.outcome(0)
+    const refusal = down.length > 0 ? accepted.failure : dialled.failure
+    if (says === null) t.equal(refusal, null, what)
+    else {
+      t.match(refusal?.text, says, what)
+      t.match(refusal?.details['peer'], /^\(no subject\) \[DNS:/)
+    }
+    t.same([...clientEnd.errors, ...serverEnd.errors], [])
+  }
 })
 
 t.test('a server that is no heddle: its alerts in words', async (t) => {
