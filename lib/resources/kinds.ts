@@ -3,6 +3,7 @@
 import type * as v from 'valibot'
 import { didYouMean } from '../base/nearest.ts'
 import type { Path } from './finding.ts'
+import { type AuthorizationPolicySpec, authorizationPolicy } from './schema/authorization-policy.ts'
 import { type DestinationRuleSpec, destinationRule } from './schema/destination-rule.ts'
 import { type EndpointSliceSpec, endpointSlice } from './schema/endpoint-slice.ts'
 import { anything, opt, strict, text } from './schema/fields.ts'
@@ -29,6 +30,7 @@ export interface KindSpecs {
   Sidecar: SidecarSpec
   Gateway: GatewaySpec
   PeerAuthentication: PeerAuthenticationSpec
+  AuthorizationPolicy: AuthorizationPolicySpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
@@ -61,6 +63,11 @@ function istio(kind: Kind, spec: v.GenericSchema): KindDefinition {
   return { kind, group: ISTIO, versions: ISTIO_VERSIONS, schema, specPath: ['spec'], namespaced: true }
 }
 
+function security(kind: Kind, spec: v.GenericSchema): KindDefinition {
+  const schema = head({ spec, status: opt(anything) })
+  return { kind, group: SECURITY, versions: ['v1', 'v1beta1'], schema, specPath: ['spec'], namespaced: true }
+}
+
 export const KINDS: readonly KindDefinition[] = [
   istio('VirtualService', virtualService),
   istio('DestinationRule', destinationRule),
@@ -69,14 +76,8 @@ export const KINDS: readonly KindDefinition[] = [
   istio('WorkloadGroup', workloadGroup),
   istio('Sidecar', sidecar),
   istio('Gateway', gateway),
-  {
-    kind: 'PeerAuthentication',
-    group: SECURITY,
-    versions: ['v1', 'v1beta1'],
-    schema: head({ spec: peerAuthentication, status: opt(anything) }),
-    specPath: ['spec'],
-    namespaced: true,
-  },
+  security('PeerAuthentication', peerAuthentication),
+  security('AuthorizationPolicy', authorizationPolicy),
   {
     kind: 'Service',
     group: '',
@@ -123,7 +124,7 @@ const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },
-  'security.istio.io': { AuthorizationPolicy: UNENFORCED, RequestAuthentication: UNENFORCED },
+  'security.istio.io': { RequestAuthentication: UNENFORCED },
   'telemetry.istio.io': { Telemetry: NOT_YET },
   'extensions.istio.io': { WasmPlugin: NOT_YET },
   'gateway.networking.k8s.io': {

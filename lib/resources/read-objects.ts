@@ -173,9 +173,15 @@ function isMissing(issue: v.BaseIssue<unknown>): boolean {
 /** Maps whose null values ask for presence: `headers: {x-debug: }` (Istio HTTPMatchRequest). */
 const PRESENCE = new Set(['headers', 'withoutHeaders', 'queryParams'])
 
+/** Lists of which an empty item means everything, which nobody says by saying nothing (AuthorizationPolicy rules). */
+const NEVER_NULL = new Set(['rules'])
+
 /** To the Kubernetes API a null field is a missing one, and a null item of a list an empty one. */
 function withoutNulls(value: unknown, key: string, path: Path, findings: Finding[]): unknown {
-  if (Array.isArray(value)) return value.map((item, i) => (item === null ? {} : withoutNulls(item, key, [...path, i], findings)))
+  if (Array.isArray(value))
+    return value.map((item, i) =>
+      item === null ? (NEVER_NULL.has(key) ? null : {}) : withoutNulls(item, key, [...path, i], findings),
+    )
   if (!isMap(value)) return value
   const copy: Record<string, unknown> = {}
   for (const [name, item] of Object.entries(value)) {

@@ -92,6 +92,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of rulesOfAll) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
+  world.authorizations.note()
   notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
   const snapshot: Snapshot = {
     version,

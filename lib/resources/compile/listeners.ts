@@ -12,7 +12,7 @@ import {
 } from '../../state/listener.ts'
 import type { PeerAuthentication } from '../../state/peer-authentication.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
-import { inboundChains } from './capture/inbound-chains.ts'
+import { inboundAuthorization, inboundChains } from './capture/inbound-chains.ts'
 import { PASSTHROUGH_CLUSTER } from './clusters.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { hasLabels } from './host-names.ts'
@@ -92,15 +92,17 @@ function outboundTcp(
  * that is not enough nobody is let in.
  */
 function inboundListener(world: World, config: ListenerConfig, cluster: Cluster, mtls: WorkloadMtls): Listener {
+  const authorization = inboundAuthorization(world, false)
   const tcp: TcpChain = {
     kind: 'tcp',
     clusters: [weighted(cluster.name, 1)],
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,
-    authorization: [],
+    authorization: authorization.tcp,
   }
-  const plain = explicit(config, config.protocol === 'http' ? httpChain(config, tableName(config)) : tcp, '')
+  const http: HttpChain = { ...httpChain(config, tableName(config)), authorization: authorization.http }
+  const plain = explicit(config, config.protocol === 'http' ? http : tcp, '')
   const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
   if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain
   const filterChains = inboundChains({
@@ -112,6 +114,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     routeTable: tableName(config),
     httpVersion: config.httpVersion,
     minVersion: world.bootstrap.mesh.minTlsVersion,
+    authorization,
     origin: config.origin,
   })
   return { ...plain, filterChains, detectionTimeoutMs: world.bootstrap.capture.detectionTimeoutMs }

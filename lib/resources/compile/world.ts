@@ -2,6 +2,7 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { Kind } from '../kinds.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { Authorizations } from './authorization/authorizations.ts'
 import { defaultRetries } from './retry-policy.ts'
 import { SidecarScope } from './sidecar-scope.ts'
 import type { Verdicts } from './verdicts.ts'
@@ -37,6 +38,8 @@ export class World {
   readonly verdicts: Verdicts
   /** What the workload's Sidecar lets it see. */
   readonly scope: SidecarScope
+  /** What AuthorizationPolicies make of chains. */
+  readonly authorizations: Authorizations
   /** The policy of routes without `retries`. */
   readonly defaultRetry: ReturnType<typeof defaultRetries>
   private readonly byKind: Map<Kind, ResourceObject[]>
@@ -65,6 +68,7 @@ export class World {
     }
     for (const list of this.byKind.values()) list.sort(olderFirst)
     this.scope = new SidecarScope(this)
+    this.authorizations = new Authorizations(this)
   }
 
   /** Oldest first, then by name and namespace, as istiod orders them. */

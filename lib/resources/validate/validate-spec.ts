@@ -3,6 +3,7 @@
 import type { Report } from '../finding.ts'
 import { validateSecret } from '../key-material.ts'
 import type { Kind, KindSpecs } from '../kinds.ts'
+import { validateAuthorizationPolicy } from './authorization-policy.ts'
 import { validateDestinationRule } from './destination-rule.ts'
 import { validateGateway } from './gateway.ts'
 import { validatePeerAuthentication } from './peer-authentication.ts'
@@ -22,6 +23,7 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'WorkloadGroup') validateWorkloadGroup(spec as KindSpecs['WorkloadGroup'], report)
   else if (kind === 'Sidecar') validateSidecar(spec as KindSpecs['Sidecar'], report)
   else if (kind === 'PeerAuthentication') validatePeerAuthentication(spec as KindSpecs['PeerAuthentication'], report)
+  else if (kind === 'AuthorizationPolicy') validateAuthorizationPolicy(spec as KindSpecs['AuthorizationPolicy'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
   else if (kind === 'Gateway') validateGateway(spec as KindSpecs['Gateway'], report)
   else if (kind === 'Secret') validateSecret(spec as KindSpecs['Secret'], report)

@@ -9,9 +9,11 @@ import {
 } from '../../../state/listener.ts'
 import type { Origin } from '../../../state/origin.ts'
 import type { MtlsMode } from '../../../state/peer-authentication.ts'
+import type { RbacFilter } from '../../../state/rbac.ts'
 import type { TlsVersion } from '../../../state/tls.ts'
 import type { Protocol } from '../protocol.ts'
 import { weighted } from '../tcp-routes.ts'
+import type { World } from '../world.ts'
 import { MESH_ALPN, MESH_HTTP_ALPN, MESH_TCP_ALPN, meshTls } from './mesh-tls.ts'
 
 /** Of a port as its filter chains see it. */
@@ -29,7 +31,20 @@ export interface InboundChainsOptions {
   /** Of plaintext; inside of TLS it is `auto` too, where ALPN did not say it. */
   readonly httpVersion: HttpChain['httpVersion']
   readonly minVersion: TlsVersion
+  /** Of chains for requests, and of those for bytes. */
+  readonly authorization: ChainAuthorization
   readonly origin: Origin
+}
+
+export interface ChainAuthorization {
+  readonly http: readonly RbacFilter[]
+  readonly tcp: readonly RbacFilter[]
+}
+
+/** `tunnelled`: the chains take what comes out of tunnels. */
+export function inboundAuthorization({ authorizations }: World, tunnelled: boolean): ChainAuthorization {
+  const site = { tunnelled, service: null }
+  return { http: authorizations.filters({ ...site, kind: 'http' }), tcp: authorizations.filters({ ...site, kind: 'tcp' }) }
 }
 
 interface ChainPlan {
@@ -97,7 +112,7 @@ export function kindOf(protocol: Protocol): PortKind {
   return protocol === 'HTTP' || protocol === 'HTTP2' || protocol === 'GRPC' ? 'http' : 'tcp'
 }
 
-function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain {
+function httpChain({ routeTable, httpVersion, authorization }: InboundChainsOptions): HttpChain {
   return {
     kind: 'http',
     httpVersion,
@@ -105,18 +120,18 @@ function httpChain({ routeTable, httpVersion }: InboundChainsOptions): HttpChain
     allowConnect: false,
     clientCertificate: 'append_forward',
     edge: null,
-    authorization: [],
+    authorization: authorization.http,
     settings: HTTP_SETTINGS,
   }
 }
 
-function tcpChain({ cluster }: InboundChainsOptions): TcpChain {
+function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
   return {
     kind: 'tcp',
     clusters: [weighted(cluster, 1)],
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,
-    authorization: [],
+    authorization: authorization.tcp,
   }
 }

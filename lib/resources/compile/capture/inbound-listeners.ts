@@ -1,8 +1,8 @@
 // What dials the application, as istiod makes it: one listener for all of its ports, and one for HBONE with what comes out of its tunnels.
-import { effectiveMtls, mtlsRuleOf, type WorkloadMtls } from '../../../policy/peer-authentication.ts'
+import { effectiveMtls, type MtlsRule, mtlsRuleOf, type WorkloadMtls } from '../../../policy/peer-authentication.ts'
 import type { Cluster, UpstreamBind } from '../../../state/cluster.ts'
 import { type FilterChain, type Listener, MATCH_EVERYTHING } from '../../../state/listener.ts'
-import { BUILT_IN, type Origin } from '../../../state/origin.ts'
+import { BUILT_IN } from '../../../state/origin.ts'
 import type { MtlsMode, PeerAuthentication } from '../../../state/peer-authentication.ts'
 import type { RouteTable } from '../../../state/route.ts'
 import { PASSTHROUGH_IDLE_MS } from '../clusters.ts'
@@ -12,7 +12,7 @@ import { clusterProtocol } from '../protocol.ts'
 import type { Registry } from '../registry.ts'
 import { INBOUND_RETRY } from '../retry-policy.ts'
 import type { World } from '../world.ts'
-import { inboundChains, kindOf } from './inbound-chains.ts'
+import { inboundAuthorization, inboundChains, kindOf } from './inbound-chains.ts'
 import { type InboundPort, inboundPorts } from './inbound-ports.ts'
 import { tunnelTls } from './mesh-tls.ts'
 import { blackHole } from './outbound-listeners.ts'
@@ -59,6 +59,7 @@ function virtualInbound(world: World, ports: readonly InboundPort[], mtls: Workl
   const { mode, inboundPort, origin } = world.bootstrap.capture
   const served = new Set(ports.map((p) => p.port))
   // A port of the policy that nobody serves is passed through by its own mode.
+  const site = { world, tunnelled: false }
   const unserved = [...mtls.ports.keys()].filter((port) => !served.has(port))
   return {
     ...listener(world, 'virtualInbound', inboundPort),
@@ -66,9 +67,9 @@ function virtualInbound(world: World, ports: readonly InboundPort[], mtls: Workl
     capture: mode === 'tproxy' ? 'tproxy' : 'redirect',
     filterChains: [
       blackHole('virtualInbound-blackhole', inboundPort, origin),
-      ...passthroughChains(world, 0, mtls.rule.mode, mtls.rule.setBy),
-      ...unserved.flatMap((port) => passthroughChains(world, port, mtlsRuleOf(mtls, port).mode, mtlsRuleOf(mtls, port).setBy)),
-      ...ports.flatMap((port) => portChains(world, port, mtlsRuleOf(mtls, port.port).mode)),
+      ...passthroughChains(site, 0, mtls.rule),
+      ...unserved.flatMap((port) => passthroughChains(site, port, mtlsRuleOf(mtls, port))),
+      ...ports.flatMap((port) => portChains(site, port, mtlsRuleOf(mtls, port.port).mode)),
     ],
   }
 }
@@ -87,6 +88,7 @@ function connectTerminate(world: World): Listener {
 /** What comes out of tunnels has had its TLS. */
 function mainInternal(world: World, ports: readonly InboundPort[]): Listener {
   const { inboundPort, outboundPort, tunnelPort, origin } = world.bootstrap.capture
+  const site = { world, tunnelled: true }
   return {
     ...listener(world, TUNNELLED_LISTENER, 0),
     // Nobody dials it: only tunnels lead here.
@@ -95,8 +97,8 @@ function mainInternal(world: World, ports: readonly InboundPort[]): Listener {
       ...[inboundPort, outboundPort, tunnelPort]
         .filter((port) => port !== 0)
         .map((port) => blackHole(`${TUNNELLED_LISTENER}-blackhole ${port}`, port, origin)),
-      ...passthroughChains(world, 0, 'DISABLE', BUILT_IN),
-      ...ports.flatMap((port) => portChains(world, port, 'DISABLE')),
+      ...passthroughChains(site, 0, { mode: 'DISABLE', setBy: BUILT_IN }),
+      ...ports.flatMap((port) => portChains(site, port, 'DISABLE')),
     ],
   }
 }
@@ -119,7 +121,13 @@ function listener(world: World, name: string, port: number): Listener {
   }
 }
 
-function passthroughChains(world: World, port: number, mode: MtlsMode, origin: Origin): FilterChain[] {
+interface Site {
+  readonly world: World
+  /** What comes out of tunnels. */
+  readonly tunnelled: boolean
+}
+
+function passthroughChains({ world, tunnelled }: Site, port: number, { mode, setBy: origin }: MtlsRule): FilterChain[] {
   const { minTlsVersion: minVersion } = world.bootstrap.mesh
   const name = port === 0 ? 'virtualInbound' : `virtualInbound ${port}`
   return inboundChains({
@@ -131,11 +139,12 @@ function passthroughChains(world: World, port: number, mode: MtlsMode, origin: O
     routeTable: PASSTHROUGH,
     httpVersion: 'auto',
     minVersion,
+    authorization: inboundAuthorization(world, tunnelled),
     origin,
   })
 }
 
-function portChains(world: World, { port, protocol, origin }: InboundPort, mode: MtlsMode): FilterChain[] {
+function portChains({ world, tunnelled }: Site, { port, protocol, origin }: InboundPort, mode: MtlsMode): FilterChain[] {
   const { minTlsVersion: minVersion } = world.bootstrap.mesh
   const cluster = clusterNameOf(port)
   const name = `0.0.0.0_${port}`
@@ -148,6 +157,7 @@ function portChains(world: World, { port, protocol, origin }: InboundPort, mode:
     routeTable: cluster,
     httpVersion: 'auto',
     minVersion,
+    authorization: inboundAuthorization(world, tunnelled),
     origin,
   })
 }

@@ -113,22 +113,24 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
     const { kind, tls, origin, tableName } = server
     if (kind === 'http') {
       if (chains.length === 0)
-        chains.push({ name: 'http', match: MATCH_EVERYTHING, tls: null, network: httpChain(tableName, edge), origin })
+        chains.push({ name: 'http', match: MATCH_EVERYTHING, tls: null, network: httpChain(world, tableName, edge), origin })
     } else if (kind === 'https') {
       const match = matchNames(server.hosts)
-      add(server, { name: tableName, match, tls, network: httpChain(tableName, edge), origin })
+      add(server, { name: tableName, match, tls, network: httpChain(world, tableName, edge), origin })
     } else
       for (const bytes of server.chains) {
         const names = tls === null ? bytes.serverNames : server.hosts
         const match: FilterChainMatch = kind === 'tcp' ? MATCH_EVERYTHING : matchNames(names, bytes.ranges)
         const name = [kind, ...match.serverNames, ...match.destinationRanges].join(' ')
-        add(server, { name, match, tls, network: bytes.network, origin: bytes.origin })
+        const authorization = world.authorizations.filters({ kind: 'tcp', tunnelled: false, service: null })
+        add(server, { name, match, tls, network: { ...bytes.network, authorization }, origin: bytes.origin })
       }
   }
   return chains
 }
 
-function httpChain(routeTable: string, edge: EdgeSettings): HttpChain {
+function httpChain({ authorizations }: World, routeTable: string, edge: EdgeSettings): HttpChain {
+  const authorization = authorizations.filters({ kind: 'http', tunnelled: false, service: null })
   return {
     kind: 'http',
     httpVersion: 'auto',
@@ -136,7 +138,7 @@ function httpChain(routeTable: string, edge: EdgeSettings): HttpChain {
     allowConnect: false,
     clientCertificate: 'sanitize_set',
     edge,
-    authorization: [],
+    authorization,
     settings: HTTP_SETTINGS,
   }
 }

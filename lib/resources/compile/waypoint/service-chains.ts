@@ -11,6 +11,7 @@ import type { Origin } from '../../../state/origin.ts'
 import { byteChains, type OutboundSource, type WantedChain } from '../capture/outbound-chains.ts'
 import { isHttp } from '../protocol.ts'
 import type { RegistryPort, RegistryService } from '../registry.ts'
+import type { World } from '../world.ts'
 
 /** What asks whether a service wants to hear who its clients are. */
 const XFCC_ANNOTATION = 'ambient.istio.io/xfcc-include-client-identity'
@@ -33,16 +34,16 @@ export function serviceChains(source: OutboundSource, service: RegistryService, 
   if (port.protocol === 'UNKNOWN')
     return sniffedChains(
       at,
-      { name: chainName(service, port, 'http'), network: httpChain(chainName(service, port, 'http'), service) },
+      { name: chainName(service, port, 'http'), network: httpChain(source.world, chainName(service, port, 'http'), service) },
       { name: chainName(service, port, 'tcp'), network: bytesOf(source, service, port).network },
       port.object.origin(),
     )
   if (isHttp(port.protocol)) {
     const name = chainName(service, port, 'http')
-    return [{ name, match: at, tls: null, network: httpChain(name, service), origin: port.object.origin() }]
+    return [{ name, match: at, tls: null, network: httpChain(source.world, name, service), origin: port.object.origin() }]
   }
   const name = chainName(service, port, 'tcp')
-  const named = byteChains(source, service, port, '', false).filter((c) => c.match.serverNames.length > 0)
+  const named = allBytes(source, service, port).filter((c) => c.match.serverNames.length > 0)
   const otherwise = bytesOf(source, service, port)
   if (named.length === 0) return [{ name, match: at, tls: null, network: otherwise.network, origin: otherwise.origin }]
   return named.map(({ match: { serverNames }, network, origin }) => {
@@ -53,7 +54,12 @@ export function serviceChains(source: OutboundSource, service: RegistryService, 
 
 /** Rules for some of a service's addresses are none here: what is behind the service is the same at each. */
 function bytesOf(source: OutboundSource, service: RegistryService, port: RegistryPort): WantedChain {
-  return byteChains(source, service, port, '', false).at(-1) as WantedChain
+  return allBytes(source, service, port).at(-1) as WantedChain
+}
+
+function allBytes(source: OutboundSource, service: RegistryService, port: RegistryPort): WantedChain[] {
+  const authorization = source.world.authorizations.filters({ kind: 'tcp', tunnelled: true, service })
+  return byteChains(source, service, port, '', false).map((c) => ({ ...c, network: { ...c.network, authorization } }))
 }
 
 interface NamedNetwork {
@@ -72,7 +78,7 @@ export function sniffedChains(match: FilterChainMatch, http: NamedNetwork, tcp: 
   ]
 }
 
-export function httpChain(routeTable: string, service: RegistryService | null): HttpChain {
+export function httpChain({ authorizations }: World, routeTable: string, service: RegistryService | null): HttpChain {
   const tells = service?.object.annotations[XFCC_ANNOTATION] === 'true'
   return {
     kind: 'http',
@@ -81,7 +87,7 @@ export function httpChain(routeTable: string, service: RegistryService | null): 
     allowConnect: false,
     clientCertificate: tells ? 'identities' : 'sanitize',
     edge: null,
-    authorization: [],
+    authorization: authorizations.filters({ kind: 'http', tunnelled: true, service }),
     settings: HTTP_SETTINGS,
   }
 }

@@ -111,17 +111,18 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
   return [0, ...new Set(chains.map((c) => c.match.destinationPort))].flatMap((destinationPort): FilterChain[] => {
     const match = { ...MATCH_EVERYTHING, destinationPort, destinationRanges }
     const suffix = destinationPort === 0 ? '' : ` ${destinationPort}`
+    const authorization = world.authorizations.filters({ kind: 'tcp', tunnelled: true, service: null })
     const tcp: TcpChain = {
       kind: 'tcp',
       clusters: [weighted(ENCAP, 1)],
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,
-      authorization: [],
+      authorization,
     }
     return sniffedChains(
       match,
-      { name: `direct-http${suffix}`, network: httpChain(ENCAP, null) },
+      { name: `direct-http${suffix}`, network: httpChain(world, ENCAP, null) },
       { name: `direct-tcp${suffix}`, network: tcp },
       origin,
     )
