@@ -1,4 +1,5 @@
 // The bootstrap's explicit listeners, with the tables and clusters that inbound ones need.
+import { canonicalIp } from '../../base/ip-address.ts'
 import { effectiveMtls, mtlsRuleOf, type WorkloadMtls } from '../../policy/peer-authentication.ts'
 import type { ListenerConfig } from '../../state/bootstrap-config.ts'
 import type { Cluster } from '../../state/cluster.ts'
@@ -10,6 +11,7 @@ import {
   MATCH_EVERYTHING,
   type TcpChain,
 } from '../../state/listener.ts'
+import { addressText } from '../../state/network-address.ts'
 import type { PeerAuthentication } from '../../state/peer-authentication.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
 import { inboundAuthorization, inboundChains } from './capture/inbound-chains.ts'
@@ -102,7 +104,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     authorization: authorization.tcp,
   }
   const http: HttpChain = { ...httpChain(config, tableName(config)), authorization: authorization.http }
-  const plain = explicit(config, config.protocol === 'http' ? http : tcp, '')
+  const plain = explicit(config, config.protocol === 'http' ? http : tcp, dialledText(world, config))
   const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
   if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain
   const filterChains = inboundChains({
@@ -118,6 +120,11 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     origin: config.origin,
   })
   return { ...plain, filterChains, detectionTimeoutMs: world.bootstrap.capture.detectionTimeoutMs }
+}
+
+/** The port of the application, which is what policies speak of, at the workload's address. */
+function dialledText({ bootstrap }: World, { forwardTo }: ListenerConfig): string {
+  return addressText(canonicalIp(bootstrap.workload.address) ?? '127.0.0.1', splitHostPort(forwardTo).port)
 }
 
 function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: string): HttpChain {

@@ -21,6 +21,8 @@ export interface RecordedRequest {
   /** The exact bytes instead. */
   readonly raw?: string
   readonly port?: number
+  /** Of the recorded sidecar: what its application dials, or what dials its application. */
+  readonly direction?: 'outbound' | 'inbound'
   readonly repeat?: number
   readonly concurrency?: number
   /** A fresh proxy, before the request if there is one. */
@@ -103,6 +105,8 @@ export interface Recording {
   readonly manyEndpoints: ReadonlySet<string>
   /** Ports on which the recorded sidecar listened. */
   readonly ports: readonly number[]
+  /** Requests are for the application behind the recorded sidecar; `ports` are its. */
+  readonly inbound: boolean
   /** Where bytes for unknown hosts go, in place of the address that the client dialled. */
   readonly passthrough: string
 }
@@ -168,9 +172,12 @@ export function readRecording(peers: string, name: string, moved = false): Recor
     .filter((f) => f.endsWith('.yaml') && f !== MESH_FILE)
     .map((f) => [f, read(f)] as const)
   const endpoints = new Set([...assignments.flatMap(hostsOf), ...yamls.flatMap(([, text]) => podsIn(text)), passthrough])
+  const requests = jsonLines<RecordedRequest>(read('requests.jsonl'))
+  const inbound = requests.some((r) => r.direction === 'inbound')
   return {
     name,
-    requests: jsonLines<RecordedRequest>(read('requests.jsonl')),
+    requests,
+    inbound,
     expected: new Map(jsonLines<Outcome>(read('expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
     role: proxy.type === 'router' ? 'gateway' : 'sidecar',

@@ -1,7 +1,7 @@
 // heddle in place of the recorded sidecar, and stubs in place of its endpoints.
 import type { Test } from 'tap'
 import { DnsServer } from '../../support/dns-server.ts'
-import { startProxy } from '../../support/proxy.ts'
+import { type ListenerSpec, startProxy } from '../../support/proxy.ts'
 import type { Teardown } from '../../support/teardown.ts'
 import type { Recording } from './recording.ts'
 import type { Result, Subject } from './replay.ts'
@@ -24,14 +24,14 @@ export async function replayed(t: Test, recording: Recording, only: string): Pro
 
 async function startHeddle(
   t: Teardown,
-  { role, workload, resources, mesh, names, ports, passthrough }: Recording,
+  { role, workload, resources, mesh, names, ports, passthrough, inbound }: Recording,
 ): Promise<Subject> {
   const records = [...names].map(([name, address]) => [name, { addresses: [address], ttl: 3600 }] as const)
   const dns = await DnsServer.start(t, Object.fromEntries(records))
   const gateway = role === 'gateway'
   const proxy = await startProxy(t, {
     resources,
-    listeners: gateway ? [] : ports.map((p) => ({ name: `p${p}`, destinationPort: p, destination: passthrough })),
+    listeners: gateway ? [] : ports.map((p) => (inbound ? inboundOf(p, workload.address) : outboundOf(p, passthrough))),
     bootstrap: {
       role,
       gateway: { address: '127.0.0.1', ports: Object.fromEntries(ports.map((p) => [p, 0])) },
@@ -54,4 +54,12 @@ async function startHeddle(
     accessLog: () => proxy.accessLog(),
     stop: () => proxy.stop(),
   }
+}
+
+function outboundOf(port: number, passthrough: string): ListenerSpec {
+  return { name: `p${port}`, destinationPort: port, destination: passthrough }
+}
+
+function inboundOf(port: number, address: string): ListenerSpec {
+  return { name: `p${port}`, direction: 'inbound', forwardTo: `${address}:${port}` }
 }
