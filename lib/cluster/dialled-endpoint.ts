@@ -1,4 +1,4 @@
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Cluster, Endpoint, EndpointTunnel } from '../state/cluster.ts'
 import { BUILT_IN } from '../state/origin.ts'
 
 /** Of an ORIGINAL_DST cluster: where the client wanted to go; null when that is no address. */
@@ -9,12 +9,15 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
   const port = Number(text.slice(colon + 1))
   const known = endpoints.find((e) => e.address === address && (e.port === 0 || e.port === port))
   if (known !== undefined) return { ...known, port }
+  const any = endpoints.find((e) => e.address === '')
+  if (any !== undefined) return { ...any, address, port, tunnel: any.tunnel === null ? null : tunnelTo(address, any.tunnel) }
   return {
     address,
     port,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },
     priority: 0,
+    healthy: true,
     healthCheck: null,
     tls: tls !== null,
     tlsReason: null,
@@ -22,4 +25,8 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
     workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
     origin: BUILT_IN,
   }
+}
+
+function tunnelTo(address: string, tunnel: EndpointTunnel): EndpointTunnel {
+  return tunnel.address === '' ? { ...tunnel, address } : tunnel
 }

@@ -120,7 +120,7 @@ export class LiveCluster {
     const now = this.context.io.clock.monotonicMs
     for (const host of hosts) {
       const health = host.count(HEALTH)
-      const available = health === 0
+      const available = health === 0 && host.endpoint.healthy
       if (available && (host.health & ~EJECTED_FLAG) !== 0) host.availableSinceMs = now
       host.health = health
       host.available = available

@@ -44,6 +44,8 @@ export interface Endpoint {
   /** 0 is preferred; the next one takes what the healthy endpoints of those before cannot (Envoy priority levels). */
   readonly priority: number
   readonly workload: EndpointWorkload
+  /** false: who knows it says that it is not well (EDS health_status): it gets nothing, but counts where the healthy ones are counted. */
+  readonly healthy: boolean
   /** null: nobody asks it how it is. */
   readonly healthCheck: HealthCheck | null
   /** It is spoken to with its cluster's TLS, where that has any; false: in plaintext (Envoy transport_socket_matches). */
@@ -140,7 +142,10 @@ export interface Cluster {
   readonly dnsNames: readonly { readonly host: string; readonly port: number; readonly endpoint: Endpoint }[]
   /** LOGICAL_DNS (DNS_ROUND_ROBIN): only the first address is used. */
   readonly firstAddressOnly: boolean
-  /** ORIGINAL_DST: what is known of addresses that may be dialled; a port of 0 stands for all of the address. */
+  /**
+   * ORIGINAL_DST: what is known of addresses that may be dialled; a port of 0 stands for all of the address. An empty address stands for all that are not
+   * listed, an empty one of its tunnel for the same that is dialled.
+   */
   readonly endpoints: readonly Endpoint[]
   readonly loadBalancer: LoadBalancerPolicy
   readonly slowStart: SlowStart | null

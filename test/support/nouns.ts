@@ -28,6 +28,7 @@ export function anEndpoint(over: Partial<Endpoint> = {}): Endpoint {
     locality: { region: '', zone: '', subzone: '' },
     priority: 0,
     workload: NO_WORKLOAD,
+    healthy: true,
     healthCheck: null,
     tls: false,
     tlsReason: null,

@@ -161,5 +161,18 @@ function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls, tunnel
   const tunnel = tunnels.of(backend)
   // The tunnel is the mesh's mutual TLS. What a rule asks for besides is for the application.
   const inside = tls && (tunnel === null || of.tls?.trust !== MESH_TRUST)
-  return { address, port, weight, locality, priority, workload, healthCheck, tls: inside, tlsReason, tunnel, origin }
+  return {
+    address,
+    port,
+    weight,
+    locality,
+    priority,
+    workload,
+    healthy: true,
+    healthCheck,
+    tls: inside,
+    tlsReason,
+    tunnel,
+    origin,
+  }
 }

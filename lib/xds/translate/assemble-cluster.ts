@@ -1,0 +1,90 @@
+// A cluster and its endpoints put together, sharing what has not changed with the one before: an endpoint that is the same stays the same object, and a
+// cluster of which nothing has changed stays itself. So whoever tells others the difference compares references.
+import type { Cluster, Endpoint, Locality, LocalityWeight } from '../../state/cluster.ts'
+import type { TranslatedCluster } from './cluster.ts'
+import { healthCheckOf } from './health-check.ts'
+import type { AssignedEndpoint, LoadAssignment } from './load-assignment.ts'
+import { socketOf } from './upstream-tls.ts'
+
+export interface AssembledCluster {
+  readonly cluster: Cluster
+  readonly from: TranslatedCluster
+  /** null: there were no endpoints yet. */
+  readonly assignment: LoadAssignment | null
+  /** What each of the assignment's became, by its place: for the next one. */
+  readonly made: ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]>
+}
+
+interface PlacedEndpoint {
+  readonly locality: Locality
+  readonly priority: number
+  readonly endpoint: Endpoint
+}
+
+/** `assignment`: of `from.edsName`; null: none has come, or it needs none. `previous`: what was made for the same cluster name; null: nothing. */
+export function assembleCluster(
+  from: TranslatedCluster,
+  assignment: LoadAssignment | null,
+  previous: AssembledCluster | null,
+): AssembledCluster {
+  const given = from.inline ?? assignment
+  if (previous !== null && previous.from === from && previous.assignment === given) return previous
+  const reusable = previous !== null && previous.from === from ? previous.made : null
+  const made = new Map<AssignedEndpoint, PlacedEndpoint[]>()
+  const endpoints: Endpoint[] = []
+  for (const { locality, priority, endpoints: assigned } of given?.groups ?? [])
+    for (const one of assigned) {
+      const placed = find(reusable?.get(one), locality, priority) ?? {
+        locality,
+        priority,
+        endpoint: endpointOf(from, one, locality, priority),
+      }
+      const known = made.get(one)
+      if (known === undefined) made.set(one, [placed])
+      else known.push(placed)
+      endpoints.push(placed.endpoint)
+    }
+  const cluster = withEndpoints(from, given, endpoints)
+  return { cluster, from, assignment: given, made }
+}
+
+function find(placed: readonly PlacedEndpoint[] | undefined, locality: Locality, priority: number): PlacedEndpoint | undefined {
+  return placed?.find((p) => p.priority === priority && sameLocality(p.locality, locality))
+}
+
+function sameLocality(a: Locality, b: Locality): boolean {
+  return a === b || (a.region === b.region && a.zone === b.zone && a.subzone === b.subzone)
+}
+
+function endpointOf(from: TranslatedCluster, of: AssignedEndpoint, locality: Locality, priority: number): Endpoint {
+  const { tls, reason } = socketOf(from.sockets, of.socketMatch)
+  return {
+    address: of.address,
+    port: of.port,
+    weight: of.weight,
+    locality,
+    priority,
+    healthy: of.healthy,
+    workload: of.workload,
+    healthCheck: healthCheckOf(from.healthCheck, of.check),
+    tls,
+    tlsReason: reason,
+    tunnel: of.tunnel,
+    origin: from.cluster.origin,
+  }
+}
+
+function withEndpoints(from: TranslatedCluster, assignment: LoadAssignment | null, endpoints: readonly Endpoint[]): Cluster {
+  const { cluster, weighsLocalities } = from
+  const localityWeights = weighsLocalities ? weightsOf(assignment) : null
+  if (cluster.type !== 'DNS') return { ...cluster, endpoints, localityWeights }
+  const dnsNames = endpoints.map((endpoint) => ({ host: endpoint.address, port: endpoint.port, endpoint }))
+  return { ...cluster, dnsNames, localityWeights }
+}
+
+/** One entry for each locality and priority that has endpoints. */
+function weightsOf(assignment: LoadAssignment | null): LocalityWeight[] {
+  return (assignment?.groups ?? [])
+    .filter((g) => g.endpoints.length > 0)
+    .map(({ locality, priority, weight }) => ({ locality, priority, weight }))
+}

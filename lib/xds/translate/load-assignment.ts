@@ -1,0 +1,198 @@
+// Endpoints of one cluster as they arrive (ClusterLoadAssignment). An LbEndpoint whose bytes are those of before is the same object as before and is not
+// decoded again, so that a change of one among thousands costs little more than finding it.
+import type { EndpointTunnel, EndpointWorkload, Locality } from '../../state/cluster.ts'
+import { Locality as LocalityMessage } from '../proto/core.ts'
+import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
+import { bool, bytes, duration, list, map, message, one, oneof, type Struct, text, uint32, uint32Value } from '../proto/schema.ts'
+import type { Findings } from './findings.ts'
+import { internalEndpoint } from './internal-endpoint.ts'
+import { localityOf, workloadOf } from './workload-metadata.ts'
+
+/** What an LbEndpoint says, whatever cluster it is for. */
+export interface AssignedEndpoint {
+  /** IP address, or a host name of a cluster that looks names up. */
+  readonly address: string
+  readonly port: number
+  readonly weight: number
+  readonly healthy: boolean
+  readonly workload: EndpointWorkload
+  readonly tunnel: EndpointTunnel | null
+  /** `envoy.transport_socket_match`. */
+  readonly socketMatch: Struct
+  /** Of its active health check; null: no check, or one of the cluster's own. */
+  readonly check: { readonly port: number; readonly host: string; readonly off: boolean } | null
+}
+
+/** Endpoints of one locality and priority. */
+export interface EndpointGroup {
+  readonly locality: Locality
+  readonly priority: number
+  /** 0: gets nothing, where localities are weighed. */
+  readonly weight: number
+  readonly endpoints: readonly AssignedEndpoint[]
+}
+
+export interface LoadAssignment {
+  /** cluster_name: of the cluster, or its `service_name`. */
+  readonly name: string
+  readonly groups: readonly EndpointGroup[]
+  /** By the bytes of the LbEndpoint: for the next one. */
+  readonly known: ReadonlyMap<string, AssignedEndpoint>
+  /** `fields` that its tunnels have. */
+  readonly tunnelFields: string
+}
+
+/** The same messages as in proto/endpoint.ts, with endpoints left as bytes. */
+const RawLocality = message('envoy.config.endpoint.v3.LocalityLbEndpoints', {
+  locality: one(1, LocalityMessage),
+  lb_endpoints: list(bytes(2)),
+  load_balancing_weight: uint32Value(3),
+  priority: uint32(5),
+  ...oneof('lb_config', {
+    load_balancer_endpoints: one(
+      7,
+      message('envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList', { lb_endpoints: list(bytes(1)) }),
+    ),
+    leds_cluster_locality_config: one(8, LedsClusterLocalityConfig),
+  }),
+})
+const RawPolicy = message('envoy.config.endpoint.v3.ClusterLoadAssignment.Policy', {
+  drop_overloads: list(one(2, DropOverload)),
+  overprovisioning_factor: uint32Value(3),
+  endpoint_stale_after: duration(4),
+  weighted_priority_health: bool(6),
+})
+const RawAssignment = message('envoy.config.endpoint.v3.ClusterLoadAssignment', {
+  cluster_name: text(1),
+  endpoints: list(one(2, RawLocality)),
+  policy: one(4, RawPolicy),
+  named_endpoints: map(one(5, EndpointMessage)),
+})
+
+/** Priorities above are a mistake: each of them has a table of its own. */
+const MAX_PRIORITY = 128
+/** Envoy's default, and what is carried out. */
+const OVERPROVISIONING = 140
+
+/**
+ * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage). Faults
+ * refuse the resource; the result is of no use then. null: the bytes are no such message.
+ */
+export function translateLoadAssignment(
+  from: Uint8Array,
+  previous: LoadAssignment | null,
+  tunnelFields: string,
+  findings: Findings,
+): LoadAssignment | null {
+  const decoded = findings.decode(from, RawAssignment)
+  if (decoded === null) return null
+  if (decoded.policy !== null) notePolicy(decoded.policy, findings.at('policy'))
+  if (decoded.named_endpoints.size > 0) findings.at('named_endpoints').fault('endpoints by name are not understood')
+  const reader = new EndpointReader(
+    previous !== null && previous.tunnelFields === tunnelFields ? previous.known : null,
+    tunnelFields,
+  )
+  const groups = decoded.endpoints.map((group, i): EndpointGroup => {
+    const at = findings.at('endpoints', i)
+    const { priority, leds_cluster_locality_config: leds } = group
+    if (leds !== null)
+      at.at('leds_cluster_locality_config').fault(`the collection ${leds.leds_collection_name} is not fetched (LEDS)`)
+    if (priority > MAX_PRIORITY) at.at('priority').fault(`${priority} is more than ${MAX_PRIORITY}`)
+    const raw = group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints
+    return {
+      locality: localityOf(group.locality),
+      priority,
+      weight: group.load_balancing_weight ?? 0,
+      endpoints: raw.flatMap((b, j) => reader.read(b, at, j) ?? []),
+    }
+  })
+  checkPriorities(groups, findings)
+  return { name: decoded.cluster_name, groups, known: reader.known, tunnelFields }
+}
+
+/** Envoy: they begin at 0 and none is left out. */
+function checkPriorities(groups: readonly EndpointGroup[], findings: Findings): void {
+  const used = new Set(groups.map((g) => g.priority))
+  for (let priority = 0; priority < used.size; priority++)
+    if (!used.has(priority)) {
+      findings.at('endpoints').fault(`priority ${priority} is left out, but there is one behind it`)
+      return
+    }
+}
+
+function notePolicy(policy: { readonly [K in keyof typeof RawPolicy.empty]: (typeof RawPolicy.empty)[K] }, at: Findings): void {
+  for (const [i, { category }] of policy.drop_overloads.entries())
+    at.at('drop_overloads', i).note(`requests are not dropped for ${category}`)
+  const factor = policy.overprovisioning_factor ?? OVERPROVISIONING
+  if (factor !== OVERPROVISIONING) at.at('overprovisioning_factor').note(`${OVERPROVISIONING} is used, not ${factor}`)
+  if (policy.endpoint_stale_after !== null) at.at('endpoint_stale_after').note('endpoints do not grow stale')
+  if (policy.weighted_priority_health)
+    at.at('weighted_priority_health').note('endpoints count alike for the health of a priority')
+}
+
+class EndpointReader {
+  readonly known: Map<string, AssignedEndpoint>
+  readonly #before: ReadonlyMap<string, AssignedEndpoint> | null
+  readonly #fields: string
+
+  constructor(before: ReadonlyMap<string, AssignedEndpoint> | null, fields: string) {
+    this.known = new Map()
+    this.#before = before
+    this.#fields = fields
+  }
+
+  read(from: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
+    const key = Buffer.from(from.buffer, from.byteOffset, from.byteLength).toString('latin1')
+    const known = this.known.get(key) ?? this.#before?.get(key)
+    if (known !== undefined) {
+      this.known.set(key, known)
+      return known
+    }
+    const within = at.at('lb_endpoints', index)
+    const decoded = within.decode(from, LbEndpoint)
+    const made = decoded === null ? null : endpointOf(decoded, this.#fields, within)
+    if (made !== null) this.known.set(key, made)
+    return made
+  }
+}
+
+function endpointOf(of: LbEndpoint, fields: string, at: Findings): AssignedEndpoint | null {
+  const place = placeOf(of, fields, at)
+  if (place === null) return null
+  const check = of.endpoint?.health_check_config ?? null
+  if (check !== null && check.address !== null)
+    at.at('endpoint').at('health_check_config').at('address').note('the endpoint is asked itself')
+  const status = of.health_status
+  if (status.startsWith('#')) at.at('health_status').fault(`${status} is not understood`)
+  return {
+    ...place,
+    weight: of.load_balancing_weight ?? 1,
+    // DEGRADED ones are used like others.
+    healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
+    workload: workloadOf(of.metadata),
+    socketMatch: of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH,
+    check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },
+  }
+}
+
+const NO_MATCH: Struct = {}
+
+function placeOf(of: LbEndpoint, fields: string, at: Findings): Pick<AssignedEndpoint, 'address' | 'port' | 'tunnel'> | null {
+  const within = at.at('endpoint').at('address')
+  const address = of.endpoint?.address ?? null
+  if (address === null) {
+    within.fault(of.endpoint_name === null ? 'an endpoint needs an address' : `the endpoint ${of.endpoint_name} has none`)
+    return null
+  }
+  const { socket_address: socket, pipe, envoy_internal_address: internal } = address
+  if (socket !== null) {
+    if (socket.protocol !== 'TCP') within.at('protocol').fault(`${socket.protocol} is not carried out; TCP is`)
+    if (socket.named_port !== null) within.at('named_port').fault(`a number is expected, not ${socket.named_port}`)
+    if (socket.address === '') within.at('address').fault('an address is missing')
+    return { address: socket.address, port: socket.port_value ?? 0, tunnel: null }
+  }
+  if (internal !== null)
+    return internalEndpoint(internal.server_listener_name ?? '', internal.endpoint_id, of.metadata, fields, within)
+  within.fault(pipe === null ? 'its kind is not understood' : `sockets of the file system (${pipe.path}) are not dialled`)
+  return null
+}
