@@ -9,8 +9,11 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
   const port = Number(text.slice(colon + 1))
   const known = endpoints.find((e) => e.address === address && (e.port === 0 || e.port === port))
   if (known !== undefined) return { ...known, port }
-  const any = endpoints.find((e) => e.address === '')
-  if (any !== undefined) return { ...any, address, port, tunnel: any.tunnel === null ? null : tunnelTo(address, any.tunnel) }
+  const unlisted = endpoints.find((e) => e.address === '')
+  if (unlisted !== undefined) {
+    const { tunnel } = unlisted
+    return { ...unlisted, address, port, tunnel: tunnel === null ? null : tunnelTo(address, tunnel) }
+  }
   return {
     address,
     port,
