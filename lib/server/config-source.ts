@@ -1,0 +1,25 @@
+// Where Snapshots come from, as the supervisor sees it: files (config-store.ts) or a control plane (xds-source.ts).
+import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { Credential } from '../transport/secrets.ts'
+
+export interface ConfigSource {
+  /** Version that all workers have put in force; 0: none yet. Written by the supervisor. */
+  appliedVersion: number
+  /** The newest that may be in force. Throws before `loadFirst` has resolved. */
+  readonly snapshot: Snapshot
+  /** Of the secrets that `snapshot` names, those that come with it. */
+  readonly credentials: readonly Credential[]
+  /** Of each object of YAML files. */
+  readonly statuses: readonly ResourceStatus[]
+  /** Objects or resources that are refused. */
+  readonly refused: number
+  /** What is not in force, and why; empty when all of it is. */
+  readonly problems: readonly string[]
+  /** True: for something its last good version serves, or nothing. */
+  readonly lastGood: boolean
+  /** Rejects with StartError when there is nothing to begin with. */
+  loadFirst(): Promise<void>
+  /** False: `snapshot` is what it was, since the reading failed as a whole. */
+  reload(why: string): Promise<boolean>
+  close(): Promise<void>
+}

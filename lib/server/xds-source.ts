@@ -1,0 +1,132 @@
+// Snapshots from a control plane. What it sends is translated as it comes and acknowledged or refused at once (xds/store/); what has become complete is put in
+// force together, after the event that brought it, so that a push of several types is one reload where it can be one.
+import type { Snapshot } from '../state/snapshot.ts'
+import type { ResourceStatus } from '../state/snapshot.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { Credential } from '../transport/secrets.ts'
+import type { AdsClient } from '../xds/client/ads-client.ts'
+import { XDS } from '../xds/client/resource-types.ts'
+import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
+import { XdsWorld } from '../xds/store/xds-world.ts'
+import type { Translators } from '../xds/store/translators.ts'
+import type { ConfigSource } from './config-source.ts'
+
+export interface XdsSourceOptions {
+  readonly translators: Translators
+  /** Makes the client that tells its updates to `onUpdate`. */
+  readonly connect: (onUpdate: (update: ResourceUpdate) => readonly ResourceFault[]) => AdsClient
+  readonly log: Logger
+  /** Something new may be put in force. */
+  readonly onChange: (why: string) => void
+}
+
+/** How often a first configuration that does not come is mentioned. */
+const REMIND_MS = 10_000
+/** Warming has limits of time where a control plane sets them. */
+const SETTLE_MS = 1000
+
+export class XdsSource implements ConfigSource {
+  appliedVersion: number
+  readonly client: AdsClient
+  readonly world: XdsWorld
+  readonly #options: XdsSourceOptions
+  readonly #complete: Promise<void>
+  #completed: () => void
+  #first: boolean
+  #scheduled: boolean
+  #settleTimer: NodeJS.Timeout | null
+
+  constructor(options: XdsSourceOptions) {
+    this.appliedVersion = 0
+    this.#options = options
+    this.world = new XdsWorld(options.translators)
+    this.#completed = () => {}
+    this.#complete = new Promise((resolve) => {
+      this.#completed = resolve
+    })
+    this.#first = true
+    this.#scheduled = false
+    this.#settleTimer = null
+    this.client = options.connect((update) => this.#onUpdate(update))
+  }
+
+  get snapshot(): Snapshot {
+    return this.world.snapshot
+  }
+
+  get credentials(): readonly Credential[] {
+    return [...this.world.secrets.held.values()].map(({ value }) => value)
+  }
+
+  get statuses(): readonly ResourceStatus[] {
+    return []
+  }
+
+  get refused(): number {
+    return this.world.refusals().length
+  }
+
+  get problems(): readonly string[] {
+    return this.world.refusals()
+  }
+
+  get lastGood(): boolean {
+    return this.refused > 0
+  }
+
+  /** Until the control plane has sent a first configuration and all of it is complete, however long that takes. */
+  async loadFirst(): Promise<void> {
+    const { log } = this.#options
+    this.client.subscribe(XDS.cluster, 'wildcard')
+    this.client.subscribe(XDS.listener, 'wildcard')
+    this.client.start()
+    const reminder = setInterval(() => log.info(`not ready: waiting for ${this.waitingFor().join('; ')}`), REMIND_MS)
+    await this.#complete
+    clearInterval(reminder)
+    this.#first = false
+    this.#settleTimer = setInterval(() => this.#settle('time'), SETTLE_MS)
+    this.#settleTimer.unref()
+  }
+
+  waitingFor(): readonly string[] {
+    const { status } = this.client
+    const connection = status.state === 'connected' ? [] : [`the control plane at ${status.address}${status.lastError === null ? '' : ` (${status.lastError})`}`]
+    return [...connection, ...this.world.waitingFor()]
+  }
+
+  /** There is nothing to read: what has come is in `snapshot`. */
+  async reload(): Promise<boolean> {
+    return true
+  }
+
+  #onUpdate(update: ResourceUpdate): readonly ResourceFault[] {
+    const faults = this.world.take(update, Date.now())
+    if (update.typeUrl === XDS.cluster || update.typeUrl === XDS.listener) this.#askForMore()
+    for (const { name, reason } of faults) this.#options.log.error(`the control plane sent ${update.typeUrl} ${name}, which is refused: ${reason}`)
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      setImmediate(() => {
+        this.#scheduled = false
+        this.#settle('the control plane')
+      })
+    }
+    return faults
+  }
+
+  #askForMore(): void {
+    for (const [typeUrl, names] of this.world.wanted()) this.client.setNames(typeUrl, names)
+    this.world.forgetUnwanted()
+  }
+
+  #settle(why: string): void {
+    const changed = this.world.settle(Date.now())
+    if (this.#first) {
+      if (this.world.complete) this.#completed()
+    } else if (changed) this.#options.onChange(why)
+  }
+
+  async close(): Promise<void> {
+    if (this.#settleTimer !== null) clearInterval(this.#settleTimer)
+    await this.client.stop()
+  }
+}

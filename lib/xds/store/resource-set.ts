@@ -1,0 +1,110 @@
+// The resources of one type, translated. A resource that is refused leaves its last good version in force, or nothing where there is none.
+import { Findings, findingsText } from '../translate/findings.ts'
+import type { ResourceFault, XdsResource } from '../client/resource-update.ts'
+
+/** null: there were faults. `previous` is what the resource of that name was translated to before, to share what has not changed. */
+export type Translate<T> = (resource: XdsResource, previous: T | null, findings: Findings) => T | null
+
+export interface Held<T> {
+  readonly value: T
+  /** null: the control plane says that there is none. */
+  readonly resource: XdsResource | null
+  /** What is accepted and has no effect, in words; empty: all has. */
+  readonly notes: string
+}
+
+export interface Refused {
+  readonly version: string
+  readonly reason: string
+  /** Epoch. */
+  readonly atMs: number
+}
+
+export class ResourceSet<T> {
+  readonly #translate: Translate<T>
+  readonly #held: Map<string, Held<T>>
+  readonly #refused: Map<string, Refused>
+  /** Names whose value came, changed or went since `takeTouched`. */
+  #touched: Set<string>
+
+  constructor(translate: Translate<T>) {
+    this.#translate = translate
+    this.#held = new Map()
+    this.#refused = new Map()
+    this.#touched = new Set()
+  }
+
+  get held(): ReadonlyMap<string, Held<T>> {
+    return this.#held
+  }
+
+  get refused(): ReadonlyMap<string, Refused> {
+    return this.#refused
+  }
+
+  get(name: string): T | null {
+    return this.#held.get(name)?.value ?? null
+  }
+
+  has(name: string): boolean {
+    return this.#held.has(name)
+  }
+
+  /** All faults of all resources, none of which is taken; the others are. */
+  put(resources: readonly XdsResource[], nowMs: number): ResourceFault[] {
+    const faults: ResourceFault[] = []
+    for (const resource of resources) {
+      const reason = this.#putOne(resource)
+      if (reason === '') continue
+      this.#refused.set(resource.name, { version: resource.version, reason, atMs: nowMs })
+      faults.push({ name: resource.name, reason })
+    }
+    return faults
+  }
+
+  #putOne(resource: XdsResource): string {
+    const findings = new Findings()
+    const value = this.#translate(resource, this.get(resource.name), findings)
+    if (findings.faults.length > 0) return findingsText(findings.faults)
+    if (value === null) return 'it could not be read'
+    this.#refused.delete(resource.name)
+    this.#held.set(resource.name, { value, resource, notes: findingsText(findings.notes) })
+    this.#touched.add(resource.name)
+    return ''
+  }
+
+  remove(names: Iterable<string>): void {
+    for (const name of names) {
+      this.#refused.delete(name)
+      if (this.#held.delete(name)) this.#touched.add(name)
+    }
+  }
+
+  /** The control plane says that there are none of these names, which is an answer to who asked. */
+  absent(names: Iterable<string>, valueOf: (name: string) => T): void {
+    for (const name of names) {
+      this.#refused.delete(name)
+      this.#held.set(name, { value: valueOf(name), resource: null, notes: '' })
+      this.#touched.add(name)
+    }
+  }
+
+  /** What is held of other names goes. */
+  keepOnly(names: ReadonlySet<string>): void {
+    this.remove([...this.#held.keys()].filter((name) => !names.has(name)))
+  }
+
+  /** Translates again what is held, since something that it was translated with has changed. What fails now stays as it was. */
+  again(names: Iterable<string>): void {
+    for (const name of names) {
+      const held = this.#held.get(name)
+      if (held !== undefined && held.resource !== null) this.#putOne(held.resource)
+    }
+  }
+
+  takeTouched(): ReadonlySet<string> {
+    const touched = this.#touched
+    this.#touched = new Set()
+    return touched
+  }
+}
