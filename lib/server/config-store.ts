@@ -5,6 +5,7 @@ import type { LoadResult } from '../resources/load.ts'
 import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
+import type { ConfigSource } from './config-source.ts'
 import { StartError } from './start-error.ts'
 
 export interface Loader {
@@ -15,7 +16,7 @@ export interface Loader {
 /** Lines of the log for one reload; `heddle check` shows all. */
 const MAX_LOGGED = 20
 
-export class ConfigStore {
+export class ConfigStore implements ConfigSource {
   /** Version that all workers have put in force; 0: none yet. */
   appliedVersion: number
   readonly #loader: Loader
@@ -84,6 +85,9 @@ export class ConfigStore {
     this.#logged = ''
     return false
   }
+
+  /** What reads is the thread's own. */
+  async close(): Promise<void> {}
 
   #accept(result: LoadResult): void {
     this.#good = result

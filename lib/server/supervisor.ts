@@ -23,6 +23,7 @@ import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
 import { adminSource } from './admin-view.ts'
+import type { ConfigSource } from './config-source.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
@@ -38,6 +39,8 @@ export interface SupervisorOptions {
   /** Of heddle, for /server_info and the metrics. */
   readonly version: string
   readonly logger: Logger
+  /** Where the configuration comes from; closed with the proxy. `onChange`: something new may be put in force. Default: the files that heddle.yaml names. */
+  readonly source?: (onChange: (why: string) => void) => ConfigSource
   /** Reads the resources; closed with the proxy. Default: one of its own. */
   readonly thread?: ConfigThread
   /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
@@ -62,7 +65,7 @@ export class Supervisor {
   readonly version: string
   readonly registry: MetricsRegistry
   readonly metrics: MainMetrics
-  readonly store: ConfigStore
+  readonly store: ConfigSource
   readonly pool: WorkerPool
   readonly outliers: OutlierSweep
   readonly checks: HealthChecker
@@ -98,7 +101,9 @@ export class Supervisor {
     this.registry = new MetricsRegistry()
     this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency)
     this.#thread = options.thread ?? new ConfigThread()
-    this.store = new ConfigStore({ load: () => this.#thread.loadResources(bootstrap) }, logger)
+    this.store =
+      options.source?.((why) => void this.reload(why)) ??
+      new ConfigStore({ load: () => this.#thread.loadResources(bootstrap) }, logger)
     this.pool = new WorkerPool({
       concurrency: bootstrap.concurrency,
       url: options.workerUrl ?? new URL('./worker.js', import.meta.url),
@@ -187,9 +192,10 @@ export class Supervisor {
     this.#setState('INITIALIZING')
     try {
       this.#watch.start()
+      await this.#serveProbes()
       await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
-      await this.#bind()
+      await this.#ports.reserveAll(this.store.snapshot.listeners)
       if (!this.#ending) await this.#dns.settled(DNS_START_MS)
       if (!this.#ending) this.#world()
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
@@ -215,6 +221,7 @@ export class Supervisor {
 
   /** The port that each listener was given that is bound, in the order of the configuration. */
   boundPorts(): { readonly listener: Listener; readonly port: number }[] {
+    if (this.store.appliedVersion === 0) return []
     return this.store.snapshot.listeners.flatMap((listener) => {
       const port = this.#ports.portOf(listener)
       return port === undefined ? [] : [{ listener, port }]
@@ -280,11 +287,12 @@ export class Supervisor {
     }
     // `start` is under way: it notices, and ends what it began.
     this.checks.stop()
+    await this.store.close()
     await this.pool.terminate()
   }
 
-  async #bind(): Promise<void> {
-    await this.#ports.reserveAll(this.store.snapshot.listeners)
+  /** First of all: a configuration may be long in coming, and somebody wants to know what it waits for. */
+  async #serveProbes(): Promise<void> {
     const admin = await this.#admin.listen()
     const health = await this.#health.listen()
     this.adminPort = admin.port
@@ -381,7 +389,7 @@ export class Supervisor {
     this.secrets.close()
     await this.pool.terminate()
     this.#ports.release()
-    await Promise.all([this.#thread.close(), this.#admin.close(), this.#health.close()])
+    await Promise.all([this.store.close(), this.#thread.close(), this.#admin.close(), this.#health.close()])
   }
 
   #setState(state: ServerState): void {

@@ -1,15 +1,15 @@
 // Snapshots from a control plane. What it sends is translated as it comes and acknowledged or refused at once (xds/store/); what has become complete is put in
 // force together, after the event that brought it, so that a push of several types is one reload where it can be one.
-import type { Snapshot } from '../state/snapshot.ts'
-import type { ResourceStatus } from '../state/snapshot.ts'
+import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import { XDS } from '../xds/client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
-import { XdsWorld } from '../xds/store/xds-world.ts'
 import type { Translators } from '../xds/store/translators.ts'
+import { XdsWorld } from '../xds/store/xds-world.ts'
 import type { ConfigSource } from './config-source.ts'
+import { StartError } from './start-error.ts'
 
 export interface XdsSourceOptions {
   readonly translators: Translators
@@ -32,6 +32,7 @@ export class XdsSource implements ConfigSource {
   readonly #options: XdsSourceOptions
   readonly #complete: Promise<void>
   #completed: () => void
+  #abandon: () => void
   #first: boolean
   #scheduled: boolean
   #settleTimer: NodeJS.Timeout | null
@@ -41,9 +42,13 @@ export class XdsSource implements ConfigSource {
     this.#options = options
     this.world = new XdsWorld(options.translators)
     this.#completed = () => {}
-    this.#complete = new Promise((resolve) => {
+    this.#abandon = () => {}
+    this.#complete = new Promise((resolve, reject) => {
       this.#completed = resolve
+      this.#abandon = () => reject(new StartError('config', 'ended before the control plane had sent a configuration'))
     })
+    // Nobody may be waiting.
+    this.#complete.catch(() => {})
     this.#first = true
     this.#scheduled = false
     this.#settleTimer = null
@@ -81,8 +86,7 @@ export class XdsSource implements ConfigSource {
     this.client.subscribe(XDS.listener, 'wildcard')
     this.client.start()
     const reminder = setInterval(() => log.info(`not ready: waiting for ${this.waitingFor().join('; ')}`), REMIND_MS)
-    await this.#complete
-    clearInterval(reminder)
+    await this.#complete.finally(() => clearInterval(reminder))
     this.#first = false
     this.#settleTimer = setInterval(() => this.#settle('time'), SETTLE_MS)
     this.#settleTimer.unref()
@@ -90,7 +94,10 @@ export class XdsSource implements ConfigSource {
 
   waitingFor(): readonly string[] {
     const { status } = this.client
-    const connection = status.state === 'connected' ? [] : [`the control plane at ${status.address}${status.lastError === null ? '' : ` (${status.lastError})`}`]
+    const connection =
+      status.state === 'connected'
+        ? []
+        : [`the control plane at ${status.address}${status.lastError === '' ? '' : ` (${status.lastError})`}`]
     return [...connection, ...this.world.waitingFor()]
   }
 
@@ -102,7 +109,8 @@ export class XdsSource implements ConfigSource {
   #onUpdate(update: ResourceUpdate): readonly ResourceFault[] {
     const faults = this.world.take(update, Date.now())
     if (update.typeUrl === XDS.cluster || update.typeUrl === XDS.listener) this.#askForMore()
-    for (const { name, reason } of faults) this.#options.log.error(`the control plane sent ${update.typeUrl} ${name}, which is refused: ${reason}`)
+    for (const { name, reason } of faults)
+      this.#options.log.error(`the control plane sent ${update.typeUrl} ${name}, which is refused: ${reason}`)
     if (!this.#scheduled) {
       this.#scheduled = true
       setImmediate(() => {
@@ -127,6 +135,7 @@ export class XdsSource implements ConfigSource {
 
   async close(): Promise<void> {
     if (this.#settleTimer !== null) clearInterval(this.#settleTimer)
+    this.#abandon()
     await this.client.stop()
   }
 }

@@ -1,6 +1,7 @@
 // The resources of one type, translated. A resource that is refused leaves its last good version in force, or nothing where there is none.
-import { Findings, findingsText } from '../translate/findings.ts'
+
 import type { ResourceFault, XdsResource } from '../client/resource-update.ts'
+import { Findings, findingsText } from '../translate/findings.ts'
 
 /** null: there were faults. `previous` is what the resource of that name was translated to before, to share what has not changed. */
 export type Translate<T> = (resource: XdsResource, previous: T | null, findings: Findings) => T | null
@@ -20,7 +21,16 @@ export interface Refused {
   readonly atMs: number
 }
 
-export class ResourceSet<T> {
+/** A set of whatever type. */
+export interface AnyResourceSet {
+  readonly refused: ReadonlyMap<string, Refused>
+  has(name: string): boolean
+  put(resources: readonly XdsResource[], nowMs: number): ResourceFault[]
+  remove(names: Iterable<string>): void
+  keepOnly(names: ReadonlySet<string>): void
+}
+
+export class ResourceSet<T> implements AnyResourceSet {
   readonly #translate: Translate<T>
   readonly #held: Map<string, Held<T>>
   readonly #refused: Map<string, Refused>
@@ -81,10 +91,10 @@ export class ResourceSet<T> {
   }
 
   /** The control plane says that there are none of these names, which is an answer to who asked. */
-  absent(names: Iterable<string>, valueOf: (name: string) => T): void {
+  absent(names: Iterable<string>, emptyOf: (name: string) => T): void {
     for (const name of names) {
       this.#refused.delete(name)
-      this.#held.set(name, { value: valueOf(name), resource: null, notes: '' })
+      this.#held.set(name, { value: emptyOf(name), resource: null, notes: '' })
       this.#touched.add(name)
     }
   }

@@ -10,7 +10,7 @@ import type { Credential } from '../../transport/secrets.ts'
 import { shortTypeName, XDS } from '../client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../client/resource-update.ts'
 import type { Any } from '../proto/schema.ts'
-import { ResourceSet } from './resource-set.ts'
+import { type AnyResourceSet, ResourceSet } from './resource-set.ts'
 import type { TranslatedCluster, TranslatedEndpoints, TranslatedListener, Translators } from './translators.ts'
 import { Warming } from './warming.ts'
 
@@ -24,6 +24,7 @@ export class XdsWorld {
   readonly routes: ResourceSet<RouteTable>
   readonly extensions: ResourceSet<Any>
   readonly secrets: ResourceSet<Credential>
+  readonly #sets: ReadonlyMap<string, AnyResourceSet>
   readonly #translators: Translators
   readonly #warmClusters: Warming<TranslatedCluster>
   readonly #warmListeners: Warming<TranslatedListener>
@@ -46,6 +47,14 @@ export class XdsWorld {
     this.routes = new ResourceSet(translators.route)
     this.extensions = new ResourceSet(translators.extension)
     this.secrets = new ResourceSet(translators.secret)
+    this.#sets = new Map<string, AnyResourceSet>([
+      [XDS.cluster, this.clusters],
+      [XDS.endpoints, this.endpoints],
+      [XDS.listener, this.listeners],
+      [XDS.route, this.routes],
+      [XDS.extension, this.extensions],
+      [XDS.secret, this.secrets],
+    ])
     this.#warmClusters = new Warming()
     this.#warmListeners = new Warming()
     this.#activeClusters = new Map()
@@ -69,16 +78,8 @@ export class XdsWorld {
     return faults
   }
 
-  #setOf(typeUrl: string): ResourceSet<unknown> | null {
-    const sets: Readonly<Record<string, unknown>> = {
-      [XDS.cluster]: this.clusters,
-      [XDS.endpoints]: this.endpoints,
-      [XDS.listener]: this.listeners,
-      [XDS.route]: this.routes,
-      [XDS.extension]: this.extensions,
-      [XDS.secret]: this.secrets,
-    }
-    return (sets[typeUrl] as ResourceSet<unknown> | undefined) ?? null
+  #setOf(typeUrl: string): AnyResourceSet | null {
+    return this.#sets.get(typeUrl) ?? null
   }
 
   /** Filters that come on their own are part of the listeners that name them. */
@@ -219,15 +220,7 @@ export class XdsWorld {
 
   /** What is refused, in words, one for each resource; of each an older version may be in force. */
   refusals(): string[] {
-    const sets: readonly (readonly [string, ResourceSet<unknown>])[] = [
-      [XDS.cluster, this.clusters],
-      [XDS.endpoints, this.endpoints],
-      [XDS.listener, this.listeners],
-      [XDS.route, this.routes],
-      [XDS.extension, this.extensions],
-      [XDS.secret, this.secrets],
-    ]
-    return sets.flatMap(([typeUrl, set]) =>
+    return [...this.#sets].flatMap(([typeUrl, set]) =>
       [...set.refused].map(([name, { reason }]) => {
         const serves = set.has(name) ? 'its last good version serves' : 'nothing serves in its place'
         return `${shortTypeName(typeUrl)} ${name} is refused, ${serves}: ${reason}`
