@@ -1,7 +1,8 @@
 // What is around a filter chain while it is translated: what was said of the listener, what other resources it needs, and what they hold already.
+import type { Credential } from '../../transport/secrets.ts'
 import type { Any } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
-import type { InlineTables } from './inline-tables.ts'
+import type { InlineTable, InlineTables } from './inline-tables.ts'
 
 /** Extensions that came by ECDS, by name: what each TypedExtensionConfig holds. */
 export type Extensions = ReadonlyMap<string, Any>
@@ -13,7 +14,11 @@ export class ChainScope {
   readonly tables: InlineTables
   readonly #extensions: Extensions
   readonly routeNames: Set<string>
+  /** Of `tables`, those that the chain uses. */
+  readonly inline: Set<InlineTable>
   readonly secretNames: Set<string>
+  /** Certificates and roots that the chain itself has written out. */
+  readonly credentials: Credential[]
   /** What each name stood for when it was asked for; null: nothing yet. */
   readonly extensions: Map<string, Any | null>
   /** Extensions without which the chain cannot do its work. */
@@ -25,7 +30,9 @@ export class ChainScope {
     this.tables = tables
     this.#extensions = extensions
     this.routeNames = new Set()
+    this.inline = new Set()
     this.secretNames = new Set()
+    this.credentials = []
     this.extensions = new Map()
     this.missing = new Set()
   }

@@ -1,11 +1,5 @@
 // Listener filters: where a connection was going, what its first bytes are looked at for, and as whom the application is dialled.
-import {
-  HttpInspector,
-  OriginalDst,
-  OriginalSrc,
-  ProxyProtocol,
-  TlsInspector,
-} from '../proto/filters.ts'
+import { HttpInspector, OriginalDst, OriginalSrc, ProxyProtocol, TlsInspector } from '../proto/filters.ts'
 import type { ListenerFilter, ListenerFilterPredicate } from '../proto/listener.ts'
 import { type Any, type Message, TYPE_URL_PREFIX } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
@@ -28,7 +22,8 @@ export function translateListenerFilters(filters: readonly ListenerFilter[], fin
   for (const [i, filter] of filters.entries()) {
     const at = findings.at('listener_filters', i)
     const { typed_config: config } = filter
-    if (filter.config_discovery !== null) at.fault(`the listener filter ${filter.name} comes by ECDS, which is not understood here`)
+    if (filter.config_discovery !== null)
+      at.fault(`the listener filter ${filter.name} comes by ECDS, which is not understood here`)
     else if (config === null) at.fault(`the listener filter ${filter.name} has no configuration`)
     else if (is(config, OriginalDst)) originalDst = true
     else if (is(config, OriginalSrc)) originalSrc = { mark: at.unpack(config, OriginalSrc)?.mark ?? 0 }

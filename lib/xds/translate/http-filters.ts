@@ -1,0 +1,119 @@
+// HTTP filters of a connection manager, in their order: what each of them comes to. One that is not known makes the listener refused, since nobody can say what
+// would pass without it.
+import type { HttpSettings } from '../../state/listener.ts'
+import type { RbacFilter } from '../../state/rbac.ts'
+import type { HttpFilter } from '../proto/http-connection-manager.ts'
+import type { ChainScope, FilterTranslator } from './chain-scope.ts'
+import { configOf } from './filter-config.ts'
+import type { Findings } from './findings.ts'
+import { headerMutation } from './http-filters/header-mutation.ts'
+import { httpRbac } from './http-filters/rbac.ts'
+import { router } from './http-filters/router.ts'
+import { httpFilterState } from './http-filters/set-filter-state.ts'
+import { statefulSession } from './http-filters/stateful-session.ts'
+import { httpWasm } from './http-filters/wasm.ts'
+
+/** What the filters of a chain ask for, as far as they have been read. */
+export class HttpFilterDraft {
+  readonly authorization: RbacFilter[]
+  fault: boolean
+  cors: boolean
+  /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
+  identities: boolean
+  /** The router: what comes behind it never runs. */
+  ends: boolean
+  /** Place in heddle's own order of what came last. */
+  stage: number
+
+  constructor() {
+    this.authorization = []
+    this.fault = false
+    this.cors = false
+    this.identities = false
+    this.ends = false
+    this.stage = 0
+  }
+
+  get settings(): Pick<HttpSettings, 'fault' | 'cors'> {
+    return { fault: this.fault, cors: this.cors }
+  }
+}
+
+type Translator = FilterTranslator<HttpFilterDraft>
+
+const HTTP = 'envoy.extensions.filters.http.'
+
+/** They have nothing to say that heddle does not do for every request, or they only observe. */
+const nothing: Translator = () => {}
+
+const notYet =
+  (what: string): Translator =>
+  (_config, _draft, findings) =>
+    findings.fault(what)
+
+/** In the order in which heddle does it (filter/http/chain.ts). */
+const AUTHORIZES = 1
+const FAULTS = 2
+const CORS = 3
+
+interface Known {
+  readonly translate: Translator
+  /** 0: wherever it stands. */
+  readonly stage: number
+}
+
+const anywhere = (translate: Translator): Known => ({ translate, stage: 0 })
+
+const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
+  // Metadata of peers is for telemetry; what of it arrives in headers is not passed on for longer than anybody else's.
+  ['io.istio.http.peer_metadata.Config', anywhere(nothing)],
+  ['stats.PluginConfig', anywhere(nothing)],
+  [`${HTTP}grpc_stats.v3.FilterConfig`, anywhere(nothing)],
+  // heddle names what it speaks inside of mutual TLS by itself (hbone and pool: ALPN of the mesh).
+  ['istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', anywhere(nothing)],
+  [`${HTTP}rbac.v3.RBAC`, { translate: httpRbac, stage: AUTHORIZES }],
+  [`${HTTP}fault.v3.HTTPFault`, { translate: (_, draft) => void (draft.fault = true), stage: FAULTS }],
+  [`${HTTP}cors.v3.Cors`, { translate: (_, draft) => void (draft.cors = true), stage: CORS }],
+  [`${HTTP}router.v3.Router`, anywhere(router)],
+  [`${HTTP}set_filter_state.v3.Config`, anywhere(httpFilterState)],
+  [`${HTTP}header_mutation.v3.HeaderMutation`, anywhere(headerMutation)],
+  [`${HTTP}stateful_session.v3.StatefulSession`, anywhere(statefulSession)],
+  [`${HTTP}wasm.v3.Wasm`, anywhere(httpWasm)],
+  [`${HTTP}jwt_authn.v3.JwtAuthentication`, anywhere(notYet('tokens (RequestAuthentication) are not verified yet'))],
+  [`${HTTP}ext_authz.v3.ExtAuthz`, anywhere(notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'))],
+  [`${HTTP}grpc_web.v3.GrpcWeb`, anywhere(notYet('gRPC-Web is not translated to gRPC'))],
+  [`${HTTP}ext_proc.v3.ExternalProcessor`, anywhere(notYet('external processors are not asked'))],
+  [`${HTTP}dynamic_forward_proxy.v3.FilterConfig`, anywhere(notYet('hosts are not looked up for each request'))],
+  [`${HTTP}lua.v3.Lua`, anywhere(notYet('Lua is not run'))],
+])
+
+export function translateHttpFilters(filters: readonly HttpFilter[], scope: ChainScope, findings: Findings): HttpFilterDraft {
+  const draft = new HttpFilterDraft()
+  for (const [i, filter] of filters.entries()) translateOne(filter, draft, scope, findings.at('http_filters', i))
+  if (!draft.ends) findings.at('http_filters').fault('the last filter has to be the router')
+  return draft
+}
+
+function translateOne(filter: HttpFilter, draft: HttpFilterDraft, scope: ChainScope, findings: Findings): void {
+  if (draft.ends) {
+    findings.fault(`the filter ${filter.name} is behind the router, which has to be the last`)
+    return
+  }
+  if (filter.disabled) {
+    findings.note(`the filter ${filter.name} is switched off unless a route says otherwise, which none can: it never runs`)
+    return
+  }
+  const config = configOf(filter, scope, findings)
+  if (config === null) return
+  const known = KNOWN.get(config.typeName)
+  if (known === undefined) {
+    const text = `the filter ${filter.name} (${config.typeName}) is not understood`
+    if (filter.is_optional) findings.note(`${text}; it is optional, and left out`)
+    else findings.fault(text)
+    return
+  }
+  if (known.stage !== 0 && known.stage < draft.stage)
+    findings.note(`the filter ${filter.name} runs where heddle has it: authorization, then faults, then CORS`)
+  draft.stage = Math.max(draft.stage, known.stage)
+  known.translate(config.config, draft, findings, scope)
+}

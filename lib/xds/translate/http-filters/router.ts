@@ -1,0 +1,14 @@
+// envoy.filters.http.router: the end of the chain.
+import { Router } from '../../proto/filters.ts'
+import type { Any } from '../../proto/schema.ts'
+import type { Findings } from '../findings.ts'
+import type { HttpFilterDraft } from '../http-filters.ts'
+
+export function router(config: Any | null, draft: HttpFilterDraft, findings: Findings): void {
+  draft.ends = true
+  const settings = config === null ? null : findings.unpack(config, Router)
+  if (settings?.suppress_envoy_headers === true)
+    findings.at('suppress_envoy_headers').note('headers x-envoy-* are written all the same')
+  if ((settings?.strict_check_headers.length ?? 0) > 0)
+    findings.at('strict_check_headers').note('headers x-envoy-* that make no sense are ignored')
+}
