@@ -9,6 +9,7 @@ import {
   HttpProtocolOptions,
   TypedExtensionConfig,
 } from './core.ts'
+import { RouteConfiguration } from './route.ts'
 import {
   any,
   bool,
@@ -27,8 +28,6 @@ import {
 } from './schema.ts'
 import { HcmTracing } from './tracing.ts'
 
-export const RouteConfiguration = message('envoy.config.route.v3.RouteConfiguration', { name: text(1) })
-export type RouteConfiguration = Decoded<typeof RouteConfiguration>
 const NAME = 'envoy.extensions.filters.network.http_connection_manager.v3'
 
 export const Rds = message(`${NAME}.Rds`, { config_source: one(1, ConfigSource), route_config_name: text(2) })

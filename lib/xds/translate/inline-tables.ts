@@ -1,6 +1,6 @@
 // Route configurations that listeners carry inside: chains that carry the same share a table, and one that is as it was stays the same object.
 import type { RouteTable } from '../../state/route.ts'
-import type { RouteConfiguration } from '../proto/http-connection-manager.ts'
+import type { RouteConfiguration } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
 import { translateInlineRoutes } from './inline-routes.ts'
 

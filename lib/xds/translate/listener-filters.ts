@@ -9,6 +9,9 @@ export interface ListenerFilters {
   readonly originalDst: boolean
   /** Connections to the application have their client's address and this mark; null: they have not. */
   readonly originalSrc: { readonly mark: number } | null
+  readonly hasTlsInspector: boolean
+  /** First bytes are looked at, on some port. */
+  readonly inspects: boolean
   /** Whether first bytes are looked at for TLS, and for HTTP, on connections to a port. 0: of a chain for any port. */
   inspectsTls(port: number): boolean
   inspectsHttp(port: number): boolean
@@ -36,6 +39,8 @@ export function translateListenerFilters(filters: readonly ListenerFilter[], fin
   return {
     originalDst,
     originalSrc,
+    hasTlsInspector: tls !== null,
+    inspects: tls !== null || http !== null,
     inspectsTls: (port) => tls?.appliesTo(port) ?? false,
     inspectsHttp: (port) => http?.appliesTo(port) ?? false,
   }
