@@ -46,6 +46,14 @@ const HTTP = 'envoy.extensions.filters.http.'
 /** They have nothing to say that heddle does not do for every request, or they only observe. */
 const nothing: Translator = () => {}
 
+/** What is injected, and who is allowed what, routes say; the filter says that they are heard. */
+const fault: Translator = (_config, draft) => {
+  draft.fault = true
+}
+const cors: Translator = (_config, draft) => {
+  draft.cors = true
+}
+
 const notYet =
   (what: string): Translator =>
   (_config, _draft, findings) =>
@@ -72,8 +80,8 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   // heddle names what it speaks inside of mutual TLS by itself (hbone and pool: ALPN of the mesh).
   ['istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', anywhere(nothing)],
   [`${HTTP}rbac.v3.RBAC`, { translate: httpRbac, stage: AUTHORIZES }],
-  [`${HTTP}fault.v3.HTTPFault`, { translate: (_, draft) => void (draft.fault = true), stage: FAULTS }],
-  [`${HTTP}cors.v3.Cors`, { translate: (_, draft) => void (draft.cors = true), stage: CORS }],
+  [`${HTTP}fault.v3.HTTPFault`, { translate: fault, stage: FAULTS }],
+  [`${HTTP}cors.v3.Cors`, { translate: cors, stage: CORS }],
   [`${HTTP}router.v3.Router`, anywhere(router)],
   [`${HTTP}set_filter_state.v3.Config`, anywhere(httpFilterState)],
   [`${HTTP}header_mutation.v3.HeaderMutation`, anywhere(headerMutation)],

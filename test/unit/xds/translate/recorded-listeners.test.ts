@@ -1,0 +1,64 @@
+// What istiod sends for a world and what we compile of the same world are the same nouns.
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { FilterChain, FilterChainMatch, Listener } from '../../../../lib/state/listener.ts'
+import { findingsText } from '../../../../lib/xds/translate/findings.ts'
+import { type TranslatedListener, translateListener } from '../../../../lib/xds/translate/listener.ts'
+import { peersFolder } from '../../resources/kit.ts'
+import { compiled, recordedListeners } from './recorded.ts'
+
+const peers = peersFolder()
+const CASES = [
+  ...['match', 'hosts', 'rewrite', 'headers', 'limits-and-paths', 'retry', 'faults', 'weights', 'grpc', 'registry-only'],
+  ...['inbound', 'visibility', 'gateway-api-mesh', 'gateway', 'waypoint'],
+].map((name) => join('cases', name))
+const EXAMPLES = ['routing', 'resilience', 'inbound-policy'].map((name) => join('examples', name))
+
+/*
+ * What is otherwise, on purpose:
+ * - names of chains, which are of the match here and of their purpose there; origins, which istiod says of routes and clusters alone;
+ * - what a connection manager says of its own (settings), where YAML leaves it to heddle.yaml; limits of TCP, which YAML has in clusters;
+ * - words of refusals;
+ * - the prefix of our trust domain for identities of clients, which is in the trust itself here.
+ */
+function plain({ match, tls, network }: FilterChain): unknown {
+  return { match: plainMatch(match), tls: tls === null ? null : { ...tls, subjectAltNamePrefixes: [] }, network: plainNetwork(network) }
+}
+
+function plainNetwork(network: FilterChain['network']): unknown {
+  if (network.kind === 'refuse') return { kind: 'refuse' }
+  if (network.kind === 'tcp') return { ...network, idleTimeoutMs: null, maxDurationMs: null }
+  return network.kind === 'http' ? { ...network, settings: null } : network
+}
+
+function plainMatch(m: FilterChainMatch): unknown {
+  return { ...m, applicationProtocols: m.applicationProtocols.toSorted() }
+}
+
+function compare(t: Test, ours: Listener, { listener, name }: TranslatedListener): void {
+  if (listener === null) {
+    t.fail(`${name} is no listener`)
+    return
+  }
+  const facts = ({ filterChains: _, defaultFilterChain: __, origin: ___, ...rest }: Listener) => rest
+  t.same(facts(listener), facts(ours), `${name}: facts`)
+  t.same(listener.filterChains.map(plain), ours.filterChains.map(plain), `${name}: chains`)
+  const otherwise = (l: Listener) => (l.defaultFilterChain === null ? null : plain(l.defaultFilterChain))
+  t.same(otherwise(listener), otherwise(ours), `${name}: default chain`)
+  const names = [...listener.filterChains, ...(listener.defaultFilterChain === null ? [] : [listener.defaultFilterChain])]
+  t.equal(new Set(names.map((c) => c.name)).size, names.length, `${name}: names of chains`)
+}
+
+t.test('recorded listeners', { skip: peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false }, async (t) => {
+  for (const folder of [...CASES, ...EXAMPLES]) {
+    t.test(folder, async (t) => {
+      const ours = compiled(join(peers!, folder)).listeners
+      const sent = recordedListeners(join(peers!, folder))
+      const translated = [...sent.values()].map((bytes) => translateListener(bytes, null, new Map()))
+      for (const l of translated) t.equal(findingsText(l.faults), '', l.name)
+      const there = translated.filter((l) => l.listener !== null)
+      t.same(there.map((l) => l.name).sort(), ours.map((l) => l.name).sort(), 'names')
+      for (const l of there) compare(t, ours.find((o) => o.name === l.name)!, l)
+    })
+  }
+})

@@ -1,0 +1,58 @@
+// Recorded worlds, twice: what istiod sent, as bytes, and what our compiler makes of the same YAML.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ResourceLoader } from '../../../../lib/resources/load.ts'
+import type { Snapshot } from '../../../../lib/state/snapshot.ts'
+import { encode } from '../../../../lib/xds/proto/encode.ts'
+import { fromJson, type JsonObject } from '../../../../lib/xds/proto/json.ts'
+import { Listener } from '../../../../lib/xds/proto/listener.ts'
+import { REGISTRY } from '../../../../lib/xds/proto/registry.ts'
+import { bootstrapFor, type View } from '../../resources/kit.ts'
+
+interface Recorded {
+  readonly listeners: readonly JsonObject[]
+}
+
+export function recordedListeners(folder: string): Map<string, Uint8Array> {
+  const { listeners } = JSON.parse(readFileSync(join(folder, 'xds.json'), 'utf8')) as Recorded
+  return new Map(listeners.map((json) => [String(json['name']), listenerBytes(json)]))
+}
+
+/** A listener as JSON with the names of the .proto files. */
+export function listenerBytes(json: JsonObject): Uint8Array {
+  const text = JSON.stringify(json, (_, v) => (Array.isArray(v) ? v.filter((f) => !/filters\.(http|network)\.rbac/.test(f?.name ?? '')) : v))
+  return encode(Listener, fromJson(Listener, JSON.parse(text), REGISTRY))
+}
+
+/** The same world, compiled. */
+export function compiled(folder: string): Snapshot {
+  const proxy = JSON.parse(readFileSync(join(folder, 'proxy.json'), 'utf8')) as {
+    type?: string
+    ip: string
+    namespace: string
+    labels: Record<string, string>
+  }
+  const mesh = join(folder, 'mesh.yaml')
+  const registryOnly = existsSync(mesh) && readFileSync(mesh, 'utf8').includes('REGISTRY_ONLY')
+  const files = readdirSync(folder).filter((f) => f.endsWith('.yaml') && f !== 'mesh.yaml')
+  const view: View = {
+    namespace: proxy.namespace,
+    labels: proxy.labels,
+    address: proxy.ip,
+    outboundTrafficPolicy: registryOnly ? 'REGISTRY_ONLY' : 'ALLOW_ANY',
+    listeners: [],
+    identity: 'files',
+    minTlsVersion: 'TLSv1.2',
+    ...(proxy.type === 'router'
+      ? { role: 'gateway' as const }
+      : proxy.type === 'waypoint'
+        ? { role: 'waypoint' as const, waypoint: { serves: 'all' as const } }
+        : { capture: { mode: 'redirect' as const, tunnelPort: 0, detectionTimeoutMs: 0 } }),
+  }
+  return new ResourceLoader(
+    bootstrapFor(
+      files.map((f) => join(folder, f)),
+      view,
+    ),
+  ).load().snapshot
+}
