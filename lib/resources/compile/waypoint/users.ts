@@ -7,6 +7,9 @@ export const USE_WAYPOINT = 'istio.io/use-waypoint'
 const USE_WAYPOINT_NAMESPACE = 'istio.io/use-waypoint-namespace'
 /** Set by Istio on the pods of gateways and waypoints. */
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
+/** Who made a gateway's Service: of waypoints the controller of the mesh. */
+const MANAGED = 'gateway.istio.io/managed'
+const WAYPOINT_CONTROLLER = 'istio.io-mesh-controller'
 const NONE = 'none'
 
 type Workload = ResourceObject<'Pod'> | ResourceObject<'WorkloadEntry'>
@@ -23,7 +26,8 @@ export class WaypointUsers {
   /** Those in front of which it stands, with all of their ports. */
   services(registry: Registry): RegistryService[] {
     if (this.#world.bootstrap.waypoint.serves === 'workload') return []
-    return [...registry.values()].filter(({ object }) => this.#uses(object))
+    // The Service of a waypoint is not itself reached through one.
+    return [...registry.values()].filter(({ object }) => object.labels[MANAGED] !== WAYPOINT_CONTROLLER && this.#uses(object))
   }
 
   /** Those in front of which it stands when they themselves are dialled. */

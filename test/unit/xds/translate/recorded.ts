@@ -48,7 +48,7 @@ export function compiled(folder: string): Snapshot {
     ...(proxy.type === 'router'
       ? { role: 'gateway' as const }
       : proxy.type === 'waypoint'
-        ? { role: 'waypoint' as const, waypoint: { serves: 'all' as const } }
+        ? { role: 'waypoint' as const, waypoint: {} }
         : { capture: { mode: 'redirect' as const, tunnelPort: 0, detectionTimeoutMs: 0 } }),
   }
   return new ResourceLoader(
