@@ -4,13 +4,16 @@ import { at, elementsOf, isMapping, type Mapping, type Report } from './check.ts
 export function checkNode(root: Mapping, report: Report): void {
   const node = isMapping(root['node']) ? root['node'] : {}
   const isNode = root['role'] === 'node'
-  for (const field of ['workloads', 'pods']) {
-    const list = node[field]
-    const given = Array.isArray(list) && list.length > 0
+  for (const field of ['workloads', 'pods', 'agentSocket']) {
+    const value = node[field]
+    const given = (Array.isArray(value) || typeof value === 'string') && value.length > 0
     if (given && !isNode) report(['node', field], 'key', `\`${field}\` belongs to \`role: node\``)
   }
   if (!isNode) return
-  if (!Array.isArray(node['workloads']) || node['workloads'].length === 0)
+  const given = Array.isArray(node['workloads']) && node['workloads'].length > 0
+  if (given && isMapping(root['xds']))
+    report(['node', 'workloads'], 'key', 'with `xds` the control plane says what the tunnel knows: leave one of the two out')
+  if (!given && !isMapping(root['xds']))
     report(
       ['node'],
       'value',

@@ -172,6 +172,7 @@ export const bootstrapSchema = v.strictObject({
   node: v.strictObject({
     workloads: v.optional(paths('[ ./mesh.yaml ]'), []),
     pods: v.optional(v.array(pod), []),
+    agentSocket: v.optional(path('the path of a socket, or nothing', '/var/run/ztunnel/ztunnel.sock'), ''),
     outboundPort: v.optional(port(), 15_001),
     inboundPort: v.optional(port(), 15_006),
     tunnelPort: v.optional(port(), 15_008),

@@ -1,9 +1,10 @@
 // What the main thread and the workers say to each other. Plain data only: each message is structured-cloned.
 
 import type { ClusterRows, RowMap } from '../cluster/shared-hosts.ts'
-import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { BootstrapConfig, ServedPod } from '../state/bootstrap-config.ts'
 import type { Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import type { WorldChange } from '../state/workload-world.ts'
 import type { Secrets } from '../transport/secrets.ts'
 
 /** `workerData` of a worker. */
@@ -24,6 +25,8 @@ export interface WorkerInit {
   readonly secrets: Secrets
   /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. One that is not here stays unbound. */
   readonly ports: Readonly<Record<string, number>>
+  /** Of role `node`. */
+  readonly pods: readonly ServedPod[]
 }
 
 export type ToWorker =
@@ -61,6 +64,11 @@ export type ToWorker =
       readonly addresses: readonly string[] | null
       readonly ttlMs: number
     }
+  /** What the tunnel of role `node` knows has changed; the rest of the configuration has not. */
+  | { readonly type: 'world'; readonly change: WorldChange }
+  /** Answered with `reply`: '' when the pod's connections are taken, else why they are not. One that is served already stays as it is. */
+  | { readonly type: 'open-pod'; readonly call: number; readonly pod: ServedPod }
+  | { readonly type: 'close-pod'; readonly uid: string }
   /** SIGUSR1: the access log's file was rotated; open it anew. */
   | { readonly type: 'reopen-logs' }
 

@@ -32,6 +32,7 @@ export function nodeTunnel(
       places,
     },
     init.snapshot.world,
+    init.pods,
     init.index === 0,
   )
 }

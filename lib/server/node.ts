@@ -2,17 +2,23 @@
 // may come; HTTP is never looked at. On one screen:
 //
 // - what it needs of the system: NEEDS, tried before anything else;
-// - what it knows: `node.workloads`, read with the resources into `Snapshot.world`, and so reloaded and kept as they are;
-// - who it is: for each of `node.pods` the identity of its workload, wanted from the CertificateManager as long as the pod has it;
+// - what it knows: `node.workloads`, read with the resources into `Snapshot.world`, and so reloaded and kept as they are; or a control plane's feed
+//   (workload-source.ts), of which workers are told the changes;
+// - whose tunnel it is: `node.pods`, and those that the node's agent hands over (xds/workload/zds-client.ts), which is answered when the sockets are there;
+// - who it is: for each pod the identity of its workload, wanted from the CertificateManager as long as a pod has it;
 // - threads: the main thread, which wants certificates and looks names up, and workers, each of which has sockets of its own in each pod (tunnel/);
 // - listeners: in the network namespace of each pod, 15001 for what it sends, 15006 for plain text to it, 15008 for tunnels to it.
+import { Rng } from '../base/rng.ts'
 import { MeshIndex } from '../decide/tunnel/mesh-index.ts'
+import type { PodConfig, ServedPod } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { workloadIdentity } from '../state/workload.ts'
-import type { WorkloadWorld } from '../state/workload-world.ts'
+import { EMPTY_WORLD, type WorldChange } from '../state/workload-world.ts'
 import type { Ability } from '../sys/capabilities.ts'
+import { type HandedPod, type PodKeeper, ZdsClient } from '../xds/workload/zds-client.ts'
 import type { RoleAssembly } from './role.ts'
 import type { RolePart, RolePartOptions } from './role-part.ts'
+import { WorkloadSource } from './workload-source.ts'
 
 const NEEDS: readonly Ability[] = ['namespaces', 'mark', 'original-destination']
 /** What it can do without where applications need not see their clients' addresses. */
@@ -31,33 +37,75 @@ const NO_NAME_TTL_MS = 1000
 /** Certificates for the pods, and addresses for the workers. */
 class NodePart implements RolePart {
   readonly #options: RolePartOptions
+  /** By uid. */
+  readonly #pods: Map<string, ServedPod>
+  readonly #feed: WorkloadSource | null
+  readonly #agent: ZdsClient | null
+  #index: MeshIndex
   /** Identities that were wanted. */
   #wanted: ReadonlySet<string>
   #wasReady: boolean
 
   constructor(options: RolePartOptions) {
+    const { bootstrap, controlPlane, log } = options
     this.#options = options
+    this.#pods = new Map(bootstrap.node.pods.map((pod) => [uidOf(pod), { ...pod, uid: uidOf(pod), netnsIdentity: '' }]))
+    this.#index = new MeshIndex(EMPTY_WORLD)
     this.#wanted = new Set()
     this.#wasReady = false
+    this.#feed =
+      controlPlane === null
+        ? null
+        : new WorkloadSource({ connect: controlPlane, log, onChange: (change) => this.#onChange(change) })
+    const path = bootstrap.node.agentSocket
+    const keeper: PodKeeper = {
+      addPod: (pod) => this.#addPod(pod),
+      removePod: (pod) => this.#removePod(pod),
+      onStanding: () => {},
+    }
+    this.#agent = path === '' ? null : new ZdsClient({ path, keeper, log, rng: new Rng(Date.now() | 0) })
   }
 
   get files(): readonly string[] {
     return this.#options.bootstrap.node.workloads
   }
 
-  /** All pods have had their certificates; that one of them has to wait for its next one later is no fault of the node. */
+  get pods(): readonly ServedPod[] {
+    return [...this.#pods.values()]
+  }
+
+  /** That one of the pods has to wait for its next certificate later is no fault of the node. */
   get ready(): boolean {
-    const { identity } = this.#options
-    this.#wasReady ||= [...this.#wanted].every((id) => identity?.material(id) !== null)
-    return this.#wasReady
+    this.#wasReady ||= this.#feed?.complete !== false && this.#agent?.ready !== false && this.#withoutCertificate().length === 0
+    return this.#wasReady && this.#agent?.ready !== false
+  }
+
+  waitingFor(): readonly string[] {
+    return [
+      ...(this.#feed?.waitingFor() ?? []),
+      ...(this.#agent?.waitingFor() ?? []),
+      ...this.#withoutCertificate().map((id) => `a certificate for ${id}`),
+    ]
+  }
+
+  start(): void {
+    this.#feed?.start()
+    this.#agent?.start()
+  }
+
+  async close(): Promise<void> {
+    this.#agent?.close()
+    await this.#feed?.close()
+  }
+
+  complete(snapshot: Snapshot): Snapshot {
+    return this.#feed === null ? snapshot : { ...snapshot, world: this.#feed.world }
   }
 
   use({ world }: Snapshot): void {
-    const { identity } = this.#options
-    const wanted = identitiesOf(world, this.#options.bootstrap.node.pods)
-    for (const id of wanted) if (!this.#wanted.has(id)) identity?.want(id, true)
-    for (const id of this.#wanted) if (!wanted.has(id)) identity?.drop(id)
-    this.#wanted = wanted
+    if (this.#feed !== null) return
+    this.#index = new MeshIndex(world)
+    this.#wantCertificates()
   }
 
   resolve(hostname: string): void {
@@ -67,15 +115,48 @@ class NodePart implements RolePart {
       () => tell({ type: 'addresses', hostname, addresses: null, ttlMs: NO_NAME_TTL_MS }),
     )
   }
+
+  #onChange(change: WorldChange): void {
+    this.#index.apply(change)
+    this.#options.tell({ type: 'world', change })
+    this.#wantCertificates()
+  }
+
+  async #addPod({ uid, info, netns }: HandedPod): Promise<string> {
+    const pod: ServedPod = { ...info, uid, netns: `/proc/self/fd/${netns.fd}`, netnsIdentity: netns.identity }
+    this.#pods.set(uid, pod)
+    this.#wantCertificates()
+    const answers = await this.#options.ask({ type: 'open-pod', pod })
+    if (answers.length === 0) return 'no worker has answered'
+    return (answers as string[]).find((why) => why !== '') ?? ''
+  }
+
+  #removePod({ uid }: HandedPod): void {
+    this.#pods.delete(uid)
+    this.#options.tell({ type: 'close-pod', uid })
+    this.#wantCertificates()
+  }
+
+  /** Of pods that nobody has told of yet there is nothing to want. */
+  #wantCertificates(): void {
+    const { identity } = this.#options
+    const wanted = new Set<string>()
+    for (const pod of this.#pods.values()) {
+      const workload = this.#index.workloadByInfo(pod)
+      if (workload !== null) wanted.add(workloadIdentity(workload))
+    }
+    for (const id of wanted) if (!this.#wanted.has(id)) identity?.want(id, true)
+    for (const id of this.#wanted) if (!wanted.has(id) && id !== identity?.options.ownIdentity) identity?.drop(id)
+    this.#wanted = wanted
+  }
+
+  #withoutCertificate(): string[] {
+    const { identity } = this.#options
+    return [...this.#wanted].filter((id) => identity?.material(id) === null)
+  }
 }
 
-/** Of pods that the world does not know there is nothing to want yet. */
-function identitiesOf(world: WorkloadWorld, pods: RolePartOptions['bootstrap']['node']['pods']): ReadonlySet<string> {
-  const index = new MeshIndex(world)
-  return new Set(
-    pods.flatMap((pod) => {
-      const workload = index.workloadByInfo(pod)
-      return workload === null ? [] : [workloadIdentity(workload)]
-    }),
-  )
+/** Of a pod of the configuration. */
+function uidOf({ namespace, name }: PodConfig): string {
+  return `${namespace}/${name}`
 }

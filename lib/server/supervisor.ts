@@ -4,11 +4,10 @@ import { HealthServer } from '../admin/health-server.ts'
 import { FileWatch } from '../base/file-watch.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
-import type { FailedRequest } from '../cluster/ejecting.ts'
 import { HealthChecker } from '../cluster/health-checks/health-checker.ts'
 import { HostRows } from '../cluster/host-rows.ts'
 import { membershipOf } from '../cluster/membership.ts'
-import { OutlierSweep } from '../cluster/outlier-sweep.ts'
+import type { OutlierSweep } from '../cluster/outlier-sweep.ts'
 import { HEALTH, type RowMap, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
@@ -29,8 +28,9 @@ import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { CutConnection, WorkerInit } from './messages.ts'
+import { outlierSweep } from './outliers.ts'
 import { rolePart } from './role.ts'
-import type { RolePart } from './role-part.ts'
+import type { RolePart, RolePartOptions } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
@@ -45,6 +45,8 @@ export interface SupervisorOptions {
   readonly thread?: ConfigThread
   /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
   readonly identity?: CertificateManager | null
+  /** Makes a client of the control plane; default null: there is none. */
+  readonly controlPlane?: RolePartOptions['controlPlane']
   /** Default: the worker beside this module. */
   readonly workerUrl?: URL
 }
@@ -121,8 +123,16 @@ export class Supervisor {
     })
     this.#finish = finish
     const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
-    const { identity = null } = options
-    this.#role = rolePart({ bootstrap, identity, names, tell: (message) => this.pool.broadcast(message) })
+    const { identity = null, controlPlane = null } = options
+    this.#role = rolePart({
+      bootstrap,
+      identity,
+      names,
+      controlPlane,
+      tell: (message) => this.pool.broadcast(message),
+      ask: (question) => this.pool.ask(question),
+      log: logger,
+    })
     this.#dns = new DnsRefresher({
       source: names,
       refreshMs: bootstrap.mesh.dnsRefreshMs,
@@ -144,20 +154,7 @@ export class Supervisor {
     this.#hosts = hosts
     this.#rows = new HostRows(hosts, () => performance.now())
     this.#membership = new MembershipMetrics(this.registry.main)
-    this.outliers = new OutlierSweep({
-      shared: hosts,
-      rows: this.#rows,
-      slab: this.registry.main,
-      log: logger,
-      evidence: async (cluster, address) =>
-        ((await this.pool.ask({ type: 'failures', cluster, address })) as FailedRequest[][]).flat(),
-      now: () => performance.now(),
-      wallNow: () => Date.now(),
-      every: (ms, run) => {
-        const timer = setInterval(run, ms).unref()
-        return () => clearInterval(timer)
-      },
-    })
+    this.outliers = outlierSweep(hosts, this.#rows, this.registry.main, logger, this.pool)
     this.checks = new HealthChecker({
       hosts,
       rows: this.#rows,
@@ -208,6 +205,7 @@ export class Supervisor {
     }
     if (this.#ending) return this.#abandonStart()
     this.#noteApplied(this.store.snapshot.version)
+    this.#role?.start()
     this.#started = true
     this.#setState('LIVE')
     return true
@@ -308,12 +306,14 @@ export class Supervisor {
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const { snapshot, rows } = this.#world()
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
-    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: this.secrets.secrets, ports }
+    const pods = this.#role?.pods ?? []
+    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: this.secrets.secrets, ports, pods }
   }
 
   /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */
   #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
-    const snapshot = this.#dns.inject(this.store.snapshot)
+    const injected = this.#dns.inject(this.store.snapshot)
+    const snapshot = this.#role?.complete(injected) ?? injected
     this.secrets.use(secretNames(snapshot), this.store.credentials)
     this.#role?.use(snapshot)
     const rows = this.#assignRows(snapshot)
@@ -387,6 +387,7 @@ export class Supervisor {
     this.outliers.close()
     this.checks.stop()
     this.secrets.close()
+    await this.#role?.close()
     await this.pool.terminate()
     this.#ports.release()
     await Promise.all([this.store.close(), this.#thread.close(), this.#admin.close(), this.#health.close()])

@@ -4,6 +4,7 @@
 // replaced: at once after the first crash, later and later while it keeps crashing soon after its start. The replacement begins
 // with whatever `makeInit` says then, so that it needs nothing of what its predecessor was told.
 import { Worker } from 'node:worker_threads'
+import type { ServedPod } from '../state/bootstrap-config.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { CutConnection, FromWorker, ToWorker, WorkerInit } from './messages.ts'
 
@@ -52,10 +53,11 @@ interface Slot {
   restart: NodeJS.Timeout | null
 }
 
-type Question =
+export type Question =
   | { readonly type: 'explain'; readonly id: string }
   | { readonly type: 'failures'; readonly cluster: string; readonly address: string }
   | { readonly type: 'inspect' }
+  | { readonly type: 'open-pod'; readonly pod: ServedPod }
 
 interface Call {
   readonly waitingFor: Set<number>

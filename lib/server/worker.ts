@@ -12,7 +12,6 @@ import { tunnelsOf } from '../hbone/tunnel-client.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
 import { compileTables, type Tables } from '../route/compile.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import type { WorkloadWorld } from '../state/workload-world.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { WorkerStats } from '../telemetry/data-path-stats.ts'
 import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
@@ -37,7 +36,8 @@ class Worker {
   /** Of role `node`, once it has started; null for the others. */
   tunnel: NodeTunnel | null
   tables: Tables
-  private world: WorkloadWorld
+  /** What was said to the tunnel while it was loaded. */
+  private early: ((tunnel: NodeTunnel) => void)[]
   private readonly logger: Logger
   private readonly shared: SharedLimits
   private keepaliveNoted: boolean
@@ -46,7 +46,7 @@ class Worker {
     const { bootstrap } = init
     this.init = init
     this.tunnel = null
-    this.world = init.snapshot.world
+    this.early = []
     this.keepaliveNoted = false
     this.logger = new Logger({ level: bootstrap.logLevel, fields: { worker: init.index } })
     const slab = new MetricsSlab(
@@ -113,9 +113,13 @@ class Worker {
     const { nodeTunnel } = await import('./node-worker.ts')
     const places = this.shared.downstream(this.init.bootstrap.limits.maxConnections)
     this.tunnel = nodeTunnel(this.init, this.parts, places, (hostname) => post({ type: 'resolve', hostname }))
-    // What came while it was loaded.
-    this.tunnel.use(this.world)
+    for (const say of this.early.splice(0)) say(this.tunnel)
     await this.tunnel.open()
+  }
+
+  private toTunnel(say: (tunnel: NodeTunnel) => void): void {
+    if (this.tunnel !== null) say(this.tunnel)
+    else if (this.init.bootstrap.role === 'node') this.early.push(say)
   }
 
   /** Said once in each worker's life, by the first worker. */
@@ -150,8 +154,7 @@ class Worker {
         this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
         this.listeners.use(message.snapshot.listeners, this.tables, message.ports)
         this.noteKeepalive(message.snapshot)
-        this.world = message.snapshot.world
-        this.tunnel?.use(this.world)
+        this.toTunnel((tunnel) => tunnel.use(message.snapshot.world))
         this.parts.recent.configurationChanged(message.snapshot.version)
         this.applied(message.snapshot)
         return
@@ -185,6 +188,17 @@ class Worker {
         return
       case 'addresses':
         this.tunnel?.parts.lookups.answered(message.hostname, message.addresses, message.ttlMs)
+        return
+      case 'world':
+        this.toTunnel((tunnel) => tunnel.apply(message.change))
+        return
+      case 'open-pod':
+        this.toTunnel((tunnel) => {
+          void tunnel.openPod(message.pod).then((value) => post({ type: 'reply', call: message.call, value }))
+        })
+        return
+      case 'close-pod':
+        this.toTunnel((tunnel) => tunnel.closePod(message.uid))
         return
       case 'log-level':
         this.logger.level = message.level

@@ -210,11 +210,21 @@ export interface PodConfig {
   readonly netns: string
 }
 
+/** A pod that is served: one of the configuration, or one that the node's agent has handed over. */
+export interface ServedPod extends PodConfig {
+  /** Of the pod in Kubernetes; `namespace/name` for one of the configuration. */
+  readonly uid: string
+  /** What `netns` must lead to, as `Netns.identity`; '': whatever is there. */
+  readonly netnsIdentity: string
+}
+
 /** Of role `node`: what ztunnel has from its environment and its local file. */
 export interface NodeConfig {
   /** Absolute paths of files in ztunnel's local format: workloads, services, policies. */
   readonly workloads: readonly string[]
   readonly pods: readonly PodConfig[]
+  /** Absolute path of the unix socket at which the node's agent hands over more pods; '' for none. ztunnel's INPOD_UDS. */
+  readonly agentSocket: string
   /** In the network namespace of each pod: what it sends, what is sent to it in plain text, and tunnels to it. 15001, 15006, 15008. */
   readonly outboundPort: number
   readonly inboundPort: number

@@ -1,7 +1,9 @@
 // The tunnel of a node in one worker: what is known of the mesh, and the pods whose connections it carries.
 import { MeshIndex } from '../decide/tunnel/mesh-index.ts'
 import { L4Authorizer } from '../policy/l4-authorizer.ts'
-import { EMPTY_WORLD, type WorkloadWorld } from '../state/workload-world.ts'
+import { type Authorization, policyKey } from '../state/authorization.ts'
+import type { ServedPod } from '../state/bootstrap-config.ts'
+import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
 import type { OutboundSession } from './outbound-session.ts'
 import { PodTunnel } from './pod-tunnel.ts'
 import type { TunnelParts } from './tunnel-parts.ts'
@@ -14,7 +16,8 @@ export interface CutTunnel {
 
 export class NodeTunnel {
   readonly parts: TunnelParts
-  readonly pods: readonly PodTunnel[]
+  /** By uid. */
+  private readonly byUid: Map<string, PodTunnel>
   /** Nobody may be sent to these through us: it would come back for ever. */
   readonly ownPorts: readonly number[]
   /** Of several workers one tells what all see. */
@@ -24,9 +27,11 @@ export class NodeTunnel {
   draining: boolean
   /** Connections whose pod nobody has told of yet. */
   private readonly waiting: Set<OutboundSession>
+  /** By `policyKey`. */
+  private policies: Map<string, Authorization>
 
-  constructor(parts: TunnelParts, world: WorkloadWorld, speaks: boolean) {
-    const { outboundPort, inboundPort, tunnelPort, pods } = parts.config
+  constructor(parts: TunnelParts, world: WorkloadWorld, pods: readonly ServedPod[], speaks: boolean) {
+    const { outboundPort, inboundPort, tunnelPort } = parts.config
     this.parts = parts
     this.speaks = speaks
     this.ownPorts = [outboundPort, inboundPort, tunnelPort]
@@ -34,7 +39,8 @@ export class NodeTunnel {
     this.authorizer = new L4Authorizer([])
     this.draining = false
     this.waiting = new Set()
-    this.pods = pods.map((pod) => new PodTunnel(this, pod))
+    this.byUid = new Map(pods.map((pod) => [pod.uid, new PodTunnel(this, pod)]))
+    this.policies = new Map()
     this.use(world)
   }
 
@@ -43,13 +49,49 @@ export class NodeTunnel {
     for (const pod of this.pods) await pod.open()
   }
 
+  get pods(): Iterable<PodTunnel> {
+    return this.byUid.values()
+  }
+
   /** Between two events: connections that are open go on, unless policy has something against them now. */
   use(world: WorkloadWorld): void {
     this.index = new MeshIndex(world)
+    this.policies = new Map(world.policies.map((p) => [policyKey(p), p]))
     this.authorizer = new L4Authorizer(world.policies)
+    this.changed(true)
+  }
+
+  /** As `use`, in proportion to what changed. */
+  apply({ put, removed }: WorldChange): void {
+    this.index.apply({ put, removed })
+    const policiesChanged = put.policies.length > 0 || removed.policies.length > 0
+    for (const key of removed.policies) this.policies.delete(key)
+    for (const policy of put.policies) this.policies.set(policyKey(policy), policy)
+    if (policiesChanged) this.authorizer = new L4Authorizer([...this.policies.values()])
+    this.changed(policiesChanged)
+  }
+
+  private changed(policies: boolean): void {
     this.parts.metrics.forget()
     for (const session of [...this.waiting]) session.sourceMayBeKnown()
-    for (const pod of this.pods) pod.recheck()
+    for (const pod of this.pods) pod.recheck(policies)
+  }
+
+  /** Resolves with '' when its connections are taken, else with why they are not; then it is tried again every second. */
+  async openPod(config: ServedPod): Promise<string> {
+    const before = this.byUid.get(config.uid)
+    if (before !== undefined && before.config.netnsIdentity === config.netnsIdentity) return before.open()
+    this.closePod(config.uid)
+    if (this.draining) return 'the tunnel is being drained'
+    const pod = new PodTunnel(this, config)
+    this.byUid.set(config.uid, pod)
+    return pod.open()
+  }
+
+  /** The pod is gone, and nobody is left who could finish anything. */
+  closePod(uid: string): void {
+    this.byUid.get(uid)?.close('connection closed: the pod is gone')
+    this.byUid.delete(uid)
   }
 
   waitForSource(session: OutboundSession): void {

@@ -8,7 +8,7 @@ import { HBONE_PORT } from '../hbone/options.ts'
 import type { TunnelRoute } from '../hbone/tunnel-client.ts'
 import { type ListenOptions, listen } from '../listener/bind.ts'
 import { CONNECTIONS } from '../pool/limiter.ts'
-import type { PodConfig } from '../state/bootstrap-config.ts'
+import type { ServedPod } from '../state/bootstrap-config.ts'
 import { addressText } from '../state/network-address.ts'
 import type { DownstreamTls } from '../state/tls.ts'
 import { type Workload, workloadIdentity, workloadInfoText } from '../state/workload.ts'
@@ -34,7 +34,7 @@ type Accept = (socket: net.Socket, peer: IpPort) => void
 export class PodTunnel {
   readonly tunnel: NodeTunnel
   readonly parts: TunnelParts
-  readonly config: PodConfig
+  readonly config: ServedPod
   netns: Netns | null
   readonly sessions: Set<Session>
   readonly tunnels: Set<InboundTunnel>
@@ -48,8 +48,10 @@ export class PodTunnel {
   private trouble: string
   private opening: boolean
   private closed: boolean
+  /** As it was when connections were last asked about. */
+  private lastLocal: Workload | null
 
-  constructor(tunnel: NodeTunnel, config: PodConfig) {
+  constructor(tunnel: NodeTunnel, config: ServedPod) {
     this.tunnel = tunnel
     this.parts = tunnel.parts
     this.config = config
@@ -63,6 +65,7 @@ export class PodTunnel {
     this.trouble = ''
     this.opening = false
     this.closed = false
+    this.lastLocal = null
   }
 
   /** Who it is; null: nobody has told yet. */
@@ -82,12 +85,15 @@ export class PodTunnel {
 
   // ---- its sockets -----------------------------------------------------------------------------------------------------
 
-  /** Does nothing when its sockets are there. What is wrong is logged, and it is tried again. */
-  async open(): Promise<void> {
-    if (this.netns !== null || this.opening || this.closed) return
+  /** Does nothing when its sockets are there. What is wrong is logged, returned, and tried again. */
+  async open(): Promise<string> {
+    if (this.opening) return 'its sockets are being opened'
+    if (this.netns !== null || this.closed) return ''
     this.opening = true
     try {
       this.netns = openNetns(this.config.netns)
+      const { netnsIdentity } = this.config
+      if (netnsIdentity !== '' && netnsIdentity !== this.netns.identity) throw new Error('its network namespace is gone')
       await this.listenAll(this.netns)
       if (this.trouble !== '') this.say('its sockets are there now')
       this.trouble = ''
@@ -97,6 +103,15 @@ export class PodTunnel {
       this.complain(code === 'ENOENT' ? `there is no network namespace ${this.config.netns}` : message)
     }
     this.opening = false
+    if (this.closed) this.closeSockets()
+    return this.trouble
+  }
+
+  /** For good. */
+  close(error: string): void {
+    this.closed = true
+    this.cut(error)
+    if (!this.opening) this.closeSockets()
   }
 
   private async listenAll(netns: Netns): Promise<void> {
@@ -293,8 +308,11 @@ export class PodTunnel {
 
   // ---- changes and ends ------------------------------------------------------------------------------------------------
 
-  /** Workloads or policies have changed. */
-  recheck(): void {
+  /** Workloads or policies have changed. Of others than its own workload no verdict depends. */
+  recheck(policies: boolean): void {
+    const { local } = this
+    if (!policies && local === this.lastLocal) return
+    this.lastLocal = local
     for (const session of [...this.sessions]) if (session instanceof InboundSession) session.recheck()
   }
 

@@ -21,6 +21,7 @@ const DEFAULTS: BootstrapConfig = {
   node: {
     workloads: [],
     pods: [],
+    agentSocket: '',
     outboundPort: 15001,
     inboundPort: 15006,
     tunnelPort: 15008,

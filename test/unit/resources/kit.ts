@@ -91,6 +91,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     node: {
       workloads: [],
       pods: [],
+      agentSocket: '',
       outboundPort: 15001,
       inboundPort: 15006,
       tunnelPort: 15008,

@@ -57,6 +57,7 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
         rows: new Map(),
         secrets: NO_SECRETS,
         ports: {},
+        pods: [],
       }
     },
     log: new Logger({ level: 'debug', write: (line) => log.push(line) }),
