@@ -12,6 +12,8 @@ const UNKNOWN: EndpointWorkload = {
   canonicalService: '',
   canonicalRevision: '',
 }
+/** Istio's word for the revision of a workload that names none. */
+const LATEST = 'latest'
 const NOWHERE: Locality = { region: '', zone: '', subzone: '' }
 
 const MAX_INTERNED = 20_000
@@ -22,9 +24,12 @@ export function workloadOf(metadata: Metadata | null): EndpointWorkload {
   const text = istioMetadata(metadata)['workload']
   if (typeof text !== 'string' || text === '') return UNKNOWN
   return interned(workloads, text, () => {
-    const [workload = '', namespace = '', canonicalService = '', canonicalRevision = ''] = text.split(';')
+    const [workload = '', namespace = '', canonicalService = '', revision = ''] = text.split(';')
+    // Of an endpoint that is no workload only the cluster is known.
+    if (workload === '' && namespace === '' && canonicalService === '') return UNKNOWN
     // Labels `app` and `version` do not come along; the canonical ones are made of them where nobody says otherwise.
-    return { workload, namespace, app: canonicalService, version: canonicalRevision, canonicalService, canonicalRevision }
+    const labels = { app: canonicalService, version: revision }
+    return { workload, namespace, ...labels, canonicalService, canonicalRevision: revision === '' ? LATEST : revision }
   })
 }
 
