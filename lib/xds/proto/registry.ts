@@ -15,6 +15,7 @@ import { type Registry, registryOf } from './json.ts'
 import * as listener from './listener.ts'
 import * as loadBalancingPolicies from './load-balancing-policies.ts'
 import * as matcher from './matcher.ts'
+import * as rbac from './rbac.ts'
 import * as retry from './retry-extensions.ts'
 import * as route from './route.ts'
 import type { Message } from './schema.ts'
@@ -42,6 +43,7 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   httpProtocolOptions,
   listener,
   loadBalancingPolicies,
+  rbac,
   matcher,
   retry,
   route,

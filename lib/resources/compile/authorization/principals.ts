@@ -43,7 +43,8 @@ export function trustDomain(peer: PeerMatch): Generator {
 
 /** Of the request alone: a connection has none. */
 export function requestHeader(name: string): Generator {
-  const lower = name.toLowerCase()
+  const written = name.toLowerCase()
+  const lower = written === 'host' ? ':authority' : written
   return {
     httpOnly: true,
     together: null,

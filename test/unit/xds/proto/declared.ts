@@ -9,10 +9,12 @@ export const NEWER_FIELDS: Readonly<Record<string, string>> = {
   'envoy.type.tracing.v3.CustomTag.value': "Envoy's API of January 2026",
 }
 
-/** `type name.field`: bytes in our tables, messages there, which are decoded one by one when they have changed. */
+/** `type name.field`: bytes in our tables, messages there: they are decoded one by one when they have changed, or it is only asked whether they are there. */
 export const LEFT_AS_BYTES: ReadonlySet<string> = new Set([
   'envoy.config.listener.v3.Listener.filter_chains',
   'envoy.config.listener.v3.Listener.default_filter_chain',
+  'envoy.config.rbac.v3.Policy.condition',
+  'envoy.config.rbac.v3.Policy.checked_condition',
 ])
 
 /** Messages of others, by the beginning of their names. */
