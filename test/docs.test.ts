@@ -11,6 +11,7 @@ const DOCUMENTS = [
   'CONTRIBUTING.md',
   'bench/README.md',
   'docker/README.md',
+  'docs/control-plane.md',
   'docs/interception.md',
   'test/README.md',
   'test/support/README.md',

@@ -29,6 +29,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   node: '{ workloads: [ ./mesh.yaml ] }',
   waypoint: '{ services: namespace }',
   workload: '{ namespace: default }',
+  xds: '{ address: "istiod.istio-system.svc:15012" }',
 }
 
 /** The probes of a health check, of which it has one. */

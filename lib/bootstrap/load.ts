@@ -23,6 +23,7 @@ import { checkNode } from './node.ts'
 import { applyOverrides, type Overridden } from './overrides.ts'
 import type { ConfigProblem } from './problem.ts'
 import { type BootstrapDocument, bootstrapSchema } from './schema.ts'
+import { checkXds, xdsConfig } from './xds.ts'
 
 export type LoadedBootstrap =
   | { readonly ok: true; readonly config: BootstrapConfig; readonly warnings: readonly ConfigProblem[] }
@@ -73,6 +74,7 @@ export function parseBootstrap(
   checkResources(root, report)
   checkIdentity(root, env, report)
   checkNode(root, report)
+  checkXds(root, report)
   const result = v.safeParse(bootstrapSchema, root)
   for (const issue of result.issues ?? []) reportIssue(issue, report)
   if (!result.success || errors.length > 0) return { ok: false, errors: inOrder(errors), warnings: overridden.warnings }
@@ -174,6 +176,7 @@ function toConfig(
     accessLog: d.accessLog,
     logLevel: d.logLevel,
     resources: d.resources,
+    xds: xdsConfig(d.xds),
     listeners: d.listeners.map((l, index): ListenerConfig => {
       const origin = { kind: 'bootstrap', namespace, name: l.name, ...where(['listeners', index]) }
       const { connect, protocol, ...rest } = l

@@ -10,14 +10,12 @@ export function checkNode(root: Mapping, report: Report): void {
     if (given && !isNode) report(['node', field], 'key', `\`${field}\` belongs to \`role: node\``)
   }
   if (!isNode) return
-  const given = Array.isArray(node['workloads']) && node['workloads'].length > 0
-  if (given && isMapping(root['xds']))
-    report(['node', 'workloads'], 'key', 'with `xds` the control plane says what the tunnel knows: leave one of the two out')
-  if (!given && !isMapping(root['xds']))
+  const isFed = (at(root, ['xds', 'address']) ?? '') !== ''
+  if (!isFed && (!Array.isArray(node['workloads']) || node['workloads'].length === 0))
     report(
       ['node'],
       'value',
-      'role `node` needs `workloads`, files in ztunnel’s local format, such as `workloads: [ ./mesh.yaml ]`',
+      'role `node` needs `workloads`, files in ztunnel’s local format, such as `workloads: [ ./mesh.yaml ]`, or `xds.address`',
     )
   if ((at(root, ['identity', 'source']) ?? 'none') === 'none')
     report(

@@ -125,6 +125,41 @@ const identity = v.strictObject({
   }),
 })
 
+const ISTIOD = 'istiod.istio-system.svc:15012'
+
+const xds = v.strictObject({
+  address: v.optional(
+    text('`host:port` of a control plane, or an empty text', `"${ISTIOD}"`, /^$|^(\[[0-9a-fA-F:.]+\]|[^\s:[\]/]+):\d{1,5}$/),
+    '',
+  ),
+  protocol: v.optional(choice('delta', 'sotw'), 'delta'),
+  transport: v.optional(choice('tls', 'plaintext'), 'tls'),
+  serverName: v.optional(text('a host name, or an empty text', 'istiod.istio-system.svc', /^[-._:A-Za-z0-9]*$/), ''),
+  roots: pathOf('a file with roots, or an empty text', 'root-cert.pem', '/var/run/secrets/istio/root-cert.pem'),
+  token: pathOf('a file with a token, or an empty text', 'istio-token', '/var/run/secrets/tokens/istio-token'),
+  clientCertificate: pathOf('a file with certificates, or an empty text', 'cert-chain.pem', ''),
+  clientKey: pathOf('a file with a key, or an empty text', 'key.pem', ''),
+  clusterId: v.optional(text('the name of a cluster, or an empty text', 'Kubernetes', /^[!-~]*$/), 'Kubernetes'),
+  headers: v.optional(headers('{ x-tenant: "1" }'), {}),
+  state: pathOf('a folder, or an empty text', './state', ''),
+  onDemand: v.optional(flag('false'), false),
+  nodeId: v.optional(
+    text(
+      'four parts with `~` between them, or an empty text',
+      '"sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local"',
+      /^$|^[^~]+~[^~]*~[^~]*~[^~]*$/,
+    ),
+    '',
+  ),
+  metadata: v.optional(labels('{ NETWORK: network1 }'), {}),
+  istioVersion: v.optional(
+    text('a version of Istio, or an empty text', '"1.29"', /^(\d+\.\d+(\.\d+)?([-.+][-.+0-9A-Za-z]*)?)?$/),
+    '1.29',
+  ),
+  podLabels: pathOf('a file of the downward API', '/etc/istio/pod/labels', '/etc/istio/pod/labels'),
+  podAnnotations: pathOf('a file of the downward API', '/etc/istio/pod/annotations', '/etc/istio/pod/annotations'),
+})
+
 const pod = v.strictObject({
   name: text('the name of a pod', 'web-1', /./),
   namespace: v.optional(text('a Kubernetes namespace', 'default', DNS_LABEL), 'default'),
@@ -159,6 +194,7 @@ export const bootstrapSchema = v.strictObject({
   }),
   logLevel: v.optional(choice('info', 'debug', 'warning', 'error'), 'info'),
   resources: v.optional(paths('[ ./mesh ]'), []),
+  xds,
   listeners: v.optional(v.array(listener), []),
   capture: v.strictObject({
     mode: v.optional(choice('none', 'redirect', 'tproxy'), 'none'),
@@ -239,6 +275,7 @@ export const bootstrapSchema = v.strictObject({
 
 export type BootstrapDocument = v.InferOutput<typeof bootstrapSchema>
 export type IdentityDocument = v.InferOutput<typeof identity>
+export type XdsDocument = v.InferOutput<typeof xds>
 export type ListenerDocument = v.InferOutput<typeof listener>
 
 export type NodeDocument = BootstrapDocument['node']

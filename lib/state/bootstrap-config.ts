@@ -237,6 +237,40 @@ export interface NodeConfig {
   readonly localTunnel: boolean
 }
 
+/** A control plane as the source of configuration. `config/reference.yaml` documents each field. */
+export interface XdsConfig {
+  /** `host:port`; '': there is none. */
+  readonly address: string
+  /** Incremental, or the state of the world, for servers that know no other. */
+  readonly protocol: 'delta' | 'sotw'
+  /** istiod: 15012 with TLS, 15010 in plain text and without an identity. */
+  readonly transport: 'tls' | 'plaintext'
+  /** What its certificate must be for; '': the host of `address`. */
+  readonly serverName: string
+  /** Absolute paths; '' (roots): those of the system; '' (others): none. */
+  readonly roots: string
+  readonly token: string
+  readonly clientCertificate: string
+  readonly clientKey: string
+  /** Of the workload, in the metadata of calls and of the node. */
+  readonly clusterId: string
+  /** Further metadata of calls. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Absolute path of the folder in which the last good resources are kept; '': they are not. */
+  readonly state: string
+  /** Role `node`: workloads are asked for when they are met, not all at once (ztunnel XDS_ON_DEMAND). */
+  readonly onDemand: boolean
+  /** In place of the one that is made of role and workload; '': that one. */
+  readonly nodeId: string
+  /** Over what role, workload and environment say. */
+  readonly metadata: Readonly<Record<string, string>>
+  /** What istiod takes this proxy for. */
+  readonly istioVersion: string
+  /** Absolute paths of files of the downward API; they may be missing. */
+  readonly podLabels: string
+  readonly podAnnotations: string
+}
+
 export interface BootstrapConfig {
   readonly role: Role
   readonly workload: WorkloadIdentity
@@ -249,6 +283,8 @@ export interface BootstrapConfig {
   readonly logLevel: 'debug' | 'info' | 'warning' | 'error'
   /** Absolute paths of files and folders of YAML. */
   readonly resources: readonly string[]
+  /** In place of `resources` when it has an address. */
+  readonly xds: XdsConfig
   readonly listeners: readonly ListenerConfig[]
   readonly capture: CaptureConfig
   readonly gateway: GatewayConfig

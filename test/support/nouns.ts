@@ -2,6 +2,7 @@
 // default that turns it off. A field that a noun gains gets its default here, once.
 //
 // Of lib/ this imports types, and the origin that says that nobody wrote a thing.
+import type { XdsConfig } from '../../lib/state/bootstrap-config.ts'
 import type { Cluster, ClusterLimits, Endpoint, EndpointWorkload } from '../../lib/state/cluster.ts'
 import { type FilterChain, HTTP_SETTINGS, type HttpChain, type Listener, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
@@ -226,4 +227,25 @@ export function aSnapshot(over: Partial<Snapshot> = {}): Snapshot {
     world: { workloads: [], services: [], policies: [] },
     ...over,
   }
+}
+
+/** No control plane. */
+export const NO_XDS: XdsConfig = {
+  address: '',
+  protocol: 'delta',
+  transport: 'tls',
+  serverName: '',
+  roots: '',
+  token: '',
+  clientCertificate: '',
+  clientKey: '',
+  clusterId: 'Kubernetes',
+  headers: {},
+  state: '',
+  onDemand: false,
+  nodeId: '',
+  metadata: {},
+  istioVersion: '1.29',
+  podLabels: '/nowhere/labels',
+  podAnnotations: '/nowhere/annotations',
 }

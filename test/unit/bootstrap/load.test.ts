@@ -16,6 +16,25 @@ const DEFAULTS: BootstrapConfig = {
   accessLog: { path: '/dev/stdout', format: 'text' },
   logLevel: 'info',
   resources: [],
+  xds: {
+    address: '',
+    protocol: 'delta',
+    transport: 'tls',
+    serverName: '',
+    roots: '/var/run/secrets/istio/root-cert.pem',
+    token: '/var/run/secrets/tokens/istio-token',
+    clientCertificate: '',
+    clientKey: '',
+    clusterId: 'Kubernetes',
+    headers: {},
+    state: '',
+    onDemand: false,
+    nodeId: '',
+    metadata: {},
+    istioVersion: '1.29',
+    podLabels: '/etc/istio/pod/labels',
+    podAnnotations: '/etc/istio/pod/annotations',
+  },
   listeners: [],
   healthChecks: [],
   node: {
@@ -273,6 +292,18 @@ t.test('what is wrong is said with its place', async (t) => {
       ],
     ],
     [
+      'a control plane: what it needs, and what it excludes',
+      'resources: [ . ]\nxds: { address: "istiod:99999", protocol: rest, clientKey: k.pem, onDemand: true, nodeId: a~b }',
+      [
+        '1:1: `resources` and `xds.address` are both given; configuration comes from files or from a control plane',
+        '2:6: `xds`: `clientCertificate` and `clientKey` are given together, or neither',
+        '2:17: `xds.address`: expected a port of 1 to 65535; found "istiod:99999"',
+        '2:43: `xds.protocol`: expected one of `delta`, `sotw`, such as `delta`; found the text "rest"',
+        '2:77: `xds.onDemand`: `onDemand` belongs to `role: node`',
+        '2:91: `xds.nodeId`: expected four parts with `~` between them, or an empty text, such as `"sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local"`; found the text "a~b"',
+      ],
+    ],
+    [
       'identity: names, shares and lives',
       'identity: { trustDomain: "a b", trustDomainAliases: [ "a:1" ], rotation: { graceRatio: 2 }, certificateTtl: 3000h }',
       [
@@ -402,8 +433,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [

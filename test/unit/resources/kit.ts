@@ -16,6 +16,7 @@ import type { Cluster } from '../../../lib/state/cluster.ts'
 import type { RouteTable } from '../../../lib/state/route.ts'
 import type { ResourceStatus } from '../../../lib/state/snapshot.ts'
 import type { TlsVersion } from '../../../lib/state/tls.ts'
+import { NO_XDS } from '../../support/nouns.ts'
 
 export interface View {
   readonly namespace?: string
@@ -52,6 +53,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     accessLog: { path: null, format: 'text' },
     logLevel: 'error',
     resources,
+    xds: NO_XDS,
     // By default one that knows an original destination, as an intercepted port does: then unknown hosts are passed on.
     listeners: (view.listeners ?? [{ destination: '192.0.2.1:80' }]).map((l) => ({ ...LISTENER, ...l })),
     capture: { ...NO_CAPTURE, ...view.capture },
