@@ -51,8 +51,6 @@ const DECLARED: Readonly<Record<string, (d: Difference) => boolean>> = {
     d.world === 'waypoint' && (/^tls(Reason\.why)?$/.test(d.path) || /^endpoints\.\d\.tlsReason/.test(d.path)),
   'a pod of an ambient namespace has a tunnel before the agent of its node has annotated it': (d) =>
     d.world === 'waypoint' && /^endpoints\.\d\.tunnel$/.test(d.path) && d.theirs === null,
-  'a waypoint of files knows its own service, too': (d) =>
-    d.world === 'waypoint' && d.cluster.startsWith('outbound|15008||waypoint.') && d.theirs === undefined,
 }
 
 t.test('recorded worlds', { skip }, async (t) => {
