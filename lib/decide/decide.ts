@@ -65,7 +65,7 @@ function verdictOf(tables: Tables, facts: Facts, decision: Decision, steps: Step
   const table = tableFor(tables, facts, host, steps)
   if (table === null) return NO_VIRTUAL_HOST
   decision.table = table
-  const found = table.find(host)
+  const found = table.find(table.config.ignorePort ? host : facts.request.authority)
   if (found === null) {
     steps.add(NO_VIRTUAL_HOST_STEP, table.index, 0)
     return NO_VIRTUAL_HOST

@@ -78,7 +78,7 @@ export class CompiledTable {
     this.#domains = new DomainIndex(this.virtualHosts.flatMap((v) => v.config.domains.map((d) => [d, v] as const)))
   }
 
-  /** The virtual host for a host as `hostOf` returns it, and how it was found; null when the table has none. */
+  /** The virtual host for a host as `hostOf` returns it (a whole authority without `ignorePort`), and how it was found; null when the table has none. */
   find(host: string): DomainMatch<CompiledVirtualHost> | null {
     return this.#domains.find(host)
   }

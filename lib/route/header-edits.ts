@@ -6,11 +6,16 @@ import { type EditContext, evaluate, type HeaderTemplate, parseTemplate } from '
 import type { EditableHeaders } from './request-view.ts'
 
 /** How long a message is, is said by the codec alone: an edit could only make the next hop read a body as a message. */
+const ALWAYS = 0
+const ABSENT = 1
+const PRESENT = 2
+
 const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
 /** One compiled set or add. */
 interface Value {
   readonly add: boolean
+  readonly when: number
   /** As sent, lower case: Envoy knows no other. */
   readonly name: string
   /** The value when `template` is null; never empty. */
@@ -26,6 +31,8 @@ export interface CompiledEdits {
   readonly values: readonly Value[]
   /** No value has an operator: nothing of the context is read. */
   readonly constant: boolean
+  /** Some are for headers that are there, or are not. */
+  readonly conditional: boolean
 }
 
 /**
@@ -48,10 +55,13 @@ export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null
     const text = constant ? (parsed.template.texts[0] as string) : ''
     // An empty value is never added, and set to it leaves what is there (Envoy: "empty result").
     if (constant && text === '') continue
-    values.push({ add: edit.op === 'add', name, text, template: constant ? null : parsed.template })
+    const add = edit.op === 'add' || edit.op === 'addIfAbsent'
+    const when = edit.op === 'addIfAbsent' ? ABSENT : edit.op === 'setIfPresent' ? PRESENT : ALWAYS
+    values.push({ add, when, name, text, template: constant ? null : parsed.template })
   }
   if (removes.length === 0 && values.length === 0) return null
-  return { removes, values, constant: values.every((v) => v.template === null) }
+  const constant = values.every((v) => v.template === null)
+  return { removes, values, constant, conditional: values.some((v) => v.when !== ALWAYS) }
 }
 
 /** Applies one level. `ctx` is not looked at when `edits.constant`. */
@@ -59,7 +69,7 @@ export function applyEdits(edits: CompiledEdits, target: EditableHeaders, ctx: E
   const removes = edits.removes
   for (let i = 0; i < removes.length; i++) target.remove(removes[i] as string)
   const values = edits.values
-  if (!edits.constant) {
+  if (!edits.constant || edits.conditional) {
     applyEvaluated(values, target, ctx)
     return
   }
@@ -74,7 +84,8 @@ function applyEvaluated(values: readonly Value[], target: EditableHeaders, ctx: 
   const texts: string[] = []
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as Value
-    texts.push(value.template === null ? value.text : evaluate(value.template, ctx))
+    if (value.when !== ALWAYS && target.indexOf(value.name, 0) >= 0 !== (value.when === PRESENT)) texts.push('')
+    else texts.push(value.template === null ? value.text : evaluate(value.template, ctx))
   }
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as Value

@@ -38,7 +38,7 @@ function requestHost(view: RequestView, scheme: string, hasPort: boolean): strin
 }
 
 function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength: number): string {
-  const query = view.query === null ? '' : `?${view.query}`
+  const query = view.query === null || redirect.stripQuery ? '' : `?${view.query}`
   if (redirect.path !== '') return redirect.path.includes('?') ? redirect.path : redirect.path + query
   if (redirect.prefixRewrite !== null) return redirect.prefixRewrite + view.path.substring(matchedPrefixLength) + query
   return view.path + query

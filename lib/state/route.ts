@@ -46,7 +46,8 @@ export interface RouteMatch {
 
 /** One edit; a list of them is applied from first to last. Values are templates with `%COMMAND%` operators. */
 export interface HeaderEdit {
-  readonly op: 'remove' | 'set' | 'add'
+  /** `addIfAbsent` and `setIfPresent` only where nothing, or something, of that name is there (Envoy append_action). */
+  readonly op: 'remove' | 'set' | 'add' | 'addIfAbsent' | 'setIfPresent'
   readonly name: string
   /** Empty for `remove`. */
   readonly value: string
@@ -149,6 +150,8 @@ export interface ForwardAction {
   readonly pathRewrite: PathRewrite | null
   /** Empty: not rewritten. */
   readonly hostRewrite: string
+  /** A host that is rewritten is appended to x-forwarded-host first. */
+  readonly appendForwardedHost: boolean
   readonly mirrors: readonly Mirror[]
   readonly fault: Fault | null
   readonly cors: Cors | null
@@ -171,6 +174,8 @@ export interface RedirectAction {
   readonly path: string
   /** Replaces the matched prefix; null when not asked for. */
   readonly prefixRewrite: string | null
+  /** The query of the request is left out. */
+  readonly stripQuery: boolean
 }
 
 export interface DirectResponseAction {
@@ -206,5 +211,7 @@ export interface RouteTable {
   /** `9080`; `inbound|8081` for an inbound listener. */
   readonly name: string
   readonly port: number
+  /** Domains are those of hosts, the port that a request names beside its host does not matter; otherwise they are those of whole authorities. */
+  readonly ignorePort: boolean
   readonly virtualHosts: readonly VirtualHost[]
 }

@@ -145,6 +145,7 @@ export function aForward(over: Partial<ForwardAction> = {}): ForwardAction {
     hashPolicies: [],
     pathRewrite: null,
     hostRewrite: '',
+    appendForwardedHost: false,
     mirrors: [],
     fault: null,
     cors: null,
@@ -174,7 +175,7 @@ export function aVirtualHost(over: Partial<VirtualHost> = {}): VirtualHost {
 /** Of port 9080, named after its port, with one virtual host. */
 export function aRouteTable(over: Partial<RouteTable> = {}): RouteTable {
   const port = over.port ?? 9080
-  return { name: String(port), port, virtualHosts: [aVirtualHost()], ...over }
+  return { name: String(port), port, ignorePort: true, virtualHosts: [aVirtualHost()], ...over }
 }
 
 /** HTTP of either version; tables by the request's authority. */

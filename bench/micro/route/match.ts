@@ -46,7 +46,7 @@ function bench(name: string, matches: readonly Partial<RouteMatch>[], view: Requ
   const snapshot = {
     version: 1,
     listeners: [],
-    routeTables: [{ name: '80', port: 80, virtualHosts: [virtualHost] }],
+    routeTables: [{ name: '80', port: 80, ignorePort: true, virtualHosts: [virtualHost] }],
     defaultPorts: [],
     clusters: [],
     world: { workloads: [], services: [], policies: [] },

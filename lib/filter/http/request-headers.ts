@@ -20,10 +20,11 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
   if (weighted !== null && weighted.requestEdits !== null) applyEdits(weighted.requestEdits, headers, stream)
   if (route.requestEdits !== null) applyEdits(route.requestEdits, headers, stream)
   // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (Istio HTTPRewrite).
-  if (weighted !== null && weighted.hostRewrite !== '') replaceHost(stream, headers, weighted.hostRewrite)
+  const append = action.appendForwardedHost
+  if (weighted !== null && weighted.hostRewrite !== '') replaceHost(stream, headers, weighted.hostRewrite, append)
   if (action.hostRewrite !== '') {
     const before = stream.authority
-    replaceHost(stream, headers, action.hostRewrite)
+    replaceHost(stream, headers, action.hostRewrite, append)
     headers.set('x-envoy-original-host', before)
   }
   let target = stream.originalPath
@@ -48,7 +49,16 @@ function http1FieldsOf(stream: HttpStream, headers: HeaderMap): string {
   return `${upgrade}content-length: 0\r\n`
 }
 
-function replaceHost(stream: HttpStream, headers: HeaderMap, host: string): void {
+function replaceHost(stream: HttpStream, headers: HeaderMap, host: string, append: boolean): void {
+  if (append) appendForwardedHost(stream.authority, headers)
   headers.set('host', host)
   stream.authority = host
+}
+
+/** Once, if it was the last already (Envoy append_x_forwarded_host). */
+function appendForwardedHost(authority: string, headers: HeaderMap): void {
+  const before = headers.get('x-forwarded-host')
+  if (before === null) headers.set('x-forwarded-host', authority)
+  else if (before.substring(before.lastIndexOf(',') + 1).trim() !== authority)
+    headers.set('x-forwarded-host', `${before},${authority}`)
 }

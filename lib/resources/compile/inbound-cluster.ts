@@ -86,5 +86,5 @@ export function applicationTable(name: string, cluster: Cluster, retry: RetryPol
   const action = forwardTo(cluster.name, retry)
   const route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
   const virtualHost = { name: `inbound|http|${cluster.port}`, domains: ['*'], routes: [route], origin }
-  return { name, port: cluster.port, virtualHosts: [virtualHost] }
+  return { name, port: cluster.port, ignorePort: true, virtualHosts: [virtualHost] }
 }

@@ -91,6 +91,7 @@ export function compileForward(
     hashPolicies: hashPoliciesOf(hashSpecs),
     pathRewrite: pathRewrite(spec, match),
     hostRewrite: spec.rewrite?.authority || authority || destinationHeaders.authority,
+    appendForwardedHost: false,
     mirrors: mirrors(world, spec, namespace, port),
     fault: spec.fault === undefined ? null : compileFault(spec.fault),
     cors: spec.corsPolicy === undefined ? null : compileCors(spec.corsPolicy),
@@ -133,6 +134,7 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
     hashPolicies: [],
     pathRewrite: null,
     hostRewrite: '',
+    appendForwardedHost: false,
     mirrors: [],
     fault: null,
     cors: null,
@@ -217,6 +219,7 @@ export function compileRedirect(redirect: RedirectSpec, port: number, encrypted:
     portFromListener: false,
     path: redirect.uri ?? '',
     prefixRewrite: redirect.prefixRewrite ?? null,
+    stripQuery: false,
   }
 }
 

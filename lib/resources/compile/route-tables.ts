@@ -53,7 +53,7 @@ export function sniffedTable(tables: readonly RouteTable[], hostname: string, po
   const name = `${hostname}:${port}`
   const table = tables.find((t) => t.name === String(port))
   const virtualHost = table?.virtualHosts.find((v) => v.name === name)
-  return virtualHost === undefined ? null : { name, port, virtualHosts: [{ ...virtualHost, domains: ['*'] }] }
+  return virtualHost === undefined ? null : { name, port, ignorePort: true, virtualHosts: [{ ...virtualHost, domains: ['*'] }] }
 }
 
 /** For each service the VirtualService with its most specific host, exact before wildcards; of equals the first. */
@@ -124,7 +124,7 @@ class TableBuilder {
     }
     const virtualHosts = table.hosts.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
     const rest = catchAll(this.world)
-    return { name: String(port), port, virtualHosts: rest === null ? virtualHosts : [...virtualHosts, rest] }
+    return { name: String(port), port, ignorePort: true, virtualHosts: rest === null ? virtualHosts : [...virtualHosts, rest] }
   }
 
   losses(): ReadonlyMap<VirtualServiceObject, ReadonlyMap<string, VirtualServiceObject | null>> {

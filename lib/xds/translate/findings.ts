@@ -37,6 +37,11 @@ export class Findings {
     this.#notes.push({ path: this.path, text })
   }
 
+  /** Notes of a part that has not changed since they were found, with their paths. */
+  repeat(notes: readonly Finding[]): void {
+    this.#notes.push(...notes)
+  }
+
   get faults(): readonly Finding[] {
     return this.#faults
   }

@@ -50,6 +50,7 @@ const tables = world(
             portFromListener: false,
             path: '/new',
             prefixRewrite: null,
+            stripQuery: false,
           }),
           route('direct', path('prefix', '/d'), { kind: 'direct', status: 418, body: 'teapot' }),
           route('gone', path('prefix', '/gone'), forward({ clusters: [weighted('nosuch')] })),

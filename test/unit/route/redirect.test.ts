@@ -12,12 +12,15 @@ const NOTHING: RedirectAction = {
   portFromListener: false,
   path: '',
   prefixRewrite: null,
+  stripQuery: false,
 }
 
 t.test('Location', async (t) => {
   const rows: [redirect: Partial<RedirectAction>, target: string, authority: string, scheme: string, expected: string][] = [
     [{ path: '/new' }, '/r1/x?q=1', 'a:9080', 'http', 'http://a:9080/new?q=1'],
     [{ path: '/new' }, '/r1/x?', 'a', 'http', 'http://a/new?'],
+    [{ path: '/new', stripQuery: true }, '/r1/x?q=1', 'a', 'http', 'http://a/new'],
+    [{ authority: 'b', stripQuery: true }, '/r1/x?q=1', 'a', 'http', 'http://b/r1/x'],
     [{ path: '/new?z=1' }, '/r2/x?q=1', 'a:9080', 'http', 'http://a:9080/new?z=1'],
     [{ path: '%PREFIX()%/new' }, '/rb/x', 'a:9080', 'http', 'http://a:9080/%PREFIX()%/new'],
     [{ authority: 'other.host' }, '/r3/x?q=1', 'a:9080', 'http', 'http://other.host/r3/x?q=1'],

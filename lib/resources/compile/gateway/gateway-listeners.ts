@@ -155,6 +155,7 @@ function tablesOf(world: World, servers: readonly GatewayServer[]): RouteTable[]
     return {
       name,
       port,
+      ignorePort: true,
       virtualHosts: virtualHostsOf(
         group.flatMap((s) => s.domains),
         port,
@@ -206,6 +207,7 @@ function toHttps({ origin }: ServedDomain, believesForwarded: boolean): Route {
       portFromListener: false,
       path: '',
       prefixRewrite: null,
+      stripQuery: false,
     },
     requestEdits: [],
     responseEdits: [],

@@ -1,0 +1,15 @@
+// Shares of requests (envoy.type.v3.FractionalPercent) in percent.
+import type { FractionalPercent, RuntimeFractionalPercent } from '../proto/core.ts'
+
+const PER_PERCENT: Readonly<Record<string, number>> = { HUNDRED: 1, TEN_THOUSAND: 100, MILLION: 10_000 }
+
+/** 0–100; absent is 0. */
+export function percentOf(fraction: FractionalPercent | null): number {
+  if (fraction === null) return 0
+  return Math.min(100, fraction.numerator / (PER_PERCENT[fraction.denominator] ?? 1))
+}
+
+/** There is no runtime that could say otherwise than the default. Absent is 100. */
+export function runtimePercentOf(fraction: RuntimeFractionalPercent | null): number {
+  return fraction === null ? 100 : percentOf(fraction.default_value)
+}

@@ -1,0 +1,120 @@
+// RouteAction of envoy.config.route.v3 to ForwardAction.
+import { checkRegexRewrite } from '../../base/regex.ts'
+import { BUILT_IN, type Origin } from '../../state/origin.ts'
+import type { ForwardAction, Mirror, PathRewrite, RouteMatch, WeightedCluster } from '../../state/route.ts'
+import type { ClusterWeight, RequestMirrorPolicy, RetryPolicy, RouteAction } from '../proto/route.ts'
+import type { Findings } from './findings.ts'
+import { runtimePercentOf } from './fraction.ts'
+import { hashPolicyOf } from './hash-policy.ts'
+import { headerEditsOf } from './header-edits.ts'
+import { type RouteFilters, routeFiltersOf } from './per-filter-config.ts'
+import { retryPolicyOf } from './retry-policy.ts'
+import type { RouteTerms } from './route-terms.ts'
+
+/** Where none is said (envoy.config.route.v3.RouteAction.timeout). */
+const DEFAULT_TIMEOUT_MS = 15_000
+const NOT_FOUND_STATUS: Readonly<Record<string, number>> = {
+  SERVICE_UNAVAILABLE: 503,
+  NOT_FOUND: 404,
+  INTERNAL_SERVER_ERROR: 500,
+}
+
+/** `hostRetry` is the virtual host's policy, for routes that have none. */
+export function forwardActionOf(
+  action: RouteAction,
+  match: RouteMatch,
+  filters: RouteFilters,
+  hostRetry: RetryPolicy | null,
+  terms: RouteTerms,
+  origin: Origin,
+  findings: Findings,
+): ForwardAction {
+  tellWhatIsNotUnderstood(action, findings)
+  const clusters = clustersOf(action, findings)
+  const timeoutMs = action.timeout ?? DEFAULT_TIMEOUT_MS
+  const limit = action.max_grpc_timeout
+  if (limit !== null && limit !== timeoutMs)
+    findings.at('max_grpc_timeout').note('calls of gRPC have the timeout of all requests, and no more than grpc-timeout asks for')
+  const retry = action.retry_policy ?? hostRetry
+  return {
+    kind: 'forward',
+    clusters,
+    totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
+    timeoutMs,
+    timeoutOrigin: timeoutMs > 0 ? origin : BUILT_IN,
+    retry: retry === null ? null : retryPolicyOf(retry, terms.unsafeRetries, origin, findings.at('retry_policy')),
+    hashPolicies: action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? []),
+    pathRewrite: pathRewriteOf(action, match, findings),
+    hostRewrite: action.host_rewrite_literal ?? '',
+    appendForwardedHost: action.append_x_forwarded_host,
+    mirrors: action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
+    fault: filters.fault,
+    cors: filters.cors,
+    clusterNotFoundStatus: NOT_FOUND_STATUS[action.cluster_not_found_response_code] ?? 503,
+  }
+}
+
+function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void {
+  for (const field of ['metadata_match', 'path_rewrite_policy', 'host_rewrite_header', 'host_rewrite_path_regex'] as const)
+    if (action[field] !== null) findings.at(field).fault('it is not understood')
+  if (action.auto_host_rewrite === true) findings.at('auto_host_rewrite').note('the host stays what the client asked for')
+  if ((action.idle_timeout ?? 0) > 0) findings.at('idle_timeout').note('the idle timeout of the listener counts')
+  if ((action.max_stream_duration?.max_stream_duration ?? 0) > 0) findings.at('max_stream_duration').note('it has no effect')
+}
+
+function clustersOf(action: RouteAction, findings: Findings): readonly WeightedCluster[] {
+  const { cluster, weighted_clusters: weighted } = action
+  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }]
+  if (weighted === null) {
+    findings.fault('it names no cluster, nor clusters with weights; other ways to choose one are not understood')
+    return []
+  }
+  const at = findings.at('weighted_clusters')
+  if (weighted.header_name !== null) at.fault('a header that draws the cluster is not understood')
+  const all = weighted.clusters.map((c, i) => weightedClusterOf(c, at.at('clusters', i)))
+  // What has no weight is never drawn.
+  const drawn = all.filter((c) => c.weight > 0)
+  if (drawn.length === 0) at.fault('no cluster has a weight')
+  return drawn
+}
+
+function weightedClusterOf(cluster: ClusterWeight, findings: Findings): WeightedCluster {
+  if (cluster.cluster_header !== '') findings.fault('a header that names the cluster is not understood')
+  if (cluster.metadata_match !== null) findings.at('metadata_match').fault('it is not understood')
+  const { fault, cors } = routeFiltersOf(cluster.typed_per_filter_config, findings)
+  if (fault !== null || cors !== null) findings.fault('faults and CORS belong to a route, not to one of its clusters')
+  return {
+    cluster: cluster.name,
+    weight: cluster.weight ?? 0,
+    requestEdits: headerEditsOf(cluster.request_headers_to_add, cluster.request_headers_to_remove, 'request_headers', findings),
+    responseEdits: headerEditsOf(
+      cluster.response_headers_to_add,
+      cluster.response_headers_to_remove,
+      'response_headers',
+      findings,
+    ),
+    hostRewrite: cluster.host_rewrite_literal ?? '',
+  }
+}
+
+/** An exact or regex match is replaced whole, a prefix only as far as it matched. */
+function pathRewriteOf(action: RouteAction, match: RouteMatch, findings: Findings): PathRewrite | null {
+  if (action.regex_rewrite !== null) {
+    const { substitution } = action.regex_rewrite
+    const pattern = action.regex_rewrite.pattern?.regex ?? ''
+    const problem = checkRegexRewrite(pattern, substitution)
+    if (problem !== null) findings.at('regex_rewrite').fault(problem)
+    return { kind: 'regex', pattern, value: substitution }
+  }
+  if (action.prefix_rewrite === '') return null
+  const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')
+  return { kind: whole ? 'full' : 'prefix', pattern: '', value: action.prefix_rewrite }
+}
+
+function mirrorOf(policy: RequestMirrorPolicy, findings: Findings): Mirror | null {
+  if (policy.cluster_header !== '') findings.fault('a header that names the cluster is not understood')
+  if (!policy.disable_shadow_host_suffix_append)
+    findings.note('what is appended to the host of a copy is said by `mirror.hostSuffix` of heddle.yaml')
+  const percent = runtimePercentOf(policy.runtime_fraction)
+  return percent === 0 ? null : { cluster: policy.cluster, percent }
+}

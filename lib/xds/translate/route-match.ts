@@ -1,0 +1,99 @@
+// RouteMatch of envoy.config.route.v3 to the noun of the same name.
+import type { HeaderMatch, PathMatch, QueryMatch, RouteMatch as RouteMatchNoun, StringMatch } from '../../state/route.ts'
+import type { HeaderMatcher, QueryParameterMatcher, RouteMatch } from '../proto/route.ts'
+import type { Findings } from './findings.ts'
+import { runtimePercentOf } from './fraction.ts'
+import { isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
+
+/** Any request. */
+const ANY: RouteMatchNoun = { path: null, headers: [], query: [] }
+
+const CONNECT: HeaderMatch = {
+  name: ':method',
+  field: 'connect_matcher',
+  match: { kind: 'exact', value: 'CONNECT', ignoreCase: false },
+  invert: false,
+  missingIsEmpty: false,
+}
+const GRPC: HeaderMatch = {
+  name: 'content-type',
+  field: 'grpc',
+  match: { kind: 'regex', value: 'application/grpc(\\+.*)?', ignoreCase: false },
+  invert: false,
+  missingIsEmpty: false,
+}
+
+export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchNoun {
+  if (match.dynamic_metadata.length > 0) findings.at('dynamic_metadata').fault('claims of a token do not choose routes here')
+  if (match.tls_context !== null) findings.at('tls_context').fault('client certificates do not choose routes here')
+  if (runtimePercentOf(match.runtime_fraction) !== 100)
+    findings.at('runtime_fraction').fault('a route for a share of requests is not understood')
+  const headers: HeaderMatch[] = []
+  if (match.connect_matcher !== null) headers.push(CONNECT)
+  if (match.grpc !== null) headers.push(GRPC)
+  for (const [i, header] of match.headers.entries()) {
+    const noun = headerMatchOf(header, findings.at('headers', i))
+    if (noun !== null) headers.push(noun)
+  }
+  const query = match.query_parameters.flatMap((q, i) => queryMatchOf(q, findings.at('query_parameters', i)) ?? [])
+  const path = pathMatchOf(match, findings)
+  return path === null && headers.length === 0 && query.length === 0 ? ANY : { path, headers, query }
+}
+
+/** null: any path. */
+function pathMatchOf(match: RouteMatch, findings: Findings): PathMatch | null {
+  const ignoreCase = match.case_sensitive === false
+  // What every path begins with.
+  if (match.prefix === '/' || match.prefix === '') return null
+  if (match.prefix !== null) return { kind: 'prefix', value: match.prefix, ignoreCase }
+  if (match.path_separated_prefix !== null) return { kind: 'pathPrefix', value: match.path_separated_prefix, ignoreCase }
+  if (match.path !== null) return { kind: 'exact', value: match.path, ignoreCase }
+  if (match.safe_regex !== null) {
+    const { regex } = match.safe_regex
+    return isRegex(regex, findings.at('safe_regex')) ? { kind: 'regex', value: regex, ignoreCase: false } : null
+  }
+  if (match.path_match_policy !== null)
+    findings.at('path_match_policy').fault(`the path matcher ${match.path_match_policy.name} is not understood`)
+  else if (match.connect_matcher === null) findings.fault('it says nothing of the path')
+  return null
+}
+
+/** Also of the RBAC filter and of retriable headers. null with a fault. */
+export function headerMatchOf(matcher: HeaderMatcher, findings: Findings): HeaderMatch | null {
+  const match = headerValueOf(matcher, findings)
+  if (match === null) return null
+  const lower = matcher.name.toLowerCase()
+  const name = lower === 'host' ? ':authority' : lower
+  // Asked to be absent.
+  const invert = matcher.present_match === false ? !matcher.invert_match : matcher.invert_match
+  return { name, field: fieldOf(name, matcher, invert), match, invert, missingIsEmpty: matcher.treat_missing_header_as_empty }
+}
+
+const PSEUDO: Readonly<Record<string, string>> = { ':method': 'method', ':scheme': 'scheme', ':authority': 'authority' }
+
+/** As the author of a VirtualService would call it. */
+function fieldOf(name: string, matcher: HeaderMatcher, invert: boolean): string {
+  return PSEUDO[name] ?? `${invert ? 'withoutHeaders' : 'headers'}[${matcher.name}]`
+}
+
+function headerValueOf(matcher: HeaderMatcher, findings: Findings): StringMatch | null {
+  if (matcher.string_match !== null) return stringMatchOf(matcher.string_match, findings)
+  if (matcher.safe_regex_match !== null) return regexMatchOf(matcher.safe_regex_match.regex, findings)
+  for (const kind of ['exact', 'prefix', 'suffix', 'contains'] as const) {
+    const value = matcher[`${kind}_match`]
+    if (value !== null) return { kind, value, ignoreCase: false }
+  }
+  if (matcher.range_match === null) return PRESENT
+  findings.fault(`a range of numbers for the header ${matcher.name} is not understood`)
+  return null
+}
+
+function queryMatchOf(matcher: QueryParameterMatcher, findings: Findings): QueryMatch | null {
+  const field = `queryParams[${matcher.name}]`
+  if (matcher.present_match === false) {
+    findings.fault(`that the parameter ${matcher.name} is absent cannot be asked for`)
+    return null
+  }
+  const match = matcher.string_match === null ? PRESENT : stringMatchOf(matcher.string_match, findings)
+  return match === null ? null : { name: matcher.name, field, match }
+}
