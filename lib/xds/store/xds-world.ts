@@ -10,6 +10,7 @@ import type { Credential } from '../../transport/secrets.ts'
 import { shortTypeName, XDS } from '../client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../client/resource-update.ts'
 import type { Any } from '../proto/schema.ts'
+import { emptyTable } from '../translate/route-configuration.ts'
 import { type AnyResourceSet, ResourceSet } from './resource-set.ts'
 import type { TranslatedCluster, TranslatedEndpoints, TranslatedListener, Translators } from './translators.ts'
 import { Warming } from './warming.ts'
@@ -248,10 +249,6 @@ export class XdsWorld {
 }
 
 const NO_ENDPOINTS: TranslatedEndpoints = { endpoints: [], localityWeights: null }
-
-function emptyTable(name: string): RouteTable {
-  return { name, port: 0, virtualHosts: [] }
-}
 
 function addServed(to: Set<string>, names: readonly SecretName[]): void {
   for (const name of names) if (SERVED_SECRET.test(name)) to.add(name)

@@ -2,8 +2,17 @@
 import type { RouteTable } from '../../state/route.ts'
 import type { RouteConfiguration } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
+import { emptyTable, translateRoutes } from './route-configuration.ts'
+import type { RouteTerms } from './route-terms.ts'
 
-export function translateInlineRoutes(config: RouteConfiguration, _bytes: Uint8Array, findings: Findings): RouteTable {
-  findings.note('routes are not translated yet')
-  return { name: config.name, port: 0, virtualHosts: [] }
+const GUARDED: RouteTerms = { unsafeRetries: 'held-back' }
+
+/** With faults the table is empty. */
+export function translateInlineRoutes(
+  config: RouteConfiguration,
+  bytes: Uint8Array,
+  findings: Findings,
+  terms: RouteTerms = GUARDED,
+): RouteTable {
+  return translateRoutes(bytes, terms, findings, null) ?? emptyTable(config.name)
 }

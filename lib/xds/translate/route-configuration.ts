@@ -13,9 +13,8 @@ import { virtualHostOf } from './virtual-host.ts'
 /** Envoy's for direct responses. */
 const DEFAULT_MAX_BODY_BYTES = 4096
 
-/** A table, and what the next translation of the same configuration is compared with. */
-export interface TranslatedRoutes {
-  readonly table: RouteTable
+/** What the next translation of the same configuration is compared with. */
+interface TranslatedRoutes {
   readonly parts: ReadonlyMap<string, TranslatedPart>
   /** The configuration without its virtual hosts. */
   readonly rest: Uint8Array
@@ -29,13 +28,21 @@ interface TranslatedPart {
   readonly notes: readonly Finding[]
 }
 
+/** For each table that was translated. */
+const translated = new WeakMap<RouteTable, TranslatedRoutes>()
+
+/** A configuration that nobody has, or that is not there yet. */
+export function emptyTable(name: string): RouteTable {
+  return { name, port: portOf(name), ignorePort: true, virtualHosts: [] }
+}
+
 /** null with faults. `from`: a RouteConfiguration. `previous`: what this returned for the configuration of that name before; null: nothing. */
 export function translateRoutes(
   from: Uint8Array,
   terms: RouteTerms,
   findings: Findings,
-  previous: TranslatedRoutes | null,
-): TranslatedRoutes | null {
+  previous: RouteTable | null,
+): RouteTable | null {
   const decoded = findings.decode(from, routeConfigurationInParts())
   return decoded === null ? null : translateRouteConfiguration(decoded, terms, findings, previous)
 }
@@ -44,12 +51,13 @@ export function translateRouteConfiguration(
   config: RouteConfigurationInParts,
   terms: RouteTerms,
   findings: Findings,
-  previous: TranslatedRoutes | null,
-): TranslatedRoutes | null {
+  previous: RouteTable | null,
+): RouteTable | null {
   const rest = encode(routeConfigurationInParts(), { ...config, virtual_hosts: [] })
+  const known = previous === null ? undefined : translated.get(previous)
   const comparable =
-    previous !== null && previous.terms.unsafeRetries === terms.unsafeRetries && Buffer.compare(previous.rest, rest) === 0
-  const before = comparable ? previous.parts : NOTHING
+    known !== undefined && known.terms.unsafeRetries === terms.unsafeRetries && Buffer.compare(known.rest, rest) === 0
+  const before = comparable ? known.parts : NOTHING
   const around = surroundingsOf(config, terms, findings)
   const parts = new Map<string, TranslatedPart>()
   const virtualHosts: VirtualHostNoun[] = []
@@ -65,13 +73,15 @@ export function translateRouteConfiguration(
     tellDoubles(virtualHost, domains, findings)
   }
   if (findings.faults.length > 0) return null
-  const same =
-    comparable &&
-    previous.table.virtualHosts.length === virtualHosts.length &&
-    virtualHosts.every((v, i) => v === previous.table.virtualHosts[i])
   const { name, ignore_port_in_host_matching: ignorePort } = config
-  const table = same ? previous.table : { name, port: portOf(name), ignorePort, virtualHosts }
-  return { table, parts, rest, terms }
+  const same = comparable && previous !== null && areSame(previous.virtualHosts, virtualHosts)
+  const table = same ? previous : { name, port: portOf(name), ignorePort, virtualHosts }
+  translated.set(table, { parts, rest, terms })
+  return table
+}
+
+function areSame(some: readonly VirtualHostNoun[], others: readonly VirtualHostNoun[]): boolean {
+  return some.length === others.length && some.every((v, i) => v === others[i])
 }
 
 const NOTHING: ReadonlyMap<string, TranslatedPart> = new Map()

@@ -66,7 +66,7 @@ const translators: Translators = {
       secretNames: p.secrets ?? [],
     }
   },
-  route: (r, _, f) => ({ name: r.name, port: read(r, f).tag === undefined ? 80 : 81, virtualHosts: [] }),
+  route: (r, _, f) => ({ name: r.name, port: read(r, f).tag === undefined ? 80 : 81, ignorePort: true, virtualHosts: [] }),
   extension: (r, _, f) => ({ typeUrl: read(r, f).tag ?? '', value: new Uint8Array(0) }),
   secret: (r) => ({ name: r.name, certificateChainPem: 'c', privateKeyPem: 'k', rootsPem: [] }),
 }
