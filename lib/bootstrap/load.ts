@@ -210,7 +210,8 @@ function toConfig(
       detectionTimeoutMs: waypointTimeout,
       origin: d.role === 'waypoint' ? { kind: 'bootstrap', namespace, name: 'waypoint', ...where(['waypoint']) } : BUILT_IN,
     },
-    drain: { deadlineMs: d.drain.deadline },
+    // A node's tunnel has a successor beside it.
+    drain: { acceptMs: d.role === 'node' ? 0 : Math.min(d.drain.accept, d.drain.deadline), deadlineMs: d.drain.deadline },
     limits: {
       ...limits,
       headerTimeoutMs: headerTimeout,

@@ -233,6 +233,8 @@ export const bootstrapSchema = v.strictObject({
   healthChecks: v.optional(v.array(healthCheck), []),
   identity,
   drain: v.strictObject({
+    // Istio's terminationDrainDuration.
+    accept: v.optional(duration(0, '5s'), '5s'),
     deadline: v.optional(duration(0, '5s'), '5s'),
   }),
   limits: v.strictObject({

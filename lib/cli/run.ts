@@ -12,8 +12,8 @@ export const runCommand: Command = {
 Runs until it is told to stop. config/reference.yaml explains each field of heddle.yaml; each can be set by an environment
 variable too (admin.port by HEDDLE_ADMIN_PORT), and those below by a flag, which wins over both.
 
-Signals: SIGTERM and SIGINT stop accepting, let requests finish up to drain.deadline, say what was cut, and end with 0; a second
-one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGUSR1 opens the access log anew after it was rotated.
+Signals: SIGTERM fails readiness, takes new connections for drain.accept still, lets requests finish up to drain.deadline, says what
+was cut, and ends with 0; SIGINT takes no new connections; a second one ends at once with ${EXIT_INTERRUPTED}. SIGHUP reads the resources anew. SIGUSR1 opens the access log anew after it was rotated.
 `,
   flags: {
     config: CONFIG_FLAG,

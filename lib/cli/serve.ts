@@ -43,7 +43,7 @@ export async function serve(
     identity,
   })
   const stopListening = onSignals({
-    terminate: (signal) => void proxy.shutdown(signal),
+    terminate: (signal) => void proxy.shutdown(signal, signal === 'SIGINT'),
     abort: (signal) => {
       logger.warning(`${signal} again: ending at once`)
       process.exit(EXIT_INTERRUPTED)

@@ -83,6 +83,10 @@ export class ActiveListener {
     if (this.leaving.length > 0) this.leaving = this.leaving.filter((c) => c.connections > 0)
   }
 
+  announceDrain(): void {
+    for (const chain of this.running()) chain.filter?.announceDrain()
+  }
+
   drain(): void {
     for (const chain of this.running()) chain.filter?.drain()
   }

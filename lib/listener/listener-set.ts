@@ -242,6 +242,12 @@ export class ListenerSet implements TunnelEntrance {
     if (active.connections > 0) this.retired.add(active)
   }
 
+  /** The next answer of each connection is its last. New connections are taken still. */
+  announceDrain(inboundOnly: boolean): void {
+    for (const active of [...this.byName.values(), ...this.retired])
+      if (!inboundOnly || active.listener.direction === 'inbound') active.announceDrain()
+  }
+
   /** Stops accepting, and asks connections to end. */
   drain(): void {
     this.draining = true

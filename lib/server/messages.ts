@@ -46,8 +46,11 @@ export type ToWorker =
       readonly endpoints: readonly Endpoint[]
       readonly rows: ClusterRows
     }
-  /** Stop accepting, finish what is in flight, cut the rest after the deadline, then say `drained`. */
-  | { readonly type: 'drain'; readonly deadlineMs: number }
+  /**
+   * Finish what is in flight, and what comes until `acceptMs` have passed; then stop accepting, cut the rest after the deadline, and say `drained`. Both from
+   * now. `inboundOnly`: until then outbound listeners go on as ever.
+   */
+  | { readonly type: 'drain'; readonly acceptMs: number; readonly deadlineMs: number; readonly inboundOnly: boolean }
   /** Answered with `reply`: an `Explanation` or null. */
   | { readonly type: 'explain'; readonly call: number; readonly id: string }
   /** Answered with `reply`: what it remembers of failures of an endpoint, FailedRequest[]. */

@@ -267,18 +267,18 @@ export class Supervisor {
   }
 
   /** Stops accepting and finishes what is in flight; the process stays. */
-  drain(): Promise<readonly CutConnection[]> {
-    this.#drained ??= this.#drain()
+  drain(acceptMs = 0): Promise<readonly CutConnection[]> {
+    this.#drained ??= this.#drain(acceptMs)
     return this.#drained
   }
 
-  /** Drains, then ends everything; `finished` resolves. */
-  async shutdown(why: string): Promise<void> {
+  /** Drains, then ends everything; `finished` resolves. `atOnce`: new connections are not waited for, as of a program that a person ends. */
+  async shutdown(why: string, atOnce = false): Promise<void> {
     if (this.#ending) return
     this.#ending = true
     this.logger.info(`${why}: shutting down`)
     if (this.#started) {
-      const cut = await this.drain()
+      const cut = await this.drain(atOnce ? 0 : this.bootstrap.drain.acceptMs)
       await this.#closeAll()
       this.#finish(cut)
       return
@@ -368,17 +368,17 @@ export class Supervisor {
     if (this.store.lastGood) this.metrics.configRefused()
   }
 
-  async #drain(): Promise<readonly CutConnection[]> {
+  async #drain(acceptMs: number): Promise<readonly CutConnection[]> {
     const { deadlineMs } = this.bootstrap.drain
     this.#setState('DRAINING')
     this.#watch.close()
     this.checks.stop()
-    this.logger.info(`draining: no new connections, ${deadlineMs} ms for what is in flight`)
-    const drained = this.pool.drain(deadlineMs)
+    const taken = acceptMs > 0 ? `new connections for ${acceptMs} ms still` : 'no new connections'
+    this.logger.info(`draining: ${taken}, ${deadlineMs} ms for what is in flight`)
+    const drained = this.pool.drain({ acceptMs, deadlineMs, inboundOnly: this.bootstrap.capture.mode !== 'none' })
     this.#ports.release()
-    const cut = await drained
-    reportCut(cut, this.logger)
-    return cut
+    reportCut(await drained, this.logger)
+    return drained
   }
 
   async #closeAll(): Promise<void> {

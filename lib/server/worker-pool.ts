@@ -6,6 +6,7 @@
 import { Worker } from 'node:worker_threads'
 import type { ServedPod } from '../state/bootstrap-config.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { DrainTimes } from './drain.ts'
 import type { CutConnection, FromWorker, ToWorker, WorkerInit } from './messages.ts'
 
 export interface WorkerPoolOptions {
@@ -134,10 +135,11 @@ export class WorkerPool {
   }
 
   /** Nobody is replaced from now on. Resolves with what all workers cut, at the latest a second after the deadline. */
-  async drain(deadlineMs: number): Promise<readonly CutConnection[]> {
+  async drain(times: DrainTimes): Promise<readonly CutConnection[]> {
+    const { deadlineMs } = times
     this.#closing = true
     for (const slot of this.#slots) if (slot.restart !== null) clearTimeout(slot.restart)
-    this.broadcast({ type: 'drain', deadlineMs })
+    this.broadcast({ type: 'drain', ...times })
     const finished = await this.#until(
       () => this.#slots.every((slot) => slot.drained !== null || slot.state === 'gone'),
       deadlineMs + DRAIN_GRACE_MS,

@@ -169,9 +169,7 @@ class Worker {
         this.parts.clusters.giveWay(message.cluster)
         return
       case 'drain':
-        void drainWorker(this.parts, this.listeners, this.tunnel, message.deadlineMs).then((cut) =>
-          post({ type: 'drained', cut }),
-        )
+        void drainWorker(this.parts, this.listeners, this.tunnel, message).then((cut) => post({ type: 'drained', cut }))
         return
       case 'explain':
         void explainRecent(this.parts, this.tunnel, message.id).then((value) =>

@@ -289,7 +289,8 @@ export interface BootstrapConfig {
   readonly capture: CaptureConfig
   readonly gateway: GatewayConfig
   readonly waypoint: WaypointConfig
-  readonly drain: { readonly deadlineMs: number }
+  /** From the beginning of the drain: how long new connections are taken, at most the deadline; then what is in flight is cut. */
+  readonly drain: { readonly acceptMs: number; readonly deadlineMs: number }
   readonly limits: Limits
   readonly mesh: MeshSettings
   /** A client that ends its side after a complete request: `serve` still answers it, `abort` takes it for gone, as Envoy does. */

@@ -48,6 +48,58 @@ t.test('SIGTERM lets a request finish, says Connection: close, refuses new conne
   t.same(await proxy.exited, { code: 0, signal: null })
 })
 
+t.test('after SIGTERM new connections are taken for a while, and each answer is the last of its connection', async (t) => {
+  const upstream = await Upstream.start(t)
+  const proxy = await startProxy(t, {
+    resources: yaml(service({ host: 'web', endpoints: [upstream] })),
+    bootstrap: { drain: { accept: '2s', deadline: '30s' }, concurrency: 2 },
+  })
+  const health = Number(/health on 127\.0\.0\.1:(\d+)/.exec(proxy.stderr)?.[1])
+  const idle = await connectAny(t, proxy.port())
+  await idle.send({ host: 'web' })
+  await (await upstream.next()).answer({ body: 'before' })
+  t.equal(header(await idle.response(), 'connection'), undefined)
+  proxy.signal('SIGTERM')
+  await proxy.said(/draining: new connections for 2000 ms still, 30000 ms for what is in flight/)
+  t.equal((await httpRequest(health, '/healthz/ready')).status, 503, 'readiness fails at once')
+  // Who was there, and who comes; both workers hear of it within moments.
+  const ask = async (client: typeof idle) => {
+    await client.send({ host: 'web' })
+    await (await upstream.next()).answer({ body: 'in time' })
+    const response = await client.response()
+    return [response.body.toString(), header(response, 'connection')?.toLowerCase()]
+  }
+  t.same(await ask(idle), ['in time', CLOSE])
+  await idle.closed()
+  const late = await connectAny(t, proxy.port())
+  t.same(await ask(late), ['in time', CLOSE])
+  await late.closed()
+  const held = await connectAny(t, proxy.port())
+  await held.send({ host: 'web' })
+  const exchange = await upstream.next()
+  const refused = () =>
+    connectAny(t, proxy.port()).then(
+      (client) => {
+        client.destroy()
+        return false
+      },
+      (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED',
+    )
+  await eventually('new connections to be refused', refused, 10_000)
+  await exchange.answer({ body: 'behind it' })
+  t.equal((await held.response()).body.toString(), 'behind it')
+  t.same(await proxy.exited, { code: 0, signal: null })
+})
+
+t.test('SIGINT takes no new connections', { skip: ONCE }, async (t) => {
+  const upstream = await Upstream.start(t)
+  const resources = yaml(service({ host: 'web', endpoints: [upstream] }))
+  const proxy = await startProxy(t, { resources, bootstrap: { drain: { accept: '20s', deadline: '30s' } } })
+  proxy.signal('SIGINT')
+  t.same(await proxy.exited, { code: 0, signal: null })
+  t.match(proxy.stderr, /draining: no new connections/)
+})
+
 t.test('an answer that has begun is sent to its end, and then its connection closes', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
   const client = await connectAny(t, proxy.port())

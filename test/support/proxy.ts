@@ -344,6 +344,8 @@ function writeConfig(dir: string, adminPort: number, options: ProxyOptions): voi
     admin: { address: '127.0.0.1', port: adminPort },
     health: { address: '127.0.0.1', port: 0 },
     accessLog: { path: path.join(dir, 'access.log'), format: 'json' },
+    // Clients of a test know when it ends.
+    drain: { accept: '0s' },
     resources: [mesh, ...(options.resourcePaths ?? [])],
     listeners: (options.listeners ?? [{ name: 'out' }]).map((l) => ({
       direction: 'outbound',

@@ -300,9 +300,14 @@ export class HttpConnectionManager {
     for (const session of this.sessions) session.sweep(now)
   }
 
-  /** No new requests on connections that are idle; the others are told with their next answer. */
-  drain(): void {
+  /** Connections are told with their next answer, also those that come. */
+  announceDrain(): void {
     this.draining = true
+  }
+
+  /** No new requests on connections that are idle. */
+  drain(): void {
+    this.announceDrain()
     for (const session of this.sessions) {
       this.values[this.stats.cxDrainClose]!++
       session.drain()

@@ -31,7 +31,6 @@ export class TcpProxy {
   readonly values: Float64Array
   readonly stats: TcpListenerStats
   readonly sessions: Set<TcpSession>
-  draining: boolean
   config: TcpChain
   private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
   private readonly pick: PickContext
@@ -46,7 +45,6 @@ export class TcpProxy {
     this.values = parts.slab.values
     this.stats = new TcpListenerStats(parts.slab, listener.name)
     this.sessions = new Set()
-    this.draining = false
     this.config = config
     this.destinations = []
     this.pick = new PickContext()
@@ -115,9 +113,10 @@ export class TcpProxy {
     for (const session of this.sessions) session.sweep()
   }
 
-  drain(): void {
-    this.draining = true
-  }
+  /** Bytes have no word for it. */
+  announceDrain(): void {}
+
+  drain(): void {}
 }
 
 /** One connection and its other half. States: connecting (reads paused) → open → over. */

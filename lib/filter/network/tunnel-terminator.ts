@@ -16,11 +16,13 @@ export class TunnelTerminator {
   readonly parts: WorkerParts
   readonly sessions: Set<TunnelSession>
   config: TunnelChain
+  draining: boolean
 
   constructor(parts: WorkerParts, config: TunnelChain) {
     this.parts = parts
     this.config = config
     this.sessions = new Set()
+    this.draining = false
   }
 
   /** New configuration, for the streams from now on. */
@@ -39,6 +41,12 @@ export class TunnelTerminator {
 
   sweep(): void {
     for (const session of this.sessions) session.sweep()
+  }
+
+  /** GOAWAY: what begins elsewhere need not end. Who connects anew is told with its first tunnel. */
+  announceDrain(): void {
+    this.draining = true
+    for (const session of this.sessions) session.drain()
   }
 
   drain(): void {
@@ -77,6 +85,7 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
   // ---- Http2ServerEvents -----------------------------------------------------------------------------------------------
 
   onRequest(stream: Http2Stream): void {
+    if (this.terminator.draining) this.codec.shutdown()
     if (stream.method !== 'CONNECT' || stream.protocol !== '') {
       this.refuse(stream, 404, `expected method CONNECT, got ${stream.method}`)
       return

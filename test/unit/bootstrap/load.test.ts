@@ -96,7 +96,7 @@ const DEFAULTS: BootstrapConfig = {
     detectionTimeoutMs: 2000,
     origin: BUILT_IN,
   },
-  drain: { deadlineMs: 5000 },
+  drain: { acceptMs: 5000, deadlineMs: 5000 },
   limits: {
     maxHeaderBytes: 61440,
     maxHeaders: 100,
@@ -157,7 +157,7 @@ listeners:
   - { name: out, direction: outbound, protocol: http, address: 127.0.0.1, port: 8080 }
   - { name: db,  direction: outbound, protocol: tcp,  address: 127.0.0.1, port: 5432, destination: "db.default.svc.cluster.local:5432" }
   - { name: in,  direction: inbound,  protocol: http, address: 127.0.0.1, port: 8081, forwardTo: "127.0.0.1:9000" }
-drain: { deadline: 1m30s }
+drain: { accept: 15s, deadline: 1m30s }
 limits:
   # all as they are
 `,
@@ -203,7 +203,7 @@ limits:
       },
       { ...listener, name: 'in', direction: 'inbound', port: 8081, forwardTo: '127.0.0.1:9000', origin: origin('in', 11) },
     ],
-    drain: { deadlineMs: 90000 },
+    drain: { acceptMs: 15000, deadlineMs: 90000 },
     file,
   })
 })
@@ -621,6 +621,7 @@ t.test('the environment overrides the file, a flag overrides both', async (t) =>
     ['size', { HEDDLE_LIMITS_BUFFER_BYTES: '2MiB' }, {}, (c) => c.limits.bufferBytes, 2097152],
     ['plain size', { HEDDLE_LIMITS_MAX_HEADER_BYTES: '8192' }, {}, (c) => c.limits.maxHeaderBytes, 8192],
     ['duration', { HEDDLE_DRAIN_DEADLINE: '250ms' }, {}, (c) => c.drain.deadlineMs, 250],
+    ['no longer than the deadline', { HEDDLE_DRAIN_DEADLINE: '2s' }, {}, (c) => c.drain.acceptMs, 2000],
     ['zero duration', { HEDDLE_DRAIN_DEADLINE: '0' }, {}, (c) => c.drain.deadlineMs, 0],
     ['labels', { HEDDLE_WORKLOAD_LABELS: 'app=web,version=v1' }, {}, (c) => c.workload.labels, { app: 'web', version: 'v1' }],
     ['name from labels', { HEDDLE_WORKLOAD_LABELS: 'app=web' }, {}, (c) => c.workload.name, 'web'],

@@ -153,7 +153,7 @@ t.test('repeated crashes are replaced later and later', async (t) => {
 t.test('a drain tells what was cut, and nobody is replaced any more', async (t) => {
   const { pool: p, seen } = pool(t, 2)
   await p.start()
-  const cut = await p.drain(1000)
+  const cut = await p.drain({ acceptMs: 0, deadlineMs: 1000, inboundOnly: false })
   t.same(cut.map((c) => c.peer).sort(), ['p0', 'p1'])
   p.broadcast({ type: 'explain', call: 1, id: 'crash' })
   await eventually('both to end', () => p.serving === 0)
