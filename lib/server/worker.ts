@@ -70,7 +70,7 @@ class Worker {
     )
     io.tls.use(init.secrets)
     io.tls.drainsOld = bootstrap.identity.onOldCertificate === 'drain-before-expiry'
-    const metrics = new RequestMetrics(slab, bootstrap.workload)
+    const metrics = new RequestMetrics(slab, bootstrap.workload, undefined, undefined, bootstrap.role === 'waypoint')
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
     this.shared = shared
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)

@@ -4,8 +4,11 @@ import type { WorkloadIdentity } from '../state/bootstrap-config.ts'
 import type { Cluster, Endpoint, EndpointWorkload } from '../state/cluster.ts'
 import { MAX_PEER_LABEL_CHARS, renderLabels } from './labels.ts'
 
-/** `source`: this proxy is the client's (outbound listener, gateway). `destination`: the server's (inbound listener). */
-export type Reporter = 'source' | 'destination'
+/**
+ * `source`: this proxy is the client's (outbound listener, gateway). `destination`: the server's (inbound listener). `waypoint`: it stands between the two, and knows the client by its
+ * tunnel.
+ */
+export type Reporter = 'source' | 'destination' | 'waypoint'
 
 /** One side of a request. Empty: unknown. */
 export interface Peer extends EndpointWorkload {
@@ -94,25 +97,25 @@ export function istioLabels(
   outcome: RequestOutcome,
   { own, peer }: Principals,
 ): string {
-  const inbound = reporter === 'destination'
+  const serves = reporter !== 'source'
   return renderLabels([
     ['reporter', reporter],
     ['source_workload', known(source.workload)],
     ['source_canonical_service', known(source.canonicalService)],
     ['source_canonical_revision', source.canonicalRevision || 'latest'],
     ['source_workload_namespace', known(source.namespace)],
-    ['source_principal', known(inbound ? peer : own)],
+    ['source_principal', known(serves ? peer : own)],
     ['source_app', known(source.app)],
     ['source_version', known(source.version)],
     ['source_cluster', known(source.cluster)],
     ['destination_workload', known(destination.workload)],
     ['destination_workload_namespace', known(destination.namespace)],
-    ['destination_principal', known(inbound ? own : peer)],
+    ['destination_principal', known(serves ? own : peer)],
     ['destination_app', known(destination.app)],
     ['destination_version', known(destination.version)],
     ['destination_service', known(service.host)],
     ['destination_canonical_service', known(destination.canonicalService)],
-    ['destination_canonical_revision', destination.canonicalRevision || 'latest'],
+    ['destination_canonical_revision', destination.canonicalRevision || (reporter === 'waypoint' ? 'unknown' : 'latest')],
     ['destination_service_name', known(service.name)],
     ['destination_service_namespace', known(service.namespace)],
     ['destination_cluster', known(destination.cluster)],
@@ -125,7 +128,7 @@ export function istioLabels(
         ] as const)),
     ['response_flags', outcome.flags],
     // A server knows whether there was mTLS, a client never says (Istio standard labels).
-    ['connection_security_policy', !inbound ? 'unknown' : own !== '' && peer !== '' ? 'mutual_tls' : 'none'],
+    ['connection_security_policy', !serves ? 'unknown' : own !== '' && peer !== '' ? 'mutual_tls' : 'none'],
   ])
 }
 

@@ -110,22 +110,27 @@ export class RequestMetrics {
   readonly clusterId: string
   readonly maxAuthorities: number
   readonly authorities: Set<string>
+  /** All that this proxy reports it reports as one. */
+  readonly isWaypoint: boolean
 
   /**
    * @param clusterId value of source_cluster and destination_cluster; Istio's default is `Kubernetes`
    * @param maxAuthorities authorities that may be labels of outbound requests that reached no service (Istio takes any); 0: none
+   * @param isWaypoint the role
    */
   constructor(
     slab: MetricsSlab,
     own: WorkloadIdentity,
     clusterId = 'Kubernetes',
     maxAuthorities: number = DEFAULT_AUTHORITY_LABELS,
+    isWaypoint = false,
   ) {
     this.slab = slab
     this.own = ownPeer(own, clusterId)
     this.clusterId = clusterId
     this.maxAuthorities = maxAuthorities
     this.authorities = new Set()
+    this.isWaypoint = isWaypoint
   }
 
   /**
@@ -133,6 +138,7 @@ export class RequestMetrics {
    * redirect, direct response: both null).
    */
   seriesFor(reporter: Reporter, cluster: Cluster | null, endpoint: Endpoint | null): SeriesCache {
+    if (this.isWaypoint) return new SeriesCache('waypoint', cluster, endpoint, '', false)
     // Istio sets disable_host_header_fallback for inbound listeners and gateways only.
     const byAuthority = reporter === 'source' && (cluster === null || cluster.host === '')
     return new SeriesCache(reporter, cluster, endpoint, '', byAuthority)
@@ -238,9 +244,8 @@ export class RequestMetrics {
   }
 
   #labels(series: SeriesCache, outcome: RequestOutcome): string {
-    const inbound = series.reporter === 'destination'
-    const source = inbound ? UNKNOWN_PEER : this.own
-    const destination = inbound ? this.own : endpointPeer(series.endpoint, this.clusterId)
+    const source = series.reporter === 'source' ? this.own : UNKNOWN_PEER
+    const destination = series.reporter === 'destination' ? this.own : endpointPeer(series.endpoint, this.clusterId)
     const service = destinationService(series.cluster, series.authority, destination.namespace)
     return istioLabels(series.reporter, source, destination, service, outcome, series.principals)
   }

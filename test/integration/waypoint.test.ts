@@ -149,6 +149,15 @@ t.test('layer 7 between two tunnels', async (t) => {
   t.equal(apps[0]!.connectionsTotal, 1, 'and is shared')
   const line = await waypoint.logged({ response_code: 200, authority: 'reviews' })
   t.match(line['upstream_cluster'], /^outbound\|80\|v[12]\|reviews\.shop/)
+  const counted = (await waypoint.metrics()).samples.filter((s) => s.name === 'istio_requests_total')
+  t.ok(counted.length > 0)
+  for (const { labels } of counted)
+    t.match(labels, {
+      reporter: 'waypoint',
+      source_principal: id('client'),
+      destination_service: 'reviews.shop.svc.cluster.local',
+      connection_security_policy: 'mutual_tls',
+    })
 })
 
 t.test('pods that are dialled themselves, on any port', async (t) => {

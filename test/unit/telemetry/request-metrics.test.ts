@@ -60,13 +60,13 @@ interface World {
   page(): Page
 }
 
-function world(identity: WorkloadIdentity = own, maxSeries = 0, maxAuthorities?: number): World {
+function world(identity: WorkloadIdentity = own, maxSeries = 0, maxAuthorities?: number, isWaypoint = false): World {
   const registry = new MetricsRegistry()
   const buffer = createSlabBuffer(1 << 16)
   registry.addWorker(0, buffer)
   const slab = new MetricsSlab(buffer, (family, labels, slot) => registry.series(0, family, labels, slot), maxSeries)
   return {
-    metrics: new RequestMetrics(slab, identity, 'Kubernetes', maxAuthorities),
+    metrics: new RequestMetrics(slab, identity, 'Kubernetes', maxAuthorities, isWaypoint),
     page: () => parseExposition(registry.expose()),
   }
 }
@@ -209,6 +209,26 @@ t.test('what is unknown says so', async (t) => {
     metrics.record(metrics.seriesFor(reporter, cluster, ep), accessRecord({ authority: 'shop.example:8080' }), 1, 1, NOT_GRPC)
     t.match(labelsOf(page(), 'istio_requests_total'), expected, what)
   }
+})
+
+t.test('a waypoint reports as one: the client by its tunnel, the endpoint as the destination', async (t) => {
+  const { metrics, page } = world(own, 0, undefined, true)
+  const client = 'spiffe://cluster.local/ns/shop/sa/client'
+  const waypoint = 'spiffe://cluster.local/ns/shop/sa/waypoint'
+  const unversioned = { ...endpoint, workload: { ...endpoint.workload, canonicalRevision: '' } }
+  const record = accessRecord({ peerPrincipal: client, ownPrincipal: waypoint })
+  for (const reporter of ['source', 'destination'] as const)
+    metrics.record(metrics.seriesFor(reporter, reviews, unversioned), record, 1, 1, NOT_GRPC)
+  t.match(labelsOf(page(), 'istio_requests_total'), {
+    reporter: 'waypoint',
+    source_workload: 'unknown',
+    source_principal: client,
+    destination_workload: endpoint.workload.workload,
+    destination_principal: waypoint,
+    destination_service: 'reviews.prod.svc.cluster.local',
+    destination_canonical_revision: 'unknown',
+    connection_security_policy: 'mutual_tls',
+  })
 })
 
 t.test('canonical labels fall back as the injector makes them', async (t) => {
