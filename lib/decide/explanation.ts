@@ -59,6 +59,8 @@ export interface ExplainedStep {
     | 'mirror'
     /** Where a captured connection was going, and which filter chain took it. */
     | 'listener'
+    /** What AuthorizationPolicies said of it. */
+    | 'authorization'
     /** Who the other side of mTLS is. */
     | 'peer'
     | 'verdict'
@@ -123,7 +125,7 @@ export interface Explanation {
   readonly at: string | null
   /** From its first byte to its end, or until now; null: it has not happened. */
   readonly tookMs: number | null
-  /** A word of decision.ts: `forward`, `no-route`. */
+  /** A word of decision.ts: `forward`, `no-route`; `denied` where authorization refused it. */
   readonly verdict: string
   readonly request: { readonly method: string; readonly authority: string; readonly path: string }
   readonly virtualHost: string | null

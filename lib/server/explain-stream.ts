@@ -1,8 +1,10 @@
 // A request that has happened, explained: its steps from the ring, read against the tables that it was decided on. Loaded when somebody asks.
 import { explain } from '../decide/explain.ts'
+import { withAuthorization } from '../decide/explain-rbac.ts'
 import type { ExplainedListener, ExplainedPeer, ExplainedStep, Explanation } from '../decide/explanation.ts'
 import type { StepRing } from '../decide/steps.ts'
 import type { HttpStream } from '../filter/http/http-stream.ts'
+import { HttpRbacFacts } from '../filter/http/rbac-facts.ts'
 import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import type { RequestView } from '../route/request-view.ts'
@@ -13,9 +15,10 @@ import type { TlsFacts } from '../transport/tls-facts.ts'
 export function explainStream(stream: HttpStream, id: string, steps: StepRing): Explanation | null {
   const taken = stream.decision.steps < 0 ? new Int32Array(0) : steps.read(stream.decision.steps)
   if (taken === null) return null
-  const explanation = explain({
+  const request = viewOf(stream)
+  const decided = explain({
     id,
-    request: viewOf(stream),
+    request,
     steps: taken,
     tables: stream.tables,
     dialled: stream.session.connection.originalDst || stream.manager.listener.originalDst,
@@ -25,6 +28,10 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
       details: stream.responseCodeDetails,
     },
   })
+  const explanation =
+    stream.authorizer === null
+      ? decided
+      : withAuthorization(decided, taken, stream.authorizer.config, new HttpRbacFacts().ask(stream, request))
   const listener = listenerOf(stream)
   const client = peerOf(stream.downstreamTls)
   const server = peerOf(stream.upstreamTls)

@@ -7,7 +7,9 @@ export const DRY_RUN = 'istio.io/dry-run'
 const TRUE = ['1', 't', 'T', 'true', 'TRUE', 'True']
 const FALSE = ['0', 'f', 'F', 'false', 'FALSE', 'False']
 
-export function isDryRun({ annotations }: ResourceObject<'AuthorizationPolicy'>): boolean {
+export function isDryRun({ annotations, spec }: ResourceObject<'AuthorizationPolicy'>): boolean {
+  // The authorizer decides all the same.
+  if (spec.action === 'CUSTOM') return false
   return TRUE.includes(annotations[DRY_RUN] ?? '')
 }
 

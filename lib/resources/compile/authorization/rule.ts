@@ -20,8 +20,10 @@ export interface RuleSite {
 
 type PolicyObject = ResourceObject<'AuthorizationPolicy'>
 
-export function ruleName({ namespace, name }: PolicyObject, index: number): string {
-  return `ns[${namespace}]-policy[${name}]-rule[${index}]`
+export function ruleName({ namespace, name, spec }: PolicyObject, index: number): string {
+  const own = `ns[${namespace}]-policy[${name}]-rule[${index}]`
+  // As istiod calls it where it refuses what an authorizer that it does not know would decide.
+  return spec.action === 'CUSTOM' ? `istio-ext-authz-${spec.provider?.name ?? ''}-${own}-deny-due-to-bad-CUSTOM-action` : own
 }
 
 /** null: there is nothing left of it. */
