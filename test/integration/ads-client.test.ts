@@ -1,10 +1,26 @@
 // The client of a control plane against one by grpc-js that the test leads.
-import { status } from '@grpc/grpc-js'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import grpc, { status } from '@grpc/grpc-js'
 import t from 'tap'
+import { Rng } from '../../lib/base/rng.ts'
+import { parseBootstrap } from '../../lib/bootstrap/load.ts'
+import { openAdsClient } from '../../lib/xds/client/open-ads-client.ts'
+import { ResourceCache } from '../../lib/xds/client/resource-cache.ts'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { AdsRecorder } from '../support/ads-recorder.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane, namedBytes } from '../support/fake-control-plane.ts'
+import { ManualTime } from '../support/manual-time.ts'
+import { SigningCa } from '../support/signing-ca.ts'
+import type { Teardown } from '../support/teardown.ts'
+
+function folder(t: Teardown): string {
+  const dir = mkdtempSync(path.join(tmpdir(), 'heddle-ads-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
 
 t.test('delta', async (t) => {
   t.test('what is there comes, is acknowledged, and follows changes', async (t) => {
@@ -131,4 +147,362 @@ t.test('delta', async (t) => {
     await plane.synced()
     t.equal(ads.client.status.lastError, '')
   })
+})
+
+t.test('the state of the world', async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  for (const name of ['a', 'b']) {
+    plane.set(XDS.cluster, name, namedBytes(name))
+    plane.set(XDS.endpoints, name, namedBytes(name, 'one'))
+  }
+  const ads = new AdsRecorder(t, plane, {
+    protocol: 'sotw',
+    onUpdate: ({ typeUrl }) => {
+      if (typeUrl === XDS.cluster) ads.client.setNames(XDS.endpoints, plane.world.get(XDS.cluster)!.keys())
+      return []
+    },
+  })
+  ads.client.subscribe(XDS.cluster, 'wildcard')
+  ads.client.start()
+  await plane.synced()
+  await plane.answered(XDS.endpoints)
+  t.same(ads.held(XDS.endpoints), ['a', 'b'])
+
+  plane.put(XDS.endpoints, 'a', namedBytes('a', 'two'))
+  await plane.answered(XDS.endpoints)
+  t.same(ads.seenOf(XDS.endpoints).at(-1)?.changed, ['a'])
+
+  plane.alter = (response) =>
+    response.type_url === XDS.endpoints ? { resources: response.resources.filter((r) => r.name === 'b') } : response
+  plane.put(XDS.endpoints, 'b', namedBytes('b', 'two'))
+  await plane.answered(XDS.endpoints)
+  t.same(ads.held(XDS.endpoints), ['a', 'b'], 'endpoints that a response does not name stay')
+  plane.alter = (response) => response
+
+  plane.set(XDS.cluster, 'c', namedBytes('c'))
+  plane.remove(XDS.cluster, 'b')
+  await plane.answered(XDS.cluster)
+  t.same(ads.held(XDS.cluster), ['a', 'c'], 'a cluster that a response does not name is gone')
+  t.same(ads.seenOf(XDS.cluster).at(-1)?.removed, ['b'])
+  await eventually('endpoints follow', () => ads.held(XDS.endpoints).join() === 'a,c')
+  t.same(plane.saidOf(XDS.endpoints).at(-1)?.names, ['a', 'c'], 'all names')
+
+  const before = ads.client.status.types[0]!.version
+  ads.faults = ({ typeUrl, changed }) => (typeUrl === XDS.cluster ? changed.map(({ name }) => ({ name, reason: 'no' })) : [])
+  plane.put(XDS.cluster, 'd', namedBytes('d'))
+  const nack = await plane.answered(XDS.cluster, 'NACK')
+  t.same([nack.version, nack.error], [before, 'd: no'], 'the version that is in force')
+  ads.faults = () => []
+  await plane.closeCleanly()
+  await plane.resume()
+  await plane.nextStream(1)
+  await plane.answered(XDS.cluster)
+  t.same(ads.held(XDS.cluster), ['a', 'c', 'd'])
+  const again = plane.said.filter((s) => s.stream > 0 && s.kind === 'request')
+  t.same(
+    again.map((s) => [s.typeUrl, s.names, s.version === '', s.nonce, s.node !== null]),
+    [
+      [XDS.cluster, [], false, '', true],
+      [XDS.endpoints, ['a', 'c', 'd'], false, '', false],
+    ],
+    'versions are told, and no nonce of another stream',
+  )
+})
+
+t.test('TLS: the server is verified, the token read for each connection, and tenants told', async (t) => {
+  const ca = await SigningCa.root(t)
+  const { chain, key } = await ca.issue({ dnsNames: ['istiod.istio-system.svc'] })
+  const pair = { cert_chain: Buffer.from(chain), private_key: Buffer.from(key) }
+  const plane = await FakeControlPlane.start(t, {
+    credentials: grpc.ServerCredentials.createSsl(null, [pair], false),
+  })
+  const tokens: unknown[] = []
+  plane.refuse = (metadata) => {
+    tokens.push(metadata.get('authorization')[0])
+    return metadata.get('authorization')[0] === 'Bearer second'
+      ? null
+      : { code: status.UNAUTHENTICATED, details: 'authentication failure' }
+  }
+  plane.set(XDS.cluster, 'a', namedBytes('a'))
+  const dir = folder(t)
+  writeFileSync(path.join(dir, 'roots.pem'), ca.rootPem)
+  writeFileSync(path.join(dir, 'token'), 'first\n')
+  const open = (more: string, env: Readonly<Record<string, string>> = {}) => {
+    const yaml = `xds: { address: "${plane.hostAndPort}", roots: roots.pem, token: token, headers: { x-tenant: t1 }, ${more} }`
+    const loaded = parseBootstrap(yaml, path.join(dir, 'heddle.yaml'))
+    if (!loaded.ok) throw new Error(loaded.errors.map((e) => e.message).join())
+    const client = openAdsClient({
+      bootstrap: loaded.config,
+      env,
+      version: '1',
+      rng: new Rng(1),
+      log: { debug() {}, info() {}, warning() {} },
+      onUpdate: () => [],
+    })
+    t.teardown(() => client.stop())
+    client.subscribe(XDS.cluster, 'wildcard')
+    client.start()
+    return client
+  }
+  const client = open('serverName: istiod.istio-system.svc', { XDS_HEADER_X_ENV: 'e', ISTIO_META_CLUSTER_ID: 'c1' })
+  await eventually('the first token is refused', () => /UNAUTHENTICATED/.test(client.status.lastError))
+  writeFileSync(path.join(dir, 'token'), 'second\n')
+  await plane.synced()
+  t.equal(tokens[0], 'Bearer first')
+  const { metadata } = plane.current!
+  t.same(
+    ['clusterid', 'x-tenant', 'x_env'].map((name) => metadata.get(name)[0]),
+    ['c1', 't1', 'e'],
+  )
+  t.match(plane.current!.node?.id, /^sidecar~/)
+  await client.stop()
+
+  const other = open('serverName: other.svc')
+  await eventually('a certificate for another name is refused', () => /not in the cert's altnames/.test(other.status.lastError))
+  await other.stop()
+  const stranger = await SigningCa.root(t)
+  writeFileSync(path.join(dir, 'other.pem'), stranger.rootPem)
+  const untrusted = open('serverName: istiod.istio-system.svc', { XDS_ROOT_CA: path.join(dir, 'other.pem') })
+  await eventually('an unknown authority is refused', () =>
+    /not signed by one of the given roots/.test(untrusted.status.lastError),
+  )
+})
+
+t.test('the end of streams', async (t) => {
+  t.test('a close that was announced is no fault', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    plane.set(XDS.cluster, 'a', namedBytes('a'))
+    const ads = new AdsRecorder(t, plane)
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.synced()
+    await plane.closeCleanly()
+    await plane.resume()
+    await plane.nextStream(1)
+    await plane.synced()
+    t.same(ads.connections, ['connected', 'disconnected', 'connected'])
+    t.same(
+      ads.lines.filter((line) => line.startsWith('warning') && !line.includes('no connection')),
+      [],
+    )
+  })
+
+  t.test('a server that starts is waited for without an alarm', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    let refusals = 3
+    const details = 'server is not ready to serve discovery information'
+    plane.refuse = () => (refusals-- > 0 ? { code: status.UNAVAILABLE, details } : null)
+    const ads = new AdsRecorder(t, plane)
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.synced()
+    t.same(
+      ads.lines.filter((line) => line.startsWith('warning')),
+      [],
+    )
+    t.equal(ads.lines.filter((line) => line.includes('is starting and not ready yet')).length, 3)
+  })
+
+  t.test('a connection through which nothing comes is given up', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    const ads = new AdsRecorder(t, plane, { keepaliveMs: 50, keepaliveTimeoutMs: 50 })
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.synced()
+    plane.freeze()
+    await plane.nextStream(1)
+    t.ok(ads.lines.some((line) => /^warning: .*no answer to a PING/.test(line)))
+  })
+
+  t.test('bytes that are no response end the stream', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    const ads = new AdsRecorder(t, plane)
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.synced()
+    plane.current!.sendRaw(Buffer.from([0x0a, 0x7f]))
+    await plane.nextStream(1)
+    t.ok(ads.lines.some((line) => line.includes('a message is no response of the protocol: it ends within a field')))
+  })
+})
+
+t.test('odd control planes', async (t) => {
+  t.test('one that insists on what is refused is answered later and later', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    plane.insists = true
+    plane.set(XDS.cluster, 'a', namedBytes('a'))
+    const time = new ManualTime(0)
+    const ads = new AdsRecorder(t, plane, { schedule: time.schedule })
+    ads.faults = ({ changed }) => changed.map(({ name }) => ({ name, reason: 'no' }))
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await eventually('the fourth waits', () => time.pending === 1)
+    t.equal(plane.saidOf(XDS.cluster, 'NACK').length, 3)
+    time.advance(1200)
+    await eventually('the fifth waits', () => time.pending === 1)
+    t.equal(plane.saidOf(XDS.cluster, 'NACK').length, 4)
+    t.match(ads.client.status.types[0], { answer: 'NACK', nacks: 5, lastNack: { text: 'a: no' } })
+    plane.insists = false
+    ads.faults = () => []
+    plane.put(XDS.cluster, 'a', namedBytes('a', 'good'))
+    await plane.answered(XDS.cluster)
+    t.equal(time.pending, 0, 'the answer to what has been overtaken is dropped')
+  })
+
+  t.test('a resource twice, one of another type, one without content, a stray type, no nonce', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    plane.alter = (response) => {
+      const [a] = response.resources
+      if (a === undefined) return response
+      return {
+        resources: [
+          a,
+          { ...a, name: 'b', resource: { typeUrl: XDS.listener, value: a.resource!.value } },
+          { ...a, name: 'c', resource: null },
+          a,
+        ],
+      }
+    }
+    plane.set(XDS.cluster, 'a', namedBytes('a'))
+    const ads = new AdsRecorder(t, plane)
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    const nack = await plane.answered(XDS.cluster, 'NACK')
+    t.equal(nack.error, `b: it is a ${XDS.listener}; c: it has no content; a: it is there twice`)
+    t.same(ads.held(XDS.cluster), [])
+  })
+
+  t.test('a flood of updates, and one of many megabytes', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    const ads = new AdsRecorder(t, plane)
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.synced()
+    for (let i = 0; i < 2000; i++) plane.put(XDS.cluster, 'a', namedBytes('a', String(i)))
+    await plane.answered(XDS.cluster)
+    t.equal(plane.saidOf(XDS.cluster, 'ACK').length, 2001, 'each has its answer')
+    const large = Buffer.concat([
+      namedBytes('large'),
+      Buffer.from([0x7a, 0x80, 0x80, 0x80, 0x08]),
+      Buffer.alloc(16 * 1024 * 1024),
+    ])
+    plane.put(XDS.cluster, 'large', large)
+    await plane.answered(XDS.cluster)
+    t.equal(ads.client.resources(XDS.cluster).get('large')?.bytes.length, large.length)
+  })
+
+  t.test('times to live', async (t) => {
+    for (const protocol of ['delta', 'sotw'] as const) {
+      const plane = await FakeControlPlane.start(t)
+      const time = new ManualTime(0)
+      const ads = new AdsRecorder(t, plane, { protocol, schedule: time.schedule })
+      plane.set(XDS.cluster, 'a', namedBytes('a'), { ttlMs: 5000 })
+      plane.set(XDS.cluster, 'b', namedBytes('b'))
+      ads.client.subscribe(XDS.cluster, 'wildcard')
+      ads.client.start()
+      await plane.answered(XDS.cluster)
+      t.equal(time.pending, 1)
+      time.advance(4000)
+      plane.alter = (response) => ({ resources: response.resources.map((r) => (r.name === 'a' ? { ...r, resource: null } : r)) })
+      plane.force(plane.current!, XDS.cluster)
+      await plane.answered(XDS.cluster)
+      time.advance(4000)
+      t.same(ads.held(XDS.cluster), ['a', 'b'], `${protocol}: a response without content begins the time anew`)
+      time.advance(1000)
+      t.same(ads.held(XDS.cluster), ['b'])
+      t.match(ads.seen.at(-1), { origin: 'expired', removed: ['a'] })
+    }
+  })
+})
+
+t.test('on demand', async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  plane.set(XDS.address, 'uid/1', namedBytes('uid/1'), { aliases: ['net/10.0.0.1'] })
+  plane.set(XDS.address, 'uid/2', namedBytes('uid/2'), { aliases: ['net/10.0.0.2'] })
+  const ads = new AdsRecorder(t, plane)
+  ads.client.subscribe(XDS.address, 'on-demand')
+  ads.client.start()
+  await eventually('it is asked for nothing', () => plane.said.length === 1)
+  t.same([plane.said[0]?.names, plane.said[0]?.unsubscribed], [['*'], ['*']])
+  ads.client.setNames(XDS.address, ['net/10.0.0.1', 'net/10.0.0.9'])
+  await plane.answered(XDS.address)
+  t.match(ads.seen.at(-1), { changed: ['uid/1'], removed: ['net/10.0.0.9'], complete: false })
+  plane.put(XDS.address, 'uid/1', namedBytes('uid/1', 'more'), { aliases: ['net/10.0.0.1'] })
+  await plane.answered(XDS.address)
+  t.same(ads.held(XDS.address), ['uid/1'])
+  ads.client.setNames(XDS.address, [])
+  t.same(ads.held(XDS.address), [])
+})
+
+t.test('the last good resources on disk', async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  for (const name of ['a', 'b']) {
+    plane.set(XDS.cluster, name, namedBytes(name))
+    plane.set(XDS.endpoints, name, namedBytes(name, 'one'))
+  }
+  plane.set(XDS.secret, 's', namedBytes('s'))
+  const dir = path.join(folder(t), 'state')
+  const lines: string[] = []
+  const cache = (nodeId = 'me') => {
+    const log = { debug() {}, info() {}, warning: (line: string) => lines.push(line) }
+    return new ResourceCache({ folder: dir, nodeId, server: 'istiod', log })
+  }
+  const start = (options: { readonly nodeId?: string } = {}) => {
+    const ads = new AdsRecorder(t, plane, {
+      cache: cache(options.nodeId),
+      onUpdate: ({ typeUrl }) => {
+        if (typeUrl === XDS.cluster) ads.client.setNames(XDS.endpoints, ['a', 'b'])
+        return []
+      },
+    })
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.subscribe(XDS.secret, new Set(['s']))
+    ads.client.start()
+    return ads
+  }
+  const first = start()
+  await plane.synced()
+  await plane.answered(XDS.endpoints)
+  await first.client.stop()
+  const files = readdirSync(dir).sort()
+  t.same(files, ['envoy.config.cluster.v3.Cluster.xds', 'envoy.config.endpoint.v3.ClusterLoadAssignment.xds'], 'no secret')
+  t.equal(statSync(path.join(dir, files[0]!)).mode & 0o777, 0o600)
+
+  plane.stop()
+  const second = start()
+  t.same(
+    second.seen.map((s) => [s.typeUrl, s.origin, s.changed]),
+    [
+      [XDS.cluster, 'disk', ['a', 'b']],
+      [XDS.endpoints, 'disk', ['a', 'b']],
+    ],
+    'told before start returns, and what it leads to',
+  )
+  t.equal(second.client.status.types[0]?.source, 'disk')
+  plane.world.get(XDS.cluster)!.delete('a')
+  await plane.resume()
+  await eventually('the stream has answered', () => second.client.status.types[0]?.source === 'stream')
+  t.match(second.seenOf(XDS.cluster).at(-1), { origin: 'stream', changed: [], removed: ['a'], complete: true })
+  await second.client.stop()
+
+  const stranger = start({ nodeId: 'other' })
+  t.same(stranger.seen, [])
+  t.match(lines, [/is of the node me, which is not this one; it is not used$/, /is of the node me/])
+  await stranger.client.stop()
+
+  lines.length = 0
+  const file = path.join(dir, files[0]!)
+  for (const bad of [readFileSync(file).subarray(0, -1), Buffer.from('x'), Buffer.alloc(0)]) {
+    writeFileSync(file, bad)
+    t.same(
+      cache()
+        .load()
+        .map((c) => c.typeUrl),
+      [XDS.endpoints].filter(() => readdirSync(dir).length > 0),
+    )
+  }
+  t.match(
+    lines.filter((line) => line.includes(files[0]!)),
+    [/Cluster\.xds is damaged: its checksum is another; it is not used$/, /is not of this program/, /is not of this program/],
+  )
 })

@@ -9,9 +9,11 @@ import { AdsConnection, type ConnectionTerms } from './ads-connection.ts'
 import type { AdsStatus, TypeStatus } from './ads-status.ts'
 import { DeltaStream } from './delta-stream.ts'
 import { type DiscoveryProtocol, type DiscoveryStream, type Incoming, STREAM_PATHS } from './discovery-stream.ts'
+import { DormantResources } from './dormant-resources.ts'
 import { HeldResources } from './held-resources.ts'
 import { Lifetimes, type Schedule, scheduleByClock } from './lifetimes.ts'
 import { nackText } from './nack-text.ts'
+import type { ResourceCache } from './resource-cache.ts'
 import { shortTypeName } from './resource-types.ts'
 import type { ResourceFault, ResourceUpdate, UpdateConsumer, XdsResource } from './resource-update.ts'
 import { StateOfTheWorldStream } from './sotw-stream.ts'
@@ -25,6 +27,8 @@ export interface AdsClientOptions extends ConnectionTerms {
   /** Connected, or no longer: `status` says more. */
   readonly onConnection?: (connected: boolean) => void
   readonly schedule?: Schedule
+  /** What was held when the process ended is in force until the control plane has answered. Default: none. */
+  readonly cache?: ResourceCache | null
 }
 
 /** A control plane that sends the same again at each NACK would keep both sides busy: from the next one in a row on they wait. */
@@ -41,6 +45,7 @@ export class AdsClient {
   readonly #schedule: Schedule
   #stream: DiscoveryStream | null
   #controlPlane: string
+  #dormant: DormantResources
   /** The consumer is being told: what it subscribes to is sent behind the answer. */
   #telling: boolean
 
@@ -53,6 +58,7 @@ export class AdsClient {
     this.#lifetimes = new Lifetimes(this.#schedule, (typeUrl, name) => this.#onExpired(typeUrl, name))
     this.#stream = null
     this.#controlPlane = ''
+    this.#dormant = new DormantResources([])
     this.#telling = false
     this.#connection = new AdsConnection(options, {
       path: STREAM_PATHS[options.protocol],
@@ -63,8 +69,15 @@ export class AdsClient {
     })
   }
 
-  /** Connects, and again whenever the connection ends. Subscriptions may be made before. */
+  /** Connects, and again whenever the connection ends. What is on disk of what is wanted is told before it returns. */
   start(): void {
+    const cached = this.#options.cache?.load() ?? []
+    this.#dormant = new DormantResources(cached)
+    if (cached.length > 0) {
+      const savedAt = new Date(Math.min(...cached.map((c) => c.savedAtMs))).toISOString()
+      this.#options.log.info(`resources of ${savedAt} are taken from disk until the control plane answers`)
+    }
+    this.#settle()
     this.#connection.start()
   }
 
@@ -72,6 +85,7 @@ export class AdsClient {
   async stop(): Promise<void> {
     this.#lifetimes.clear()
     await this.#connection.stop()
+    await this.#options.cache?.flush()
   }
 
   /** All resources of the type, or those with the names; in place of what was wanted of it before. */
@@ -123,9 +137,10 @@ export class AdsClient {
   #want(typeUrl: string, interest: Interest, names: ReadonlySet<string>): void {
     const before = this.#subscriptions.get(typeUrl)?.names ?? new Set()
     this.#subscriptions.set(typeUrl, interest, names)
-    if (interest === 'names') this.#held.drop(typeUrl, (name) => !names.has(name))
-    // What came with a name that was asked for stays: it has other names.
-    if (interest === 'on-demand') this.#held.drop(typeUrl, (name) => before.has(name) && !names.has(name))
+    const isWanted = (own: readonly string[]): boolean => own.some((name) => names.has(name))
+    if (interest === 'names') this.#held.drop(typeUrl, (own) => !isWanted(own))
+    // What came beside a name that was asked for stays: nobody has asked for it, and so nobody gives it up.
+    if (interest === 'on-demand') this.#held.drop(typeUrl, (own) => own.some((name) => before.has(name)) && !isWanted(own))
     this.#settle()
   }
 
@@ -137,6 +152,7 @@ export class AdsClient {
   }
 
   #onAnswered(): void {
+    this.#dormant.clear()
     this.#options.onConnection?.(true)
   }
 
@@ -168,6 +184,7 @@ export class AdsClient {
       const { resources } = this.#held.of(typeUrl)
       for (const [name, ms] of lifetimes) this.#lifetimes.set(typeUrl, name, resources.has(name) ? ms : null)
       for (const name of update.removed) this.#lifetimes.set(typeUrl, name, null)
+      if (update.changed.length + update.removed.length > 0) this.#keep(typeUrl)
     }
     this.#answer(stream, incoming, faults, progress)
     this.#settle()
@@ -213,10 +230,36 @@ export class AdsClient {
     }, backoff.nextMs())
   }
 
-  /** Asks for what is wanted and has not been asked for. */
+  /** Asks for what is wanted and has not been asked for, and tells what of it is on disk. */
   #settle(): void {
-    if (this.#telling || this.#stream === null) return
+    if (this.#telling) return
+    while (this.#tellDormant()) {
+      // What it subscribes to may be there as well.
+    }
+    if (this.#stream === null) return
     for (const request of this.#stream.requests()) this.#connection.send(request)
+  }
+
+  /** False: there is nothing. */
+  #tellDormant(): boolean {
+    for (const [typeUrl, subscription] of this.#subscriptions.types) {
+      const update = this.#dormant.take(typeUrl, subscription)
+      if (update === null) continue
+      const faults = this.#tell(update)
+      if (this.#subscriptions.get(typeUrl) === null) return true
+      this.#held.take(update, faults)
+      this.#progressOf(typeUrl).source = 'disk'
+      if (faults.length > 0) this.#options.log.warning(`${shortTypeName(typeUrl)} from disk: refused ${nackText(faults)}`)
+      return true
+    }
+    return false
+  }
+
+  #keep(typeUrl: string): void {
+    this.#options.cache?.save(typeUrl, () => {
+      const { version, resources } = this.#held.of(typeUrl)
+      return { typeUrl, version, resources: [...resources.values()] }
+    })
   }
 
   #onExpired(typeUrl: string, name: string): void {
@@ -226,6 +269,7 @@ export class AdsClient {
     const update: ResourceUpdate = { typeUrl, origin: 'expired', changed: [], removed: [name], complete: false, version }
     this.#tell(update)
     this.#held.take(update, [])
+    this.#keep(typeUrl)
     this.#settle()
   }
 

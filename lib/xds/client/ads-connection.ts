@@ -30,6 +30,8 @@ export interface ConnectionTerms {
   readonly backoff?: BackoffTerms
   /** Between PINGs; default 30 s, as Istio's agent. istiod ends connections of clients that send them oftener than each 15 s. */
   readonly keepaliveMs?: number
+  /** For the answer to a PING; default 10 s. */
+  readonly keepaliveTimeoutMs?: number
   /** Default 200 MiB, as ztunnel. */
   readonly maxMessageBytes?: number
   readonly pause?: Pause
@@ -50,6 +52,8 @@ export interface StreamOwner {
 }
 
 const BACKOFF: BackoffTerms = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 }
+const KEEPALIVE_MS = 30_000
+const KEEPALIVE_TIMEOUT_MS = 10_000
 const MAX_MESSAGE_BYTES = 200 * 1024 * 1024
 
 export class AdsConnection {
@@ -118,7 +122,8 @@ export class AdsConnection {
 
   /** One stream, from its beginning to its end. A channel of its own: behind one name there may be many servers, and the next may be better. */
   async #stream(): Promise<StreamEnd> {
-    const { address, tls, userAgent, keepaliveMs, maxMessageBytes = MAX_MESSAGE_BYTES } = this.#terms
+    const { address, tls, userAgent, keepaliveMs = KEEPALIVE_MS, keepaliveTimeoutMs = KEEPALIVE_TIMEOUT_MS } = this.#terms
+    const { maxMessageBytes = MAX_MESSAGE_BYTES } = this.#terms
     let metadata: Metadata
     try {
       metadata = await this.#terms.metadata()
@@ -126,13 +131,7 @@ export class AdsConnection {
       return streamEnd(error, false)
     }
     if (this.#ending.signal.aborted) return streamEnd(null, false)
-    const channel = new GrpcChannel({
-      address,
-      tls,
-      userAgent,
-      maxMessageBytes,
-      ...(keepaliveMs === undefined ? {} : { keepaliveMs }),
-    })
+    const channel = new GrpcChannel({ address, tls, userAgent, maxMessageBytes, keepaliveMs, keepaliveTimeoutMs })
     const call = channel.bidi(this.#owner.path, { metadata })
     this.#call = call
     this.streams++

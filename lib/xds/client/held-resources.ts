@@ -78,17 +78,16 @@ export class HeldResources {
       held.refused.delete(name)
     }
     for (const [name, reason] of reasons) if (name !== '') held.refused.set(name, reason)
-    if (faults.length === 0 && update.origin !== 'expired') held.version = update.version
+    // Of disk none is told: names may be wanted now that were not then, and a server would think that they are held.
+    if (faults.length === 0 && update.origin === 'stream') held.version = update.version
   }
 
-  /** What nobody wants any more. @param unwanted of each name and alias: a resource goes when none of its own is wanted */
-  drop(typeUrl: string, unwanted: (name: string) => boolean): void {
+  /** What nobody wants any more; it is not told. @param unwanted of a resource's name and aliases */
+  drop(typeUrl: string, unwanted: (names: readonly string[]) => boolean): void {
     const held = this.#byType.get(typeUrl)
     if (held === undefined) return
-    for (const [name, { aliases }] of held.resources) {
-      if (unwanted(name) && aliases.every(unwanted)) held.resources.delete(name)
-    }
-    for (const name of held.refused.keys()) if (unwanted(name)) held.refused.delete(name)
+    for (const [name, { aliases }] of held.resources) if (unwanted([name, ...aliases])) held.resources.delete(name)
+    for (const name of held.refused.keys()) if (unwanted([name])) held.refused.delete(name)
   }
 
   forget(typeUrl: string): void {

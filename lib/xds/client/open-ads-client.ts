@@ -8,6 +8,7 @@ import type { AdsLog } from './ads-connection.ts'
 import { readMetadata, readTls } from './credentials.ts'
 import { type Environment, readIstioEnvironment } from './istio-environment.ts'
 import { clusterIdOf, nodeIdentity } from './node-identity.ts'
+import { ResourceCache } from './resource-cache.ts'
 import type { UpdateConsumer } from './resource-update.ts'
 
 export interface OpenAdsClientOptions {
@@ -37,12 +38,15 @@ export function openAdsClient(options: OpenAdsClientOptions): AdsClient {
   const { host, port } = hostAndPort(xds.address)
   const serverName = xds.serverName === '' ? host : xds.serverName
   const clusterId = clusterIdOf(input)
+  const node = nodeIdentity(input)
+  const cache = xds.state === '' ? null : new ResourceCache({ folder: xds.state, nodeId: node.id, server: xds.address, log })
   return new AdsClient({
     address: { kind: 'tcp', host, port },
     protocol: xds.protocol,
     tls: xds.transport === 'plaintext' ? null : () => readTls(xds, serverName, env),
     metadata: () => readMetadata(xds, clusterId, env),
-    node: nodeIdentity(input),
+    node,
+    cache,
     log,
     rng,
     userAgent: `heddle/${version}`,

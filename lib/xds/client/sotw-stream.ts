@@ -55,7 +55,7 @@ export class StateOfTheWorldStream implements DiscoveryStream {
       version,
       nonce,
       controlPlane: control_plane?.identifier ?? '',
-      resources: resources.map((resource) => unwrapped(resource, typeUrl, version)),
+      resources: resources.map((resource) => unwrapped(resource, typeUrl)),
       removed: [],
       complete: wildcard && isWholeInStateOfTheWorld(typeUrl),
     }
@@ -75,20 +75,29 @@ export class StateOfTheWorldStream implements DiscoveryStream {
       // Without a name it would be a wildcard.
       if (interest !== 'wildcard' && names.size === 0) return null
       this.#told.set(typeUrl, { names, nonce: '' })
-      return this.#request(typeUrl, names, '', null)
+      // A server that sees its newest version here may wait with its answer until there is another, though a name is new.
+      const { resources } = this.#terms.held.of(typeUrl)
+      const hasAll = [...names].every((name) => resources.has(name))
+      return this.#request(typeUrl, names, '', null, hasAll)
     }
     if (told.names.size === names.size && [...names].every((name) => told.names.has(name))) return null
     told.names = names
     return this.#request(typeUrl, names, told.nonce, null)
   }
 
-  #request(typeUrl: string, names: ReadonlySet<string>, nonce: string, faults: readonly ResourceFault[] | null): Uint8Array {
+  #request(
+    typeUrl: string,
+    names: ReadonlySet<string>,
+    nonce: string,
+    faults: readonly ResourceFault[] | null,
+    withVersion = true,
+  ): Uint8Array {
     const node = this.#introduced ? null : this.#terms.node
     this.#introduced = true
     return encode(DiscoveryRequest, {
       node,
       type_url: typeUrl,
-      version_info: this.#terms.held.of(typeUrl).version,
+      version_info: withVersion ? this.#terms.held.of(typeUrl).version : '',
       resource_names: [...names],
       response_nonce: nonce,
       error_detail: faults === null ? null : nackStatus(faults),
@@ -96,11 +105,11 @@ export class StateOfTheWorldStream implements DiscoveryStream {
   }
 }
 
-/** A resource with a time to live comes in an envelope. */
-function unwrapped(resource: Any, expected: string, version: string): IncomingResource {
+/** A resource with a time to live comes in an envelope. One without has no version of its own: that of the response changes with any of them. */
+function unwrapped(resource: Any, expected: string): IncomingResource {
   if (resource.typeUrl === ENVELOPE) return incomingResource(decode(Resource, resource.value))
   const name = resource.typeUrl === expected && hasNameInside(expected) ? nameInside(resource.value) : ''
-  return { name, version, aliases: [], typeUrl: resource.typeUrl, bytes: resource.value, ttlMs: null }
+  return { name, version: '', aliases: [], typeUrl: resource.typeUrl, bytes: resource.value, ttlMs: null }
 }
 
 /** Field 1 of all types that have one: `name`, of ClusterLoadAssignment `cluster_name`. What is no message is found out by its decoder. */
