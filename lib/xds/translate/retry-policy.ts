@@ -111,9 +111,9 @@ function avoidsPreviousPriorities(policy: RetryPolicy, findings: Findings): bool
 
 function intern(policy: RetryPolicyNoun): RetryPolicyNoun {
   if (policy.responseHeaders.length > 0) return policy
-  const { on, statusCodes, origin, responseHeaders, ...rest } = policy
-  const { kind, namespace, name } = origin
-  const key = `${on.join()} ${statusCodes.join()} ${Object.values(rest).join()} ${kind} ${namespace} ${name}`
+  const { kind, namespace, name } = policy.origin
+  // Lists become texts with commas, what is left of objects says nothing.
+  const key = `${Object.values(policy).join(' ')} ${kind} ${namespace} ${name}`
   const known = interned.get(key)
   if (known !== undefined) return known
   if (interned.size >= MAX_INTERNED) interned.clear()

@@ -166,7 +166,7 @@ t.test('endpoints that do not exist are none, and so are routes', async (t) => {
   w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.listener, { l: { routes: ['80'] } }))
   w.take(update(XDS.endpoints, { a: null }), update(XDS.route, { '80': null }))
   t.ok(w.xds.complete)
-  t.same([w.clusters, w.tables], [{ a: [] }, ['80:0']])
+  t.same([w.clusters, w.tables], [{ a: [] }, ['80:80']])
 })
 
 t.test('a limit of time ends the wait', async (t) => {
