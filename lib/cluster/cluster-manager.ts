@@ -1,6 +1,6 @@
-// The live clusters of one worker, by name and by id. Clear lane: it runs when configuration changes and once a second.
+// The clusters of one worker. One that configuration has is dormant, a name and a few bytes, until a request needs it; then it becomes live, and stays
+// so. Clear lane: it runs when configuration changes, when a cluster is first used, and once a second.
 import type { Cluster, Endpoint } from '../state/cluster.ts'
-import type { Snapshot } from '../state/snapshot.ts'
 import { ClusterStats } from '../telemetry/data-path-stats.ts'
 import { OutlierStats } from '../telemetry/outlier-stats.ts'
 import type { RequestMetrics, SeriesCache } from '../telemetry/request-metrics.ts'
@@ -8,12 +8,35 @@ import type { MetricsSlab } from '../telemetry/slab.ts'
 import type { Io } from '../transport/io.ts'
 import type { FailedRequest } from './ejecting.ts'
 import type { BalancedCluster } from './lb/balanced-cluster.ts'
+import { type ClusterDirectory, type ClusterOwner, ClusterRef } from './lb/cluster-ref.ts'
 import { type ClusterContext, LiveCluster } from './live-cluster.ts'
 import type { ReportEjection } from './outlier-detector.ts'
-import type { ClusterRows, RowMap, SharedHosts } from './shared-hosts.ts'
+import type { ClusterRows, SharedHosts } from './shared-hosts.ts'
 import type { SharedLimits } from './shared-limits.ts'
 
-export class ClusterManager implements ClusterContext {
+/** A cluster as configuration has it, in whatever form it is kept. */
+export interface ClusterSource {
+  /** Made anew by each call. */
+  load(): Cluster
+}
+
+class Entry extends ClusterRef {
+  /** null: not in the configuration. */
+  source: ClusterSource | null
+  /** null: the main thread has not told where its hosts count. */
+  rows: ClusterRows | null
+  /** Once it was used; also when it is not in the configuration any more: requests in flight may hold it, and what comes back is the same as before. */
+  made: LiveCluster | null
+
+  constructor(name: string, owner: ClusterOwner) {
+    super(name, owner)
+    this.source = null
+    this.rows = null
+    this.made = null
+  }
+}
+
+export class ClusterManager implements ClusterContext, ClusterDirectory, ClusterOwner {
   readonly io: Io
   readonly values: Float64Array
   readonly limits: { readonly maxHeaders: number; readonly maxHeaderBytes: number }
@@ -23,9 +46,10 @@ export class ClusterManager implements ClusterContext {
   /** `version` of `sharedHosts` that the clusters show. */
   private seenHealth: number
   private readonly metrics: RequestMetrics
+  /** All that configuration or a route names. */
+  private readonly entries: Map<string, Entry>
+  /** Those that are live and in the configuration. */
   private readonly byName: Map<string, LiveCluster>
-  /** Left the configuration. Requests in flight may hold them, and what comes back is the same as before. */
-  private readonly retired: Map<string, LiveCluster>
   /** By `BalancedCluster.id`, retired ones too. */
   private readonly byId: LiveCluster[]
   private hostIds: number
@@ -33,6 +57,8 @@ export class ClusterManager implements ClusterContext {
   reportEjection: ReportEjection
   /** Likewise. */
   askForPlace: (cluster: string) => void
+  /** Likewise: a cluster has become live, with rows or without. */
+  onFirstUse: (config: Cluster, hasRows: boolean) => void
 
   constructor(
     io: Io,
@@ -51,11 +77,12 @@ export class ClusterManager implements ClusterContext {
     this.seenHealth = 0
     this.metrics = metrics
     this.byName = new Map()
-    this.retired = new Map()
+    this.entries = new Map()
     this.byId = []
     this.hostIds = 0
     this.reportEjection = () => {}
     this.askForPlace = () => {}
+    this.onFirstUse = () => {}
   }
 
   /** Requests of another worker find no place for a connection under maxConnections. */
@@ -80,25 +107,86 @@ export class ClusterManager implements ClusterContext {
     return this.byName.get(cluster)?.failuresOf(address) ?? []
   }
 
-  /** Makes the clusters be those of the snapshot, and returns them for `compileTables`. */
-  update(snapshot: Snapshot, rows: RowMap): ReadonlyMap<string, BalancedCluster> {
-    const wanted = new Map<string, BalancedCluster>()
-    for (const config of snapshot.clusters) {
-      const live = this.byName.get(config.name) ?? this.recall(config.name) ?? this.add(config)
-      live.update(config, rows.get(config.name) ?? null)
-      wanted.set(config.name, live.balanced)
-    }
-    for (const [name, live] of this.byName) {
-      if (wanted.has(name)) continue
-      live.drain()
-      this.byName.delete(name)
-      this.retired.set(name, live)
-    }
-    return wanted
+  refOf(name: string): ClusterRef {
+    return this.entryOf(name)
   }
 
-  updateEndpoints(name: string, endpoints: readonly Endpoint[], rows: ClusterRows): void {
-    this.byName.get(name)?.updateEndpoints(endpoints, rows)
+  private entryOf(name: string): Entry {
+    let entry = this.entries.get(name)
+    if (entry === undefined) {
+      entry = new Entry(name, this)
+      this.entries.set(name, entry)
+    }
+    return entry
+  }
+
+  /** A cluster that is new, or other than it was. `rows`: null where the main thread has none for it yet. */
+  put(name: string, source: ClusterSource, rows: ClusterRows | null): void {
+    const entry = this.entryOf(name)
+    entry.source = source
+    entry.rows = rows
+    if (entry.made === null) entry.dormant = true
+    else this.revive(entry, entry.made, source.load())
+  }
+
+  /** What configuration has, live or not; null: it has no such cluster. */
+  configForTest(name: string): Cluster | null {
+    return this.entries.get(name)?.source?.load() ?? null
+  }
+
+  /** As `put`, where a live cluster's new configuration can be made from its old one for less. */
+  change(name: string, source: ClusterSource, rows: ClusterRows | null, made: (before: Cluster) => Cluster): void {
+    const entry = this.entryOf(name)
+    if (entry.made === null || entry.cluster === null) this.put(name, source, rows)
+    else {
+      entry.source = source
+      entry.rows = rows
+      entry.made.update(made(entry.cluster.config), rows)
+    }
+  }
+
+  /** It is the same as before, kept elsewhere. */
+  moveTo(name: string, source: ClusterSource): void {
+    this.entryOf(name).source = source
+  }
+
+  /** Configuration has it no more. */
+  remove(name: string): void {
+    const entry = this.entries.get(name)
+    if (entry === undefined) return
+    entry.source = null
+    entry.rows = null
+    entry.dormant = false
+    entry.cluster = null
+    entry.made?.drain()
+    this.byName.delete(name)
+  }
+
+  /** Where its hosts count. */
+  useRows(name: string, rows: ClusterRows): void {
+    const entry = this.entries.get(name)
+    if (entry === undefined || entry.source === null) return
+    entry.rows = rows
+    if (entry.cluster !== null) entry.made?.update(entry.cluster.config, rows)
+  }
+
+  wake(ref: ClusterRef): BalancedCluster | null {
+    const entry = ref as Entry
+    entry.dormant = false
+    if (entry.source === null) return null
+    const config = entry.source.load()
+    const live = this.add(config)
+    entry.made = live
+    this.revive(entry, live, config)
+    this.onFirstUse(config, entry.rows !== null)
+    return live.balanced
+  }
+
+  private revive(entry: Entry, live: LiveCluster, config: Cluster): void {
+    live.update(config, entry.rows)
+    entry.cluster = live.balanced
+    entry.last = live.balanced
+    this.byName.set(entry.name, live)
   }
 
   /** Before each decision: one load as long as no endpoint's health has changed anywhere. */
@@ -109,18 +197,9 @@ export class ClusterManager implements ClusterContext {
     for (const live of this.byName.values()) live.syncHealth()
   }
 
-  private recall(name: string): LiveCluster | null {
-    const live = this.retired.get(name)
-    if (live === undefined) return null
-    this.retired.delete(name)
-    this.byName.set(name, live)
-    return live
-  }
-
   private add(config: Cluster): LiveCluster {
     const id = this.byId.length
     const live = new LiveCluster(id, config, this, this.shared.limiterFor(config.name), new ClusterStats(this.slab, config.name))
-    this.byName.set(config.name, live)
     this.byId.push(live)
     return live
   }
@@ -130,6 +209,12 @@ export class ClusterManager implements ClusterContext {
     return this.byId[cluster.id] as LiveCluster
   }
 
+  /** Names of all that were ever used. */
+  used(): string[] {
+    return this.byId.map((live) => live.balanced.name)
+  }
+
+  /** Those that are live and in the configuration. */
   all(): Iterable<LiveCluster> {
     return this.byName.values()
   }

@@ -38,12 +38,17 @@ export class DnsRefresher {
   readonly #schedule: (callback: () => void, delayMs: number) => () => void
   #clusters: readonly Cluster[]
   readonly #names: Map<string, Name>
+  /** With the addresses that are known, by what configuration has. */
+  #known: WeakMap<Cluster, Cluster>
+  #injected: { readonly from: Snapshot; readonly snapshot: Snapshot } | null
 
   constructor(options: DnsRefresherOptions) {
     this.#options = options
     this.#schedule = options.schedule ?? unrefTimeout
     this.#clusters = []
     this.#names = new Map()
+    this.#known = new WeakMap()
+    this.#injected = null
   }
 
   /** The DNS clusters of a new snapshot: names that are new are looked up now, those that are gone are forgotten. */
@@ -58,13 +63,22 @@ export class DnsRefresher {
     for (const host of wanted) if (!this.#names.has(host)) this.#begin(host)
   }
 
-  /** The snapshot with what is known about its DNS clusters, so that a reload loses no address. */
+  /** The snapshot with what is known about its DNS clusters, so that a reload loses no address. A cluster of which nothing new is known is the same object as before. */
   inject(snapshot: Snapshot): Snapshot {
+    if (this.#injected?.from === snapshot) return this.#injected.snapshot
     if (!snapshot.clusters.some((c) => c.type === 'DNS')) return snapshot
-    return {
-      ...snapshot,
-      clusters: snapshot.clusters.map((c) => (c.type === 'DNS' ? { ...c, endpoints: this.#endpoints(c) } : c)),
+    const injected = { ...snapshot, clusters: snapshot.clusters.map((c) => (c.type === 'DNS' ? this.#resolvedCluster(c) : c)) }
+    this.#injected = { from: snapshot, snapshot: injected }
+    return injected
+  }
+
+  #resolvedCluster(cluster: Cluster): Cluster {
+    let resolved = this.#known.get(cluster)
+    if (resolved === undefined) {
+      resolved = { ...cluster, endpoints: this.#endpoints(cluster) }
+      this.#known.set(cluster, resolved)
     }
+    return resolved
   }
 
   /** Until each name has been looked up once, successfully or not, but no longer than `limitMs`. */
@@ -119,6 +133,8 @@ export class DnsRefresher {
       if (!cluster.dnsNames.some((n) => n.host === name.host)) continue
       // Servers rotate their answers: only a cluster that uses the first address cares about the order.
       if (cluster.firstAddressOnly ? sameFirst : sameSet) continue
+      this.#known.delete(cluster)
+      this.#injected = null
       this.#options.onEndpoints(cluster.name, this.#endpoints(cluster))
     }
   }

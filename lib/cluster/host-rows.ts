@@ -1,7 +1,7 @@
 // Which row of shared-hosts.ts is whose. Main thread only: it alone sees every configuration, and knows when nobody can use a row any more.
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Endpoint } from '../state/cluster.ts'
 import { hostAddress } from './lb/host.ts'
-import { type ClusterRows, MAX_CLUSTERS, MAX_HOSTS, type RowMap, type SharedHosts } from './shared-hosts.ts'
+import { type ClusterRows, MAX_CLUSTERS, MAX_HOSTS, type SharedHosts } from './shared-hosts.ts'
 
 /** A worker that has not followed a message for so long is no more: what it was told to leave may be given to others. */
 const QUARANTINE_MS = 300_000
@@ -50,6 +50,7 @@ export class HostRows {
   private readonly clusterRows: Rows
   private readonly hostRows: Rows
   private readonly clusters: Map<string, Entry>
+  private taken: number
 
   /** `now`: monotonic ms. */
   constructor(shared: SharedHosts, now: () => number) {
@@ -58,21 +59,29 @@ export class HostRows {
     this.clusterRows = new Rows(MAX_CLUSTERS, (row) => shared.clearCluster(row))
     this.hostRows = new Rows(MAX_HOSTS, (row) => shared.clearHost(row))
     this.clusters = new Map()
+    this.taken = 0
   }
 
-  /** Of all clusters of a configuration; rows of what is no longer there are left. */
-  assign(clusters: readonly Cluster[]): RowMap {
-    const names = new Set(clusters.map((c) => c.name))
-    for (const [name, entry] of this.clusters) {
-      if (names.has(name)) continue
-      this.clusters.delete(name)
-      this.clusterRows.leave(entry.row, this.now())
-      for (const row of entry.hosts.values()) this.hostRows.leave(row, this.now())
-    }
-    return new Map(clusters.map((c) => [c.name, this.assignHosts(c.name, c.endpoints)]))
+  /** How many hosts have rows. */
+  get hosts(): number {
+    return this.taken
   }
 
-  /** Of one cluster, whose endpoints are new. */
+  has(name: string): boolean {
+    return this.clusters.has(name)
+  }
+
+  /** The cluster is no more: its rows are left. */
+  release(name: string): void {
+    const entry = this.clusters.get(name)
+    if (entry === undefined) return
+    this.clusters.delete(name)
+    this.clusterRows.leave(entry.row, this.now())
+    for (const row of entry.hosts.values()) this.hostRows.leave(row, this.now())
+    this.taken -= entry.hosts.size
+  }
+
+  /** Of one cluster, which is new or has these endpoints now. */
   assignHosts(name: string, endpoints: readonly Endpoint[]): ClusterRows {
     const now = this.now()
     let entry = this.clusters.get(name)
@@ -87,10 +96,14 @@ export class HostRows {
       if (wanted.has(address)) continue
       hosts.delete(address)
       this.hostRows.leave(row, now)
+      this.taken--
     }
     const rows = addresses.map((address) => {
-      const row = hosts.get(address) ?? this.hostRows.take(now)
+      const known = hosts.get(address)
+      if (known !== undefined) return known
+      const row = this.hostRows.take(now)
       hosts.set(address, row)
+      this.taken++
       return row
     })
     return { cluster: entry.row, hosts: Int32Array.from(rows) }

@@ -2,6 +2,7 @@
 import type { Cluster } from '../state/cluster.ts'
 import type { Membership } from '../telemetry/membership-metrics.ts'
 import type { HostRows } from './host-rows.ts'
+import { hostAddress } from './lb/host.ts'
 import { EJECTED_FLAG, HEALTH, type SharedHosts } from './shared-hosts.ts'
 
 /** By name, of the clusters that have outlier detection or health checks. `endpoints` are those of the configuration in force. */
@@ -9,9 +10,8 @@ export function membershipOf(clusters: readonly Cluster[], rows: HostRows, share
   const all = new Map<string, Membership>()
   for (const { name, outlierDetection, endpoints } of clusters) {
     if (outlierDetection === null && endpoints.every((e) => e.healthCheck === null)) continue
-    const flags = [...rows.hostsOf(name).values()].map((row) =>
-      row < 0 ? 0 : Atomics.load(shared.cells, shared.hostAt(row) + HEALTH),
-    )
+    // Nobody knows anything of one that has not been used.
+    const flags = rows.has(name) ? flagsOf(rows.hostsOf(name), shared) : [...new Set(endpoints.map(hostAddress))].map(() => 0)
     all.set(name, {
       total: flags.length,
       healthy: flags.filter((f) => f === 0).length,
@@ -19,4 +19,8 @@ export function membershipOf(clusters: readonly Cluster[], rows: HostRows, share
     })
   }
   return all
+}
+
+function flagsOf(hosts: ReadonlyMap<string, number>, shared: SharedHosts): number[] {
+  return [...hosts.values()].map((row) => (row < 0 ? 0 : Atomics.load(shared.cells, shared.hostAt(row) + HEALTH)))
 }

@@ -68,26 +68,18 @@ export class OutlierSweep {
 
   // ---- configuration -----------------------------------------------------------------------------------------------------
 
-  /** After rows were assigned. What stays keeps its ejections; what is gone, or is no longer to be watched, is let go. */
-  follow(clusters: readonly Cluster[]): void {
-    const names = new Set<string>()
-    for (const config of clusters) {
-      if (config.outlierDetection === null) continue
-      names.add(config.name)
-      this.watch(config, config.outlierDetection)
-    }
-    for (const [name, cluster] of this.clusters) {
-      if (names.has(name)) continue
-      this.clusters.delete(name)
-      for (const [address, host] of cluster.hosts) this.letGo(cluster, address, host)
-    }
-    this.schedule()
+  /** A cluster that is new or another, whose rows have been assigned. What stays keeps its ejections. `schedule` is to follow. */
+  follow(config: Cluster): void {
+    if (config.outlierDetection === null) this.forget(config.name)
+    else this.watch(config, config.outlierDetection)
   }
 
-  /** The addresses of a name are other ones. */
-  followEndpoints(name: string): void {
+  /** The cluster is gone, or is no longer to be watched. `schedule` is to follow. */
+  forget(name: string): void {
     const cluster = this.clusters.get(name)
-    if (cluster !== undefined) this.watch(cluster.config, cluster.policy)
+    if (cluster === undefined) return
+    this.clusters.delete(name)
+    for (const [address, host] of cluster.hosts) this.letGo(cluster, address, host)
   }
 
   close(): void {
@@ -134,7 +126,8 @@ export class OutlierSweep {
     this.end(cluster, host, stays ? 'configuration' : 'removed')
   }
 
-  private schedule(): void {
+  /** Sweeps of the clusters that are there now. */
+  schedule(): void {
     const wanted = new Set([...this.clusters.values()].map((c) => c.policy.intervalMs))
     for (const [ms, stop] of this.timers) {
       if (wanted.has(ms)) continue

@@ -47,9 +47,6 @@ export interface ClusterRows {
   readonly hosts: Int32Array
 }
 
-/** By cluster name. Travels with a snapshot. */
-export type RowMap = ReadonlyMap<string, ClusterRows>
-
 export function sharedHostsBytes(workers: number): number {
   return (HEADER + MAX_CLUSTERS * CLUSTER_CELLS + MAX_HOSTS * hostWidth(workers)) * Int32Array.BYTES_PER_ELEMENT
 }

@@ -3,7 +3,7 @@
 import type { Host } from '../cluster/lb/host.ts'
 import type { PickContext } from '../cluster/lb/picker.ts'
 import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
-import type { CompiledTable, Tables } from '../route/compile.ts'
+import type { CompiledTable, CompiledVirtualHost, Tables } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
 import type { RouteHash } from '../route/hash-policy.ts'
 import type { EditContext } from '../route/header-template.ts'
@@ -70,9 +70,9 @@ function verdictOf(tables: Tables, facts: Facts, decision: Decision, steps: Step
     steps.add(NO_VIRTUAL_HOST_STEP, table.index, 0)
     return NO_VIRTUAL_HOST
   }
-  const virtualHost = found.value
+  const virtualHost = table.virtualHosts[found.value] as CompiledVirtualHost
   decision.virtualHost = virtualHost
-  steps.add(VIRTUAL_HOST, virtualHost.index, found.how)
+  steps.add(VIRTUAL_HOST, found.value, found.how)
   const route = virtualHost.match(facts.request, steps)
   if (route === null) {
     steps.add(NO_ROUTE_STEP, virtualHost.routes.length, 0)
@@ -105,7 +105,7 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   const at = route.weighted.length === 1 ? 0 : drawDestination(route, facts.draw, decision, steps)
   const weighted = route.weighted[at] as CompiledWeighted
   decision.weighted = weighted
-  const cluster = weighted.cluster
+  const cluster = weighted.target.live()
   if (cluster === null) {
     steps.add(NO_CLUSTER_STEP, at, 0)
     return NO_CLUSTER

@@ -123,7 +123,7 @@ class Story {
         break
       case S.NO_ROUTE_STEP:
         this.#sayTried(a)
-        this.#say('route', `none of the ${a} routes of virtual host ${this.#virtualHost?.config.name ?? '?'} fits`)
+        this.#say('route', `none of the ${a} routes of virtual host ${this.#virtualHost?.name ?? '?'} fits`)
         break
       case S.WEIGHT:
         this.#sayWeight(a, b)
@@ -136,7 +136,7 @@ class Story {
         this.#notePriority(readPriority(a, b))
         break
       case S.LOCALITY:
-        this.#say('locality', localityText(this.#weighted?.cluster?.config ?? null, a, b))
+        this.#say('locality', localityText(this.#weighted?.target.last?.config ?? null, a, b))
         break
       case S.ENDPOINT:
         this.#sayEndpoint(a, `of ${plural(b, 'endpoint')} in ${this.#clusterName() ?? '?'}`)
@@ -196,7 +196,7 @@ class Story {
     const { id, request, answer } = this.#input
     const verdict = VERDICT_WORDS[this.#verdict] ?? 'undecided'
     this.#say('verdict', verdictText(this.#verdict, this.#route))
-    const cluster = this.#weighted?.cluster ?? null
+    const cluster = this.#weighted?.target.last ?? null
     const action = this.#route?.action ?? null
     const forward = action !== null && action.kind === 'forward' ? action : null
     return {
@@ -205,7 +205,7 @@ class Story {
       tookMs: null,
       verdict,
       request: { method: request.method, authority: request.authority, path: withQuery(request.path, request.query) },
-      virtualHost: this.#virtualHost?.config.name ?? null,
+      virtualHost: this.#virtualHost?.name ?? null,
       route: this.#route === null ? null : { ...refOf(this.#route.config.origin), route: this.#route.config.name },
       cluster: this.#clusterName(),
       endpoint: this.#endpoint,
@@ -249,7 +249,7 @@ class Story {
     const virtualHost = this.#virtualHost
     if (virtualHost === null) return
     const why = howText(how)
-    const text = `virtual host ${virtualHost.config.name}: ${quoted(this.#authority())} ${why}`
+    const text = `virtual host ${virtualHost.name}: ${quoted(this.#authority())} ${why}`
     this.#say('virtual-host', text, virtualHost.config.origin)
   }
 
@@ -295,7 +295,7 @@ class Story {
   }
 
   #sayCluster(): void {
-    const cluster = this.#weighted?.cluster ?? null
+    const cluster = this.#weighted?.target.last ?? null
     if (cluster !== null) this.#say('cluster', `cluster ${cluster.name}`, cluster.config.origin)
   }
 
@@ -304,32 +304,32 @@ class Story {
       this.#priorities.push(told)
       return
     }
-    this.#say('priority', priorityText(told, this.#priorities, this.#weighted?.cluster?.config.panicThreshold ?? 0))
+    this.#say('priority', priorityText(told, this.#priorities, this.#weighted?.target.last?.config.panicThreshold ?? 0))
     this.#priorities = []
   }
 
   #sayEndpoint(id: number, how: string): void {
-    const policy = this.#weighted?.cluster?.config.loadBalancer
+    const policy = this.#weighted?.target.last?.config.loadBalancer
     if (!this.#hashed && policy !== undefined && balancesByHash(policy)) {
       this.#hashed = true
       this.#say('hash', NO_POLICY_TEXT)
     }
     const host = this.#hostById(id)
     this.#host = host
-    const config = this.#weighted?.cluster?.config
+    const config = this.#weighted?.target.last?.config
     const { dialled } = this.#input
     // Hosts of addresses that configuration does not list come and go.
     if (config?.type === 'ORIGINAL_DST' && dialled !== '') this.#endpoint = dialled
     else this.#endpoint = host === null ? unknownHost(id, config) : host.address
     this.#say('endpoint', `picked ${this.#endpoint} ${how}`, host?.endpoint.origin)
-    const tls = tlsText(this.#weighted?.cluster?.config, host?.endpoint)
+    const tls = tlsText(this.#weighted?.target.last?.config, host?.endpoint)
     if (tls !== null) this.#say('tls', `${this.#endpoint} is spoken to ${tls.text}`, tls.origin)
   }
 
   #sayAttempt(number: number, code: number): void {
     const status = code >= 100 ? code : 0
     let outcome = status === 0 ? (OUTCOMES[code] ?? `outcome ${code}`) : String(status)
-    if (code === S.OUTCOME_OVERFLOW) outcome += overflowText(this.#weighted?.cluster?.config ?? null)
+    if (code === S.OUTCOME_OVERFLOW) outcome += overflowText(this.#weighted?.target.last?.config ?? null)
     this.#attempts.push({ number, endpoint: this.#endpoint, status, outcome, written: true, retry: '' })
     this.#say('attempt', `attempt ${number} to ${this.#endpoint ?? '?'}: ${outcome}`)
   }
@@ -346,7 +346,7 @@ class Story {
   }
 
   #hostById(id: number): Host | null {
-    return this.#weighted?.cluster?.hosts.find((h) => h.id === id) ?? null
+    return this.#weighted?.target.last?.hosts.find((h) => h.id === id) ?? null
   }
 
   #clusterName(): string | null {
@@ -366,7 +366,7 @@ class Story {
     const add = (role: string, origin: Origin | undefined): void => {
       if (origin !== undefined && origin.kind !== BUILT_IN.kind) objects.push({ role, ...refOf(origin) })
     }
-    const cluster = this.#weighted?.cluster?.config
+    const cluster = this.#weighted?.target.last?.config
     add('virtual host', this.#virtualHost?.config.origin)
     add('route', this.#route?.config.origin)
     add('service', cluster?.origin)

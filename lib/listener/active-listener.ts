@@ -37,6 +37,10 @@ export class ActiveListener {
 
   /** New configuration. */
   use(listener: Listener, tables: Tables): void {
+    if (listener === this.listener && this.chains.length > 0) {
+      for (const chain of this.chains) chain.useTables(tables)
+      return
+    }
     const before = new Map(this.chains.map((c) => [c.name, c]))
     const renew = (config: Listener['filterChains'][number]): RunningChain => {
       const old = before.get(config.name)

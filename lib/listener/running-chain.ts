@@ -44,8 +44,14 @@ export class RunningChain {
     this.config = config
     const { filter } = this
     if (filter instanceof HttpConnectionManager) filter.use(listener, config.network as HttpChain, tables)
-    else if (filter instanceof TcpProxy) filter.use(listener, config.network as TcpChain, tables.clusters)
+    else if (filter instanceof TcpProxy) filter.use(listener, config.network as TcpChain)
     else if (filter instanceof TunnelTerminator) filter.use(config.network as TunnelChain)
+  }
+
+  /** Nothing but the tables is another. */
+  useTables(tables: Tables): void {
+    const { filter } = this
+    if (filter instanceof HttpConnectionManager) filter.tables = tables
   }
 
   /** The caller is inside the boundary. */
@@ -70,7 +76,7 @@ function filterOf(
     case 'http':
       return new HttpConnectionManager(parts, listener, network, port, tables)
     case 'tcp':
-      return new TcpProxy(parts, listener, network, tables.clusters)
+      return new TcpProxy(parts, listener, network)
     case 'tunnel':
       return new TunnelTerminator(parts, network)
     case 'refuse':

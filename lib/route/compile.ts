@@ -1,6 +1,7 @@
 // Builds what requests are routed by from a snapshot's plain tables. `find`, `match` and `defaultPort` are hot lane: they
 // run for each request, look up in maps and allocate nothing for an authority in lower case.
 import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import { type ClusterDirectory, FixedClusters } from '../cluster/lb/cluster-ref.ts'
 import type { RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { CompiledRoute, FITS } from './compiled-route.ts'
@@ -18,27 +19,70 @@ export interface TriedRoutes {
   tried(route: number, condition: number): void
 }
 
-export class CompiledVirtualHost {
-  readonly config: VirtualHost
-  /** Position in its table. */
-  readonly index: number
-  readonly routes: readonly CompiledRoute[]
-  readonly #paths: PathIndex | null
+/** A virtual host as configuration has it, in whatever form it is kept. */
+export interface VirtualHostSource {
+  /** Made anew by each call. */
+  load(): VirtualHost
+}
 
-  constructor(config: VirtualHost, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
-    this.config = config
-    this.index = index
-    this.routes = config.routes.map((r, i) => new CompiledRoute(r, i, clusters))
-    this.#paths = PathIndex.build(this.routes.map((r) => r.path))
+const NO_ROUTES: readonly CompiledRoute[] = []
+
+/** Its routes are fetched and compiled when the first request comes to it. */
+export class CompiledVirtualHost {
+  readonly name: string
+  readonly domains: readonly string[]
+  private source: VirtualHostSource
+  private readonly clusters: ClusterDirectory
+  /** Null until somebody asks. */
+  private loaded: VirtualHost | null
+  private compiled: readonly CompiledRoute[]
+  private paths: PathIndex | null
+
+  constructor(name: string, domains: readonly string[], source: VirtualHostSource, clusters: ClusterDirectory) {
+    this.name = name
+    this.domains = domains
+    this.source = source
+    this.clusters = clusters
+    this.loaded = null
+    this.compiled = NO_ROUTES
+    this.paths = null
+  }
+
+  /** It is the same as before, kept elsewhere. */
+  moveTo(source: VirtualHostSource): void {
+    this.source = source
+  }
+
+  /** A request has come to it, or somebody has asked for its routes. */
+  get used(): boolean {
+    return this.loaded !== null
+  }
+
+  get config(): VirtualHost {
+    return this.loaded ?? this.load()
+  }
+
+  get routes(): readonly CompiledRoute[] {
+    if (this.loaded === null) this.load()
+    return this.compiled
+  }
+
+  private load(): VirtualHost {
+    const config = this.source.load()
+    this.compiled = config.routes.map((r, i) => new CompiledRoute(r, i, this.clusters))
+    this.paths = PathIndex.build(this.compiled.map((r) => r.path))
+    this.loaded = config
+    return config
   }
 
   /** The first route whose whole predicate holds. */
   match(view: RequestView, tried: TriedRoutes): CompiledRoute | null {
-    return this.#paths === null ? this.#matchAll(view, tried) : this.#matchSome(this.#paths.candidates(view.path), view, tried)
+    if (this.loaded === null) this.load()
+    return this.paths === null ? this.matchAll(view, tried) : this.matchSome(this.paths.candidates(view.path), view, tried)
   }
 
-  #matchAll(view: RequestView, tried: TriedRoutes): CompiledRoute | null {
-    const routes = this.routes
+  private matchAll(view: RequestView, tried: TriedRoutes): CompiledRoute | null {
+    const routes = this.compiled
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i] as CompiledRoute
       const failed = route.failedCondition(view)
@@ -48,10 +92,10 @@ export class CompiledVirtualHost {
     return null
   }
 
-  #matchSome(candidates: Int32Array, view: RequestView, tried: TriedRoutes): CompiledRoute | null {
+  private matchSome(candidates: Int32Array, view: RequestView, tried: TriedRoutes): CompiledRoute | null {
     for (let i = 0; i < candidates.length; i++) {
       const at = candidates[i] as number
-      const route = this.routes[at] as CompiledRoute
+      const route = this.compiled[at] as CompiledRoute
       const failed = route.failedCondition(view)
       if (failed === FITS) return route
       if (failed > 0) tried.tried(at, failed)
@@ -60,63 +104,84 @@ export class CompiledVirtualHost {
   }
 }
 
+/** A table but for its virtual hosts. */
+export type TableSettings = Omit<RouteTable, 'virtualHosts'>
+
 export class CompiledTable {
-  readonly config: RouteTable
+  readonly config: TableSettings
   readonly name: string
   readonly port: number
-  /** Position in the snapshot. */
+  /** Position in its configuration. */
   readonly index: number
   readonly virtualHosts: readonly CompiledVirtualHost[]
-  readonly #domains: DomainIndex<CompiledVirtualHost>
+  /** By position in `virtualHosts`, so that it need not be built anew where a virtual host is another one with the same domains. */
+  private readonly domains: DomainIndex<number>
 
-  constructor(config: RouteTable, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
+  /** `before`: what this table was, if it was there. */
+  constructor(config: TableSettings, index: number, virtualHosts: readonly CompiledVirtualHost[], before: CompiledTable | null) {
     this.config = config
     this.name = config.name
     this.port = config.port
     this.index = index
-    this.virtualHosts = config.virtualHosts.map((v, i) => new CompiledVirtualHost(v, i, clusters))
-    this.#domains = new DomainIndex(this.virtualHosts.flatMap((v) => v.config.domains.map((d) => [d, v] as const)))
+    this.virtualHosts = virtualHosts
+    this.domains =
+      before !== null && sameDomains(before.virtualHosts, virtualHosts)
+        ? before.domains
+        : new DomainIndex(domainsOf(virtualHosts))
   }
 
-  /** The virtual host for a host as `hostOf` returns it (a whole authority without `ignorePort`), and how it was found; null when the table has none. */
-  find(host: string): DomainMatch<CompiledVirtualHost> | null {
-    return this.#domains.find(host)
+  /**
+   * Which of `virtualHosts` a host as `hostOf` returns it (a whole authority without `ignorePort`) belongs to, and how it was found; null when the table
+   * has none.
+   */
+  find(host: string): DomainMatch<number> | null {
+    return this.domains.find(host)
   }
 }
 
-/** Everything routing needs of one snapshot. */
+function* domainsOf(virtualHosts: readonly CompiledVirtualHost[]): Iterable<readonly [string, number]> {
+  for (const [at, { domains }] of virtualHosts.entries()) for (const domain of domains) yield [domain, at]
+}
+
+function sameDomains(a: readonly CompiledVirtualHost[], b: readonly CompiledVirtualHost[]): boolean {
+  return a === b || (a.length === b.length && a.every((v, i) => sameTexts(v.domains, (b[i] as CompiledVirtualHost).domains)))
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === b.length && a.every((text, i) => text === b[i]))
+}
+
+/** Everything routing needs of one configuration. */
 export class Tables {
   readonly version: number
-  readonly snapshot: Snapshot
-  /** In the order of the snapshot. */
+  /** In the order of the configuration. */
   readonly list: readonly CompiledTable[]
   readonly tables: ReadonlyMap<string, CompiledTable>
   /** Outbound tables only: those that are named by their port. */
   readonly byPort: ReadonlyMap<number, CompiledTable>
-  readonly clusters: ReadonlyMap<string, BalancedCluster>
-  readonly #defaultPorts: DomainIndex<number>
+  private readonly defaultPorts: DomainIndex<number>
 
-  constructor(snapshot: Snapshot, clusters: ReadonlyMap<string, BalancedCluster>) {
-    this.version = snapshot.version
-    this.snapshot = snapshot
-    this.list = snapshot.routeTables.map((t, i) => new CompiledTable(t, i, clusters))
-    this.tables = new Map(this.list.map((t) => [t.name, t]))
-    this.byPort = new Map(this.list.filter((t) => t.name === String(t.port)).map((t) => [t.port, t]))
-    this.clusters = clusters
-    this.#defaultPorts = new DomainIndex(snapshot.defaultPorts)
+  constructor(version: number, list: readonly CompiledTable[], defaultPorts: DomainIndex<number>) {
+    this.version = version
+    this.list = list
+    this.tables = new Map(list.map((t) => [t.name, t]))
+    this.byPort = new Map(list.filter((t) => t.name === String(t.port)).map((t) => [t.port, t]))
+    this.defaultPorts = defaultPorts
   }
 
   /** The port of a host (as `hostOf` returns it) whose authority names none; 80 for one that is not known. */
   defaultPort(authorityHost: string): number {
-    const found = this.#defaultPorts.find(authorityHost)
+    const found = this.defaultPorts.find(authorityHost)
     return found === null ? 80 : found.value
   }
 }
 
-/**
- * `clusters` holds the live clusters of this worker by name. A route to one that is not in it answers "cluster not found"
- * until tables are compiled anew.
- */
-export function compileTables(snapshot: Snapshot, clusters: ReadonlyMap<string, BalancedCluster>): Tables {
-  return new Tables(snapshot, clusters)
+/** A whole snapshot at once. A route to a cluster that `clusters` does not have answers "cluster not found". */
+export function compileTables(snapshot: Snapshot, clusters: ReadonlyMap<string, BalancedCluster> | ClusterDirectory): Tables {
+  const directory = clusters instanceof Map ? new FixedClusters(clusters) : (clusters as ClusterDirectory)
+  const list = snapshot.routeTables.map(({ virtualHosts, ...config }, index) => {
+    const compiled = virtualHosts.map((v) => new CompiledVirtualHost(v.name, v.domains, { load: () => v }, directory))
+    return new CompiledTable(config, index, compiled, null)
+  })
+  return new Tables(snapshot.version, list, new DomainIndex(snapshot.defaultPorts))
 }

@@ -1,6 +1,6 @@
 // A route made ready for requests. Built when configuration changes, read-only afterwards.
 import { compileRegex, compileTemplate, type Regex, type RegexTemplate } from '../base/regex.ts'
-import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import type { ClusterDirectory, ClusterRef } from '../cluster/lb/cluster-ref.ts'
 import type { HashPolicy, Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
 import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
 import { CompiledCors } from './cors.ts'
@@ -11,8 +11,8 @@ import type { RequestView } from './request-view.ts'
 /** A destination of a route. */
 export interface CompiledWeighted {
   readonly config: WeightedCluster
-  /** null: the cluster is not known, answer `clusterNotFoundStatus`. */
-  readonly cluster: BalancedCluster | null
+  /** Without a live cluster the answer is `clusterNotFoundStatus`. */
+  readonly target: ClusterRef
   /** Sum of the weights up to and with this one; the draw takes the first whose end is above it. */
   readonly end: number
   readonly requestEdits: CompiledEdits | null
@@ -23,8 +23,8 @@ export interface CompiledWeighted {
 
 export interface CompiledMirror {
   readonly config: Mirror
-  /** null: skipped silently. */
-  readonly cluster: BalancedCluster | null
+  /** Without a live cluster it is skipped silently. */
+  readonly target: ClusterRef
 }
 
 export interface CompiledPathRewrite {
@@ -58,7 +58,7 @@ export class CompiledRoute {
   readonly hash: RouteHash | null
   readonly cors: CompiledCors | null
 
-  constructor(config: Route, index: number, clusters: ReadonlyMap<string, BalancedCluster>) {
+  constructor(config: Route, index: number, clusters: ClusterDirectory) {
     const action = config.action
     this.config = config
     this.action = action
@@ -70,8 +70,7 @@ export class CompiledRoute {
     this.responseEdits = compileEdits(config.responseEdits)
     this.weighted = action.kind === 'forward' ? compileWeighted(action.clusters, clusters) : []
     this.totalWeight = this.weighted.at(-1)?.end ?? 0
-    this.mirrors =
-      action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, cluster: clusters.get(m.cluster) ?? null })) : []
+    this.mirrors = action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, target: clusters.refOf(m.cluster) })) : []
     this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
     this.hash = action.kind === 'forward' && action.hashPolicies.length > 0 ? this.#hashOf(action.hashPolicies) : null
     this.cors = action.kind === 'forward' && action.cors !== null ? new CompiledCors(action.cors) : null
@@ -104,17 +103,14 @@ export class CompiledRoute {
   }
 }
 
-function compileWeighted(
-  configs: readonly WeightedCluster[],
-  clusters: ReadonlyMap<string, BalancedCluster>,
-): readonly CompiledWeighted[] {
+function compileWeighted(configs: readonly WeightedCluster[], clusters: ClusterDirectory): readonly CompiledWeighted[] {
   let end = 0
   return configs.map((config) => {
     // A single destination takes everything, whatever its weight.
     end += configs.length === 1 ? Math.max(1, config.weight) : config.weight
     return {
       config,
-      cluster: clusters.get(config.cluster) ?? null,
+      target: clusters.refOf(config.cluster),
       end,
       requestEdits: compileEdits(config.requestEdits),
       responseEdits: compileEdits(config.responseEdits),

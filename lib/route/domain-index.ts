@@ -28,7 +28,7 @@ export class DomainIndex<T> {
   readonly #star: DomainMatch<T> | null
 
   /** Domains in lower case. The first owner of a domain keeps it. */
-  constructor(entries: readonly (readonly [domain: string, value: T])[]) {
+  constructor(entries: Iterable<readonly [domain: string, value: T]>) {
     this.#exact = new Map()
     this.#suffixes = new Map()
     this.#prefixes = new Map()

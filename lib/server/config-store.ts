@@ -6,6 +6,7 @@ import type { ResourceNote, ResourceStatus, Snapshot } from '../state/snapshot.t
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
 import type { ConfigSource } from './config-source.ts'
+import { shareSnapshot } from './share-snapshot.ts'
 import { StartError } from './start-error.ts'
 
 export interface Loader {
@@ -90,7 +91,9 @@ export class ConfigStore implements ConfigSource {
   async close(): Promise<void> {}
 
   #accept(result: LoadResult): void {
-    this.#good = result
+    const before = this.#good
+    // What did not change is the same object as before: the workers are told differences.
+    this.#good = before === null ? result : { ...result, snapshot: shareSnapshot(before.snapshot, result.snapshot) }
     this.#problems = [
       ...result.problems.map(problemLine),
       ...result.statuses.filter((s) => s.state === 'refused').map(statusLine),

@@ -1,26 +1,24 @@
 // What the main thread and the workers say to each other. Plain data only: each message is structured-cloned.
 
-import type { ClusterRows, RowMap } from '../cluster/shared-hosts.ts'
+import type { ClusterRows } from '../cluster/shared-hosts.ts'
 import type { BootstrapConfig, ServedPod } from '../state/bootstrap-config.ts'
-import type { Endpoint } from '../state/cluster.ts'
-import type { Snapshot } from '../state/snapshot.ts'
 import type { WorldChange } from '../state/workload-world.ts'
 import type { Secrets } from '../transport/secrets.ts'
+import type { ConfigChanges } from './config-changes.ts'
 
 /** `workerData` of a worker. */
 export interface WorkerInit {
   /** 0-based; a replacement has the index of the worker that it replaces. */
   readonly index: number
   readonly bootstrap: BootstrapConfig
-  readonly snapshot: Snapshot
+  /** From nothing. */
+  readonly config: ConfigChanges
   /** Metrics slab of this worker (telemetry/slab.ts); it is its only writer. */
   readonly metrics: SharedArrayBuffer
   /** Int32 cells that all workers add to with Atomics (cluster/shared-limits.ts). */
   readonly shared: SharedArrayBuffer
   /** Rows of all endpoints (cluster/shared-hosts.ts). */
   readonly sharedHosts: SharedArrayBuffer
-  /** Which rows are those of the snapshot's clusters. */
-  readonly rows: RowMap
   /** Certificates, keys and trust; never part of a dump. */
   readonly secrets: Secrets
   /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. One that is not here stays unbound. */
@@ -30,22 +28,12 @@ export interface WorkerInit {
 }
 
 export type ToWorker =
-  /** `ports`: as in WorkerInit. Said to be applied when what is new listens. */
-  | {
-      readonly type: 'snapshot'
-      readonly snapshot: Snapshot
-      readonly rows: RowMap
-      readonly ports: Readonly<Record<string, number>>
-    }
+  /** What differs from the configuration that it has. `ports`: as in WorkerInit. Said to be applied when what is new listens. */
+  | { readonly type: 'config'; readonly changes: ConfigChanges; readonly ports: Readonly<Record<string, number>> }
+  /** Where the endpoints of a cluster are counted: a worker has used it. */
+  | { readonly type: 'rows'; readonly cluster: string; readonly rows: ClusterRows }
   /** Certificates were renewed, or trust has changed. */
   | { readonly type: 'secrets'; readonly secrets: Secrets }
-  /** A DNS cluster resolved anew; the configuration is unchanged. */
-  | {
-      readonly type: 'endpoints'
-      readonly cluster: string
-      readonly endpoints: readonly Endpoint[]
-      readonly rows: ClusterRows
-    }
   /**
    * Finish what is in flight, and what comes until `acceptMs` have passed; then stop accepting, cut the rest after the deadline, and say `drained`. Both from
    * now. `inboundOnly`: until then outbound listeners go on as ever.
@@ -55,6 +43,8 @@ export type ToWorker =
   | { readonly type: 'explain'; readonly call: number; readonly id: string }
   /** Answered with `reply`: what it remembers of failures of an endpoint, FailedRequest[]. */
   | { readonly type: 'failures'; readonly call: number; readonly cluster: string; readonly address: string }
+  /** Answered with `reply`: `ConfigUse`. */
+  | { readonly type: 'config-use'; readonly call: number }
   /** Answered with `reply`: `WorkerView`. */
   | { readonly type: 'inspect'; readonly call: number }
   | { readonly type: 'log-level'; readonly level: BootstrapConfig['logLevel'] }
@@ -79,6 +69,8 @@ export type FromWorker =
   /** Listening; traffic is served. */
   | { readonly type: 'ready' }
   | { readonly type: 'applied'; readonly version: number }
+  /** It has used a cluster that has no rows yet. Answered with `rows`. */
+  | { readonly type: 'first-use'; readonly cluster: string }
   /** The worker allotted slots of its slab; see telemetry/slab.ts. */
   | { readonly type: 'series'; readonly family: string; readonly labels: string; readonly slot: number }
   /** It has ejected an endpoint; `detector`: DETECTED_BY_… of cluster/ejecting.ts, `atMs`: epoch. */
@@ -105,6 +97,22 @@ export interface CutConnection {
   /** `GET /path of reviews` or `idle` or `tunnel`. */
   readonly what: string
   readonly reason: string
+}
+
+/** What of the configuration requests have needed so far in one worker. */
+export interface ConfigUse {
+  /** Names, also of clusters that configuration has no more. */
+  readonly clusters: readonly string[]
+  readonly virtualHosts: readonly { readonly table: string; readonly name: string; readonly domains: readonly string[] }[]
+  /** JavaScript heap of the worker, bytes. */
+  readonly heapBytes: number
+}
+
+/** For `heddle top config`. */
+export interface ConfigUseReport {
+  readonly workers: readonly ConfigUse[]
+  /** Of memory that the workers share, by kind of noun; `arenas` is all of it, with what is waste. */
+  readonly bytes: { readonly clusters: number; readonly virtualHosts: number; readonly arenas: number }
 }
 
 /** One worker's part of `/clusters` and `/listeners`. */

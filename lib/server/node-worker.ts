@@ -2,6 +2,7 @@
 
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { Limiter } from '../pool/limiter.ts'
+import { EMPTY_WORLD } from '../state/workload-world.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'
 import { TunnelMetrics } from '../telemetry/tunnel-metrics.ts'
 import { Lookups } from '../tunnel/lookups.ts'
@@ -31,7 +32,7 @@ export function nodeTunnel(
       ids: requestIds,
       places,
     },
-    init.snapshot.world,
+    init.config.world ?? EMPTY_WORLD,
     init.pods,
     init.index === 0,
   )

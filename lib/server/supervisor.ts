@@ -8,12 +8,11 @@ import { HealthChecker } from '../cluster/health-checks/health-checker.ts'
 import { HostRows } from '../cluster/host-rows.ts'
 import { membershipOf } from '../cluster/membership.ts'
 import type { OutlierSweep } from '../cluster/outlier-sweep.ts'
-import { HEALTH, type RowMap, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
+import { HEALTH, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
-import { secretNames } from '../state/secret-names.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { HealthCheckStats } from '../telemetry/health-check-stats.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -22,12 +21,13 @@ import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
 import { adminSource } from './admin-view.ts'
+import { ConfigDelivery } from './config-delivery.ts'
 import type { ConfigSource } from './config-source.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
-import type { CutConnection, WorkerInit } from './messages.ts'
+import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
 import { rolePart } from './role.ts'
 import type { RolePart, RolePartOptions } from './role-part.ts'
@@ -72,6 +72,7 @@ export class Supervisor {
   readonly outliers: OutlierSweep
   readonly checks: HealthChecker
   readonly secrets: SecretsKeeper
+  readonly delivery: ConfigDelivery
   /** Resolves when the proxy has ended, with what the drain cut. */
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
@@ -113,6 +114,7 @@ export class Supervisor {
       log: logger,
       onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
       onEjected: ({ cluster, address, detector, atMs }) => this.outliers.onEjected(cluster, address, detector, atMs),
+      onFirstUse: (cluster) => this.delivery.firstUse(cluster),
       onResolve: (hostname) => this.#role?.resolve(hostname),
       onCrash: (index) => this.#onCrash(index),
       onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
@@ -137,12 +139,7 @@ export class Supervisor {
       source: names,
       refreshMs: bootstrap.mesh.dnsRefreshMs,
       log: logger,
-      onEndpoints: (cluster, endpoints) => {
-        const rows = this.#rows.assignHosts(cluster, endpoints)
-        this.outliers.followEndpoints(cluster)
-        this.checks.updateEndpoints(cluster, endpoints)
-        this.pool.broadcast({ type: 'endpoints', cluster, endpoints, rows })
-      },
+      onEndpoints: () => this.delivery.addressesChanged(),
     })
     const watched = [...bootstrap.resources, ...(this.#role?.files ?? [])]
     this.#watch = new FileWatch({ paths: watched, onChange: () => this.reload('files changed') })
@@ -166,6 +163,17 @@ export class Supervisor {
       identity,
       log: logger,
       onChange: (secrets) => this.pool.broadcast({ type: 'secrets', secrets }),
+    })
+    this.delivery = new ConfigDelivery({
+      rows: this.#rows,
+      outliers: this.outliers,
+      checks: this.checks,
+      dns: this.#dns,
+      secrets: this.secrets,
+      role: this.#role,
+      credentials: () => this.store.credentials,
+      ports: () => this.#ports.byName(),
+      broadcast: (message) => this.pool.broadcast(message),
     })
     this.adminPort = bootstrap.admin.port
     this.#ports = new ListeningPorts(logger)
@@ -194,9 +202,10 @@ export class Supervisor {
       this.#dns.update(this.store.snapshot.clusters)
       await this.#ports.reserveAll(this.store.snapshot.listeners)
       if (!this.#ending) await this.#dns.settled(DNS_START_MS)
-      if (!this.#ending) this.#world()
+      if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
       if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS)
+      if (!this.#ending) this.delivery.tell(this.store.snapshot)
       if (!this.#ending) await this.pool.start()
     } catch (error) {
       await this.#closeAll()
@@ -257,6 +266,12 @@ export class Supervisor {
     return row < 0 ? 0 : Atomics.load(this.#hosts.cells, this.#hosts.hostAt(row) + HEALTH)
   }
 
+  /** What of the configuration requests have needed so far, and what it takes; for each worker that answers. */
+  async configUse(): Promise<ConfigUseReport> {
+    const workers = (await this.pool.ask({ type: 'config-use' })) as ConfigUse[]
+    return { workers, bytes: this.delivery.bytes }
+  }
+
   setLogLevel(level: BootstrapConfig['logLevel']): void {
     this.logger.level = level
     this.pool.broadcast({ type: 'log-level', level })
@@ -304,27 +319,10 @@ export class Supervisor {
     this.registry.addWorker(index, metrics)
     const ports = this.#ports.byName()
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
-    const { snapshot, rows } = this.#world()
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
+    const config = this.delivery.everything()
     const pods = this.#role?.pods ?? []
-    return { index, bootstrap, snapshot, metrics, ...cells, rows, secrets: this.secrets.secrets, ports, pods }
-  }
-
-  /** What a worker is told: the newest configuration with the addresses of now. Endpoints that have a health check are asked from here on. */
-  #world(): { readonly snapshot: Snapshot; readonly rows: RowMap } {
-    const injected = this.#dns.inject(this.store.snapshot)
-    const snapshot = this.#role?.complete(injected) ?? injected
-    this.secrets.use(secretNames(snapshot), this.store.credentials)
-    this.#role?.use(snapshot)
-    const rows = this.#assignRows(snapshot)
-    this.checks.update(snapshot.clusters)
-    return { snapshot, rows }
-  }
-
-  #assignRows(snapshot: Snapshot): RowMap {
-    const rows = this.#rows.assign(snapshot.clusters)
-    this.outliers.follow(snapshot.clusters)
-    return rows
+    return { index, bootstrap, config, metrics, ...cells, secrets: this.secrets.secrets, ports, pods }
   }
 
   #onCrash(index: number): void {
@@ -344,10 +342,10 @@ export class Supervisor {
     const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
     await this.#dns.settled(DNS_RELOAD_MS)
-    this.#world()
+    this.delivery.follow(snapshot)
     await this.checks.settled(CHECKS_RELOAD_MS)
     await this.#ports.follow(snapshot.listeners)
-    this.pool.broadcast({ type: 'snapshot', ...this.#world(), ports: this.#ports.byName() })
+    this.delivery.tell(snapshot)
     const { version } = snapshot
     if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.

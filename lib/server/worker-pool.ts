@@ -19,6 +19,8 @@ export interface WorkerPoolOptions {
   /** Messages that are not answers to the pool itself. */
   readonly onSeries: (index: number, family: string, labels: string, slot: number) => void
   readonly onEjected: (ejected: Extract<FromWorker, { readonly type: 'ejected' }>) => void
+  /** A worker has used a cluster that has no rows yet. */
+  readonly onFirstUse?: (cluster: string) => void
   /** A worker needs the addresses of a host name. */
   readonly onResolve?: (hostname: string) => void
   /** A worker died and will be replaced. */
@@ -59,6 +61,7 @@ export type Question =
   | { readonly type: 'failures'; readonly cluster: string; readonly address: string }
   | { readonly type: 'inspect' }
   | { readonly type: 'open-pod'; readonly pod: ServedPod }
+  | { readonly type: 'config-use' }
 
 interface Call {
   readonly waitingFor: Set<number>
@@ -164,7 +167,7 @@ export class WorkerPool {
     slot.worker = worker
     slot.state = 'starting'
     slot.startedMs = performance.now()
-    slot.applied = init.snapshot.version
+    slot.applied = init.config.version
     slot.restart = null
     // A predecessor's last messages and its exit belong to it, not to the slot.
     worker.on('message', (message: FromWorker) => {
@@ -196,6 +199,9 @@ export class WorkerPool {
         return
       case 'ejected':
         this.#options.onEjected(message)
+        return
+      case 'first-use':
+        this.#options.onFirstUse?.(message.cluster)
         return
       case 'resolve':
         this.#options.onResolve?.(message.hostname)

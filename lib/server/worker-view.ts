@@ -1,10 +1,12 @@
 // One worker's part of `/clusters` and of the counts on the admin page.
+import { getHeapStatistics } from 'node:v8'
 import { ACTIVE } from '../cluster/lb/host.ts'
 import type { LiveHost } from '../cluster/live-host.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
 import { CONNECTIONS, PENDING, REQUESTS, RETRIES } from '../pool/limiter.ts'
-import type { WorkerView } from './messages.ts'
+import type { Tables } from '../route/compile.ts'
+import type { ConfigUse, WorkerView } from './messages.ts'
 
 type HostView = WorkerView['clusters'][number]['hosts'][number]
 
@@ -29,6 +31,14 @@ export function viewOf(parts: Pick<WorkerParts, 'clusters'>, listeners: Listener
     }),
   }))
   return { clusters, downstreamConnections: listeners.connections, activeRequests }
+}
+
+/** What requests have needed of what it was told. */
+export function useOf(clusters: WorkerParts['clusters'], tables: Tables): ConfigUse {
+  const virtualHosts = tables.list.flatMap(({ name: table, virtualHosts: all }) =>
+    all.filter((v) => v.used).map(({ name, domains }) => ({ table, name, domains })),
+  )
+  return { clusters: clusters.used(), virtualHosts, heapBytes: getHeapStatistics().used_heap_size }
 }
 
 /** An endpoint has a pool for each version of HTTP that it is spoken to. */

@@ -10,8 +10,8 @@ import { RecentRequests } from '../filter/http/recent-requests.ts'
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { tunnelsOf } from '../hbone/tunnel-client.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
-import { compileTables, type Tables } from '../route/compile.ts'
-import type { Snapshot } from '../state/snapshot.ts'
+import type { Cluster } from '../state/cluster.ts'
+import type { WorkloadWorld } from '../state/workload-world.ts'
 import { AccessLog } from '../telemetry/access-log.ts'
 import { WorkerStats } from '../telemetry/data-path-stats.ts'
 import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
@@ -23,7 +23,8 @@ import { canSetKeepalive } from '../transport/keepalive.ts'
 import type { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import { drainWorker } from './drain.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
-import { viewOf } from './worker-view.ts'
+import { WorkerConfig } from './worker-config.ts'
+import { useOf, viewOf } from './worker-view.ts'
 
 /** How often access log buffers are looked at. */
 const LOG_TICK_MS = 200
@@ -35,7 +36,7 @@ class Worker {
   readonly listeners: ListenerSet
   /** Of role `node`, once it has started; null for the others. */
   tunnel: NodeTunnel | null
-  tables: Tables
+  readonly config: WorkerConfig
   /** What was said to the tunnel while it was loaded. */
   private early: ((tunnel: NodeTunnel) => void)[]
   private readonly logger: Logger
@@ -76,6 +77,7 @@ class Worker {
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
     const clusters = new ClusterManager(io, slab, shared, hosts, metrics, bootstrap.limits)
     clusters.reportEjection = (cluster, address, detector, atMs) => post({ type: 'ejected', cluster, address, detector, atMs })
+    clusters.onFirstUse = (config, hasRows) => this.firstUse(config, hasRows)
     clusters.askForPlace = (cluster) => post({ type: 'wants-connection', cluster })
     this.parts = {
       io,
@@ -96,16 +98,16 @@ class Worker {
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }
-    this.tables = compileTables(init.snapshot, clusters.update(init.snapshot, init.rows))
+    this.config = new WorkerConfig(clusters)
+    this.config.apply(init.config)
     this.listeners = new ListenerSet(this.parts, init.ports, shared.downstream(bootstrap.limits.maxConnections))
   }
 
   async start(): Promise<void> {
-    await this.listeners.open(this.init.snapshot.listeners, this.tables)
+    await this.listeners.open(this.config.listeners, this.config.tables)
     if (this.init.bootstrap.role === 'node') await this.startTunnel()
     setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
-    this.noteKeepalive(this.init.snapshot)
     post({ type: 'ready' })
   }
 
@@ -122,15 +124,24 @@ class Worker {
     else if (this.init.bootstrap.role === 'node') this.early.push(say)
   }
 
+  /** null: it knows the same as before. */
+  private useWorld(world: WorkloadWorld | null): void {
+    if (world !== null) this.toTunnel((tunnel) => tunnel.use(world))
+  }
+
+  private firstUse(config: Cluster, hasRows: boolean): void {
+    if (!hasRows) post({ type: 'first-use', cluster: config.name })
+    this.noteKeepalive(config)
+  }
+
   /** Said once in each worker's life, by the first worker. */
-  private noteKeepalive(snapshot: Snapshot): void {
+  private noteKeepalive({ name, limits }: Cluster): void {
     if (this.init.index !== 0 || this.keepaliveNoted) return
-    const asked = snapshot.clusters.find((c) => c.limits.tcpKeepaliveIntervalSeconds > 0 || c.limits.tcpKeepaliveProbes > 0)
-    if (asked === undefined || canSetKeepalive()) return
+    if ((limits.tcpKeepaliveIntervalSeconds === 0 && limits.tcpKeepaliveProbes === 0) || canSetKeepalive()) return
     this.keepaliveNoted = true
     const text =
       'tcpKeepalive: interval and probes need the package koffi on Linux, which is not there; a probe a second and ten of them are used'
-    this.logger.warning(text, { cluster: asked.name })
+    this.logger.warning(text, { cluster: name })
   }
 
   private sweep(): void {
@@ -140,30 +151,30 @@ class Worker {
     this.tunnel?.sweep()
   }
 
-  private applied({ version, listeners }: Snapshot): void {
+  private applied(): void {
+    const { version } = this.config.tables
     const said = () => post({ type: 'applied', version })
-    const bound = this.listeners.bindNew(listeners)
+    const bound = this.listeners.bindNew(this.config.listeners)
     if (bound === null) said()
     else void bound.then(said)
   }
 
   onMessage(message: ToWorker): void {
     switch (message.type) {
-      case 'snapshot':
+      case 'config':
         // Swapped between two events: a request finishes on the tables that it began with.
-        this.tables = compileTables(message.snapshot, this.parts.clusters.update(message.snapshot, message.rows))
-        this.listeners.use(message.snapshot.listeners, this.tables, message.ports)
-        this.noteKeepalive(message.snapshot)
-        this.toTunnel((tunnel) => tunnel.use(message.snapshot.world))
-        this.parts.recent.configurationChanged(message.snapshot.version)
-        this.applied(message.snapshot)
+        this.config.apply(message.changes)
+        this.listeners.use(this.config.listeners, this.config.tables, message.ports)
+        this.useWorld(message.changes.world)
+        this.parts.recent.configurationChanged(message.changes.version)
+        this.applied()
+        return
+      case 'rows':
+        this.parts.clusters.useRows(message.cluster, message.rows)
         return
       case 'secrets':
         this.parts.io.tls.use(message.secrets)
         tunnelsOf(this.parts.io).renew()
-        return
-      case 'endpoints':
-        this.parts.clusters.updateEndpoints(message.cluster, message.endpoints, message.rows)
         return
       case 'give-way':
         this.parts.clusters.giveWay(message.cluster)
@@ -181,6 +192,9 @@ class Worker {
         post({ type: 'reply', call: message.call, value: failures })
         return
       }
+      case 'config-use':
+        post({ type: 'reply', call: message.call, value: useOf(this.parts.clusters, this.config.tables) })
+        return
       case 'inspect':
         post({ type: 'reply', call: message.call, value: viewOf(this.parts, this.listeners) })
         return

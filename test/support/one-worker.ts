@@ -21,6 +21,7 @@ import { RequestMetrics } from '../../lib/telemetry/request-metrics.ts'
 import { createSlabBuffer, MetricsSlab } from '../../lib/telemetry/slab.ts'
 import { Io } from '../../lib/transport/io.ts'
 import type { Secrets } from '../../lib/transport/secrets.ts'
+import { putClusters } from './clusters.ts'
 import { eventually } from './eventually.ts'
 import { freePort } from './free-port.ts'
 import type { Teardown } from './teardown.ts'
@@ -106,8 +107,8 @@ export class OneWorker {
       pathNormalization: 'BASE',
       obeysFaultHeaders: false,
     }
-    const rows = new HostRows(sharedHosts, () => 0).assign(snapshot.clusters)
-    const tables = compileTables(snapshot, clusters.update(snapshot, rows))
+    const rows = new HostRows(sharedHosts, () => 0)
+    const tables = compileTables(snapshot, putClusters(clusters, snapshot.clusters, rows))
     const places: Limiter | null = shared.downstream(limits.maxConnections)
     this.listeners = new ListenerSet(this.parts, ports, places)
     this.tables = tables

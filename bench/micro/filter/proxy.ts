@@ -23,6 +23,7 @@ import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
 import { type Connection, NOBODY } from '../../../lib/transport/connection.ts'
 import { Io } from '../../../lib/transport/io.ts'
 import { SocketConnection } from '../../../lib/transport/socket-connection.ts'
+import { putClusters } from '../../../test/support/clusters.ts'
 import {
   aCluster,
   aDestination,
@@ -128,10 +129,10 @@ export function proxy(terms: Terms): Proxy {
   }
   const config = snapshot(terms.outlierDetection, terms.upstream)
   const sharedHosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), 0, 1)
-  const rows = new HostRows(sharedHosts, () => 0).assign(config.clusters)
+  const rows = new HostRows(sharedHosts, () => 0)
   const shared = new SharedLimits(new SharedArrayBuffer(1 << 18), 0, 1)
   const clusters = new ClusterManager(io, slab, shared, sharedHosts, metrics, limits)
-  const tables = compileTables(config, clusters.update(config, rows))
+  const tables = compileTables(config, putClusters(clusters, config.clusters, rows))
   const log = terms.withLog
     ? new AccessLog({
         path: '/dev/null',

@@ -1,6 +1,6 @@
 // Asks the endpoints that have a health check how they are, each on its own, and says it to all workers in shared memory. Main thread only:
 // a process with many workers asks as often as one with a single worker.
-import type { Cluster, Endpoint } from '../../state/cluster.ts'
+import type { Endpoint } from '../../state/cluster.ts'
 import { type Origin, originText } from '../../state/origin.ts'
 import type { HealthCheckStats } from '../../telemetry/health-check-stats.ts'
 import { hostAddress } from '../lb/host.ts'
@@ -108,18 +108,13 @@ export class HealthChecker {
     this.#stopped = false
   }
 
-  /** The clusters of a new snapshot, whose rows have been assigned. To be called before the workers hear of it. */
-  update(clusters: readonly Cluster[]): void {
-    const names = new Set(clusters.map((c) => c.name))
-    for (const name of [...this.#known.keys()]) {
-      if (names.has(name)) continue
-      this.updateEndpoints(name, [])
-      this.#known.delete(name)
-    }
-    for (const { name, endpoints } of clusters) this.updateEndpoints(name, endpoints)
+  /** The cluster is no more. */
+  remove(name: string): void {
+    this.updateEndpoints(name, [])
+    this.#known.delete(name)
   }
 
-  /** Of one cluster, whose rows have been assigned. */
+  /** Of a cluster that is new or another, whose rows have been assigned where there are health checks. To be called before the workers hear of it. */
   updateEndpoints(name: string, endpoints: readonly Endpoint[]): void {
     if (this.#stopped) return
     const wanted = new Map<string, Endpoint>()

@@ -418,7 +418,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
 
   get virtualHostName(): string {
     const { virtualHost } = this.decision
-    return virtualHost === null ? '' : virtualHost.config.name
+    return virtualHost === null ? '' : virtualHost.name
   }
 
   /** What the client dialled: Envoy restores it to captured connections. */

@@ -51,7 +51,7 @@ export class RecentRequests {
   configurationChanged(version: number): void {
     for (let at = 0; at < CAPACITY; at++) {
       const stream = this.ring[at]
-      if (stream === null || stream === undefined || stream.tables.snapshot.version > version - CONFIGURATIONS) continue
+      if (stream === null || stream === undefined || stream.tables.version > version - CONFIGURATIONS) continue
       this.ring[at] = null
       this.ids[at] = ''
     }

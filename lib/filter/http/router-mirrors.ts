@@ -28,9 +28,10 @@ export function startMirrors(stream: HttpStream, route: CompiledRoute, target: s
 }
 
 /** The copy, or why there is none: MIRROR_… of decide/steps.ts. */
-function startMirror(stream: HttpStream, { cluster }: CompiledMirror, target: string, timeoutMs: number): Shadow | number {
+function startMirror(stream: HttpStream, mirror: CompiledMirror, target: string, timeoutMs: number): Shadow | number {
   const { manager, session } = stream
   const { mirrors, worker } = manager.parts
+  const cluster = mirror.target.live()
   if (cluster === null) {
     worker.mirrorDropped('no_cluster')
     return S.MIRROR_NO_CLUSTER

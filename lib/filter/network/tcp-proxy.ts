@@ -1,6 +1,7 @@
 // Hot lane: TCP: one upstream connection for each downstream one, bytes both ways, half-close passed on (Envoy tcp_proxy).
 import type { ClusterManager } from '../../cluster/cluster-manager.ts'
 import type { BalancedCluster } from '../../cluster/lb/balanced-cluster.ts'
+import type { ClusterRef } from '../../cluster/lb/cluster-ref.ts'
 import { ACTIVE } from '../../cluster/lb/host.ts'
 import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveCluster } from '../../cluster/live-cluster.ts'
@@ -32,14 +33,14 @@ export class TcpProxy {
   readonly stats: TcpListenerStats
   readonly sessions: Set<TcpSession>
   config: TcpChain
-  private destinations: readonly { readonly cluster: BalancedCluster | null; readonly end: number }[]
+  private destinations: readonly { readonly target: ClusterRef; readonly end: number }[]
   private readonly pick: PickContext
   private readonly seriesWithoutCluster: SeriesCache
   /** null: endpoints are not chosen by the client's address. */
   private sourceIpHash: SourceIpHash | null
   private readonly authorization: ConnectionAuthorization
 
-  constructor(parts: WorkerParts, listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>) {
+  constructor(parts: WorkerParts, listener: Listener, config: TcpChain) {
     this.parts = parts
     this.listener = listener
     this.values = parts.slab.values
@@ -51,7 +52,7 @@ export class TcpProxy {
     this.sourceIpHash = null
     this.authorization = new ConnectionAuthorization(this.values, this.stats)
     this.seriesWithoutCluster = parts.metrics.seriesFor(listener.direction === 'outbound' ? 'source' : 'destination', null, null)
-    this.use(listener, config, clusters)
+    this.use(listener, config)
   }
 
   get clusters(): ClusterManager {
@@ -59,7 +60,7 @@ export class TcpProxy {
   }
 
   /** As the newest configuration has it; sessions that are open stay where they are. */
-  use(listener: Listener, config: TcpChain, clusters: ReadonlyMap<string, BalancedCluster>): void {
+  use(listener: Listener, config: TcpChain): void {
     let end = 0
     this.listener = listener
     this.config = config
@@ -67,7 +68,7 @@ export class TcpProxy {
     this.authorization.use(config.authorization)
     this.destinations = config.clusters.map((w) => {
       end += config.clusters.length === 1 ? 1 : w.weight
-      return { cluster: clusters.get(w.cluster) ?? null, end }
+      return { target: this.parts.clusters.refOf(w.cluster), end }
     })
   }
 
@@ -87,7 +88,7 @@ export class TcpProxy {
     const last = list.at(-1)
     if (last === undefined || last.end === 0) return null
     const value = this.parts.rng.uint32() % last.end
-    for (const destination of list) if (destination.end > value) return destination.cluster
+    for (const destination of list) if (destination.end > value) return destination.target.live()
     return null
   }
 

@@ -1,6 +1,6 @@
 // Clusters as two workers live them: health out of memory that they share, warm-up by their clocks, requests in flight of both.
 import t from 'tap'
-import { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
+import type { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
 import { HostRows } from '../../../lib/cluster/host-rows.ts'
 import type { BalancedCluster } from '../../../lib/cluster/lb/balanced-cluster.ts'
 import type { LiveCluster } from '../../../lib/cluster/live-cluster.ts'
@@ -12,12 +12,10 @@ import {
   sharedHostsBytes,
   UNCHECKED_FLAG,
 } from '../../../lib/cluster/shared-hosts.ts'
-import { SharedLimits } from '../../../lib/cluster/shared-limits.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
-import { RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
-import { createSlabBuffer, MetricsSlab } from '../../../lib/telemetry/slab.ts'
-import { Io } from '../../../lib/transport/io.ts'
+import type { Io } from '../../../lib/transport/io.ts'
 import { at, countsOf, keepBusy, percents } from '../../suite/balancer.ts'
+import { aClusterManager, putClusters } from '../../support/clusters.ts'
 import { cluster, endpoint } from '../route/world.ts'
 
 const WORKERS = 2
@@ -38,22 +36,9 @@ class Workers {
     this.ios = []
     this.config = config
     for (let i = 0; i < WORKERS; i++) {
-      const io = new Io((error) => {
-        throw error
-      })
-      const slab = new MetricsSlab(createSlabBuffer(4096), () => {}, 0)
-      const identity = { namespace: '', serviceAccount: '', name: '', labels: {}, address: '127.0.0.1', locality: '' }
-      this.ios.push(io)
-      this.managers.push(
-        new ClusterManager(
-          io,
-          slab,
-          new SharedLimits(limits, i, WORKERS),
-          new SharedHosts(buffer, i, WORKERS),
-          new RequestMetrics(slab, identity),
-          { maxHeaders: 100, maxHeaderBytes: 61_440 },
-        ),
-      )
+      const manager = aClusterManager(new SharedHosts(buffer, i, WORKERS), limits, i, WORKERS)
+      this.ios.push(manager.io)
+      this.managers.push(manager)
     }
     this.clock(0)
     this.update(config.endpoints)
@@ -66,16 +51,7 @@ class Workers {
 
   update(endpoints: readonly Endpoint[]): void {
     this.config = { ...this.config, endpoints }
-    const snapshot = {
-      version: 1,
-      listeners: [],
-      routeTables: [],
-      defaultPorts: [],
-      clusters: [this.config],
-      world: { workloads: [], services: [], policies: [] },
-    }
-    const rows = this.rows.assign(snapshot.clusters)
-    for (const manager of this.managers) manager.update(snapshot, rows)
+    for (const manager of this.managers) putClusters(manager, [this.config], this.rows).refOf('c').live()
   }
 
   live(worker: number): LiveCluster {

@@ -63,9 +63,10 @@ class World {
   }
 
   configure(hosts: readonly number[], policy: OutlierDetection | null): void {
-    const clusters = [aCluster({ name: 'c', endpoints: hosts.map(endpoint), outlierDetection: policy })]
-    this.rows.assign(clusters)
-    this.sweep.follow(clusters)
+    const cluster = aCluster({ name: 'c', endpoints: hosts.map(endpoint), outlierDetection: policy })
+    this.rows.assignHosts('c', cluster.endpoints)
+    this.sweep.follow(cluster)
+    this.sweep.schedule()
   }
 
   at(n: number): number {

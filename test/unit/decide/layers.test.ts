@@ -46,7 +46,7 @@ function worldOf(groups: readonly Group[], over: Partial<Cluster> = {}, retry: R
 }
 
 const routeIn = (tables: Tables) => tables.list[0]?.virtualHosts[0]?.routes[0] as CompiledRoute
-const clusterIn = (tables: Tables) => routeIn(tables).weighted[0]?.cluster as BalancedCluster
+const clusterIn = (tables: Tables) => routeIn(tables).weighted[0]?.target.live() as BalancedCluster
 
 /** What `explain` says of priority and locality, for a draw. */
 function said(tables: Tables, draw: number): string[] {

@@ -8,9 +8,7 @@ type Headers = readonly (readonly [string, string])[]
 type Over = Parameters<typeof view>[1]
 
 function hostWith(routes: readonly Route[]) {
-  const host = world([table(80, [virtualHost('v', ['*'], routes)])])
-    .byPort.get(80)
-    ?.find('x')?.value
+  const host = world([table(80, [virtualHost('v', ['*'], routes)])]).byPort.get(80)?.virtualHosts[0]
   if (host === undefined) throw new Error('no virtual host')
   return host
 }

@@ -63,7 +63,7 @@ t.test('exact, then the longest suffix, then the longest prefix, then the star',
   ]
   for (const [authority, name, how] of rows) {
     const found = compiled?.find(hostOf(authority))
-    t.equal(found?.value.config.name, name, authority)
+    t.equal(compiled?.virtualHosts[found?.value ?? -1]?.name, name, authority)
     t.equal(found?.how, how, authority)
   }
 })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { parseBootstrap } from '../../../lib/bootstrap/load.ts'
+import { ConfigFeed } from '../../../lib/server/config-feed.ts'
 import type { WorkerInit } from '../../../lib/server/messages.ts'
 import { WorkerPool } from '../../../lib/server/worker-pool.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
@@ -7,14 +8,16 @@ import { NO_SECRETS } from '../../../lib/transport/secrets.ts'
 import { eventually } from '../../support/eventually.ts'
 import type { Teardown } from '../../support/teardown.ts'
 
+const NOTHING = new ConfigFeed(() => null).everything()
+
 /** A worker of a few lines, which does what the pool may expect of one; its script says how it misbehaves. */
 const WORKER = `
   const { parentPort, workerData } = require('node:worker_threads')
-  const { index, snapshot, bootstrap } = workerData
+  const { index, config, bootstrap } = workerData
   const say = (m) => parentPort.postMessage(m)
   parentPort.on('message', (m) => {
-    if (m.type === 'snapshot') say({ type: 'applied', version: m.snapshot.version })
-    if (m.type === 'inspect') say({ type: 'reply', call: m.call, value: { index, version: snapshot.version } })
+    if (m.type === 'config') say({ type: 'applied', version: m.changes.version })
+    if (m.type === 'inspect') say({ type: 'reply', call: m.call, value: { index, version: config.version } })
     if (m.type === 'explain' && m.id === 'crash') throw new Error('told to')
     if (m.type === 'explain') say({ type: 'reply', call: m.call, value: m.id === 'of-' + index ? { id: m.id } : null })
     if (m.type === 'drain') say({ type: 'drained', cut: [{ listener: 'out', peer: 'p' + index, what: 'idle', reason: 'deadline' }] })
@@ -38,23 +41,14 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
     ),
     makeInit: (index): WorkerInit => {
       seen.inits.push(index)
-      const snapshot = {
-        version: seen.version,
-        listeners: [],
-        routeTables: [],
-        defaultPorts: [],
-        clusters: [],
-        world: { workloads: [], services: [], policies: [] },
-      }
       const cells = new SharedArrayBuffer(8)
       return {
         index,
         bootstrap: bootstrap.config,
-        snapshot,
+        config: { ...NOTHING, version: seen.version },
         metrics: cells,
         shared: cells,
         sharedHosts: cells,
-        rows: new Map(),
         secrets: NO_SECRETS,
         ports: {},
         pods: [],
@@ -77,16 +71,8 @@ t.test('all start, are told of a snapshot and asked', async (t) => {
   t.same(seen.inits, [0, 1])
   t.same(seen.series, [128, 128])
   p.broadcast({
-    type: 'snapshot',
-    snapshot: {
-      version: 2,
-      listeners: [],
-      routeTables: [],
-      defaultPorts: [],
-      clusters: [],
-      world: { workloads: [], services: [], policies: [] },
-    },
-    rows: new Map(),
+    type: 'config',
+    changes: { ...NOTHING, version: 2 },
     ports: {},
   })
   t.equal(await p.applied(2, 5000), true)

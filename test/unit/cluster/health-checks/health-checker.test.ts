@@ -66,6 +66,7 @@ class World {
   readonly passes: string[]
   readonly registry: MetricsRegistry
   nowMs: number
+  private clusters: readonly Cluster[]
 
   constructor(random = 0.5) {
     this.hosts = new SharedHosts(new SharedArrayBuffer(sharedHostsBytes(1)), -1, 1)
@@ -77,6 +78,7 @@ class World {
     this.passes = []
     this.registry = new MetricsRegistry()
     this.nowMs = 1
+    this.clusters = []
     const say = (level: string) => (message: string) => void this.log.push(`${level} ${message}`)
     this.checker = new HealthChecker({
       hosts: this.hosts,
@@ -106,8 +108,16 @@ class World {
   }
 
   update(...clusters: Cluster[]): void {
-    this.rows.assign(clusters)
-    this.checker.update(clusters)
+    for (const { name } of this.clusters) {
+      if (clusters.some((c) => c.name === name)) continue
+      this.rows.release(name)
+      this.checker.remove(name)
+    }
+    for (const { name, endpoints } of clusters) {
+      this.rows.assignHosts(name, endpoints)
+      this.checker.updateEndpoints(name, endpoints)
+    }
+    this.clusters = clusters
   }
 
   async answer(address: string, result: CheckResult): Promise<void> {

@@ -1,0 +1,225 @@
+// Plain data as bytes, many values in one arena: what is equal is written once, whatever it belongs to, and each value can be read without the others
+// (packed-reader.ts). For what is kept for long and rarely looked at; a value takes a fifth of what `v8.serialize` makes of it.
+//
+// A node is a head, a varint whose low three bits are its tag, and what follows it:
+//
+//   INT       n ≥ 0           REF       offset of the node that stands here
+//   CONSTANT  null, true …    DOUBLE    8 bytes, little endian
+//   LATIN1    length, bytes   UTF16     length, two bytes for each code unit
+//   ARRAY     length, nodes   OBJECT    offset of its shape, a node for each of its fields; a shape is an ARRAY of their names
+//
+// Strings, arrays and objects stand by themselves, and those that hold them have REFs: only so are equal ones equal bytes. The head of an array or object
+// that holds no other has LEAF set: a reader keeps those, since they are what is repeated.
+
+export const INT = 0
+export const REF = 1
+export const CONSTANT = 2
+export const DOUBLE = 3
+export const LATIN1 = 4
+export const UTF16 = 5
+export const ARRAY = 6
+export const OBJECT = 7
+export const TAG_BITS = 3
+/** In heads of ARRAY and OBJECT, behind the tag. */
+export const LEAF = 1
+
+export const CONSTANTS: readonly unknown[] = [null, true, false, undefined]
+
+/** Longer ones are not compared with others. */
+const MAX_COMPARED = 512
+/** Numbers above are written as doubles, so that heads stay exact with bit operations. */
+const MAX_INT = 2 ** 24
+
+/** Bytes of one node, before it is known whether they have been written already. */
+class Body {
+  bytes: Uint8Array
+  length: number
+  /** It holds an array or object. */
+  holds: boolean
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size)
+    this.length = 0
+    this.holds = false
+  }
+
+  reserve(more: number): void {
+    if (this.length + more <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more))
+    grown.set(this.bytes.subarray(0, this.length))
+    this.bytes = grown
+  }
+
+  varint(value: number): void {
+    this.reserve(8)
+    while (value > 127) {
+      this.bytes[this.length++] = (value % 128) | 128
+      value = Math.floor(value / 128)
+    }
+    this.bytes[this.length++] = value
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+const numbers = new DataView(new ArrayBuffer(8))
+
+export class Packer {
+  private bytes: Uint8Array
+  private length: number
+  /** Offsets, by content. */
+  private readonly known: Map<string, number>
+  private readonly texts: Map<string, number>
+  /** By the object itself: a quick way to `known`. */
+  private readonly seen: Map<object, { readonly at: number; readonly leaf: boolean }>
+  /** One for each depth of nesting, used again and again. */
+  private readonly bodies: Body[]
+
+  constructor() {
+    this.bytes = new Uint8Array(4096)
+    this.length = 0
+    this.known = new Map()
+    this.texts = new Map()
+    this.seen = new Map()
+    this.bodies = []
+  }
+
+  get size(): number {
+    return this.length
+  }
+
+  /** Where the value is: what `PackedReader.read` takes. Plain data only; anything else is a bug and throws. */
+  put(value: object): number {
+    return this.container(value, 0).at
+  }
+
+  /** All that was put, as memory that threads share. */
+  finish(): SharedArrayBuffer {
+    const shared = new SharedArrayBuffer(this.length)
+    new Uint8Array(shared).set(this.bytes.subarray(0, this.length))
+    return shared
+  }
+
+  private container(value: object, depth: number): { readonly at: number; readonly leaf: boolean } {
+    const before = this.seen.get(value)
+    if (before !== undefined) return before
+    const body = this.bodyAt(depth)
+    const shape = Array.isArray(value) ? -1 : this.shapeOf(value)
+    const items: readonly unknown[] = Array.isArray(value) ? value : Object.values(value)
+    const start = body.length
+    body.holds = false
+    if (shape < 0) body.varint(items.length)
+    else body.varint(shape)
+    for (const item of items) this.field(body, item, depth)
+    const leaf = !body.holds
+    const tag = (shape < 0 ? ARRAY : OBJECT) | ((leaf ? LEAF : 0) << TAG_BITS)
+    const at = this.node(tag, body.bytes.subarray(start, body.length))
+    body.length = start
+    const where = { at, leaf }
+    this.seen.set(value, where)
+    return where
+  }
+
+  private bodyAt(depth: number): Body {
+    let body = this.bodies[depth]
+    if (body === undefined) {
+      body = new Body(256)
+      this.bodies[depth] = body
+    }
+    return body
+  }
+
+  private field(body: Body, value: unknown, depth: number): void {
+    switch (typeof value) {
+      case 'string':
+        body.varint(head(REF, this.text(value)))
+        return
+      case 'number':
+        number(body, value)
+        return
+      case 'object':
+      case 'boolean':
+      case 'undefined': {
+        const constant = CONSTANTS.indexOf(value)
+        if (constant >= 0) {
+          body.varint(head(CONSTANT, constant))
+          return
+        }
+        body.holds = true
+        body.varint(head(REF, this.container(value as object, depth + 1).at))
+        return
+      }
+      default:
+        throw new Error(`a ${typeof value} cannot be packed`)
+    }
+  }
+
+  private shapeOf(value: object): number {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && prototype !== null) throw new Error('only plain objects can be packed')
+    const names = Object.keys(value)
+    // No node's key begins like this.
+    const key = `shape ${names.length} ${names.join('\0')}`
+    const known = this.known.get(key)
+    if (known !== undefined) return known
+    if (names.some((name) => name.includes('\0'))) throw new Error('names of fields with NUL cannot be packed')
+    const body = new Body(64)
+    body.varint(names.length)
+    for (const name of names) body.varint(head(REF, this.text(name)))
+    const at = this.append(ARRAY | (LEAF << TAG_BITS), body.bytes.subarray(0, body.length))
+    this.known.set(key, at)
+    return at
+  }
+
+  private text(value: string): number {
+    const known = this.texts.get(value)
+    if (known !== undefined) return known
+    const latin1 = Buffer.from(value, 'latin1')
+    const isLatin1 = latin1.toString('latin1') === value
+    const encoded = isLatin1 ? latin1 : Buffer.from(value, 'utf16le')
+    const size = new Body(8)
+    size.varint(value.length)
+    const at = this.append(isLatin1 ? LATIN1 : UTF16, size.bytes.subarray(0, size.length), encoded)
+    this.texts.set(value, at)
+    return at
+  }
+
+  private node(tag: number, body: Uint8Array): number {
+    if (body.length > MAX_COMPARED) return this.append(tag, body)
+    const key = `${tag} ${Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1')}`
+    const known = this.known.get(key)
+    if (known !== undefined) return known
+    const at = this.append(tag, body)
+    this.known.set(key, at)
+    return at
+  }
+
+  private append(tag: number, body: Uint8Array, more = NOTHING): number {
+    const at = this.length
+    const end = at + 1 + body.length
+    if (end + more.length > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(this.bytes.length * 2, end + more.length))
+      grown.set(this.bytes.subarray(0, at))
+      this.bytes = grown
+    }
+    this.bytes[at] = tag
+    this.bytes.set(body, at + 1)
+    this.bytes.set(more, end)
+    this.length = end + more.length
+    return at
+  }
+}
+
+function head(tag: number, value: number): number {
+  return value * (1 << TAG_BITS) + tag
+}
+
+function number(body: Body, value: number): void {
+  if (Number.isInteger(value) && value >= 0 && value < MAX_INT && !Object.is(value, -0)) {
+    body.varint(head(INT, value))
+    return
+  }
+  body.varint(DOUBLE)
+  body.reserve(8)
+  numbers.setFloat64(0, value, true)
+  for (let i = 0; i < 8; i++) body.bytes[body.length++] = numbers.getUint8(i)
+}

@@ -1,0 +1,89 @@
+// A configuration on its way to the workers: what the main thread itself does for it, then what differs from the one before.
+import type { DnsRefresher } from '../cluster/dns.ts'
+import { secretNames } from '../state/secret-names.ts'
+import type { Snapshot } from '../state/snapshot.ts'
+import type { Credential } from '../transport/secrets.ts'
+import { ClusterCare, type ClusterCareParts, namesOtherSecrets } from './cluster-care.ts'
+import type { ConfigChanges } from './config-changes.ts'
+import { ConfigFeed } from './config-feed.ts'
+import type { ToWorker } from './messages.ts'
+import type { RolePart } from './role-part.ts'
+import type { SecretsKeeper } from './secrets-keeper.ts'
+
+export interface ConfigDeliveryOptions extends ClusterCareParts {
+  readonly dns: DnsRefresher
+  readonly secrets: SecretsKeeper
+  readonly role: RolePart | null
+  /** Of the Secrets that configuration names; another list when one of them is another. */
+  readonly credentials: () => readonly Credential[]
+  /** As in WorkerInit. */
+  readonly ports: () => Readonly<Record<string, number>>
+  /** To all workers. */
+  readonly broadcast: (message: ToWorker) => void
+}
+
+export class ConfigDelivery {
+  readonly #options: ConfigDeliveryOptions
+  readonly #care: ClusterCare
+  readonly #feed: ConfigFeed
+  /** What the workers were told, before the addresses of names were put in; null: nothing yet. */
+  #told: Snapshot | null
+  /** What was followed last. */
+  #followed: Snapshot | null
+  /** Of when secrets were named last. */
+  #credentials: readonly Credential[] | null
+
+  constructor(options: ConfigDeliveryOptions) {
+    this.#options = options
+    this.#care = new ClusterCare(options)
+    this.#feed = new ConfigFeed((cluster) => this.#care.rowsOf(cluster))
+    this.#told = null
+    this.#followed = null
+    this.#credentials = null
+  }
+
+  /** Of what the workers share. */
+  get bytes(): ConfigFeed['bytes'] {
+    return this.#feed.bytes
+  }
+
+  /** For a worker that begins: it is told what the others have been told. */
+  everything(): ConfigChanges {
+    const { role } = this.#options
+    const config = this.#feed.everything()
+    // What a role has from elsewhere it tells itself, but for those who begin.
+    return role === null ? config : { ...config, world: role.complete(this.#feed.told).world }
+  }
+
+  /** What the main thread does for a configuration before the workers are told: endpoints that have a health check are asked from here on. */
+  follow(configured: Snapshot): Snapshot {
+    const { dns, secrets, role, credentials } = this.#options
+    const snapshot = dns.inject(configured)
+    const before = this.#followed
+    const clusters = this.#care.use(snapshot.clusters)
+    const named = before?.listeners === snapshot.listeners && this.#credentials === credentials()
+    if (!named || clusters.some(([was, is]) => namesOtherSecrets(was, is))) secrets.use(secretNames(snapshot), credentials())
+    if (before?.world !== snapshot.world) role?.use(snapshot)
+    this.#followed = snapshot
+    this.#credentials = credentials()
+    return snapshot
+  }
+
+  /** The workers put it in force, and say that they have applied its version. */
+  tell(configured: Snapshot): void {
+    const changes = this.#feed.push(this.follow(configured))
+    this.#told = configured
+    this.#options.broadcast({ type: 'config', changes, ports: this.#options.ports() })
+  }
+
+  /** Names have other addresses: the configuration that the workers have goes out with those. */
+  addressesChanged(): void {
+    if (this.#told !== null) this.tell(this.#told)
+  }
+
+  /** A worker has used a cluster: from now on all workers count together. */
+  firstUse(cluster: string): void {
+    const rows = this.#care.firstUse(cluster)
+    if (rows !== null) this.#options.broadcast({ type: 'rows', cluster, rows })
+  }
+}

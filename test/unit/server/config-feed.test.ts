@@ -1,0 +1,164 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { sameValue } from '../../../lib/base/same-value.ts'
+import type { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
+import type { ClusterRows } from '../../../lib/cluster/shared-hosts.ts'
+import type { ConfigChanges } from '../../../lib/server/config-changes.ts'
+import { ConfigFeed } from '../../../lib/server/config-feed.ts'
+import { WorkerConfig } from '../../../lib/server/worker-config.ts'
+import type { Snapshot } from '../../../lib/state/snapshot.ts'
+import { someSnapshot } from '../../support/changing-snapshots.ts'
+import { aClusterManager } from '../../support/clusters.ts'
+import { aCluster, anEndpoint, aRoute, aRouteTable, aSnapshot, aVirtualHost } from '../../support/nouns.ts'
+
+const LIMITS = new SharedArrayBuffer(1 << 16)
+
+class Worker {
+  readonly clusters: ClusterManager
+  readonly config: WorkerConfig
+
+  constructor(changes: ConfigChanges) {
+    this.clusters = aClusterManager(null, LIMITS)
+    this.config = new WorkerConfig(this.clusters)
+    this.apply(changes)
+  }
+
+  /** As messages cross: cloned, arenas shared. */
+  apply(changes: ConfigChanges): void {
+    this.config.apply(structuredClone(changes))
+  }
+
+  /** What it would serve by. Looking at a virtual host makes it used; clusters stay as they are. */
+  has(expected: Snapshot): boolean {
+    const { tables, listeners, world } = this.config
+    const routeTables = tables.list.map((table) => ({
+      ...table.config,
+      virtualHosts: table.virtualHosts.map((v) => v.config),
+    }))
+    const clusters = expected.clusters.map(({ name }) => this.clusters.configForTest(name))
+    const live = [...this.clusters.all()].map((c) => [c.balanced.config, c.hosts.map((h) => h.endpoint.address).sort()])
+    const wantedLive = expected.clusters
+      .filter(({ name }) => this.clusters.refOf(name).cluster !== null)
+      .map((c) => [c, [...new Set(c.endpoints.map((e) => e.address))].sort()])
+    return (
+      sameValue(
+        { listeners, world, routeTables, clusters },
+        { listeners: expected.listeners, world: expected.world, routeTables: expected.routeTables, clusters: expected.clusters },
+      ) &&
+      sameValue(live.map((l) => JSON.stringify(l)).sort(), wantedLive.map((l) => JSON.stringify(l)).sort()) &&
+      tables.list.every((table) => table.virtualHosts.every((v, i) => v.domains.every((d) => table.find(d)?.value === i)))
+    )
+  }
+}
+
+t.test('whoever has applied all that was pushed has the last snapshot, from whichever push on', async () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(someSnapshot, fc.subarray(['a', 'b', 'c', 'd'])), { minLength: 1, maxLength: 30 }),
+      (pushes) => {
+        const feed = new ConfigFeed(() => null)
+        const workers: Worker[] = []
+        for (const [snapshot, used] of pushes) {
+          const changes = feed.push(snapshot)
+          for (const worker of workers) worker.apply(changes)
+          workers.push(new Worker(feed.everything()))
+          for (const name of used) workers[0]?.clusters.refOf(name).live()
+          if (!workers.every((w) => w.has(snapshot))) return false
+          if (workers.length > 4) workers.splice(1, 1)
+        }
+        return true
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
+
+t.test('clusters come, go and come back for routes that were not compiled anew', async (t) => {
+  const table = aRouteTable({ name: '80', virtualHosts: [aVirtualHost({ domains: ['v'], routes: [aRoute()] })] })
+  const c = aCluster({ name: 'c', endpoints: [anEndpoint()] })
+  const without = aSnapshot({ version: 1, routeTables: [table] })
+  const feed = new ConfigFeed(() => null)
+  feed.push(without)
+  const worker = new Worker(feed.everything())
+  const target = worker.config.tables.list[0]?.virtualHosts[0]?.routes[0]?.weighted[0]?.target
+  t.equal(target?.live(), null)
+  worker.apply(feed.push({ ...without, version: 2, clusters: [c] }))
+  t.equal(worker.clusters.used().length, 0, 'nobody has used it')
+  const live = target?.live()
+  t.equal(live?.name, 'c')
+  t.same(worker.clusters.used(), ['c'])
+  worker.apply(feed.push({ ...without, version: 3 }))
+  t.equal(target?.live(), null)
+  t.equal(target?.last, live)
+  worker.apply(feed.push({ ...without, version: 4, clusters: [{ ...c, endpoints: [anEndpoint({ address: '10.9.9.9' })] }] }))
+  t.equal(target?.live(), live, 'the same as before')
+  t.same(
+    live?.hosts.map((h) => h.endpoint.address),
+    ['10.9.9.9'],
+  )
+})
+
+t.test('what did not change stays compiled, and hosts stay the same', async (t) => {
+  const hosts = ['a', 'b', 'c'].map((name) => aVirtualHost({ name, domains: [name], routes: [aRoute()] }))
+  const other = aVirtualHost({ name: 'b', domains: ['b'], routes: [] })
+  const of = (virtualHosts: typeof hosts, address: string): Snapshot =>
+    aSnapshot({
+      version: 1,
+      routeTables: [aRouteTable({ name: '80', virtualHosts }), first.routeTables[0] ?? aRouteTable({ name: '81' })],
+      clusters: [aCluster({ name: 'c', endpoints: [anEndpoint(), anEndpoint({ address })] })],
+    })
+  const first = aSnapshot({ routeTables: [aRouteTable({ name: '81', virtualHosts: hosts })] })
+  const feed = new ConfigFeed(() => null)
+  feed.push(of(hosts, '10.0.0.1'))
+  const worker = new Worker(feed.everything())
+  const before = worker.config.tables
+  const [kept] = worker.clusters.refOf('c').live()?.hosts ?? []
+  worker.apply(feed.push(of([hosts[0], other, hosts[2]] as typeof hosts, '10.0.0.2')))
+  const after = worker.config.tables
+  t.not(after.list[0], before.list[0])
+  t.equal(after.list[1], before.list[1])
+  t.same(
+    after.list[0]?.virtualHosts.map((v, i) => v === before.list[0]?.virtualHosts[i]),
+    [true, false, true],
+  )
+  t.equal(worker.clusters.refOf('c').cluster?.hosts[0], kept)
+  t.equal(worker.clusters.refOf('c').cluster?.hosts[1]?.address, '10.0.0.2:9080')
+})
+
+t.test('rows go with the clusters that have them', async (t) => {
+  const rows: ClusterRows = { cluster: 3, hosts: Int32Array.of(7) }
+  const feed = new ConfigFeed((name) => (name === 'a' ? rows : null))
+  const changes = feed.push(aSnapshot({ clusters: [aCluster({ name: 'a' }), aCluster({ name: 'b' })] }))
+  t.same(
+    changes.clusters.map((c) => [c.name, c.rows]),
+    [
+      ['a', rows],
+      ['b', null],
+    ],
+  )
+  t.same(
+    feed.everything().clusters.map((c) => c.rows),
+    [rows, null],
+  )
+})
+
+t.test('memory for what is no more is given back', async (t) => {
+  const many = (from: number) =>
+    Array.from({ length: 200 }, (_, i) =>
+      aCluster({ name: `c${from + i}`, endpoints: [anEndpoint({ address: `10.0.${from}.${i}` })] }),
+    )
+  const feed = new ConfigFeed(() => null)
+  const stays = aCluster({ name: 'stays', endpoints: [anEndpoint()] })
+  feed.push(aSnapshot({ version: 1, clusters: [stays, ...many(0)] }))
+  const first = feed.bytes.arenas
+  const worker = new Worker(feed.everything())
+  for (let v = 2; v < 100; v++) worker.apply(feed.push(aSnapshot({ version: v, clusters: [stays, ...many(v)] })))
+  t.ok(feed.bytes.arenas < 3 * first, `${feed.bytes.arenas} bytes after 99 pushes, ${first} after the first`)
+  t.same(worker.clusters.configForTest('stays'), stays)
+  for (let v = 100; v < 300; v++) {
+    const one = aCluster({ name: `x${v}` })
+    worker.apply(feed.push({ ...feed.told, version: v, clusters: [...feed.told.clusters, one] }))
+  }
+  t.ok(feed.everything().arenas.length <= 33, `${feed.everything().arenas.length} arenas after 200 small pushes`)
+  for (let v = 100; v < 300; v++) t.same(worker.clusters.configForTest(`x${v}`)?.name, `x${v}`)
+})
