@@ -29,7 +29,7 @@ export function assembleCluster(
 ): AssembledCluster {
   const given = from.inline ?? assignment
   if (previous !== null && previous.from === from && previous.assignment === given) return previous
-  const reusable = previous !== null && previous.from === from ? previous.made : null
+  const reusable = previous !== null && makesTheSame(previous.from, from) ? previous.made : null
   const made = new Map<AssignedEndpoint, PlacedEndpoint[]>()
   const endpoints: Endpoint[] = []
   for (const { locality, priority, endpoints: assigned } of given?.groups ?? [])
@@ -46,6 +46,14 @@ export function assembleCluster(
     }
   const cluster = withEndpoints(from, given, endpoints)
   return { cluster, from, assignment: given, made }
+}
+
+/** Whether endpoints of both are alike: all but this of a cluster is not in its endpoints. */
+function makesTheSame(a: TranslatedCluster, b: TranslatedCluster): boolean {
+  if (a === b) return true
+  const seen = ({ sockets, healthCheck, cluster }: TranslatedCluster): string =>
+    JSON.stringify([sockets.matches, sockets.otherwise, sockets.reason, healthCheck, cluster.origin])
+  return seen(a) === seen(b)
 }
 
 function find(placed: readonly PlacedEndpoint[] | undefined, locality: Locality, priority: number): PlacedEndpoint | undefined {

@@ -107,6 +107,21 @@ t.test('all workers fail over when local endpoints are ejected, and come back', 
   t.equal(workers.of(0).picker.pick(at(0)), null, 'nobody is left, and nobody panics')
 })
 
+t.test('who is said not to be well counts, and gets nothing', async (t) => {
+  const ill = (list: readonly Endpoint[], n: number) => list.map((e, i) => ({ ...e, healthy: i >= n }))
+  const workers = new Workers({
+    ...cluster('c', 'LEAST_REQUEST', [...ill(endpoints(4), 2), ...endpoints(2, 1)]),
+    panicThreshold: 0,
+  })
+  t.same(percents(workers.of(0), 2), [70, 30])
+  t.same(
+    workers.live(1).hosts.map((h) => h.available),
+    [false, false, true, true, true, true],
+  )
+  workers.update([...endpoints(4), ...endpoints(2, 1)])
+  t.same(percents(workers.of(1), 2), [100, 0], 'well again')
+})
+
 t.test('LEAST_REQUEST counts the requests of all workers', async (t) => {
   const workers = new Workers(cluster('c', 'LEAST_REQUEST', endpoints(2)))
   keepBusy(workers.live(0).hosts[0] as never, 3)

@@ -1,0 +1,217 @@
+// Endpoints: what an LbEndpoint becomes, which of a cluster's sockets it gets, and that what has not changed stays the same object.
+import t from 'tap'
+import { assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.ts'
+import { assembled, assignmentFrom, clusterFrom, endpointAt, type Json } from './kit.ts'
+
+const TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets'
+const RAW: Json = { name: 'raw', typed_config: { '@type': `${TYPE}.raw_buffer.v3.RawBuffer` } }
+const sds = (name: string): Json => ({ name, sds_config: { ads: {} } })
+const MESH: Json = {
+  name: 'tls',
+  typed_config: {
+    '@type': `${TYPE}.tls.v3.UpstreamTlsContext`,
+    sni: 'outbound_.80_._.a',
+    common_tls_context: {
+      alpn_protocols: ['istio-peer-exchange', 'istio'],
+      tls_certificate_sds_secret_configs: [sds('default')],
+      combined_validation_context: {
+        default_validation_context: { match_subject_alt_names: [{ exact: 'spiffe://td/ns/n/sa/a' }] },
+        validation_context_sds_secret_config: sds('ROOTCA'),
+      },
+    },
+  },
+}
+const EDS: Json = { name: 'outbound|80||a', type: 'EDS', lb_policy: 'LEAST_REQUEST' }
+const AUTOMATIC: Json = {
+  ...EDS,
+  transport_socket_matches: [
+    { name: 'tlsMode-istio', match: { tlsMode: 'istio' }, transport_socket: MESH },
+    { name: 'tlsMode-disabled', match: {}, transport_socket: RAW },
+  ],
+}
+const metadata = (filters: Json): Json => ({ metadata: { filter_metadata: filters } })
+const mtls = metadata({ 'envoy.transport_socket_match': { tlsMode: 'istio' } })
+const world = (...lb_endpoints: Json[]): Json => ({ cluster_name: 'outbound|80||a', endpoints: [{ lb_endpoints }] })
+
+t.test('one endpoint', async (t) => {
+  const of = (endpoint: Json, cluster: Json = EDS) => assembled(cluster, world(endpoint)).cluster.endpoints[0]
+  t.match(of(endpointAt('10.0.0.1', 8080)), {
+    address: '10.0.0.1',
+    port: 8080,
+    weight: 1,
+    priority: 0,
+    healthy: true,
+    tls: false,
+    tlsReason: null,
+    tunnel: null,
+  })
+  t.match(of(endpointAt('10.0.0.1', 80, { load_balancing_weight: 7 })), { weight: 7 })
+  for (const [status, healthy] of [
+    ['HEALTHY', true],
+    ['DEGRADED', true],
+    ['UNHEALTHY', false],
+    ['DRAINING', false],
+    ['TIMEOUT', false],
+  ] as const)
+    t.match(of(endpointAt('10.0.0.1', 80, { health_status: status })), { healthy }, status)
+  t.match(of(endpointAt('10.0.0.1', 80, metadata({ istio: { workload: 'a-1;shop;a;v2;Kubernetes' } }))), {
+    workload: { workload: 'a-1', namespace: 'shop', canonicalService: 'a', canonicalRevision: 'v2', version: 'v2' },
+  })
+  t.match(of(endpointAt('10.0.0.1', 80, metadata({ istio: { workload: 'a-1;shop;a;;Kubernetes' } }))), {
+    workload: { canonicalRevision: 'latest', version: '' },
+  })
+})
+
+t.test('which socket', async (t) => {
+  const of = (cluster: Json, endpoint: Json) => {
+    const { endpoints, tls, tlsReason } = assembled(cluster, world(endpoint)).cluster
+    return [tls === null ? 'none' : tls.sni, tlsReason.why, endpoints[0]?.tls, endpoints[0]?.tlsReason?.why]
+  }
+  t.same(of(AUTOMATIC, endpointAt('10.0.0.1', 80, mtls)), ['outbound_.80_._.a', 'automatic', true, 'automatic'])
+  t.same(of(AUTOMATIC, endpointAt('10.0.0.1', 80)), ['outbound_.80_._.a', 'automatic', false, 'no-sidecar'])
+  t.same(of({ ...EDS, transport_socket: MESH }, endpointAt('10.0.0.1', 80)), ['outbound_.80_._.a', 'rule', true, undefined])
+  t.same(of(EDS, endpointAt('10.0.0.1', 80, mtls)), ['none', 'off', false, undefined])
+  t.match(assembled(AUTOMATIC, world(endpointAt('10.0.0.1'))).cluster.tls, {
+    certificate: 'default',
+    trust: 'ROOTCA',
+    subjectAltNames: ['spiffe://td/ns/n/sa/a'],
+    alpn: [],
+    autoSni: false,
+  })
+})
+
+t.test('through a tunnel', async (t) => {
+  const internal = (server_listener_name: string, endpoint_id: string, more: Json = {}): Json => ({
+    endpoint: { address: { envoy_internal_address: { server_listener_name, endpoint_id } } },
+    ...more,
+  })
+  const of = (endpoint: Json) => {
+    const { result, faults } = assignmentFrom(world(endpoint), null, 'baggage: x\r\n')
+    return faults === '' ? result?.groups[0]?.endpoints[0] : faults
+  }
+  const dialled = { address: '10.0.0.1', port: 80 }
+  const tunnel = { port: 15_008, identities: [], authority: '', fields: 'baggage: x\r\n' }
+  t.match(of(internal('connect_originate', '10.0.0.1:80')), { ...dialled, tunnel: { ...tunnel, address: '10.0.0.1' } })
+  t.match(of(internal('connect_originate', '[2001:db8::1]:80')), { address: '2001:db8::1', tunnel: { address: '2001:db8::1' } })
+  const original = (known: Json): Json => metadata({ 'envoy.filters.listener.original_dst': known })
+  t.match(of(internal('connect_originate', '10.0.0.1:80', original({ local: '10.0.0.1:80', waypoint: '10.0.9.9:15009' }))), {
+    ...dialled,
+    tunnel: { address: '10.0.9.9', port: 15_009 },
+  })
+  t.match(of(internal('connect_originate', '', original({ local: '10.0.0.1:80' }))), {
+    ...dialled,
+    tunnel: { address: '10.0.0.1' },
+  })
+  const at = 'endpoints[0].lb_endpoints[0].endpoint.address.envoy_internal_address'
+  t.equal(
+    of(internal('mine', 'x')),
+    `${at}.server_listener_name: the internal listener mine is not understood; connect_originate is`,
+  )
+  t.equal(of(internal('connect_originate', 'x')), `${at}.endpoint_id: "x" is no address with a port`)
+})
+
+t.test('priorities and localities', async (t) => {
+  const group = (zone: string, more: Json, ...lb_endpoints: Json[]): Json => ({
+    locality: { region: 'r', zone },
+    lb_endpoints,
+    ...more,
+  })
+  const endpoints = [
+    group('a', { load_balancing_weight: 70 }, endpointAt('10.0.0.1')),
+    group('b', {}, endpointAt('10.0.0.2')),
+    group('c', { priority: 1, load_balancing_weight: 1 }, endpointAt('10.0.0.3')),
+    group('d', { priority: 1, load_balancing_weight: 5 }),
+  ]
+  const assignment = { cluster_name: 'x', endpoints }
+  const plain = assembled(EDS, assignment).cluster
+  t.equal(plain.localityWeights, null)
+  t.same(
+    plain.endpoints.map((e) => [e.address, e.priority, e.locality.zone]),
+    [
+      ['10.0.0.1', 0, 'a'],
+      ['10.0.0.2', 0, 'b'],
+      ['10.0.0.3', 1, 'c'],
+    ],
+  )
+  const locality = (zone: string) => ({ region: 'r', zone, subzone: '' })
+  t.same(assembled({ ...EDS, common_lb_config: { locality_weighted_lb_config: {} } }, assignment).cluster.localityWeights, [
+    { locality: locality('a'), priority: 0, weight: 70 },
+    { locality: locality('b'), priority: 0, weight: 0 },
+    { locality: locality('c'), priority: 1, weight: 1 },
+  ])
+})
+
+t.test('refused', async (t) => {
+  const at = 'endpoints[0].lb_endpoints[0].endpoint.address'
+  const rows: [assignment: Json, faults: string][] = [
+    [
+      world({ endpoint: { address: { pipe: { path: '/run/app' } } } }),
+      `${at}: sockets of the file system (/run/app) are not dialled`,
+    ],
+    [
+      world({ endpoint: { address: { socket_address: { address: '10.0.0.1', protocol: 'UDP', port_value: 1 } } } }),
+      `${at}.protocol: UDP is not carried out; TCP is`,
+    ],
+    [world({ endpoint: {} }), `${at}: an endpoint needs an address`],
+    [
+      { cluster_name: 'x', endpoints: [{ priority: 1, lb_endpoints: [endpointAt('10.0.0.1')] }] },
+      'endpoints: priority 0 is left out, but there is one behind it',
+    ],
+    [
+      { cluster_name: 'x', endpoints: [{ priority: 4000 }, {}] },
+      'endpoints[0].priority: 4000 is more than 128; endpoints: priority 1 is left out, but there is one behind it',
+    ],
+  ]
+  for (const [assignment, faults] of rows) t.equal(assignmentFrom(assignment).faults, faults, faults)
+  t.equal(assignmentFrom({ cluster_name: 'x' }).faults, '', 'none at all is an answer')
+})
+
+t.test('what has not changed stays the same object', async (t) => {
+  const addresses = Array.from({ length: 5000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
+  const all = (changed: number): Json =>
+    world(
+      ...addresses.map((a, i) =>
+        endpointAt(a, 80, {
+          load_balancing_weight: i === changed ? 9 : 1,
+          ...metadata({ istio: { workload: `w-${i % 50};n;w;;c` } }),
+        }),
+      ),
+    )
+  const from = clusterFrom(AUTOMATIC).result!
+  const before = assignmentFrom(all(-1)).result!
+  const first = assembleCluster(from, before, null)
+  const after = assignmentFrom(all(4711), before).result!
+  const second = assembleCluster(from, after, first)
+  const changed = second.cluster.endpoints.filter((e, i) => e !== first.cluster.endpoints[i])
+  t.same(
+    changed.map((e) => [e.address, e.weight]),
+    [[addresses[4711], 9]],
+  )
+  t.equal(new Set(second.cluster.endpoints.map((e) => e.workload)).size, 50, 'workloads are interned')
+  t.equal(new Set(second.cluster.endpoints.map((e) => e.locality)).size, 1)
+  t.equal(assembleCluster(from, after, second), second, 'nothing new: the same')
+  const limited = clusterFrom({ ...AUTOMATIC, connect_timeout: '1s' }).result!
+  t.equal(
+    assembleCluster(limited, after, second).cluster.endpoints[0],
+    second.cluster.endpoints[0],
+    'a change of the cluster alone',
+  )
+  const other = assembleCluster(clusterFrom(EDS).result!, after, second)
+  t.equal(other.cluster.endpoints.length, 5000)
+  t.not(other.cluster.endpoints[0], second.cluster.endpoints[0], 'another cluster configuration: other endpoints')
+  t.equal(
+    assignmentFrom(all(-1), after, 'baggage: x\r\n').result?.groups[0]?.endpoints[0] === after.groups[0]?.endpoints[0],
+    false,
+  )
+})
+
+t.test('the same endpoint twice', async (t) => {
+  const endpoints = [
+    { locality: { zone: 'a' }, lb_endpoints: [endpointAt('10.0.0.1')] },
+    { locality: { zone: 'b' }, lb_endpoints: [endpointAt('10.0.0.1')] },
+  ]
+  t.same(
+    assembled(EDS, { cluster_name: 'x', endpoints }).cluster.endpoints.map((e) => e.locality.zone),
+    ['a', 'b'],
+  )
+})
