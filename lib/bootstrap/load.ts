@@ -211,7 +211,11 @@ function toConfig(
       origin: d.role === 'waypoint' ? { kind: 'bootstrap', namespace, name: 'waypoint', ...where(['waypoint']) } : BUILT_IN,
     },
     // A node's tunnel has a successor beside it.
-    drain: { acceptMs: d.role === 'node' ? 0 : Math.min(d.drain.accept, d.drain.deadline), deadlineMs: d.drain.deadline },
+    drain: {
+      acceptMs: d.role === 'node' ? 0 : Math.min(d.drain.accept, d.drain.deadline),
+      deadlineMs: d.drain.deadline,
+      changesMs: d.drain.changes,
+    },
     limits: {
       ...limits,
       headerTimeoutMs: headerTimeout,

@@ -236,6 +236,7 @@ export const bootstrapSchema = v.strictObject({
     // Istio's terminationDrainDuration.
     accept: v.optional(duration(0, '5s'), '5s'),
     deadline: v.optional(duration(0, '5s'), '5s'),
+    changes: v.optional(duration(0, '45s'), '45s'),
   }),
   limits: v.strictObject({
     maxHeaderBytes: v.optional(bytes('60KiB'), '60KiB'),

@@ -44,8 +44,7 @@ export class ActiveListener {
     const before = new Map(this.chains.map((c) => [c.name, c]))
     const renew = (config: Listener['filterChains'][number]): RunningChain => {
       const old = before.get(config.name)
-      if (old === undefined || old.kind !== config.network.kind)
-        return new RunningChain(this.parts, listener, config, this.port, tables)
+      if (old === undefined || !old.continuesAs(config)) return new RunningChain(this.parts, listener, config, this.port, tables)
       before.delete(config.name)
       old.use(listener, config, tables)
       return old
@@ -59,7 +58,7 @@ export class ActiveListener {
   }
 
   private leave(chains: readonly RunningChain[]): void {
-    for (const chain of chains) chain.filter?.drain()
+    for (const chain of chains) chain.leave()
     this.leaving = [...this.leaving, ...chains].filter((c) => c.connections > 0)
   }
 
@@ -83,7 +82,7 @@ export class ActiveListener {
   }
 
   sweep(): void {
-    for (const chain of this.running()) chain.filter?.sweep()
+    for (const chain of this.running()) chain.sweep()
     if (this.leaving.length > 0) this.leaving = this.leaving.filter((c) => c.connections > 0)
   }
 

@@ -18,11 +18,16 @@ export class RunningChain {
   readonly filter: NetworkFilter | null
   /** Replaced by `use`. */
   config: FilterChain
+  /** When it left configuration; 0: it has not. */
+  private leftMs: number
+  private readonly parts: WorkerParts
 
   constructor(parts: WorkerParts, listener: Listener, config: FilterChain, port: number, tables: Tables) {
     this.name = config.name
     this.kind = config.network.kind
     this.config = config
+    this.leftMs = 0
+    this.parts = parts
     this.filter = filterOf(parts, listener, config, port, tables)
   }
 
@@ -37,6 +42,34 @@ export class RunningChain {
 
   get tls(): DownstreamTls | null {
     return this.config.tls
+  }
+
+  /**
+   * Whether connections that this chain has taken are such as a chain of the new configuration would have taken, and in the same way. For requests whatever
+   * else changed holds from the next one on; bytes were let through once and for all.
+   */
+  continuesAs(config: FilterChain): boolean {
+    const { match, tls, network } = this.config
+    if (config === this.config) return true
+    if (network.kind !== config.network.kind || !isSame(match, config.match) || !isSame(tls, config.tls)) return false
+    return network.kind !== 'tcp' || isSame(network.authorization, (config.network as TcpChain).authorization)
+  }
+
+  /** It takes no more connections. Those that it has are told as their protocol can say it. */
+  leave(): void {
+    this.leftMs = this.parts.io.clock.monotonicMs
+    if (this.filter !== null) this.filter.drain()
+  }
+
+  sweep(): void {
+    const { filter, leftMs, parts } = this
+    if (filter === null) return
+    filter.sweep()
+    if (leftMs === 0 || parts.drainMs === 0 || parts.io.clock.monotonicMs - leftMs < parts.drainMs) return
+    for (const session of filter.sessions) {
+      parts.worker.connectionCut('chain_gone')
+      session.connection.destroy('chain_gone')
+    }
   }
 
   /** The same chain in a new configuration. Connections that are open stay. */
@@ -63,6 +96,11 @@ export class RunningChain {
   get connections(): number {
     return this.filter === null ? 0 : this.filter.sessions.size
   }
+}
+
+/** Plain data, which has crossed from another thread. */
+function isSame(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
 }
 
 function filterOf(

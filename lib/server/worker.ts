@@ -95,6 +95,7 @@ class Worker {
       hostSuffix: bootstrap.mirror.hostSuffix,
       pathNormalization: bootstrap.mesh.pathNormalization,
       mirrors: shared.mirrors(bootstrap.mirror.maxRequests),
+      drainMs: bootstrap.drain.changesMs,
       servesHalfClosed: bootstrap.http1.halfClose === 'serve',
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }

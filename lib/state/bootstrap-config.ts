@@ -289,8 +289,13 @@ export interface BootstrapConfig {
   readonly capture: CaptureConfig
   readonly gateway: GatewayConfig
   readonly waypoint: WaypointConfig
-  /** From the beginning of the drain: how long new connections are taken, at most the deadline; then what is in flight is cut. */
-  readonly drain: { readonly acceptMs: number; readonly deadlineMs: number }
+  readonly drain: {
+    /** From the beginning of the drain: how long new connections are taken, at most the deadline; then what is in flight is cut. */
+    readonly acceptMs: number
+    readonly deadlineMs: number
+    /** Of connections whose filter chain is not there any more; 0: as long as they like. Istio drainDuration. */
+    readonly changesMs: number
+  }
   readonly limits: Limits
   readonly mesh: MeshSettings
   /** A client that ends its side after a complete request: `serve` still answers it, `abort` takes it for gone, as Envoy does. */

@@ -30,6 +30,8 @@ export interface OneWorkerOptions {
   readonly secrets?: Secrets
   /** Places for downstream connections; 0: no limit. */
   readonly maxConnections?: number
+  /** Of connections whose filter chain is gone; 0: as long as they like. */
+  readonly drainMs?: number
 }
 
 /** What went wrong in a handshake, as the worker reports it. */
@@ -56,7 +58,8 @@ export class OneWorker {
   /** Labels of the series that exist, with their family. */
   readonly series: { readonly family: string; readonly labels: string }[]
 
-  private readonly tables: Tables
+  private tables: Tables
+  private readonly rows: HostRows
 
   private constructor(snapshot: Snapshot, ports: Readonly<Record<string, number>>, options: OneWorkerOptions) {
     this.records = []
@@ -103,12 +106,13 @@ export class OneWorker {
       limits,
       hostSuffix: '',
       mirrors: shared.mirrors(0),
+      drainMs: options.drainMs ?? 0,
       servesHalfClosed: true,
       pathNormalization: 'BASE',
       obeysFaultHeaders: false,
     }
-    const rows = new HostRows(sharedHosts, () => 0)
-    const tables = compileTables(snapshot, putClusters(clusters, snapshot.clusters, rows))
+    this.rows = new HostRows(sharedHosts, () => 0)
+    const tables = compileTables(snapshot, putClusters(clusters, snapshot.clusters, this.rows))
     const places: Limiter | null = shared.downstream(limits.maxConnections)
     this.listeners = new ListenerSet(this.parts, ports, places)
     this.tables = tables
@@ -144,6 +148,14 @@ export class OneWorker {
           for (const session of [...chain.filter.sessions]) session.connection.destroy('the test is over')
     })
     return worker
+  }
+
+  /** A new configuration, of listeners that are bound already. */
+  use(snapshot: Snapshot): void {
+    this.io.run('snapshot', () => {
+      this.tables = compileTables(snapshot, putClusters(this.parts.clusters, snapshot.clusters, this.rows))
+      this.listeners.use(snapshot.listeners, this.tables, this.ports)
+    })
   }
 
   /** What the worker does about once a second. */

@@ -159,6 +159,7 @@ export function proxy(terms: Terms): Proxy {
     tunnels: { takes: () => false, enter: () => {} },
     hostSuffix: '',
     mirrors: shared.mirrors(0),
+    drainMs: 0,
     servesHalfClosed: true,
     pathNormalization: 'BASE',
     obeysFaultHeaders: false,

@@ -62,6 +62,8 @@ export interface WorkerParts {
   /** Mirrored copies of the process, counted as REQUESTS. */
   readonly mirrors: Limiter
   readonly servesHalfClosed: boolean
+  /** How long connections may go on whose filter chain is not there any more; 0: as long as they like. */
+  readonly drainMs: number
   /** `x-envoy-fault-*` of requests are obeyed. */
   readonly obeysFaultHeaders: boolean
 }

@@ -2,6 +2,8 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { FilterChain, FilterChainMatch, Listener } from '../../../../lib/state/listener.ts'
+import type { Origin } from '../../../../lib/state/origin.ts'
+import type { RbacFilter } from '../../../../lib/state/rbac.ts'
 import { findingsText } from '../../../../lib/xds/translate/findings.ts'
 import { type TranslatedListener, translateListener } from '../../../../lib/xds/translate/listener.ts'
 import { peersFolder } from '../../resources/kit.ts'
@@ -31,8 +33,17 @@ function plain({ match, tls, network }: FilterChain): unknown {
 
 function plainNetwork(network: FilterChain['network']): unknown {
   if (network.kind === 'refuse') return { kind: 'refuse' }
-  if (network.kind === 'tcp') return { ...network, idleTimeoutMs: null, maxDurationMs: null, authorization: [] }
-  return network.kind === 'http' ? { ...network, settings: null, authorization: [] } : { ...network, names: [] }
+  if (network.kind === 'tcp') return { ...network, idleTimeoutMs: null, maxDurationMs: null, authorization: rules(network) }
+  return network.kind === 'http' ? { ...network, settings: null, authorization: rules(network) } : { ...network, names: [] }
+}
+
+/** Files and lines are of YAML alone. */
+function rules({ authorization }: { readonly authorization: readonly RbacFilter[] }): unknown {
+  return JSON.parse(JSON.stringify(authorization, (key, value: unknown) => (key === 'origin' ? nameOf(value as Origin) : value)))
+}
+
+function nameOf({ kind, namespace, name }: Origin): string {
+  return `${kind} ${namespace}/${name}`
 }
 
 function plainMatch(m: FilterChainMatch): unknown {

@@ -24,10 +24,7 @@ export function recordedListeners(folder: string): Map<string, Uint8Array> {
 
 /** A listener as JSON with the names of the .proto files. */
 export function listenerBytes(json: JsonObject): Uint8Array {
-  const text = JSON.stringify(json, (_, v) =>
-    Array.isArray(v) ? v.filter((f) => !/filters\.(http|network)\.rbac/.test(f?.name ?? '')) : v,
-  )
-  return encode(Listener, fromJson(Listener, JSON.parse(text), REGISTRY))
+  return encode(Listener, fromJson(Listener, json, REGISTRY))
 }
 
 /** RouteConfigurations by name, those that came by RDS and those inside of listeners; several listeners have the same inside. */
