@@ -13,7 +13,7 @@ const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   health: '{ port: 15021 }',
   accessLog: '{ format: json }',
   capture: '{ mode: redirect }',
-  drain: '{ deadline: 5s, changes: 45s }',
+  drain: '{ deadline: 5s }',
   faults: '{ headers: allow }',
   gateway: '{ ports: { 443: 8443 } }',
   http1: '{ halfClose: serve }',

@@ -10,7 +10,7 @@ import { RawBuffer } from '../proto/transport-sockets.ts'
 import { ChainScope, type Extensions } from './chain-scope.ts'
 import { translateDownstreamTls } from './downstream-tls.ts'
 import { translateFilterChainMatch } from './filter-chain-match.ts'
-import { type Finding, Findings } from './findings.ts'
+import { Findings } from './findings.ts'
 import type { InlineTable, InlineTables } from './inline-tables.ts'
 import { originOf } from './istio-metadata.ts'
 import { translateNetworkFilters } from './network-filters.ts'
@@ -33,8 +33,7 @@ export interface TranslatedChain {
   readonly extensions: ReadonlyMap<string, Any | null>
   readonly missing: readonly string[]
   /** Paths are those within the chain. */
-  readonly faults: readonly Finding[]
-  readonly notes: readonly Finding[]
+  readonly findings: Findings
 }
 
 export function isUnchanged(chain: TranslatedChain, bytes: Uint8Array, direction: string, extensions: Extensions): boolean {
@@ -74,8 +73,7 @@ export function translateFilterChain(
     credentials: scope.credentials,
     extensions: scope.extensions,
     missing: [...scope.missing],
-    faults: findings.faults,
-    notes: findings.notes,
+    findings,
   }
 }
 

@@ -37,6 +37,13 @@ export class Findings {
     this.#notes.push({ path: this.path, text })
   }
 
+  /** What was found in a part, with the place that the part has. */
+  retell(at: Findings): void {
+    const path = ({ path }: Finding) => (path === '' ? at.path : at.path === '' ? path : `${at.path}.${path}`)
+    for (const f of this.#faults) at.#faults.push({ path: path(f), text: f.text })
+    for (const f of this.#notes) at.#notes.push({ path: path(f), text: f.text })
+  }
+
   /** Notes of a part that has not changed since they were found, with their paths. */
   repeat(notes: readonly Finding[]): void {
     this.#notes.push(...notes)

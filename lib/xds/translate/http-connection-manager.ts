@@ -62,7 +62,7 @@ function routeTableOf(hcm: HttpConnectionManager, config: Any, scope: ChainScope
   if (inline !== null) {
     const at = findings.at('route_config')
     const { route_config: bytes } = at.decode(config.value, HcmRouteBytes) ?? { route_config: new Uint8Array(0) }
-    const made = scope.tables.take(inline, bytes, at)
+    const made = scope.tables.take(inline.name, bytes, at)
     scope.inline.add(made)
     return made.table.name
   }

@@ -12,7 +12,14 @@ import { originOf } from './istio-metadata.ts'
 import { type ListenerFilters, translateListenerFilters } from './listener-filters.ts'
 import { chainsByMatcher, type NamedAuthority } from './main-internal.ts'
 import { matchedChains } from './matched-chains.ts'
+import type { RouteTerms } from './route-terms.ts'
 import { checkOriginating, isOriginating, isTunnelEnd, PLUMBING, tunnelChain } from './tunnel-plumbing.ts'
+
+export interface ListenerTerms {
+  /** What came by ECDS, by name. */
+  readonly extensions: Extensions
+  readonly routes: RouteTerms
+}
 
 export interface TranslatedListener {
   readonly name: string
@@ -62,17 +69,17 @@ const INSPECTION_MS = 15_000
 
 /**
  * `previous`: what the listener of this name was translated to before; chains that did not change are its objects, so that connections on them are left alone.
- * `extensions`: what came by ECDS.
  */
 export function translateListener(
   bytes: Uint8Array,
   previous: TranslatedListener | null,
-  extensions: Extensions,
+  terms: ListenerTerms,
 ): TranslatedListener {
+  const { extensions } = terms
   const findings = new Findings()
   const shell = findings.decode(bytes, ListenerShell) ?? ListenerShell.empty
   const direction = directionOf(shell)
-  const tables = new InlineTables(previous?.parts.inline ?? [])
+  const tables = new InlineTables(previous?.parts.inline ?? [], terms.routes)
   const translate = (chain: Uint8Array): TranslatedChain => {
     const known = previous?.parts.chains.find((c) => isUnchanged(c, chain, direction, extensions))
     if (known === undefined) return translateFilterChain(chain, direction, extensions, tables)
@@ -86,8 +93,8 @@ export function translateListener(
   const end = isTunnelEnd(shell)
   const sent = end ? [] : shell.filter_chains.map(translate)
   const otherwise = end || shell.default_filter_chain.length === 0 ? null : translate(shell.default_filter_chain)
-  for (const [i, chain] of sent.entries()) retell(chain, findings.at('filter_chains', i))
-  if (otherwise !== null) retell(otherwise, findings.at('default_filter_chain'))
+  for (const [i, chain] of sent.entries()) chain.findings.retell(findings.at('filter_chains', i))
+  otherwise?.findings.retell(findings.at('default_filter_chain'))
   noteAccessLogs(shell.access_log, findings)
   const filters = translateListenerFilters(shell.listener_filters, findings)
   const all = otherwise === null ? sent : [...sent, otherwise]
@@ -142,13 +149,6 @@ export function translateListener(
 function nounOf(name: string, match: FilterChainMatch, { tls, network, origin }: TranslatedChain): FilterChain {
   // Without a network it is not used: the listener has faults or waits.
   return { name, match, tls, network: network ?? { kind: 'refuse', reason: 'it is not complete' }, origin }
-}
-
-/** What was found in a chain, now or when it was translated, with its place in the listener as it is. */
-function retell({ faults, notes }: TranslatedChain, at: Findings): void {
-  const path = (f: Finding) => new Findings(f.path === '' ? at.path : `${at.path}.${f.path}`, at)
-  for (const f of faults) path(f).fault(f.text)
-  for (const f of notes) path(f).note(f.text)
 }
 
 function directionOf({ name, traffic_direction: direction }: ListenerShell): 'inbound' | 'outbound' {

@@ -138,5 +138,5 @@ function checkConnect(config: Any | null, scope: ChainScope, findings: Findings)
 const ROUTER = 'envoy.extensions.filters.http.router.v3.Router'
 
 function scopeOf(direction: 'inbound' | 'outbound', extensions: Extensions): ChainScope {
-  return new ChainScope(direction, '', extensions, new InlineTables([]))
+  return new ChainScope(direction, '', extensions, new InlineTables([], { unsafeRetries: 'held-back' }))
 }

@@ -96,11 +96,7 @@ const DEFAULTS: BootstrapConfig = {
     detectionTimeoutMs: 2000,
     origin: BUILT_IN,
   },
-<<<<<<<A
-  drain: { acceptMs: 5000, deadlineMs: 5000 },
-=======
-  drain: { deadlineMs: 5000, changesMs: 45_000 },
->>>>>>>
+  drain: { acceptMs: 5000, deadlineMs: 5000, changesMs: 45_000 },
   limits: {
     maxHeaderBytes: 61440,
     maxHeaders: 100,
@@ -207,11 +203,7 @@ limits:
       },
       { ...listener, name: 'in', direction: 'inbound', port: 8081, forwardTo: '127.0.0.1:9000', origin: origin('in', 11) },
     ],
-<<<<<<<A
-    drain: { acceptMs: 15000, deadlineMs: 90000 },
-=======
-    drain: { deadlineMs: 90000, changesMs: 45_000 },
->>>>>>>
+    drain: { acceptMs: 15000, deadlineMs: 90000, changesMs: 45_000 },
     file,
   })
 })

@@ -59,11 +59,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     capture: { ...NO_CAPTURE, ...view.capture },
     gateway: { ...GATEWAY, ...view.gateway },
     waypoint: { ...WAYPOINT, ...view.waypoint },
-<<<<<<<A
-    drain: { acceptMs: 0, deadlineMs: 1000 },
-=======
-    drain: { deadlineMs: 1000, changesMs: 1000 },
->>>>>>>
+    drain: { acceptMs: 0, deadlineMs: 1000, changesMs: 1000 },
     limits: {
       maxHeaderBytes: 61_440,
       maxHeaders: 100,

@@ -4,12 +4,16 @@ import t, { type Test } from 'tap'
 import type { FilterChain, FilterChainMatch, Listener } from '../../../../lib/state/listener.ts'
 import type { Origin } from '../../../../lib/state/origin.ts'
 import type { RbacFilter } from '../../../../lib/state/rbac.ts'
+import type { RouteTable } from '../../../../lib/state/route.ts'
 import { findingsText } from '../../../../lib/xds/translate/findings.ts'
 import { type TranslatedListener, translateListener } from '../../../../lib/xds/translate/listener.ts'
+import { plainFromTable } from '../../resources/istiod-routes.ts'
 import { peersFolder } from '../../resources/kit.ts'
 import { compiled, recordedListeners } from './recorded.ts'
 
 const peers = peersFolder()
+const WAYPOINT = join('cases', 'waypoint')
+const TERMS = { extensions: new Map(), routes: { unsafeRetries: 'allowed' } } as const
 const CASES = [
   ...['match', 'hosts', 'rewrite', 'headers', 'limits-and-paths', 'retry', 'faults', 'weights', 'grpc', 'registry-only'],
   ...['inbound', 'visibility', 'gateway-api-mesh', 'gateway', 'waypoint'],
@@ -23,6 +27,7 @@ const EXAMPLES = ['routing', 'resilience', 'inbound-policy'].map((name) => join(
  * - words of refusals;
  * - authorities of tunnels that are names, which istiod sends where there are several networks, and we have always; how long a client may say nothing;
  * - suites of TLS 1.3, of which istiod says nothing and ztunnel has two;
+ * - tables of waypoints, which we compile of those of ports: with their virtual hosts, clusters and retries;
  * - the prefix of our trust domain for identities of clients, which is in the trust itself here.
  */
 function plain({ match, tls, network }: FilterChain): unknown {
@@ -64,13 +69,23 @@ function compare(t: Test, ours: Listener, { listener, name }: TranslatedListener
   t.equal(new Set(names.map((c) => c.name)).size, names.length, `${name}: names of chains`)
 }
 
+/** Those that listeners carry. */
+function compareTables(t: Test, ours: readonly RouteTable[], listeners: readonly TranslatedListener[]): void {
+  for (const table of listeners.flatMap((l) => l.inlineTables)) {
+    const own = ours.find((r) => r.name === table.name)
+    if (own === undefined) t.fail(`there is no table ${table.name}`)
+    else t.same(plainFromTable(table), plainFromTable(own), `table ${table.name}`)
+  }
+}
+
 t.test('recorded listeners', { skip: peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false }, async (t) => {
   for (const folder of [...CASES, ...EXAMPLES]) {
     t.test(folder, async (t) => {
       const ours = compiled(join(peers!, folder)).listeners
       const sent = recordedListeners(join(peers!, folder))
-      const translated = [...sent.values()].map((bytes) => translateListener(bytes, null, new Map()))
+      const translated = [...sent.values()].map((bytes) => translateListener(bytes, null, TERMS))
       for (const l of translated) t.equal(findingsText(l.faults), '', l.name)
+      if (folder !== WAYPOINT) compareTables(t, compiled(join(peers!, folder)).routeTables, translated)
       const there = translated.filter((l) => l.listener !== null)
       t.same(there.map((l) => l.name).sort(), ours.map((l) => l.name).sort(), 'names')
       for (const l of there) compare(t, ours.find((o) => o.name === l.name)!, l)
