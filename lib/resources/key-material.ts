@@ -1,5 +1,6 @@
 // What of a Secret is for TLS. Its messages never show what it holds.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { isRevocationList } from '../transport/secrets.ts'
 import type { Path, Report } from './finding.ts'
 import type { SecretSpec } from './schema/secret.ts'
 
@@ -8,6 +9,8 @@ export interface KeyMaterial {
   readonly certificateChainPem: string
   readonly privateKeyPem: string
   readonly rootsPem: string
+  /** Revocation lists of the roots. */
+  readonly crlPem: string
 }
 
 /** Of kubernetes.io/tls, and as Istio's documentation has it in Secrets of type Opaque. */
@@ -15,6 +18,7 @@ const NAMES = {
   certificateChainPem: ['tls.crt', 'cert'],
   privateKeyPem: ['tls.key', 'key'],
   rootsPem: ['ca.crt', 'cacert'],
+  crlPem: ['ca.crl', 'crl'],
 } as const
 
 const TLS_TYPE = 'kubernetes.io/tls'
@@ -26,6 +30,7 @@ export function materialOf(spec: SecretSpec): KeyMaterial {
     certificateChainPem: firstOf(spec, NAMES.certificateChainPem),
     privateKeyPem: firstOf(spec, NAMES.privateKeyPem),
     rootsPem: firstOf(spec, NAMES.rootsPem),
+    crlPem: firstOf(spec, NAMES.crlPem),
   }
 }
 
@@ -37,9 +42,10 @@ export function validateSecret(spec: SecretSpec, report: Report): void {
     for (const name of ['tls.crt', 'tls.key'])
       if (raw(spec, name) === undefined) report([], `a Secret of type ${TLS_TYPE} needs \`${name}\``)
   }
-  const { certificateChainPem: chain, privateKeyPem: key, rootsPem: roots } = materialOf(spec)
+  const { certificateChainPem: chain, privateKeyPem: key, rootsPem: roots, crlPem: crl } = materialOf(spec)
   if (chain !== '' || key !== '') checkPair(spec, chain, key, report)
   if (roots !== '') checkCertificates(roots, pathOf(spec, NAMES.rootsPem), report)
+  if (crl !== '' && !isRevocationList(crl)) report(pathOf(spec, NAMES.crlPem), 'expected revocation lists as PEM')
 }
 
 function checkPair(spec: SecretSpec, chain: string, key: string, report: Report): void {

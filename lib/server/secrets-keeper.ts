@@ -6,7 +6,7 @@ import { FileWatch } from '../base/file-watch.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { type SecretName, SYSTEM_TRUST } from '../state/tls.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import { type Credential, NO_SECRETS, type Secrets } from '../transport/secrets.ts'
+import { type Credential, isRevocationList, NO_SECRETS, type Secrets } from '../transport/secrets.ts'
 
 export interface SecretsKeeperOptions {
   /** null: the workload has no identity. */
@@ -17,7 +17,7 @@ export interface SecretsKeeperOptions {
 
 const FILE_CERTIFICATE = 'file-cert:'
 const FILE_ROOT = 'file-root:'
-/** Of names that are several files: chain and key. */
+/** Of names that are several files: chain and key, roots and revocation lists. */
 const BETWEEN_FILES = '~'
 
 export class SecretsKeeper {
@@ -122,16 +122,20 @@ function isFile(name: SecretName): boolean {
 }
 
 function pathsOf(name: SecretName): string[] {
-  return name.startsWith(FILE_ROOT) ? [name.slice(FILE_ROOT.length)] : name.slice(FILE_CERTIFICATE.length).split(BETWEEN_FILES)
+  return name.slice((name.startsWith(FILE_ROOT) ? FILE_ROOT : FILE_CERTIFICATE).length).split(BETWEEN_FILES)
 }
 
 /** Throws what is wrong with it. */
 function readCredential(name: SecretName): Credential {
-  const [first = '', key = ''] = pathsOf(name)
+  const [first = '', second = ''] = pathsOf(name)
   const pem = readFileSync(first, 'utf8')
   const certificate = new X509Certificate(pem)
-  if (name.startsWith(FILE_ROOT)) return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem] }
-  const privateKeyPem = readFileSync(key, 'utf8')
+  if (name.startsWith(FILE_ROOT)) {
+    const crlPem = second === '' ? '' : readFileSync(second, 'utf8')
+    if (second !== '' && !isRevocationList(crlPem)) throw new Error(`${second} is no revocation list as PEM`)
+    return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem }
+  }
+  const privateKeyPem = readFileSync(second, 'utf8')
   if (!certificate.checkPrivateKey(createPrivateKey(privateKeyPem))) throw new Error('the key is not that of the certificate')
-  return { name, certificateChainPem: pem, privateKeyPem, rootsPem: [] }
+  return { name, certificateChainPem: pem, privateKeyPem, rootsPem: [], crlPem: '' }
 }

@@ -14,9 +14,17 @@ export const SYSTEM_TRUST = 'file-root:system'
 
 /**
  * Names of secrets: `default`, a SPIFFE id (`spiffe://…`: the certificate of that identity), `kubernetes://NAMESPACE/NAME` (a Secret of kind
- * TLS), `file-cert:CHAIN~KEY`, and for trust `ROOTCA`, `file-root:PATH`, `kubernetes://NAMESPACE/NAME`.
+ * TLS), `file-cert:CHAIN~KEY`, and for trust `ROOTCA`, `file-root:PATH`, `file-root:PATH~CRL`, `kubernetes://NAMESPACE/NAME`.
  */
 export type SecretName = string
+
+/** The peer's own certificate must be one of these, whoever vouches for it (Envoy verify_certificate_spki and verify_certificate_hash): one match of either list. */
+export interface CertificatePins {
+  /** SHA-256 of public keys (SubjectPublicKeyInfo, DER) in base64. */
+  readonly keys: readonly string[]
+  /** SHA-256 of certificates (DER) as 64 hexadecimal digits in lower case. */
+  readonly certificates: readonly string[]
+}
 
 /** How a filter chain terminates TLS. */
 export interface DownstreamTls {
@@ -29,6 +37,8 @@ export interface DownstreamTls {
   readonly subjectAltNames: readonly string[]
   /** URIs that begin so are as good as one of `subjectAltNames`: `spiffe://cluster.local/`. */
   readonly subjectAltNamePrefixes: readonly string[]
+  /** null: any certificate that the trust vouches for. */
+  readonly pins: CertificatePins | null
   /** In order of preference; empty: the extension is not answered. */
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion

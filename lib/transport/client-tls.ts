@@ -5,8 +5,8 @@ import { MESH_TRUST, SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { detailsOf, failureOfError, presentedOf } from './handshake-failure.ts'
 import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
-import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
-import { factsOf, NO_RENEGOTIATION, rootsOf } from './server-tls.ts'
+import { type KeyPair, keyPairOf, type Secrets, type TrustMaterial, trustMaterialOf } from './secrets.ts'
+import { factsOf, NO_RENEGOTIATION } from './server-tls.ts'
 import type { TlsSide } from './tls-connection.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -37,6 +37,9 @@ export interface Session {
 /** Endpoints whose last session is remembered. */
 const MAX_SESSIONS = 4096
 
+/** The system's roots are OpenSSL's affair. */
+const NO_TRUST: TrustMaterial = { roots: [], crl: '' }
+
 export class ClientTls {
   private readonly config: UpstreamTls
   private readonly identity: string
@@ -49,11 +52,12 @@ export class ClientTls {
   static make(config: UpstreamTls, secrets: Secrets): ClientTls | null {
     const pair = config.certificate === '' ? null : keyPairOf(secrets, config.certificate)
     const system = config.trust === SYSTEM_TRUST
-    const roots = system ? [] : rootsOf(secrets, config.trust)
-    if ((config.certificate !== '' && pair === null) || roots === null) return null
+    const trust = system ? NO_TRUST : trustMaterialOf(secrets, config.trust)
+    if ((config.certificate !== '' && pair === null) || trust === null) return null
     const context = tls.createSecureContext({
       ...(pair === null ? {} : { cert: pair.certificateChainPem, key: pair.privateKeyPem }),
-      ...(config.trust === '' || system ? {} : { ca: [...roots] }),
+      ...(config.trust === '' || system ? {} : { ca: [...trust.roots] }),
+      ...(trust.crl === '' ? {} : { crl: trust.crl }),
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
       secureOptions: NO_RENEGOTIATION,

@@ -7,7 +7,7 @@ import type tls from 'node:tls'
 import type { TrustStore } from '../identity/material.ts'
 import { type PeerExpectation, verifyPeer } from '../identity/verify-peer.ts'
 import { readCertificate } from '../identity/x509.ts'
-import type { UpstreamTls } from '../state/tls.ts'
+import type { CertificatePins, UpstreamTls } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { failureOfPeer } from './handshake-failure.ts'
 import { PeerCertificate } from './peer-certificate.ts'
@@ -78,7 +78,7 @@ export class MeshPeers {
     const chain = presentedChain(socket)
     const leaf = chain[0] ?? null
     const opensslError = opensslErrorOf(socket)
-    const key = leaf === null ? '' : createHash('sha256').update(leaf).digest('base64')
+    const key = leaf === null ? '' : sha256(leaf)
     const known = leaf === null || opensslError !== '' ? undefined : this.remembered.get(key)
     if (known !== undefined && nowMs >= known.notBeforeMs && nowMs <= known.peer.notAfterMs) return { ok: true, peer: known.peer }
     const verdict = verifyPeer({ chain, opensslError }, this.trust, this.expectation, nowMs)
@@ -125,6 +125,25 @@ export function checkByNames(
     })
   const notAfterMs = Date.parse(certificate.validTo)
   return { ok: true, peer: { identity: '', certificate: new PeerCertificate(certificate.raw, notAfterMs), notAfterMs } }
+}
+
+/** Of a peer that is believed otherwise: whether its own certificate is one of those that are written down. */
+export function checkPins(
+  socket: tls.TLSSocket,
+  { keys, certificates }: CertificatePins,
+  believed: PeerCheck,
+  details: Readonly<Record<string, string>>,
+): PeerCheck {
+  const certificate = socket.getPeerX509Certificate()
+  const hash = certificate === undefined ? '' : certificate.fingerprint256.replaceAll(':', '').toLowerCase()
+  const key = certificate === undefined ? '' : sha256(certificate.publicKey.export({ type: 'spki', format: 'der' }))
+  if (certificates.includes(hash) || keys.includes(key)) return believed
+  const text = `the peer's certificate is none of those that are pinned: its hash is ${hash}, that of its key ${key}`
+  return { ok: false, failure: { reason: 'not_pinned', text, details } }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('base64')
 }
 
 function hasPrefix(certificate: X509Certificate, prefix: string): boolean {

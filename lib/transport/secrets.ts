@@ -1,6 +1,6 @@
 // Certificates, keys and trust as a worker has them: plain data that comes as a message of its own, and is never part of a snapshot or a dump.
 import type { IdentityMaterial, TrustStore } from '../identity/material.ts'
-import { OWN_CERTIFICATE, type SecretName } from '../state/tls.ts'
+import { MESH_TRUST, OWN_CERTIFICATE, type SecretName } from '../state/tls.ts'
 
 /** A certificate with its key that is no SPIFFE identity, or roots that are not the mesh's: of gateways, and of DestinationRules that name files. */
 export interface Credential {
@@ -9,6 +9,8 @@ export interface Credential {
   readonly certificateChainPem: string
   readonly privateKeyPem: string
   readonly rootsPem: readonly string[]
+  /** Revocation lists of these roots and what is below them; empty: nobody is asked. */
+  readonly crlPem: string
 }
 
 /** All of it, replaced whole. */
@@ -24,6 +26,11 @@ export interface Secrets {
   readonly ticketKeys: Uint8Array
 }
 
+/** Whether a text is PEM (RFC 7468 §6); what is in it OpenSSL reads. */
+export function isRevocationList(pem: string): boolean {
+  return /-----BEGIN X509 CRL-----[\s\S]+-----END X509 CRL-----/.test(pem)
+}
+
 export const NO_SECRETS: Secrets = {
   generation: 0,
   own: '',
@@ -31,6 +38,25 @@ export const NO_SECRETS: Secrets = {
   trust: null,
   credentials: [],
   ticketKeys: new Uint8Array(48),
+}
+
+/** What peers are verified by. */
+export interface TrustMaterial {
+  /** PEM. */
+  readonly roots: readonly string[]
+  /** PEM; empty: revocation is not looked at. */
+  readonly crl: string
+}
+
+/** What a trust stands for; null: it is not there. */
+export function trustMaterialOf(secrets: Secrets, trust: SecretName): TrustMaterial | null {
+  if (trust === '') return { roots: [], crl: '' }
+  if (trust !== MESH_TRUST) {
+    const credential = secrets.credentials.find((c) => c.name === trust && c.rootsPem.length > 0)
+    return credential === undefined ? null : { roots: credential.rootsPem, crl: credential.crlPem }
+  }
+  const roots = secrets.trust?.bundles.flatMap((b) => b.rootsPem) ?? []
+  return roots.length === 0 ? null : { roots, crl: '' }
 }
 
 export interface KeyPair {

@@ -6,8 +6,8 @@ import type { DownstreamTls } from '../state/tls.ts'
 import { MESH_TRUST } from '../state/tls.ts'
 import type { HandshakeFailure } from './handshake.ts'
 import { detailsOf, failureOfServer, presentedOf } from './handshake-failure.ts'
-import { ANYBODY, type CheckedPeer, checkByNames, MeshPeers, type PeerCheck } from './peer-check.ts'
-import { type KeyPair, keyPairOf, type Secrets } from './secrets.ts'
+import { ANYBODY, type CheckedPeer, checkByNames, checkPins, MeshPeers, type PeerCheck } from './peer-check.ts'
+import { type KeyPair, keyPairOf, type Secrets, type TrustMaterial, trustMaterialOf } from './secrets.ts'
 import type { TlsSide } from './tls-connection.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -25,11 +25,11 @@ export class ServerTls {
   /** null: a secret that it names is not there. Throws where OpenSSL refuses a certificate or key. */
   static make(config: DownstreamTls, secrets: Secrets): ServerTls | null {
     const pair = keyPairOf(secrets, config.certificate)
-    const roots = rootsOf(secrets, config.trust)
-    return pair === null || roots === null ? null : new ServerTls(config, secrets, pair, roots)
+    const trust = trustMaterialOf(secrets, config.trust)
+    return pair === null || trust === null ? null : new ServerTls(config, secrets, pair, trust)
   }
 
-  private constructor(config: DownstreamTls, secrets: Secrets, pair: KeyPair, roots: readonly string[]) {
+  private constructor(config: DownstreamTls, secrets: Secrets, pair: KeyPair, trust: TrustMaterial) {
     const asks = config.trust !== ''
     this.config = config
     this.identity = pair.identity
@@ -46,12 +46,14 @@ export class ServerTls {
     const secureContext = tls.createSecureContext({
       cert: pair.certificateChainPem,
       key: pair.privateKeyPem,
-      ...(asks ? { ca: [...roots] } : {}),
+      ...(asks ? { ca: [...trust.roots] } : {}),
+      // OpenSSL then wants a list for each certificate of the chain, as Envoy does.
+      ...(trust.crl === '' ? {} : { crl: trust.crl }),
       ...(config.cipherSuites.length > 0 ? { ciphers: config.cipherSuites.join(':') } : {}),
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
       honorCipherOrder: true,
-      ...resumption(config, secrets, roots),
+      ...resumption(config, secrets, trust),
     })
     this.options = {
       isServer: true,
@@ -75,7 +77,8 @@ export class ServerTls {
     if (config.trust === '') return { ok: true, peer: ANYBODY }
     if (!config.requireClientCertificate && socket.getPeerX509Certificate() === undefined) return { ok: true, peer: ANYBODY }
     const details = detailsOf(socket, sni)
-    return mesh === null ? checkByNames(socket, config, '', details) : mesh.check(socket, nowMs, details)
+    const check = mesh === null ? checkByNames(socket, config, '', details) : mesh.check(socket, nowMs, details)
+    return check.ok && config.pins !== null ? checkPins(socket, config.pins, check, details) : check
   }
 
   failureOf(socket: tls.TLSSocket, error: NodeJS.ErrnoException | null): HandshakeFailure {
@@ -85,14 +88,14 @@ export class ServerTls {
 }
 
 /**
- * A session is resumed only where the same is asked of its client by the same roots: others have other keys. It is not resumed at all where what a
+ * A session is resumed only where the same is asked of its client by the same roots and revocation lists: others have other keys. It is not resumed at all where what a
  * ticket brings back, the leaf without its chain, is not enough, because it matters which of several roots that leads to.
  */
-function resumption(config: DownstreamTls, secrets: Secrets, roots: readonly string[]): tls.SecureContextOptions {
+function resumption(config: DownstreamTls, secrets: Secrets, trust: TrustMaterial): tls.SecureContextOptions {
   const said = JSON.stringify([
     config,
     config.trust === MESH_TRUST ? [secrets.trust?.trustDomain, secrets.trust?.aliases] : [],
-    roots,
+    trust,
   ])
   const ticketKeys = createHmac('sha384', secrets.ticketKeys).update(said).digest()
   const sessionIdContext = ticketKeys.toString('hex').slice(0, 32)
@@ -129,12 +132,4 @@ function sentBytesOf(socket: tls.TLSSocket): number {
   const handle = (socket as unknown as { readonly _handle: { readonly _parent?: { readonly bytesWritten?: number } } | null })
     ._handle
   return handle?._parent?.bytesWritten ?? 0
-}
-
-/** PEM of what a trust stands for; null: it is not there. */
-export function rootsOf(secrets: Secrets, trust: string): readonly string[] | null {
-  if (trust === '') return []
-  if (trust !== MESH_TRUST) return secrets.credentials.find((c) => c.name === trust && c.rootsPem.length > 0)?.rootsPem ?? null
-  const roots = secrets.trust?.bundles.flatMap((b) => b.rootsPem) ?? []
-  return roots.length === 0 ? null : roots
 }

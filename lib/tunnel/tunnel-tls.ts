@@ -24,6 +24,7 @@ export function serverTls(identity: string): DownstreamTls {
     requireClientCertificate: true,
     subjectAltNames: [],
     subjectAltNamePrefixes: [],
+    pins: null,
     alpn: ['h2'],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',

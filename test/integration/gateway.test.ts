@@ -1,8 +1,10 @@
 // A gateway with Gateways and VirtualServices of Istio, asked by curl and openssl: certificates by server name, clients' certificates, TLS that is
 // passed on, redirects, and Secrets that change, come late or are broken.
 import { execFile, spawn } from 'node:child_process'
+import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import tls from 'node:tls'
 import t from 'tap'
 import { EchoUpstream } from '../support/echo-upstream.ts'
@@ -13,6 +15,9 @@ import { OpensslCa, type OpensslCertificate } from '../support/openssl-ca.ts'
 import { type HeddleProcess, type ProxyOptions, runHeddle, startProxy } from '../support/proxy.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
+
+// Of the whole file: processes start slowly on a busy machine.
+t.setTimeout(120_000)
 
 const ca = new OpensslCa(t)
 const root = ca.root('/CN=outside')
@@ -205,6 +210,62 @@ t.test('requests by TLS and without', async (t) => {
     ])
     t.match(stdout, /outbound\|80\|\|shop\.default\.svc\.cluster\.local/, stderr)
   })
+})
+
+t.test('clients whose certificate is revoked, and clients whose certificate is pinned', async (t) => {
+  const app = await EchoUpstream.start(t)
+  const [friend, revoked] = [certificate('friend.test'), certificate('revoked.test')]
+  const roots = readFileSync(root.certFile, 'utf8')
+  const hash = new X509Certificate(client.certPem).fingerprint256
+  const key = createHash('sha256')
+    .update(new X509Certificate(friend.certPem).publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('base64')
+  const files = { serverCertificate: shop.certFile, privateKey: shop.keyFile, caCertificates: root.certFile }
+  const fileCrl = ca.crl(root, revoked)
+  const world = (crl: string) =>
+    yaml(
+      gateway('edge', [
+        https('by-secret', ['by-secret.test'], { mode: 'MUTUAL', credentialName: 'shop' }),
+        https('by-file', ['by-file.test'], { mode: 'MUTUAL', ...files, caCrl: fileCrl.file }),
+        https('pinned', ['pinned.test'], {
+          mode: 'MUTUAL',
+          ...files,
+          verifyCertificateHash: [hash],
+          verifyCertificateSpki: [key],
+        }),
+      ]),
+      tlsSecret('shop', shop, roots, crl),
+      service({ host: 'shop', endpoints: [app] }),
+      to('shop', ['*.test'], 'shop'),
+    )
+  const proxy = await startGateway(t, { 'mesh.yaml': world(ca.crl(root, revoked).pem) }, [443])
+  const asked = async (name: string, by: OpensslCertificate) =>
+    (await curl(proxy.port('0.0.0.0_443'), `https://${name}.test/`, '-k', '--cert', by.certFile, '--key', by.keyFile)).code === 0
+
+  for (const name of ['by-secret', 'by-file']) {
+    t.ok(await asked(name, client), `${name}: good`)
+    t.notOk(await asked(name, revoked), `${name}: revoked`)
+  }
+  await proxy.said(/TLS with a client failed: the peer's chain is refused: .*CERT_REVOKED/)
+  t.ok(await asked('pinned', client), 'by its hash')
+  t.ok(await asked('pinned', friend), 'by its key')
+  t.notOk(await asked('pinned', revoked), 'of the same CA, and neither')
+  await proxy.said(/the peer's certificate is none of those that are pinned: its hash is [0-9a-f]{64}/)
+
+  // Revoked later: the Secret changes, and what the client could resume is not.
+  const port = proxy.port('0.0.0.0_443')
+  const session = path.join(ca.folder, 'session')
+  const openssl = (...more: readonly string[]) =>
+    run('sh', [
+      '-c',
+      `printf 'GET / HTTP/1.1\\r\\nhost: by-secret.test\\r\\nconnection: close\\r\\n\\r\\n' | openssl s_client -quiet -ign_eof -connect 127.0.0.1:${port} -servername by-secret.test -cert ${friend.certFile} -key ${friend.keyFile} ${more.join(' ')}`,
+    ])
+  t.match((await openssl('-sess_out', session)).stdout, /^HTTP\/1\.1 200/)
+  t.match((await openssl('-sess_in', session)).stdout, /^HTTP\/1\.1 200/)
+  await proxy.reload({ 'mesh.yaml': world(ca.crl(root, revoked, friend).pem) })
+  t.notMatch((await openssl('-sess_in', session)).stdout, /HTTP/)
+  t.notOk(await asked('by-secret', friend))
+  t.ok(await asked('by-secret', client))
 })
 
 t.test('a WebSocket over TLS', async (t) => {

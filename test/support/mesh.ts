@@ -76,6 +76,7 @@ export function tlsSecret(
   name: string,
   pair: { readonly certPem: string; readonly keyPem: string } | null,
   rootsPem = '',
+  crlPem = '',
 ): Resource {
   return {
     apiVersion: 'v1',
@@ -85,6 +86,7 @@ export function tlsSecret(
     data: {
       ...(pair === null ? {} : { 'tls.crt': base64(pair.certPem), 'tls.key': base64(pair.keyPem) }),
       ...(rootsPem === '' ? {} : { 'ca.crt': base64(rootsPem) }),
+      ...(crlPem === '' ? {} : { 'ca.crl': base64(crlPem) }),
     },
   }
 }

@@ -82,6 +82,19 @@ export class OpensslCa {
     return this.make({ extensions: leafExtensions(uris) }, issuer)
   }
 
+  /** PEM of the issuer's revocation list, good for a day. */
+  crl(issuer: OpensslCertificate, ...revoked: readonly OpensslCertificate[]): { readonly pem: string; readonly file: string } {
+    const base = path.join(this.folder, String(++this.made))
+    const today = asn1Time(Date.now() - 60_000).slice(2)
+    const lines = revoked.map(({ der }) => `R\t301231235959Z\t${today}\t${new X509Certificate(der).serialNumber}\tunknown\t/\n`)
+    writeFileSync(`${base}.index`, lines.join(''))
+    writeFileSync(`${base}.index.attr`, 'unique_subject=no\n')
+    writeFileSync(`${base}.cnf`, `[ca]\ndefault_ca=d\n[d]\ndatabase=${base}.index\ndefault_md=sha256\ndefault_crl_days=1\n`)
+    const by = ['-cert', issuer.certFile, '-keyfile', issuer.keyFile]
+    openssl(['ca', '-gencrl', '-config', `${base}.cnf`, ...by, '-out', `${base}.crl`])
+    return { pem: readFileSync(`${base}.crl`, 'utf8'), file: `${base}.crl` }
+  }
+
   private make(request: OpensslRequest, issuer: OpensslCertificate | null): OpensslCertificate {
     const base = path.join(this.folder, String(++this.made))
     const [config, certFile, keyFile] = [`${base}.cnf`, `${base}.pem`, `${base}.key`]

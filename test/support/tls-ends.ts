@@ -24,6 +24,7 @@ export function aDownstreamTls(over: Partial<DownstreamTls> = {}): DownstreamTls
     requireClientCertificate: true,
     subjectAltNames: [],
     subjectAltNamePrefixes: [],
+    pins: null,
     alpn: [],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
@@ -84,8 +85,8 @@ export function meshSecrets({ identity, issued, roots, credentials = [], ticketK
 }
 
 /** Certificates that are not the mesh's. */
-export function aCredential(name: string, issued: Issued | null, rootsPem: readonly string[] = []): Credential {
-  return { name, certificateChainPem: issued?.chain ?? '', privateKeyPem: issued?.key ?? '', rootsPem }
+export function aCredential(name: string, issued: Issued | null, rootsPem: readonly string[] = [], crlPem = ''): Credential {
+  return { name, certificateChainPem: issued?.chain ?? '', privateKeyPem: issued?.key ?? '', rootsPem, crlPem }
 }
 
 /** Writes down what a connection says. */

@@ -26,7 +26,12 @@ export function noteClientTls(
   if (mode === 'ISTIO_MUTUAL' && !world.meshIdentity)
     note('mode', 'this workload has no certificate to show (`identity` of heddle.yaml): connections to the destination fail')
   if (mode !== 'SIMPLE' && mode !== 'MUTUAL') return
-  if ((tls.caCrl ?? '') !== '') note('caCrl', 'is not carried out yet: revoked certificates are believed')
+  const { caCertificates = '', caCrl = '' } = tls
+  if (caCrl !== '' && (usesCredential(world, tls, rule) || caCertificates === '' || caCertificates === 'system'))
+    note(
+      'caCrl',
+      'goes with `caCertificates`, which are not used here: revoked certificates are believed; of a Secret the list is its entry `ca.crl`',
+    )
   if ((tls.credentialName ?? '') === '') return
   if (!usesCredential(world, tls, rule))
     note(

@@ -2,7 +2,7 @@
 // cluster_tls).
 import { workloadIdentityText } from '../../identity/spiffe-id.ts'
 import { BUILT_IN } from '../../state/origin.ts'
-import { MESH_TRUST, OWN_CERTIFICATE, SYSTEM_TRUST, type TlsReason, type UpstreamTls } from '../../state/tls.ts'
+import { MESH_TRUST, OWN_CERTIFICATE, type SecretName, SYSTEM_TRUST, type TlsReason, type UpstreamTls } from '../../state/tls.ts'
 import type { ClientTlsSpec } from '../schema/destination-rule.ts'
 import type { Backend } from './backends.ts'
 import type { MeshMtls } from './mesh-mtls.ts'
@@ -118,13 +118,18 @@ export function usesCredential(world: World, { credentialName }: ClientTlsSpec, 
   return (credentialName ?? '') !== '' && (world.bootstrap.role !== 'sidecar' || object.spec.workloadSelector !== undefined)
 }
 
+/** Name of roots in a file, with their revocation lists. */
+export function rootFiles(roots: string, crl = ''): SecretName {
+  return `file-root:${roots}${crl === '' ? '' : `~${crl}`}`
+}
+
 function credentialOf(world: World, spec: ClientTlsSpec, object: RuleTls['object']): { certificate: string; trust: string } {
   if (usesCredential(world, spec, object)) {
     const name = `kubernetes://${world.client.namespace}/${spec.credentialName}`
     return { certificate: name, trust: name }
   }
-  const { caCertificates = '', clientCertificate = '', privateKey = '' } = spec
-  const trust = caCertificates === '' || caCertificates === 'system' ? SYSTEM_TRUST : `file-root:${caCertificates}`
+  const { caCertificates = '', caCrl = '', clientCertificate = '', privateKey = '' } = spec
+  const trust = caCertificates === '' || caCertificates === 'system' ? SYSTEM_TRUST : rootFiles(caCertificates, caCrl)
   return { certificate: `file-cert:${clientCertificate}~${privateKey}`, trust }
 }
 

@@ -70,6 +70,18 @@ function checkHost(host: string, path: Path, report: Report): void {
 function checkTls(tls: ServerTlsSpec, at: Path, report: Report): void {
   if (tls.httpsRedirect === true) report([...at, 'httpsRedirect'], 'redirects are for plaintext HTTP; this server has TLS')
   checkCiphers(tls.cipherSuites, [...at, 'cipherSuites'], report)
+  for (const [i, key] of (tls.verifyCertificateSpki ?? []).entries())
+    if (!/^[A-Za-z0-9+/]{43}=$/.test(key))
+      report(
+        [...at, 'verifyCertificateSpki', i],
+        `expected the SHA-256 of a public key in base64 (44 characters), found \`${key}\``,
+      )
+  for (const [i, hash] of (tls.verifyCertificateHash ?? []).entries())
+    if (!/^(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i.test(hash))
+      report(
+        [...at, 'verifyCertificateHash', i],
+        `expected the SHA-256 of a certificate as 64 hexadecimal digits, found \`${hash}\``,
+      )
   checkVersions(tls, at, report)
   const mode = tls.mode ?? 'PASSTHROUGH'
   if (mode === 'ISTIO_MUTUAL') {

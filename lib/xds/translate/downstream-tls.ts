@@ -44,6 +44,7 @@ export function translateDownstreamTls(context: DownstreamTlsContext, findings: 
       requireClientCertificate: asks,
       subjectAltNames,
       subjectAltNamePrefixes,
+      pins: null,
       // Of bytes of the mesh nothing is negotiated but the exchange.
       alpn: trust === MESH_TRUST && alpn.length < common.alpn.length ? [] : alpn,
       minVersion,

@@ -28,7 +28,7 @@ export function certificateSecret(certificate: TlsCertificate, findings: Finding
     return { name: `file-cert:${chain?.filename}~${key?.filename}`, credential: null }
   const material = certificateMaterial(certificate, findings)
   if (material === null) return NO_SECRET
-  return inline({ certificateChainPem: material.chain, privateKeyPem: material.key, rootsPem: [] })
+  return inline({ certificateChainPem: material.chain, privateKeyPem: material.key, rootsPem: [], crlPem: '' })
 }
 
 /** The certificate and key that are written out; null: there is none, which is told as a fault. */
@@ -52,7 +52,7 @@ export function trustSecret(context: CertificateValidationContext, findings: Fin
   if (roots === null) return null
   if (roots.filename !== null) return { name: `file-root:${roots.filename}`, credential: null }
   const pem = textOf(roots, findings.at('trusted_ca'))
-  return pem === null ? null : inline({ certificateChainPem: '', privateKeyPem: '', rootsPem: [pem] })
+  return pem === null ? null : inline({ certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem: '' })
 }
 
 /** null: it is not within the message; told as a fault. */

@@ -38,7 +38,7 @@ function certificateOf(name: string, of: TlsCertificate, findings: Findings): Cr
   if (of.ocsp_staple !== null) findings.at('ocsp_staple').note('it is not stapled')
   const material = certificateMaterial({ ...of, private_key: key }, findings)
   if (material === null || !isPair(material.chain, material.key, findings)) return null
-  return { name, certificateChainPem: material.chain, privateKeyPem: material.key, rootsPem: [] }
+  return { name, certificateChainPem: material.chain, privateKeyPem: material.key, rootsPem: [], crlPem: '' }
 }
 
 /** Providers have the key in their own configuration (cryptomb, qat), for those who do without them. */
@@ -92,7 +92,7 @@ function trustOf(name: string, of: CertificateValidationContext, findings: Findi
   if (blocks.length === 0) at.fault('certificates as PEM are expected')
   for (const [i, block] of blocks.entries())
     if (!isCertificate(block)) at.fault(`certificate ${i + 1} of ${blocks.length} cannot be read`)
-  return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem] }
+  return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem: '' }
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g

@@ -68,6 +68,8 @@ t.test('what is refused', async (t) => {
       [https('a', ['*'], { mode: 'MUTUAL', credentialName: '', serverCertificate: '/c', privateKey: '/k' })],
       /needs `caCertificates`/,
     ],
+    ['a hash that is none', [https('a', ['*'], { verifyCertificateHash: ['abc'] })], /expected the SHA-256 of a certificate/],
+    ['a key that is none', [https('a', ['*'], { verifyCertificateSpki: ['abc'] })], /expected the SHA-256 of a public key/],
     ['a suite that is none', [https('a', ['*'], { cipherSuites: ['ROT13'] })], /`ROT13` is no cipher suite/],
     [
       'versions the wrong way round',
@@ -93,6 +95,7 @@ t.test('Secrets', async (t) => {
     ],
     ['no base64', secret({ data: { 'tls.crt': '!!' } }), /expected base64/],
     ['a type that wants both', secret({ stringData: { 'tls.crt': pair.certPem } }, 'kubernetes.io/tls'), /needs `tls.key`/],
+    ['no revocation list', secret({ stringData: { 'ca.crl': 'nothing' } }), /expected revocation lists as PEM/],
     ['no certificates', secret({ stringData: { 'ca.crt': 'nothing' } }), /expected certificates as PEM/],
     ['data of another form', secret({ data: pair.keyPem }), /expected a map of names to values/],
   ]
@@ -114,11 +117,15 @@ t.test('Secrets', async (t) => {
       certificateChainPem: pair.certPem,
       privateKeyPem: pair.keyPem,
       rootsPem: [root.certPem],
+      crlPem: '',
     },
   ])
   t.notMatch(JSON.stringify({ ...result, credentials: [] }), /BEGIN/, 'nowhere else')
   t.match(statusOf(result, 'unused'), { state: 'waiting', reason: /waiting for a Gateway or DestinationRule that names it/ })
 })
+
+const HASH = 'ab'.repeat(32)
+const KEY = `${'A'.repeat(43)}=`
 
 t.test('TLS of a server', async (t) => {
   const cases: [title: string, tls: object, secrets: readonly Resource[], expected: object][] = [
@@ -164,6 +171,18 @@ t.test('TLS of a server', async (t) => {
       { mode: 'MUTUAL', credentialName: '', serverCertificate: '/c', privateKey: '/k', caCertificates: '/r' },
       [],
       { certificate: 'file-cert:/c~/k', trust: 'file-root:/r' },
+    ],
+    [
+      'files with revocation lists',
+      { mode: 'MUTUAL', credentialName: '', serverCertificate: '/c', privateKey: '/k', caCertificates: '/r', caCrl: '/l' },
+      [],
+      { trust: 'file-root:/r~/l', pins: null },
+    ],
+    [
+      'pins',
+      { mode: 'MUTUAL', verifyCertificateHash: [HASH.toUpperCase().replace(/..(?!$)/g, '$&:')], verifyCertificateSpki: [KEY] },
+      [tlsSecret('cert', pair, root.certPem)],
+      { pins: { certificates: [HASH], keys: [KEY] } },
     ],
     ['versions', { minProtocolVersion: 'TLSV1_3' }, [tlsSecret('cert', pair)], { minVersion: 'TLSv1.3' }],
   ]

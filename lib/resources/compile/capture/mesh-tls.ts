@@ -26,6 +26,7 @@ export function meshTls(kind: 'http' | 'tcp', minVersion: TlsVersion): Downstrea
     requireClientCertificate: true,
     subjectAltNames: [],
     subjectAltNamePrefixes: [],
+    pins: null,
     // For bytes istiod lists istio-peer-exchange, behind which both sides send a description of themselves first: heddle does not speak that.
     alpn: kind === 'http' ? ['h2', 'http/1.1'] : [],
     minVersion,

@@ -1,10 +1,18 @@
 // How a server of an Istio Gateway terminates TLS: its certificate, its clients' roots, versions and suites.
-import { type DownstreamTls, MESH_TRUST, OWN_CERTIFICATE, type SecretName, type TlsVersion } from '../../../state/tls.ts'
+import {
+  type CertificatePins,
+  type DownstreamTls,
+  MESH_TRUST,
+  OWN_CERTIFICATE,
+  type SecretName,
+  type TlsVersion,
+} from '../../../state/tls.ts'
 import { opensslCipher } from '../../../transport/cipher-names.ts'
 import type { Path } from '../../finding.ts'
 import { materialOf } from '../../key-material.ts'
 import type { ResourceObject } from '../../resource-object.ts'
 import type { ServerTlsSpec } from '../../schema/gateway.ts'
+import { rootFiles } from '../upstream-tls.ts'
 import type { World } from '../world.ts'
 
 /** What HTTP clients may agree on, in istiod's order. */
@@ -33,6 +41,7 @@ export function serverTls(
     cipherSuites: ciphers(tls),
     subjectAltNames: tls.subjectAltNames ?? [],
     subjectAltNamePrefixes: [],
+    pins: null,
   }
   if (mode === 'ISTIO_MUTUAL')
     return { certificate: OWN_CERTIFICATE, trust: MESH_TRUST, requireClientCertificate: true, ...terms }
@@ -43,6 +52,7 @@ export function serverTls(
     requireClientCertificate: mode === 'MUTUAL',
     ...terms,
     subjectAltNames: asks ? terms.subjectAltNames : [],
+    pins: asks ? pins(tls) : null,
   }
 }
 
@@ -58,6 +68,15 @@ function certificate(world: World, gateway: ResourceObject<'Gateway'>, path: Pat
   return `file-cert:${serverCertificate}~${privateKey}`
 }
 
+/** As Envoy compares them: hashes in hexadecimal digits, with colons or without; keys in base64. */
+function pins({ verifyCertificateSpki = [], verifyCertificateHash = [] }: ServerTlsSpec): CertificatePins | null {
+  if (verifyCertificateSpki.length + verifyCertificateHash.length === 0) return null
+  return {
+    keys: verifyCertificateSpki,
+    certificates: verifyCertificateHash.map((hash) => hash.replaceAll(':', '').toLowerCase()),
+  }
+}
+
 /** With a Secret the roots are in it, or in one of its name with `-cacert` (Istio). */
 function trust(world: World, gateway: ResourceObject<'Gateway'>, path: Path, tls: ServerTlsSpec): SecretName {
   if ((tls.caCertCredentialName ?? '') !== '') {
@@ -67,7 +86,7 @@ function trust(world: World, gateway: ResourceObject<'Gateway'>, path: Path, tls
     return name
   }
   const named = credential(tls)
-  if (named === null) return `file-root:${tls.caCertificates ?? tls.tlsCertificates?.[0]?.caCertificates ?? ''}`
+  if (named === null) return rootFiles(tls.caCertificates ?? tls.tlsCertificates?.[0]?.caCertificates ?? '', tls.caCrl)
   const own = inOwnNamespace(world, gateway, [...path, named.field], named.name)
   const apart = `${own}-cacert`
   if (hasRoots(world, own) || !hasRoots(world, apart)) {
@@ -157,15 +176,20 @@ function ciphers({ cipherSuites = [] }: ServerTlsSpec): readonly string[] {
 }
 
 function noteIgnored(world: World, gateway: ResourceObject<'Gateway'>, path: Path, tls: ServerTlsSpec): void {
+  const asks = tls.mode === 'MUTUAL' || tls.mode === 'OPTIONAL_MUTUAL'
   for (const field of ['verifyCertificateSpki', 'verifyCertificateHash'] as const)
-    if ((tls[field]?.length ?? 0) > 0)
+    if (!asks && (tls[field]?.length ?? 0) > 0)
       world.verdicts.partly(
         gateway,
         [...path, field],
-        'NOT ENFORCED: pinned certificates are not carried out yet; all that the roots vouch for are let in',
+        `NOT ENFORCED: with ${tls.mode ?? 'PASSTHROUGH'} no client certificate is looked at by it`,
       )
-  if ((tls.caCrl ?? '') !== '')
-    world.verdicts.partly(gateway, [...path, 'caCrl'], 'NOT ENFORCED: revocation lists are not carried out yet')
+  if ((tls.caCrl ?? '') !== '' && (!asks || credential(tls) !== null || (tls.caCertCredentialName ?? '') !== ''))
+    world.verdicts.partly(
+      gateway,
+      [...path, 'caCrl'],
+      'NOT ENFORCED: a revocation list goes with `caCertificates`; of a Secret it is its entry `ca.crl`',
+    )
   for (const field of ['credentialNames', 'tlsCertificates'] as const)
     if ((tls[field]?.length ?? 0) > 1)
       world.verdicts.partly(gateway, [...path, field, 1], 'the first certificate is used for all clients')

@@ -68,7 +68,7 @@ const translators: Translators = {
   },
   route: (r, _, f) => ({ name: r.name, port: read(r, f).tag === undefined ? 80 : 81, ignorePort: true, virtualHosts: [] }),
   extension: (r, _, f) => ({ typeUrl: read(r, f).tag ?? '', value: new Uint8Array(0) }),
-  secret: (r) => ({ name: r.name, certificateChainPem: 'c', privateKeyPem: 'k', rootsPem: [] }),
+  secret: (r) => ({ name: r.name, certificateChainPem: 'c', privateKeyPem: 'k', rootsPem: [], crlPem: '' }),
 }
 
 /** `{ a: {…}, b: null }`: a comes or changes, b goes. */
