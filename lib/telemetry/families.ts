@@ -277,6 +277,35 @@ export const MAIN = group('main', [
   gauge('nodejs_main_event_loop_utilization', 'Share of the time since the last scrape that the main thread was busy.'),
 ])
 
+/** Of a proxy that is fed by a control plane. */
+export const CONTROL_PLANE = group('control_plane', [
+  gauge('envoy_control_plane_connected_state', '1 while the control plane has answered on the stream that is open.'),
+  counter('heddle_xds_streams_total', 'Streams to the control plane that were begun.'),
+  counter('heddle_xds_stream_failures_total', 'Streams that ended with a fault, or were never there.'),
+])
+
+/** Label type: `CDS`, `EDS` … */
+export const XDS_TYPE = group('heddle_xds_type', [
+  counter('heddle_xds_responses_total', 'Responses of the control plane.'),
+  counter('heddle_xds_response_bytes_total', 'Bytes of these responses.'),
+  counter('heddle_xds_acks_total', 'Responses that were accepted.'),
+  counter('heddle_xds_nacks_total', 'Responses of which at least one resource was refused.'),
+  counter('heddle_xds_apply_seconds_total', 'Time that the main thread took to read responses and to accept or refuse them.'),
+  gauge('heddle_xds_last_response_timestamp_seconds', 'When the last response came.'),
+  gauge('heddle_xds_resources', 'Resources that are held.'),
+  gauge('heddle_xds_refused_resources', 'Resources whose last version was refused.'),
+])
+
+const updates = (prefix: string, what: string) =>
+  group(`${prefix}_update`, [
+    counter(`${prefix}_update_attempt`, `Responses with ${what}.`),
+    counter(`${prefix}_update_success`, `Responses with ${what} that were accepted.`),
+    counter(`${prefix}_update_failure`, `Streams that failed while ${what} were wanted.`),
+    counter(`${prefix}_update_rejected`, `Responses with ${what} of which at least one was refused.`),
+  ])
+export const CDS_UPDATE = updates('envoy_cluster_manager_cds', 'clusters')
+export const LDS_UPDATE = updates('envoy_listener_manager_lds', 'listeners')
+
 /** All groups; the main thread finds the group of a `series` message here. */
 export const GROUPS: readonly FamilyGroup[] = [
   ISTIO_REQUEST,
@@ -298,5 +327,9 @@ export const GROUPS: readonly FamilyGroup[] = [
   METRIC_OVERFLOW,
   ACCESS_LOG_LINES,
   ACCESS_LOG_DROPPED,
+  CONTROL_PLANE,
+  XDS_TYPE,
+  CDS_UPDATE,
+  LDS_UPDATE,
   MAIN,
 ]

@@ -6,6 +6,8 @@ import grpc, { status } from '@grpc/grpc-js'
 import t from 'tap'
 import { Rng } from '../../lib/base/rng.ts'
 import { parseBootstrap } from '../../lib/bootstrap/load.ts'
+import { ControlPlaneMetrics } from '../../lib/telemetry/control-plane-metrics.ts'
+import { MetricsRegistry } from '../../lib/telemetry/metrics-registry.ts'
 import { openAdsClient } from '../../lib/xds/client/open-ads-client.ts'
 import { ResourceCache } from '../../lib/xds/client/resource-cache.ts'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
@@ -13,6 +15,7 @@ import { AdsRecorder } from '../support/ads-recorder.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane, namedBytes } from '../support/fake-control-plane.ts'
 import { ManualTime } from '../support/manual-time.ts'
+import { Metrics } from '../support/metrics.ts'
 import { SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
 
@@ -332,7 +335,8 @@ t.test('odd control planes', async (t) => {
     plane.insists = true
     plane.set(XDS.cluster, 'a', namedBytes('a'))
     const time = new ManualTime(0)
-    const ads = new AdsRecorder(t, plane, { schedule: time.schedule })
+    const registry = new MetricsRegistry()
+    const ads = new AdsRecorder(t, plane, { schedule: time.schedule, metrics: new ControlPlaneMetrics(registry.main) })
     ads.faults = ({ changed }) => changed.map(({ name }) => ({ name, reason: 'no' }))
     ads.client.subscribe(XDS.cluster, 'wildcard')
     ads.client.start()
@@ -347,6 +351,14 @@ t.test('odd control planes', async (t) => {
     plane.put(XDS.cluster, 'a', namedBytes('a', 'good'))
     await plane.answered(XDS.cluster)
     t.equal(time.pending, 0, 'the answer to what has been overtaken is dropped')
+    const metrics = new Metrics(registry.expose())
+    const value = (name: string, labels: Readonly<Record<string, string>> = {}) => metrics.value(name, labels)
+    t.equal(value('envoy_control_plane_connected_state'), 1)
+    t.equal(value('envoy_cluster_manager_cds_update_rejected'), 5)
+    t.equal(value('envoy_cluster_manager_cds_update_success'), 1)
+    t.equal(value('heddle_xds_nacks_total', { type: 'CDS' }), 5)
+    t.equal(value('heddle_xds_resources', { type: 'CDS' }), 1)
+    t.equal(value('heddle_xds_refused_resources', { type: 'CDS' }), 0)
   })
 
   t.test('a resource twice, one of another type, one without content, a stray type, no nonce', async (t) => {

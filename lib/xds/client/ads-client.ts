@@ -4,6 +4,7 @@
 // to meanwhile is asked for. All of it within the event that brought the message: no two updates overlap.
 import { Backoff } from '../../base/backoff.ts'
 import { addressText } from '../../grpc/grpc-address.ts'
+import type { ControlPlaneMetrics } from '../../telemetry/control-plane-metrics.ts'
 import type { Node } from '../proto/discovery.ts'
 import { AdsConnection, type ConnectionTerms } from './ads-connection.ts'
 import type { AdsStatus, TypeStatus } from './ads-status.ts'
@@ -29,6 +30,8 @@ export interface AdsClientOptions extends ConnectionTerms {
   readonly schedule?: Schedule
   /** What was held when the process ended is in force until the control plane has answered. Default: none. */
   readonly cache?: ResourceCache | null
+  /** Default: none. */
+  readonly metrics?: ControlPlaneMetrics | null
 }
 
 /** A control plane that sends the same again at each NACK would keep both sides busy: from the next one in a row on they wait. */
@@ -65,7 +68,7 @@ export class AdsClient {
       onOpen: () => this.#onOpen(),
       onMessage: (message) => this.#onMessage(message),
       onAnswered: () => this.#onAnswered(),
-      onEnd: () => this.#onEnd(),
+      onEnd: (failed) => this.#onEnd(failed),
     })
   }
 
@@ -148,17 +151,22 @@ export class AdsClient {
     const terms = { node: this.#options.node, subscriptions: this.#subscriptions, held: this.#held }
     this.#stream = this.#options.protocol === 'delta' ? new DeltaStream(terms) : new StateOfTheWorldStream(terms)
     for (const progress of this.#progress.values()) progress.nacksInARow = 0
+    this.#options.metrics?.streamBegun()
     return this.#stream.requests()
   }
 
   #onAnswered(): void {
     this.#dormant.clear()
+    this.#options.metrics?.setConnected(true)
     this.#options.onConnection?.(true)
   }
 
-  #onEnd(): void {
+  #onEnd(failed: boolean): void {
     const wasConnected = this.#connection.state === 'connected'
     this.#stream = null
+    const { metrics } = this.#options
+    metrics?.setConnected(false)
+    if (failed) metrics?.streamFailed(this.#subscriptions.types.map(([typeUrl]) => shortTypeName(typeUrl)))
     for (const progress of this.#progress.values()) progress.dropAnswer()
     if (wasConnected) this.#options.onConnection?.(false)
   }
@@ -166,6 +174,7 @@ export class AdsClient {
   #onMessage(message: Buffer): void {
     const stream = this.#stream
     if (stream === null) return
+    const beganMs = performance.now()
     const incoming = stream.read(message)
     const { typeUrl } = incoming
     if (incoming.controlPlane !== '' && incoming.controlPlane !== this.#controlPlane) this.#introduce(incoming.controlPlane)
@@ -187,7 +196,17 @@ export class AdsClient {
       if (update.changed.length + update.removed.length > 0) this.#keep(typeUrl)
     }
     this.#answer(stream, incoming, faults, progress)
+    this.#count(typeUrl, faults.length === 0, message.length, performance.now() - beganMs)
     this.#settle()
+  }
+
+  #count(typeUrl: string, accepted: boolean, bytes: number, ms: number): void {
+    const { metrics } = this.#options
+    if (metrics === null || metrics === undefined) return
+    const short = shortTypeName(typeUrl)
+    const { resources, refused } = this.#held.of(typeUrl)
+    metrics.response(short, accepted, bytes, ms, this.#nowMs())
+    metrics.setResources(short, resources.size, refused.size)
   }
 
   /** A consumer that throws has a bug, which must not end the stream: the control plane would send the same again. */

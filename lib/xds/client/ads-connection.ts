@@ -48,7 +48,8 @@ export interface StreamOwner {
   onMessage(message: Buffer): void
   /** The first message has come. */
   onAnswered(): void
-  onEnd(): void
+  /** @param failed what came was a fault of the connection, of the server or of what it said */
+  onEnd(failed: boolean): void
 }
 
 const BACKOFF: BackoffTerms = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 }
@@ -67,6 +68,8 @@ export class AdsConnection {
   readonly #ending: AbortController
   readonly #where: string
   #call: GrpcCall | null
+  /** Said before the token had been read. */
+  readonly #early: Uint8Array[]
   #done: Promise<void>
 
   constructor(terms: ConnectionTerms, owner: StreamOwner) {
@@ -80,6 +83,7 @@ export class AdsConnection {
     this.#ending = new AbortController()
     this.#where = `control plane ${addressText(terms.address)}`
     this.#call = null
+    this.#early = []
     this.#done = Promise.resolve()
   }
 
@@ -100,9 +104,10 @@ export class AdsConnection {
     this.state = 'stopped'
   }
 
-  /** Lost when there is no stream: the next one is told everything. */
+  /** Between onOpen and onEnd. */
   send(message: Uint8Array): void {
-    this.#call?.send(message)
+    if (this.#call === null) this.#early.push(message)
+    else this.#call.send(message)
   }
 
   async #run(): Promise<void> {
@@ -124,28 +129,29 @@ export class AdsConnection {
   async #stream(): Promise<StreamEnd> {
     const { address, tls, userAgent, keepaliveMs = KEEPALIVE_MS, keepaliveTimeoutMs = KEEPALIVE_TIMEOUT_MS } = this.#terms
     const { maxMessageBytes = MAX_MESSAGE_BYTES } = this.#terms
-    let metadata: Metadata
-    try {
-      metadata = await this.#terms.metadata()
-    } catch (error) {
-      return streamEnd(error, false)
-    }
-    if (this.#ending.signal.aborted) return streamEnd(null, false)
-    const channel = new GrpcChannel({ address, tls, userAgent, maxMessageBytes, keepaliveMs, keepaliveTimeoutMs })
-    const call = channel.bidi(this.#owner.path, { metadata })
-    this.#call = call
+    const first = this.#owner.onOpen()
     this.streams++
+    let channel: GrpcChannel | null = null
+    let end = streamEnd(null, false)
     try {
-      for (const message of this.#owner.onOpen()) call.send(message)
+      const metadata = await this.#terms.metadata()
+      if (this.#ending.signal.aborted) return end
+      channel = new GrpcChannel({ address, tls, userAgent, maxMessageBytes, keepaliveMs, keepaliveTimeoutMs })
+      const call = channel.bidi(this.#owner.path, { metadata })
+      this.#call = call
+      for (const message of [...first, ...this.#early]) call.send(message)
+      this.#early.length = 0
       for await (const message of call) this.#onMessage(message)
-      return streamEnd(null, this.#wasConnected())
+      end = streamEnd(null, this.#wasConnected())
     } catch (error) {
-      return streamEnd(error, this.#wasConnected())
+      end = streamEnd(error, this.#wasConnected())
     } finally {
       this.#call = null
-      channel.close()
-      this.#owner.onEnd()
+      this.#early.length = 0
+      channel?.close()
+      this.#owner.onEnd(end.isFault && !this.#ending.signal.aborted)
     }
+    return end
   }
 
   #onMessage(message: Buffer): void {
