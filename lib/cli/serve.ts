@@ -3,6 +3,7 @@ import { Rng } from '../base/rng.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { canSharePorts } from '../listener/bind.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
+import { type ControlPlane, openControlPlane } from '../server/control-plane.ts'
 import { checkRole, roleWarnings } from '../server/role.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
@@ -27,10 +28,12 @@ export async function serve(
   process.on('uncaughtException', onBug)
   process.on('unhandledRejection', onBug)
   let identity: CertificateManager | null
+  let controlPlane: ControlPlane | null
   try {
     checkRole(bootstrap)
     for (const warning of roleWarnings(bootstrap)) logger.warning(warning)
     identity = await openIdentity(bootstrap, logger)
+    controlPlane = await openControlPlane({ bootstrap, env: process.env, log: logger, version: heddleVersion() })
   } catch (error) {
     logger.error((error as Error).message)
     await thread.close()
@@ -41,6 +44,8 @@ export async function serve(
     logger,
     thread,
     identity,
+    ...(controlPlane === null ? {} : { controlPlane: controlPlane.connect }),
+    ...(controlPlane?.source == null ? {} : { source: controlPlane.source }),
   })
   const stopListening = onSignals({
     terminate: (signal) => void proxy.shutdown(signal, signal === 'SIGINT'),

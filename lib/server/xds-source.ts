@@ -6,13 +6,12 @@ import type { Credential } from '../transport/secrets.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import { XDS } from '../xds/client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
-import type { Translators } from '../xds/store/translators.ts'
-import { XdsWorld } from '../xds/store/xds-world.ts'
+import { XdsWorld, type XdsWorldTerms } from '../xds/store/xds-world.ts'
 import type { ConfigSource } from './config-source.ts'
 import { StartError } from './start-error.ts'
 
 export interface XdsSourceOptions {
-  readonly translators: Translators
+  readonly terms: XdsWorldTerms
   /** Makes the client that tells its updates to `onUpdate`. */
   readonly connect: (onUpdate: (update: ResourceUpdate) => readonly ResourceFault[]) => AdsClient
   readonly log: Logger
@@ -40,7 +39,7 @@ export class XdsSource implements ConfigSource {
   constructor(options: XdsSourceOptions) {
     this.appliedVersion = 0
     this.#options = options
-    this.world = new XdsWorld(options.translators)
+    this.world = new XdsWorld(options.terms)
     this.#completed = () => {}
     this.#abandon = () => {}
     this.#complete = new Promise((resolve, reject) => {
@@ -60,7 +59,7 @@ export class XdsSource implements ConfigSource {
   }
 
   get credentials(): readonly Credential[] {
-    return [...this.world.secrets.held.values()].map(({ value }) => value)
+    return this.world.credentials()
   }
 
   get statuses(): readonly ResourceStatus[] {

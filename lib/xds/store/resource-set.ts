@@ -62,14 +62,14 @@ export class ResourceSet<T> implements AnyResourceSet {
 
   /** All faults of all resources, none of which is taken; the others are. */
   put(resources: readonly XdsResource[], nowMs: number): ResourceFault[] {
-    const faults: ResourceFault[] = []
-    for (const resource of resources) {
-      const reason = this.#putOne(resource)
-      if (reason === '') continue
-      this.#refused.set(resource.name, { version: resource.version, reason, atMs: nowMs })
-      faults.push({ name: resource.name, reason })
-    }
-    return faults
+    return resources.flatMap((resource) => this.#take(resource, nowMs))
+  }
+
+  #take(resource: XdsResource, nowMs: number): ResourceFault[] {
+    const reason = this.#putOne(resource)
+    if (reason === '') return []
+    this.#refused.set(resource.name, { version: resource.version, reason, atMs: nowMs })
+    return [{ name: resource.name, reason }]
   }
 
   #putOne(resource: XdsResource): string {
@@ -104,12 +104,12 @@ export class ResourceSet<T> implements AnyResourceSet {
     this.remove([...this.#held.keys()].filter((name) => !names.has(name)))
   }
 
-  /** Translates again what is held, since something that it was translated with has changed. What fails now stays as it was. */
-  again(names: Iterable<string>): void {
-    for (const name of names) {
-      const held = this.#held.get(name)
-      if (held !== undefined && held.resource !== null) this.#putOne(held.resource)
-    }
+  /** Translates again what is held, since something that it was translated with has changed. What is refused now stays as it was. */
+  again(names: Iterable<string>, nowMs: number): ResourceFault[] {
+    return [...names].flatMap((name) => {
+      const resource = this.#held.get(name)?.resource ?? null
+      return resource === null ? [] : this.#take(resource, nowMs)
+    })
   }
 
   takeTouched(): ReadonlySet<string> {

@@ -1,53 +1,72 @@
 // What a control plane has said, as a Snapshot. Each type is translated as it comes (resource-set.ts); a cluster or a listener is in force once all that it waits
 // for is there, and until then the version before it stays in force: make before break. Pure but for the time that it is told.
 import type { Cluster } from '../../state/cluster.ts'
-import type { Listener } from '../../state/listener.ts'
 import type { RouteTable } from '../../state/route.ts'
 import type { Snapshot } from '../../state/snapshot.ts'
-import type { SecretName } from '../../state/tls.ts'
 import { EMPTY_WORLD } from '../../state/workload-world.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import { shortTypeName, XDS } from '../client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../client/resource-update.ts'
+import { TypedExtensionConfig } from '../proto/core.ts'
 import type { Any } from '../proto/schema.ts'
-import { emptyTable } from '../translate/route-configuration.ts'
+import { type AssembledCluster, assembleCluster } from '../translate/assemble-cluster.ts'
+import { type TranslatedCluster, translateCluster } from '../translate/cluster.ts'
+import type { Findings } from '../translate/findings.ts'
+import { type TranslatedListener, translateListener } from '../translate/listener.ts'
+import { type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
+import { emptyTable, translateRoutes } from '../translate/route-configuration.ts'
+import type { RouteTerms } from '../translate/route-terms.ts'
+import { translateSecret } from '../translate/secret.ts'
+import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
+import { ListenerLinks } from './listener-links.ts'
 import { type AnyResourceSet, ResourceSet } from './resource-set.ts'
-import type { TranslatedCluster, TranslatedEndpoints, TranslatedListener, Translators } from './translators.ts'
 import { Warming } from './warming.ts'
 
-/** Secrets that a control plane serves; all others are the proxy's own to provide. */
-const SERVED_SECRET = /^(?:kubernetes|kubernetes-gateway|configmap|builtin|invalid):\/\//
+export interface XdsWorldTerms {
+  readonly routes: RouteTerms
+  /** Lines that the CONNECT of each tunnel has: baggage. */
+  readonly tunnelFields: string
+  /** Milliseconds after which something that waits is in force all the same; 0: never. Servers of the state of the world say nothing of what does not exist. */
+  readonly fetchTimeoutMs: number
+}
 
 export class XdsWorld {
   readonly clusters: ResourceSet<TranslatedCluster>
-  readonly endpoints: ResourceSet<TranslatedEndpoints>
+  readonly endpoints: ResourceSet<LoadAssignment>
   readonly listeners: ResourceSet<TranslatedListener>
   readonly routes: ResourceSet<RouteTable>
   readonly extensions: ResourceSet<Any>
   readonly secrets: ResourceSet<Credential>
+  readonly #terms: XdsWorldTerms
   readonly #sets: ReadonlyMap<string, AnyResourceSet>
-  readonly #translators: Translators
   readonly #warmClusters: Warming<TranslatedCluster>
   readonly #warmListeners: Warming<TranslatedListener>
   /** In force, in the order in which they came. */
-  readonly #activeClusters: Map<string, Cluster>
+  readonly #assembled: Map<string, AssembledCluster>
   /** Clusters by the name of their endpoints, which they may share. */
   readonly #byEdsName: Map<string, Set<string>>
   readonly #edsNameOf: Map<string, string>
   readonly #extensionValues: Map<string, Any>
+  readonly #links: ListenerLinks
   readonly #answered: Set<string>
   #version: number
   #snapshot: Snapshot | null
 
-  constructor(translators: Translators) {
-    this.#translators = translators
+  constructor(terms: XdsWorldTerms) {
+    this.#terms = terms
     this.#extensionValues = new Map()
-    this.clusters = new ResourceSet(translators.cluster)
-    this.endpoints = new ResourceSet(translators.endpoints)
-    this.listeners = new ResourceSet(translators.listener(this.#extensionValues))
-    this.routes = new ResourceSet(translators.route)
-    this.extensions = new ResourceSet(translators.extension)
-    this.secrets = new ResourceSet(translators.secret)
+    this.clusters = new ResourceSet(({ bytes }, _, findings) => translateCluster(bytes, terms.tunnelFields, findings))
+    this.endpoints = new ResourceSet(({ bytes }, previous, findings) =>
+      translateLoadAssignment(bytes, previous, terms.tunnelFields, findings),
+    )
+    this.listeners = new ResourceSet(({ bytes }, previous, findings) =>
+      withFindings(translateListener(bytes, previous, this.#extensionValues), findings),
+    )
+    this.routes = new ResourceSet(({ bytes }, previous, findings) => translateRoutes(bytes, terms.routes, findings, previous))
+    this.extensions = new ResourceSet(
+      ({ bytes }, _, findings) => findings.decode(bytes, TypedExtensionConfig)?.typed_config ?? null,
+    )
+    this.secrets = new ResourceSet(({ name, bytes }, _, findings) => translateSecret(name, bytes, findings))
     this.#sets = new Map<string, AnyResourceSet>([
       [XDS.cluster, this.clusters],
       [XDS.endpoints, this.endpoints],
@@ -58,9 +77,10 @@ export class XdsWorld {
     ])
     this.#warmClusters = new Warming()
     this.#warmListeners = new Warming()
-    this.#activeClusters = new Map()
+    this.#assembled = new Map()
     this.#byEdsName = new Map()
     this.#edsNameOf = new Map()
+    this.#links = new ListenerLinks()
     this.#answered = new Set()
     this.#version = 0
     this.#snapshot = null
@@ -68,23 +88,21 @@ export class XdsWorld {
 
   /** Takes what is good of an update. `nowMs`: epoch. */
   take(update: ResourceUpdate, nowMs: number): ResourceFault[] {
-    const set = this.#setOf(update.typeUrl)
-    if (set === null) return []
-    if (update.origin !== 'expired') this.#answered.add(update.typeUrl)
-    const faults = set.put(update.changed, nowMs)
-    if (update.typeUrl === XDS.endpoints) this.endpoints.absent(update.removed, () => NO_ENDPOINTS)
-    else if (update.typeUrl === XDS.route) this.routes.absent(update.removed, emptyTable)
-    else set.remove(update.removed)
-    if (update.typeUrl === XDS.extension) this.#followExtensions()
+    const { typeUrl, changed, removed, origin } = update
+    const set = this.#sets.get(typeUrl)
+    if (set === undefined) return []
+    if (origin !== 'expired') this.#answered.add(typeUrl)
+    const faults = set.put(changed, nowMs)
+    // Of the types that are asked for by name, "there is none" is an answer: no endpoints, no routes.
+    if (typeUrl === XDS.endpoints) this.endpoints.absent(removed, emptyAssignment)
+    else if (typeUrl === XDS.route) this.routes.absent(removed, emptyTable)
+    else set.remove(removed)
+    if (typeUrl === XDS.extension) faults.push(...this.#followExtensions(nowMs))
     return faults
   }
 
-  #setOf(typeUrl: string): AnyResourceSet | null {
-    return this.#sets.get(typeUrl) ?? null
-  }
-
   /** Filters that come on their own are part of the listeners that name them. */
-  #followExtensions(): void {
+  #followExtensions(nowMs: number): ResourceFault[] {
     const touched = this.extensions.takeTouched()
     for (const name of touched) {
       const value = this.extensions.get(name)
@@ -92,7 +110,11 @@ export class XdsWorld {
       else this.#extensionValues.set(name, value)
     }
     const users = [...this.listeners.held].filter(([, { value }]) => value.extensionNames.some((name) => touched.has(name)))
-    this.listeners.again(users.map(([name]) => name))
+    const faults = this.listeners.again(
+      users.map(([name]) => name),
+      nowMs,
+    )
+    return faults.map(({ name, reason }) => ({ name: '', reason: `the listener ${name} cannot use it: ${reason}` }))
   }
 
   /** What has to be asked for by name, given what has come: by type URL. */
@@ -103,12 +125,12 @@ export class XdsWorld {
     const sds = new Set<string>()
     for (const { value } of this.clusters.held.values()) {
       if (value.edsName !== null) eds.add(value.edsName)
-      addServed(sds, value.secretNames)
+      for (const name of value.secretNames) if (isFetched(name)) sds.add(name)
     }
     for (const { value } of this.listeners.held.values()) {
       for (const name of value.routeNames) rds.add(name)
       for (const name of value.extensionNames) ecds.add(name)
-      addServed(sds, value.secretNames)
+      for (const name of value.secretNames) if (isFetched(name)) sds.add(name)
     }
     return new Map([
       [XDS.endpoints, eds],
@@ -116,6 +138,11 @@ export class XdsWorld {
       [XDS.extension, ecds],
       [XDS.secret, sds],
     ])
+  }
+
+  /** Of types that are asked for by name, what nobody names any more. */
+  forgetUnwanted(): void {
+    for (const [typeUrl, names] of this.wanted()) this.#sets.get(typeUrl)?.keepOnly(names)
   }
 
   /** Puts in force what has become complete. True: `snapshot` is a new one. */
@@ -150,19 +177,21 @@ export class XdsWorld {
   }
 
   #settleCluster(name: string, nowMs: number): boolean {
-    const cluster = this.clusters.get(name)
-    if (cluster === null) {
+    const from = this.clusters.get(name)
+    if (from === null) {
       this.#warmClusters.forget(name)
-      return this.#activeClusters.delete(name)
+      return this.#assembled.delete(name)
     }
-    const missing = this.#missingSecrets(cluster.secretNames)
-    if (cluster.edsName !== null && !this.endpoints.has(cluster.edsName)) missing.push(`endpoints ${cluster.edsName}`)
-    if (!this.#warmClusters.isWarm(name, cluster, missing, cluster.fetchTimeoutMs, nowMs)) return false
-    const before = this.#activeClusters.get(name) ?? null
-    const endpoints = cluster.edsName === null ? null : this.endpoints.get(cluster.edsName)
-    const next = this.#translators.assemble(cluster, endpoints, before)
-    this.#activeClusters.set(name, next)
-    return next !== before
+    const missing = clusterWaitsFor(from, {
+      assignments: this.endpoints,
+      secrets: { has: (secret) => !isFetched(secret) || this.secrets.has(secret) },
+    })
+    if (!this.#warmClusters.isWarm(name, from, missing, this.#terms.fetchTimeoutMs, nowMs)) return false
+    const before = this.#assembled.get(name) ?? null
+    const assignment = from.edsName === null ? null : this.endpoints.get(from.edsName)
+    const next = assembleCluster(from, assignment, before)
+    this.#assembled.set(name, next)
+    return next.cluster !== before?.cluster
   }
 
   #settleListeners(nowMs: number): boolean {
@@ -174,37 +203,44 @@ export class XdsWorld {
         changed = this.#warmListeners.forget(name) || changed
         continue
       }
-      const missing = this.#missingSecrets(listener.secretNames)
-      for (const route of listener.routeNames) if (!this.routes.has(route)) missing.push(`routes ${route}`)
-      for (const extension of listener.missingExtensions) missing.push(`extension ${extension}`)
       const before = this.#warmListeners.active(name)
-      if (this.#warmListeners.isWarm(name, listener, missing, listener.fetchTimeoutMs, nowMs)) changed ||= before !== listener
+      const missing = this.#listenerWaitsFor(listener)
+      // Without an extension it is no listener yet: time does not mend that.
+      const limitMs = listener.missingExtensions.length > 0 ? 0 : this.#terms.fetchTimeoutMs
+      if (this.#warmListeners.isWarm(name, listener, missing, limitMs, nowMs)) changed ||= before !== listener
     }
     return changed
   }
 
-  #missingSecrets(names: readonly SecretName[]): string[] {
-    return names.filter((name) => SERVED_SECRET.test(name) && !this.secrets.has(name)).map((name) => `secret ${name}`)
+  #listenerWaitsFor({ secretNames, credentials, routeNames, missingExtensions }: TranslatedListener): string[] {
+    const own = new Set(credentials.map((c) => c.name))
+    const secrets = secretNames.filter((name) => isFetched(name) && !own.has(name) && !this.secrets.has(name))
+    return [
+      ...secrets.map(secretText),
+      ...routeNames.filter((name) => !this.routes.has(name)).map((name) => `the routes ${name}`),
+      ...missingExtensions.map((name) => `the extension ${name}`),
+    ]
   }
 
   #compose(): Snapshot {
-    const listeners: Listener[] = []
     const tables = new Map<string, RouteTable>()
-    for (const { listener, inlineTables, routeNames } of this.#warmListeners.allActive()) {
-      listeners.push(listener)
+    const active = [...this.#warmListeners.allActive()]
+    for (const { inlineTables, routeNames } of active) {
       for (const table of inlineTables) tables.set(table.name, table)
       for (const name of routeNames) {
         const table = this.routes.get(name)
-        if (table !== null) tables.set(table.name, table)
+        if (table !== null) tables.set(name, table)
       }
     }
     this.#version++
+    const clusters: Cluster[] = []
+    for (const { cluster } of this.#assembled.values()) clusters.push(cluster)
     return {
       version: this.#version,
-      listeners,
+      listeners: this.#links.listeners(active),
       routeTables: [...tables.values()],
       defaultPorts: [],
-      clusters: [...this.#activeClusters.values()],
+      clusters: this.#links.clusters(clusters, active),
       world: EMPTY_WORLD,
     }
   }
@@ -214,9 +250,13 @@ export class XdsWorld {
     return this.#snapshot
   }
 
-  /** Of types that are asked for by name, what nobody names any more. */
-  forgetUnwanted(): void {
-    for (const [typeUrl, names] of this.wanted()) this.#setOf(typeUrl)?.keepOnly(names)
+  /** Certificates and roots that came by SDS, or stand in what is in force. */
+  credentials(): Credential[] {
+    return [
+      ...[...this.secrets.held.values()].map(({ value }) => value),
+      ...[...this.#assembled.values()].flatMap(({ from }) => from.credentials),
+      ...[...this.#warmListeners.allActive()].flatMap((l) => l.credentials),
+    ]
   }
 
   /** What is refused, in words, one for each resource; of each an older version may be in force. */
@@ -248,8 +288,12 @@ export class XdsWorld {
   }
 }
 
-const NO_ENDPOINTS: TranslatedEndpoints = { endpoints: [], localityWeights: null }
+function withFindings(of: TranslatedListener, findings: Findings): TranslatedListener {
+  for (const { path, text } of of.faults) (path === '' ? findings : findings.at(path)).fault(text)
+  for (const { path, text } of of.notes) (path === '' ? findings : findings.at(path)).note(text)
+  return of
+}
 
-function addServed(to: Set<string>, names: readonly SecretName[]): void {
-  for (const name of names) if (SERVED_SECRET.test(name)) to.add(name)
+function emptyAssignment(name: string): LoadAssignment {
+  return { name, groups: [], known: new Map(), tunnelFields: '' }
 }

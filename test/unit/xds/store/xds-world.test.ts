@@ -1,74 +1,105 @@
-// When what a control plane says is in force. Resources are JSON here, and what they mean is as plain: the rules are those of warming and of names.
+// When what a control plane says is in force: warming, names that are asked for, what is refused, what stays the same.
+import { rootCertificates } from 'node:tls'
 import t from 'tap'
-import { BUILT_IN } from '../../../../lib/state/origin.ts'
 import { XDS } from '../../../../lib/xds/client/resource-types.ts'
 import type { ResourceUpdate, XdsResource } from '../../../../lib/xds/client/resource-update.ts'
-import type { Translators } from '../../../../lib/xds/store/translators.ts'
+import { Cluster } from '../../../../lib/xds/proto/cluster.ts'
+import { TypedExtensionConfig } from '../../../../lib/xds/proto/core.ts'
+import { encode } from '../../../../lib/xds/proto/encode.ts'
+import { ClusterLoadAssignment } from '../../../../lib/xds/proto/endpoint.ts'
+import { fromJson, type Json, type JsonObject } from '../../../../lib/xds/proto/json.ts'
+import { Listener } from '../../../../lib/xds/proto/listener.ts'
+import { REGISTRY } from '../../../../lib/xds/proto/registry.ts'
+import { RouteConfiguration } from '../../../../lib/xds/proto/route.ts'
+import type { Message } from '../../../../lib/xds/proto/schema.ts'
+import { Secret } from '../../../../lib/xds/proto/tls.ts'
 import { XdsWorld } from '../../../../lib/xds/store/xds-world.ts'
-import type { Findings } from '../../../../lib/xds/translate/findings.ts'
-import { cluster, endpoint } from '../../route/world.ts'
 
+/** A resource in short. */
 interface Plain {
+  /** Cluster: name of its endpoints. */
   readonly eds?: string
-  readonly secrets?: string[]
-  readonly routes?: string[]
-  readonly extensions?: string[]
-  readonly timeoutMs?: number
-  readonly endpoints?: string[]
-  readonly bad?: string
-  readonly tag?: string
+  /** Listener: its routes. */
+  readonly rds?: string
+  /** Listener: a filter that comes on its own. */
+  readonly ecds?: string
+  /** Listener: its certificate. */
+  readonly sds?: string
+  /** Endpoints: addresses. Routes: where they lead. Listener: its port. */
+  readonly to?: string
+  /** Cluster: something that is not understood. */
+  readonly bad?: true
 }
 
-function read(resource: XdsResource, findings: Findings): Plain {
-  const plain = JSON.parse(Buffer.from(resource.bytes).toString()) as Plain
-  if (plain.bad !== undefined) findings.at('x').fault(plain.bad)
-  return plain
+const [ROOT = ''] = rootCertificates
+const TYPE = 'type.googleapis.com/envoy.extensions'
+const ADS = { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' }
+const ROUTER = { name: 'envoy.filters.http.router', typed_config: { '@type': `${TYPE}.filters.http.router.v3.Router` } }
+
+const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>> = {
+  [XDS.cluster]: (name, { eds, bad }) =>
+    bytes(Cluster, {
+      name,
+      type: eds === undefined ? 'STATIC' : 'EDS',
+      ...(eds === undefined ? {} : { eds_cluster_config: { eds_config: ADS, service_name: eds } }),
+      ...(bad ? { cluster_type: { name: 'envoy.clusters.redis' } } : {}),
+    }),
+  [XDS.endpoints]: (name, { to }) =>
+    bytes(ClusterLoadAssignment, {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: to ?? '', port_value: 80 } } } }] }],
+    }),
+  [XDS.listener]: (name, { rds, ecds, sds, to }) =>
+    bytes(Listener, {
+      name,
+      address: { socket_address: { address: '0.0.0.0', port_value: Number(to ?? 80) } },
+      filter_chains: [
+        {
+          filters: [
+            {
+              name: 'envoy.filters.network.http_connection_manager',
+              typed_config: {
+                '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+                stat_prefix: name,
+                ...(rds === undefined
+                  ? { route_config: { name: 'own', virtual_hosts: [] } }
+                  : { rds: { config_source: ADS, route_config_name: rds } }),
+                http_filters: [...(ecds === undefined ? [] : [{ name: ecds, config_discovery: discovery() }]), ROUTER],
+              },
+            },
+          ],
+          ...(sds === undefined ? {} : { transport_socket: tls(sds) }),
+        },
+      ],
+    }),
+  [XDS.route]: (name, { to }) =>
+    bytes(RouteConfiguration, {
+      name,
+      virtual_hosts:
+        to === undefined ? [] : [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: to } }] }],
+    }),
+  [XDS.extension]: (name, { to }) =>
+    bytes(TypedExtensionConfig, {
+      name,
+      typed_config: { '@type': `${TYPE}.filters.http.${to ?? 'cors.v3.Cors'}` },
+    }),
+  [XDS.secret]: (name) => bytes(Secret, { name, validation_context: { trusted_ca: { inline_string: ROOT } } }),
 }
 
-const translators: Translators = {
-  cluster: (r, _, f) => {
-    const p = read(r, f)
-    return {
-      cluster: cluster(r.name),
-      edsName: p.eds ?? null,
-      fetchTimeoutMs: p.timeoutMs ?? 0,
-      secretNames: p.secrets ?? [],
-    }
-  },
-  endpoints: (r, _, f) => ({ endpoints: (read(r, f).endpoints ?? []).map((a) => endpoint(a)), localityWeights: null }),
-  assemble: ({ cluster }, endpoints, previous) => {
-    const next = { ...cluster, endpoints: endpoints?.endpoints ?? [] }
-    return previous !== null && JSON.stringify(previous) === JSON.stringify(next) ? previous : next
-  },
-  listener: (extensions) => (r, _, f) => {
-    const p = read(r, f)
-    const wanted = p.extensions ?? []
-    return {
-      listener: {
-        name: r.name,
-        direction: 'outbound',
-        address: '0.0.0.0',
-        port: 80,
-        bind: false,
-        capture: 'none',
-        handOver: false,
-        detectionTimeoutMs: 0,
-        originalDst: p.tag ?? '',
-        filterChains: [],
-        defaultFilterChain: null,
-        origin: BUILT_IN,
-      },
-      routeNames: p.routes ?? [],
-      inlineTables: [],
-      extensionNames: wanted,
-      missingExtensions: wanted.filter((name) => !extensions.has(name)),
-      fetchTimeoutMs: p.timeoutMs ?? 0,
-      secretNames: p.secrets ?? [],
-    }
-  },
-  route: (r, _, f) => ({ name: r.name, port: read(r, f).tag === undefined ? 80 : 81, ignorePort: true, virtualHosts: [] }),
-  extension: (r, _, f) => ({ typeUrl: read(r, f).tag ?? '', value: new Uint8Array(0) }),
-  secret: (r) => ({ name: r.name, certificateChainPem: 'c', privateKeyPem: 'k', rootsPem: [], crlPem: '' }),
+function discovery(): JsonObject {
+  return { config_source: ADS, type_urls: [`${TYPE}.filters.http.cors.v3.Cors`, `${TYPE}.filters.http.fault.v3.HTTPFault`] }
+}
+
+function tls(name: string): JsonObject {
+  const context = { tls_certificate_sds_secret_configs: [{ name, sds_config: { ads: {} } }] }
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: { '@type': `${TYPE}.transport_sockets.tls.v3.DownstreamTlsContext`, common_tls_context: context },
+  }
+}
+
+function bytes<T extends object>(of: Message<T>, json: Readonly<Record<string, Json>>): Uint8Array {
+  return encode(of, fromJson(of, json, REGISTRY))
 }
 
 /** `{ a: {…}, b: null }`: a comes or changes, b goes. */
@@ -80,7 +111,15 @@ function update(
   const entries = Object.entries(resources)
   const changed = entries
     .filter(([, p]) => p !== null)
-    .map(([name, p]): XdsResource => ({ typeUrl, name, aliases: [], version: '', bytes: Buffer.from(JSON.stringify(p)) }))
+    .map(
+      ([name, p]): XdsResource => ({
+        typeUrl,
+        name,
+        aliases: [],
+        version: '',
+        bytes: (WRITE[typeUrl] as (typeof WRITE)[string])(name, p as Plain),
+      }),
+    )
   return {
     typeUrl,
     origin,
@@ -92,8 +131,13 @@ function update(
 }
 
 class World {
-  readonly xds = new XdsWorld(translators)
-  nowMs = 0
+  readonly xds: XdsWorld
+  nowMs: number
+
+  constructor(fetchTimeoutMs = 0) {
+    this.xds = new XdsWorld({ routes: { unsafeRetries: 'held-back' }, tunnelFields: '', fetchTimeoutMs })
+    this.nowMs = 0
+  }
 
   /** Takes updates as one event; returns what they were refused for. */
   take(...updates: ResourceUpdate[]): string[] {
@@ -107,35 +151,41 @@ class World {
   }
 
   get listeners(): string[] {
-    return this.xds.snapshot.listeners.map((l) => l.name + l.originalDst)
+    return this.xds.snapshot.listeners.map((l) => `${l.name}:${l.port}`)
   }
 
+  /** Those that come on their own, with where their first routes lead. */
   get tables(): string[] {
-    return this.xds.snapshot.routeTables.map((r) => `${r.name}:${r.port}`)
+    return this.xds.snapshot.routeTables
+      .filter((r) => /^\d+$/.test(r.name))
+      .map(({ name, virtualHosts: [v] }) => {
+        const action = v?.routes[0]?.action
+        return `${name}>${action?.kind === 'forward' ? action.clusters[0]?.cluster : ''}`
+      })
   }
 }
 
 t.test('a first configuration is complete when clusters and listeners have come with all that they name', async (t) => {
   const w = new World()
   t.same(w.xds.waitingFor(), ['clusters (CDS)', 'listeners (LDS)'])
-  w.take(update(XDS.cluster, { a: { eds: 'a' }, b: {} }))
-  t.same(w.xds.waitingFor(), ['listeners (LDS)', 'cluster a waits for endpoints a'])
+  w.take(update(XDS.cluster, { a: { eds: 'e' }, b: {} }))
+  t.same(w.xds.waitingFor(), ['listeners (LDS)', 'cluster a waits for the endpoints e'])
   t.same(w.clusters, { b: [] })
-  t.same([...(w.xds.wanted().get(XDS.endpoints) ?? [])], ['a'])
-  w.take(update(XDS.endpoints, { a: { endpoints: ['10.0.0.1'] } }))
-  w.take(update(XDS.listener, { l: { routes: ['80'], extensions: ['wasm'], secrets: ['kubernetes://s', 'default'] } }))
+  t.same([...(w.xds.wanted().get(XDS.endpoints) ?? [])], ['e'])
+  w.take(update(XDS.endpoints, { e: { to: '10.0.0.1' } }))
+  w.take(update(XDS.listener, { l: { rds: '80', ecds: 'wasm', sds: 'kubernetes://s' }, m: { sds: 'default' } }))
   t.same(
     w.xds.waitingFor(),
-    ['listener l waits for secret kubernetes://s, routes 80, extension wasm'],
+    ['listener l waits for the secret kubernetes://s from the control plane, the routes 80, the extension wasm'],
     'default is ours to provide',
   )
-  t.same(w.listeners, [])
+  t.same(w.listeners, ['m:80'])
   t.same([...(w.xds.wanted().get(XDS.secret) ?? [])], ['kubernetes://s'])
-  w.take(update(XDS.route, { '80': {} }), update(XDS.extension, { wasm: {} }))
+  w.take(update(XDS.route, { '80': { to: 'a' } }), update(XDS.extension, { wasm: {} }))
   t.notOk(w.xds.complete)
   w.take(update(XDS.secret, { 'kubernetes://s': {} }))
   t.ok(w.xds.complete)
-  t.same([w.listeners, w.tables, w.clusters], [['l'], ['80:80'], { b: [], a: ['10.0.0.1'] }])
+  t.same([w.listeners, w.tables, w.clusters], [['m:80', 'l:80'], ['80>a'], { b: [], a: ['10.0.0.1'] }])
 })
 
 t.test('no clusters and no listeners are a configuration, too', async (t) => {
@@ -147,31 +197,31 @@ t.test('no clusters and no listeners are a configuration, too', async (t) => {
 
 t.test('what is new waits, and what it replaces serves meanwhile', async (t) => {
   const w = new World()
-  w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.endpoints, { a: { endpoints: ['10.0.0.1'] } }))
-  w.take(update(XDS.listener, { l: { routes: ['80'] } }), update(XDS.route, { '80': {} }))
-  w.take(update(XDS.listener, { l: { routes: ['81'], tag: '!' } }))
-  t.same([w.listeners, w.tables], [['l'], ['80:80']])
-  w.take(update(XDS.route, { '81': { tag: 'x' } }))
-  t.same([w.listeners, w.tables], [['l!'], ['81:81']])
+  w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.endpoints, { a: { to: '10.0.0.1' } }))
+  w.take(update(XDS.listener, { l: { rds: '80' } }), update(XDS.route, { '80': { to: 'a' } }))
+  w.take(update(XDS.listener, { l: { rds: '81', to: '81' } }))
+  t.same([w.listeners, w.tables], [['l:80'], ['80>a']])
+  w.take(update(XDS.route, { '81': { to: 'b' } }))
+  t.same([w.listeners, w.tables], [['l:81'], ['81>b']])
   w.take(update(XDS.cluster, { a: { eds: 'other' } }))
   t.same(w.clusters, { a: ['10.0.0.1'] }, 'the cluster before it still serves')
-  w.take(update(XDS.endpoints, { other: { endpoints: ['10.0.0.2'] } }))
+  w.take(update(XDS.endpoints, { other: { to: '10.0.0.2' } }))
   t.same(w.clusters, { a: ['10.0.0.2'] })
-  w.take(update(XDS.cluster, { a: { eds: 'other', secrets: [] } }))
-  t.same(w.clusters, { a: ['10.0.0.2'] }, 'endpoints that are held need not come again')
+  w.take(update(XDS.cluster, { a: { eds: 'a' } }))
+  t.same(w.clusters, { a: ['10.0.0.1'] }, 'endpoints that are held need not come again')
 })
 
 t.test('endpoints that do not exist are none, and so are routes', async (t) => {
   const w = new World()
-  w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.listener, { l: { routes: ['80'] } }))
+  w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.listener, { l: { rds: '80' } }))
   w.take(update(XDS.endpoints, { a: null }), update(XDS.route, { '80': null }))
   t.ok(w.xds.complete)
-  t.same([w.clusters, w.tables], [{ a: [] }, ['80:80']])
+  t.same([w.clusters, w.tables], [{ a: [] }, ['80>']])
 })
 
 t.test('a limit of time ends the wait', async (t) => {
-  const w = new World()
-  w.take(update(XDS.cluster, { a: { eds: 'a', timeoutMs: 15_000 } }), update(XDS.listener, {}))
+  const w = new World(15_000)
+  w.take(update(XDS.cluster, { a: { eds: 'a' } }), update(XDS.listener, {}))
   w.nowMs = 14_999
   w.take()
   t.notOk(w.xds.complete)
@@ -182,13 +232,13 @@ t.test('a limit of time ends the wait', async (t) => {
 
 t.test('a bad resource is refused alone, and its last good version serves', async (t) => {
   const w = new World()
-  w.take(update(XDS.cluster, { a: { eds: 'a' }, b: {} }), update(XDS.endpoints, { a: { endpoints: ['10.0.0.1'] } }))
-  const faults = w.take(update(XDS.cluster, { a: { eds: 'other', bad: 'no such policy' }, c: {}, d: { bad: 'nothing' } }))
-  t.same(faults, ['a: x: no such policy', 'd: x: nothing'])
+  w.take(update(XDS.cluster, { a: { eds: 'a' }, b: {} }), update(XDS.endpoints, { a: { to: '10.0.0.1' } }))
+  const faults = w.take(update(XDS.cluster, { a: { eds: 'other', bad: true }, c: {}, d: { bad: true } }))
+  t.match(faults, [/^a: .*envoy.clusters.redis/, /^d: .*envoy.clusters.redis/])
   t.same(w.clusters, { a: ['10.0.0.1'], b: [], c: [] })
-  t.same(w.xds.refusals(), [
-    'CDS a is refused, its last good version serves: x: no such policy',
-    'CDS d is refused, nothing serves in its place: x: nothing',
+  t.match(w.xds.refusals(), [
+    /^CDS a is refused, its last good version serves: /,
+    /^CDS d is refused, nothing serves in its place: /,
   ])
   w.take(update(XDS.cluster, { a: { eds: 'a' }, d: null }))
   t.same(w.xds.refusals(), [])
@@ -198,29 +248,29 @@ t.test('what goes is gone: clusters, listeners, and what only they named', async
   const w = new World()
   w.take(
     update(XDS.cluster, { a: { eds: 'a' }, b: {} }),
-    update(XDS.endpoints, { a: { endpoints: ['10.0.0.1'] } }),
-    update(XDS.listener, { l: { routes: ['80'] }, m: {} }),
+    update(XDS.endpoints, { a: { to: '10.0.0.1' } }),
+    update(XDS.listener, { l: { rds: '80' }, m: {} }),
     update(XDS.route, { '80': {} }),
   )
   w.take(update(XDS.cluster, { a: null }), update(XDS.listener, { l: null }))
   w.xds.forgetUnwanted()
-  t.same([w.clusters, w.listeners, w.tables], [{ b: [] }, ['m'], []])
+  t.same([w.clusters, w.listeners, w.tables], [{ b: [] }, ['m:80'], []])
   t.same([w.xds.endpoints.held.size, w.xds.routes.held.size], [0, 0])
 })
 
 t.test('clusters that share endpoints change together', async (t) => {
   const w = new World()
-  w.take(update(XDS.cluster, { a: { eds: 'e' }, b: { eds: 'e' } }), update(XDS.endpoints, { e: { endpoints: ['10.0.0.1'] } }))
-  w.take(update(XDS.endpoints, { e: { endpoints: ['10.0.0.2'] } }))
+  w.take(update(XDS.cluster, { a: { eds: 'e' }, b: { eds: 'e' } }), update(XDS.endpoints, { e: { to: '10.0.0.1' } }))
+  w.take(update(XDS.endpoints, { e: { to: '10.0.0.2' } }))
   t.same(w.clusters, { a: ['10.0.0.2'], b: ['10.0.0.2'] })
 })
 
 t.test('a filter that changes is one of the listener that names it', async (t) => {
   const w = new World()
-  w.take(update(XDS.listener, { l: { extensions: ['f'] } }))
+  w.take(update(XDS.listener, { l: { ecds: 'f' } }))
   w.take(update(XDS.extension, { f: {} }))
   const before = w.xds.snapshot.listeners[0]
-  w.take(update(XDS.extension, { f: { tag: 'other' } }))
+  w.take(update(XDS.extension, { f: { to: 'fault.v3.HTTPFault' } }))
   t.not(w.xds.snapshot.listeners[0], before, 'translated again')
 })
 
@@ -228,23 +278,19 @@ t.test('what does not change stays the same object, and without a change there i
   const w = new World()
   w.take(
     update(XDS.cluster, { a: { eds: 'a' }, b: {} }),
-    update(XDS.endpoints, { a: { endpoints: ['10.0.0.1'] } }),
-    update(XDS.listener, { l: { routes: ['80'] } }),
-    update(XDS.route, { '80': {} }),
+    update(XDS.endpoints, { a: { to: '10.0.0.1' } }),
+    update(XDS.listener, { l: { rds: '80' } }),
+    update(XDS.route, { '80': { to: 'a' } }),
   )
   const before = w.xds.snapshot
   t.notOk(w.xds.settle(0))
-  w.take(update(XDS.endpoints, { a: { endpoints: ['10.0.0.2'] } }))
+  w.take(update(XDS.endpoints, { a: { to: '10.0.0.2' } }), update(XDS.route, { '80': { to: 'a' } }))
   const after = w.xds.snapshot
+  const named = (name: string) => [before, after].map((s) => s.clusters.find((c) => c.name === name))
   t.equal(after.version, before.version + 1)
-  t.not(
-    after.clusters.find((c) => c.name === 'a'),
-    before.clusters.find((c) => c.name === 'a'),
-  )
-  t.equal(
-    after.clusters.find((c) => c.name === 'b'),
-    before.clusters.find((c) => c.name === 'b'),
-  )
+  t.not(named('a')[0], named('a')[1])
+  t.equal(named('b')[0], named('b')[1])
   t.equal(after.listeners[0], before.listeners[0])
   t.equal(after.routeTables[0], before.routeTables[0])
+  t.equal(after.routeTables[1], before.routeTables[1])
 })

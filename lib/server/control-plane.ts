@@ -1,0 +1,43 @@
+// Configuration from a control plane, where heddle.yaml names one. Nothing of it is loaded otherwise.
+import { Rng } from '../base/rng.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { AdsClient } from '../xds/client/ads-client.ts'
+import type { Environment } from '../xds/client/istio-environment.ts'
+import type { UpdateConsumer } from '../xds/client/resource-update.ts'
+import type { ConfigSource } from './config-source.ts'
+
+export interface ControlPlaneOptions {
+  readonly bootstrap: BootstrapConfig
+  readonly env: Environment
+  readonly log: Logger
+  /** Of heddle. */
+  readonly version: string
+}
+
+export interface ControlPlane {
+  /** A client that is not started yet and tells its updates to `onUpdate`. */
+  readonly connect: (onUpdate: UpdateConsumer) => AdsClient
+  /** Snapshots made of what it sends; null for role `node`, whose tunnel is fed in another way (workload-source.ts). */
+  readonly source: ((onChange: (why: string) => void) => ConfigSource) | null
+}
+
+/** Envoy's initial_fetch_timeout: servers of the state of the world say nothing of what does not exist. */
+const FETCH_TIMEOUT_MS = 15_000
+
+/** null: there is none. */
+export async function openControlPlane({ bootstrap, env, log, version }: ControlPlaneOptions): Promise<ControlPlane | null> {
+  const { xds, retries, role } = bootstrap
+  if (xds.address === '') return null
+  const { openAdsClient } = await import('../xds/client/open-ads-client.ts')
+  const connect = (onUpdate: UpdateConsumer) =>
+    openAdsClient({ bootstrap, env, log, rng: new Rng(Date.now() | 0), version, onUpdate })
+  if (role === 'node') return { connect, source: null }
+  const { XdsSource } = await import('./xds-source.ts')
+  const terms = {
+    routes: { unsafeRetries: retries === 'exact' ? 'allowed' : 'held-back' },
+    tunnelFields: '',
+    fetchTimeoutMs: xds.protocol === 'sotw' ? FETCH_TIMEOUT_MS : 0,
+  } as const
+  return { connect, source: (onChange) => new XdsSource({ terms, connect, log, onChange }) }
+}
