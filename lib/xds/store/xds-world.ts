@@ -60,7 +60,7 @@ export class XdsWorld {
       translateLoadAssignment(bytes, previous, terms.tunnelFields, findings),
     )
     this.listeners = new ResourceSet(({ bytes }, previous, findings) =>
-      withFindings(translateListener(bytes, previous, this.#extensionValues), findings),
+      withFindings(translateListener(bytes, previous, { extensions: this.#extensionValues, routes: terms.routes }), findings),
     )
     this.routes = new ResourceSet(({ bytes }, previous, findings) => translateRoutes(bytes, terms.routes, findings, previous))
     this.extensions = new ResourceSet(
