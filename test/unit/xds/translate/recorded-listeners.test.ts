@@ -7,8 +7,8 @@ import type { RbacFilter } from '../../../../lib/state/rbac.ts'
 import type { RouteTable } from '../../../../lib/state/route.ts'
 import { findingsText } from '../../../../lib/xds/translate/findings.ts'
 import { type TranslatedListener, translateListener } from '../../../../lib/xds/translate/listener.ts'
-import { plainFromTable } from '../../resources/istiod-routes.ts'
 import { peersFolder } from '../../resources/kit.ts'
+import { plainTable } from './plain-routes.ts'
 import { compiled, recordedListeners } from './recorded.ts'
 
 const peers = peersFolder()
@@ -74,7 +74,7 @@ function compareTables(t: Test, ours: readonly RouteTable[], listeners: readonly
   for (const table of listeners.flatMap((l) => l.inlineTables)) {
     const own = ours.find((r) => r.name === table.name)
     if (own === undefined) t.fail(`there is no table ${table.name}`)
-    else t.same(plainFromTable(table), plainFromTable(own), `table ${table.name}`)
+    else t.same(plainTable(table), plainTable(own), `table ${table.name}`)
   }
 }
 

@@ -2,48 +2,14 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Route, RouteAction, RouteTable } from '../../../../lib/state/route.ts'
+import type { RouteTable } from '../../../../lib/state/route.ts'
 import { Findings } from '../../../../lib/xds/translate/findings.ts'
 import { translateRoutes } from '../../../../lib/xds/translate/route-configuration.ts'
 import { peersFolder } from '../../resources/kit.ts'
+import { plainRoute } from './plain-routes.ts'
 import { compiled, recordedRoutes } from './recorded.ts'
 
 const peers = peersFolder()
-
-/*
- * What is otherwise, everywhere, and means the same:
- * - origins: istiod names objects, not lines, and says nothing of routes that nobody wrote;
- * - the words for a condition (`field`), which are guessed from what was sent;
- * - the weight of a single destination; names of clusters of a waypoint;
- * - a prefix `/`, which istiod also writes where no path was asked for;
- * - the order of domains, which nobody looks at: what is compared is the routes of each.
- */
-function plainRoute({ origin: _, match, action, ...rest }: Route): unknown {
-  const { path } = match
-  const headers = match.headers.map(({ field: __, ...header }) => header)
-  const query = match.query.map(({ field: __, ...parameter }) => parameter)
-  const isAny = path?.kind === 'prefix' && path.value === '/'
-  return { ...rest, match: { path: isAny ? null : path, headers, query }, action: plainAction(action) }
-}
-
-function plainAction(action: RouteAction): unknown {
-  if (action.kind !== 'forward') return action
-  const { clusters, totalWeight, timeoutOrigin: _, retry, ...rest } = action
-  const weighted = clusters.map((c) => ({ ...c, cluster: sidecarName(c.cluster), weight: clusters.length === 1 ? 1 : c.weight }))
-  return { ...rest, clusters: weighted, totalWeight: clusters.length === 1 ? 1 : totalWeight, retry: plainRetry(retry) }
-}
-
-/** Clusters of a waypoint are named as those of a sidecar here. */
-function sidecarName(cluster: string): string {
-  return cluster.replace(/^inbound-vip\|(\d+)\|http(?:\/([^|]*))?\|/, 'outbound|$1|$2|')
-}
-
-/** What is sent again only if nothing of it was written needs no leave to be unsafe. */
-function plainRetry(retry: (RouteAction & { kind: 'forward' })['retry']): unknown {
-  if (retry === null) return null
-  const { origin: _, ...rest } = retry
-  return { ...rest, on: retry.on.toSorted(), unsafe: retry.on.join() === 'reset-before-request' ? '' : retry.unsafe }
-}
 
 /** What else is otherwise in one world: tables, domains of them, or the names of their virtual hosts, and why. All of it has to be otherwise. */
 const HTTP_ROUTES = 'routes of the Gateway API for services of the mesh are not made of files'
