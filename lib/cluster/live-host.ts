@@ -3,7 +3,7 @@ import type { EndpointPool, PoolSettings } from '../pool/endpoint-pool.ts'
 import { Http1Pool } from '../pool/http1-pool.ts'
 import { Http2Pool } from '../pool/http2-pool.ts'
 import type { Places } from '../pool/places.ts'
-import type { Endpoint } from '../state/cluster.ts'
+import type { Endpoint, EndpointTunnel } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
 import type { Io } from '../transport/io.ts'
@@ -81,7 +81,7 @@ export class LiveHost extends Host {
   useEndpoint(endpoint: Endpoint): void {
     const before = this.endpoint
     this.endpoint = endpoint
-    if (before.tls === endpoint.tls) return
+    if (before.tls === endpoint.tls && sameTunnel(before.tunnel, endpoint.tunnel)) return
     this.pool.renew()
     if (this.http2 !== null) this.http2.renew()
   }
@@ -117,4 +117,9 @@ export class LiveHost extends Host {
     this.pool.undrain()
     if (this.http2 !== null) this.http2.undrain()
   }
+}
+
+/** Each snapshot may bring its own copy. */
+function sameTunnel(a: EndpointTunnel | null, b: EndpointTunnel | null): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b)
 }

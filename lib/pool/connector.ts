@@ -4,7 +4,14 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ipOf } from '../base/ip-address.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
-import { type PendingTunnel, type TunnelFailure, type TunnelOwner, tunnelsOf } from '../hbone/tunnel-client.ts'
+import { InnerTunnel } from '../hbone/inner-tunnel.ts'
+import {
+  type PendingTunnel,
+  type TunnelFailure,
+  type TunnelOwner,
+  type TunnelRequest,
+  tunnelsOf,
+} from '../hbone/tunnel-client.ts'
 import type { Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import { connectFrom } from '../sys/outbound-socket.ts'
@@ -46,10 +53,13 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private readonly owner: ConnectOwner
   private readonly target: ConnectTarget
   private readonly protocol: UpstreamProtocol
+  private readonly clientAddress: string
   private readonly io: Io
   /** null: a tunnel carries it. */
   private readonly socket: net.Socket | null
   private tunnel: PendingTunnel | null
+  /** Begun over the tunnel to a gateway, which is open then. */
+  private inner: InnerTunnel | null
   private readonly deadline: Deadline
   private handshake: ClientHandshake | null
   private done: boolean
@@ -60,11 +70,13 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     this.owner = owner
     this.target = target
     this.protocol = protocol
+    this.clientAddress = clientAddress
     this.io = io
     this.done = false
     this.handshake = null
     this.deadline = new Deadline(this, 0)
     this.tunnel = null
+    this.inner = null
     if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
     const { tunnel } = target.host.endpoint
     if (tunnel !== null) {
@@ -82,17 +94,27 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   }
 
   private openTunnel(tunnel: EndpointTunnel, clientAddress: string): PendingTunnel {
-    const { address, port, settings, io } = this.target
+    const fields = connectFields(tunnel.fields, clientAddress, this.target.settings.serverName)
+    return tunnelsOf(this.io).open(this.request(tunnel, fields), this)
+  }
+
+  private request(tunnel: EndpointTunnel, fields: string): TunnelRequest {
+    const { address, port, settings } = this.target
     const authority =
       tunnel.authority !== '' ? tunnel.authority : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     const route = tunnelRoute(tunnel, settings.connectTimeoutMs, settings.bind === null ? 0 : settings.bind.mark)
-    const fields = connectFields(tunnel, clientAddress, settings.serverName)
-    return tunnelsOf(io).open({ route, authority, fields }, this)
+    return { route, authority, fields }
   }
 
   onTunnelOpen(connection: Connection): void {
     this.tunnel = null
     const { settings, host } = this.target
+    const { tunnel } = host.endpoint
+    if (tunnel !== null && tunnel.innerFields !== null && this.inner === null) {
+      const request = this.request(tunnel, connectFields(tunnel.innerFields, this.clientAddress, settings.serverName))
+      this.inner = new InnerTunnel(connection, request.route.tls, request, this)
+      return
+    }
     // The application's own TLS, which the tunnel carries.
     if (settings.tls !== null && host.endpoint.tls) this.secure(new ConnectionDuplex(connection), settings.tls)
     else this.succeeded(connection)
@@ -192,6 +214,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private stop(): void {
     if (this.handshake !== null) this.handshake.cancel()
     if (this.tunnel !== null) tunnelsOf(this.io).cancel(this.tunnel)
+    if (this.inner !== null) this.inner.cancel()
     this.socket?.destroy()
   }
 }

@@ -37,12 +37,12 @@ export function tunnelRoute(tunnel: EndpointTunnel, connectTimeoutMs: number, ma
 }
 
 /**
- * Lines of the CONNECT. `client`: `ip:port`, of a connection that is one client's alone; empty: others will use it, of whom it must not say that they are
+ * Lines of the CONNECT. `fields`: those of the tunnel. `client`: `ip:port`, of a connection that is one client's alone; empty: others will use it, of whom it must not say that they are
  * this one. Telemetry takes the words, nobody's rights depend on them. `host`: the service that the client asked for; empty: none.
  */
-export function connectFields(tunnel: EndpointTunnel, client: string, host: string): string {
+export function connectFields(fields: string, client: string, host: string): string {
   const random = randomBytes(24).toString('hex')
   const traceparent = `traceparent: 00-${random.slice(0, 32)}-${random.slice(32)}-00\r\n`
-  if (client === '') return tunnel.fields + traceparent
-  return `${tunnel.fields}forwarded: for="${unmapped(client)}"${host === '' ? '' : `;host=${host}`}\r\n${traceparent}`
+  if (client === '') return fields + traceparent
+  return `${fields}forwarded: for="${unmapped(client)}"${host === '' ? '' : `;host=${host}`}\r\n${traceparent}`
 }

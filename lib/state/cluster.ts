@@ -33,6 +33,11 @@ export interface EndpointTunnel {
   readonly authority: string
   /** Further fields of the CONNECT that are the same for all connections, lines with CRLF: baggage. */
   readonly fields: string
+  /**
+   * null: there is one tunnel. Otherwise it ends at the gateway of another network, and a second one within it, to the same authority and with these further
+   * fields, ends at a workload that the gateway picks (double HBONE).
+   */
+  readonly innerFields: string | null
 }
 
 export interface Endpoint {

@@ -52,7 +52,7 @@ export class EndpointTunnels {
   #to(address: string, namespace: string, serviceAccount: string): EndpointTunnel {
     const { trustDomain } = this.#world
     const identities = serviceAccount === '' ? [] : [workloadIdentityText(trustDomain, namespace, serviceAccount)]
-    return { address, port: HBONE_PORT, identities, authority: '', fields: this.#fields }
+    return { address, port: HBONE_PORT, identities, authority: '', fields: this.#fields, innerFields: null }
   }
 
   #takes({ address, labels, namespace, hasSidecar }: Backend): boolean {

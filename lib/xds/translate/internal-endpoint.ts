@@ -4,12 +4,23 @@ import type { EndpointTunnel } from '../../state/cluster.ts'
 import type { Metadata } from '../proto/core.ts'
 import type { Struct } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
+import { istioMetadata } from './istio-metadata.ts'
 
 export interface InternalEndpoint {
   readonly address: string
   readonly port: number
   readonly tunnel: EndpointTunnel
 }
+
+/** Further lines of CONNECTs for another network: to its gateway, and within that tunnel to the workload. */
+export interface GatewayFields {
+  /** `x-istio-source: waypoint` with CRLF. */
+  readonly outer: string
+  /** `x-forwarded-network: NETWORK` with CRLF. */
+  readonly inner: string
+}
+
+export const NO_GATEWAY_FIELDS: GatewayFields = { outer: '', inner: '' }
 
 /** Listeners that istiod makes of nothing but plumbing. */
 const CONNECT_ORIGINATE = 'connect_originate'
@@ -26,14 +37,12 @@ export function internalEndpoint(
   endpointId: string,
   metadata: Metadata | null,
   fields: string,
+  gateway: GatewayFields,
   findings: Findings,
 ): InternalEndpoint | null {
   const at = findings.at('envoy_internal_address')
-  if (listener === INNER_CONNECT_ORIGINATE) {
-    at.fault('a tunnel inside of a tunnel, to a workload of another network, is not carried out for single endpoints yet')
-    return null
-  }
-  if (listener !== CONNECT_ORIGINATE) {
+  const isDouble = listener === INNER_CONNECT_ORIGINATE
+  if (listener !== CONNECT_ORIGINATE && !isDouble) {
     at.at('server_listener_name').fault(`the internal listener ${listener} is not understood; ${CONNECT_ORIGINATE} is`)
     return null
   }
@@ -45,7 +54,24 @@ export function internalEndpoint(
   if (dialled === null) at.at('endpoint_id').fault(`"${target}" is no address with a port`)
   if (proxy === null) findings.at('metadata').fault(`the waypoint "${waypoint}" is no address with a port`)
   if (dialled === null || proxy === null) return null
-  return { ...dialled, tunnel: { ...proxy, identities: [], authority: '', fields } }
+  const tunnel = { ...proxy, identities: [] }
+  if (!isDouble) return { ...dialled, tunnel: { ...tunnel, authority: '', fields, innerFields: null } }
+  const authority = targetOf(metadata)
+  if (authority === '') {
+    findings
+      .at('metadata')
+      .fault('double_hbone.hbone_target_address of istio is missing: the gateway has to be told of the service')
+    return null
+  }
+  return { ...dialled, tunnel: { ...tunnel, authority, fields: fields + gateway.outer, innerFields: fields + gateway.inner } }
+}
+
+/** `reviews.shop.svc.cluster.local:80` */
+function targetOf(metadata: Metadata | null): string {
+  const double = istioMetadata(metadata)['double_hbone']
+  return typeof double === 'object' && double !== null && !Array.isArray(double)
+    ? textOf((double as Struct)['hbone_target_address'])
+    : ''
 }
 
 function textOf(value: unknown): string {

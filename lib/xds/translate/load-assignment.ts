@@ -5,7 +5,7 @@ import { Locality as LocalityMessage } from '../proto/core.ts'
 import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
 import { bool, bytes, duration, list, map, message, one, oneof, type Struct, text, uint32, uint32Value } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
-import { internalEndpoint } from './internal-endpoint.ts'
+import { type GatewayFields, internalEndpoint, NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
 import { localityOf, workloadOf } from './workload-metadata.ts'
 
 /** What an LbEndpoint says, whatever cluster it is for. */
@@ -75,7 +75,7 @@ const MAX_PRIORITY = 128
 const OVERPROVISIONING = 140
 
 /**
- * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage). Faults
+ * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage); `gateway`: further ones towards other networks, the same in all calls. Faults
  * refuse the resource; the result is of no use then. null: the bytes are no such message.
  */
 export function translateLoadAssignment(
@@ -83,6 +83,7 @@ export function translateLoadAssignment(
   previous: LoadAssignment | null,
   tunnelFields: string,
   findings: Findings,
+  gateway: GatewayFields = NO_GATEWAY_FIELDS,
 ): LoadAssignment | null {
   const decoded = findings.decode(from, RawAssignment)
   if (decoded === null) return null
@@ -91,6 +92,7 @@ export function translateLoadAssignment(
   const reader = new EndpointReader(
     previous !== null && previous.tunnelFields === tunnelFields ? previous.known : null,
     tunnelFields,
+    gateway,
   )
   const groups = decoded.endpoints.map((group, i): EndpointGroup => {
     const at = findings.at('endpoints', i)
@@ -134,11 +136,13 @@ class EndpointReader {
   readonly known: Map<string, AssignedEndpoint>
   readonly #before: ReadonlyMap<string, AssignedEndpoint> | null
   readonly #fields: string
+  readonly #gateway: GatewayFields
 
-  constructor(before: ReadonlyMap<string, AssignedEndpoint> | null, fields: string) {
+  constructor(before: ReadonlyMap<string, AssignedEndpoint> | null, fields: string, gateway: GatewayFields) {
     this.known = new Map()
     this.#before = before
     this.#fields = fields
+    this.#gateway = gateway
   }
 
   read(from: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
@@ -150,14 +154,14 @@ class EndpointReader {
     }
     const within = at.at('lb_endpoints', index)
     const decoded = within.decode(from, LbEndpoint)
-    const made = decoded === null ? null : endpointOf(decoded, this.#fields, within)
+    const made = decoded === null ? null : endpointOf(decoded, this.#fields, this.#gateway, within)
     if (made !== null) this.known.set(key, made)
     return made
   }
 }
 
-function endpointOf(of: LbEndpoint, fields: string, at: Findings): AssignedEndpoint | null {
-  const place = placeOf(of, fields, at)
+function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: Findings): AssignedEndpoint | null {
+  const place = placeOf(of, fields, gateway, at)
   if (place === null) return null
   const check = of.endpoint?.health_check_config ?? null
   if (check !== null && check.address !== null)
@@ -177,7 +181,12 @@ function endpointOf(of: LbEndpoint, fields: string, at: Findings): AssignedEndpo
 
 const NO_MATCH: Struct = {}
 
-function placeOf(of: LbEndpoint, fields: string, at: Findings): Pick<AssignedEndpoint, 'address' | 'port' | 'tunnel'> | null {
+function placeOf(
+  of: LbEndpoint,
+  fields: string,
+  gateway: GatewayFields,
+  at: Findings,
+): Pick<AssignedEndpoint, 'address' | 'port' | 'tunnel'> | null {
   const within = at.at('endpoint').at('address')
   const address = of.endpoint?.address ?? null
   if (address === null) {
@@ -192,7 +201,7 @@ function placeOf(of: LbEndpoint, fields: string, at: Findings): Pick<AssignedEnd
     return { address: socket.address, port: socket.port_value ?? 0, tunnel: null }
   }
   if (internal !== null)
-    return internalEndpoint(internal.server_listener_name ?? '', internal.endpoint_id, of.metadata, fields, within)
+    return internalEndpoint(internal.server_listener_name ?? '', internal.endpoint_id, of.metadata, fields, gateway, within)
   within.fault(pipe === null ? 'its kind is not understood' : `sockets of the file system (${pipe.path}) are not dialled`)
   return null
 }

@@ -4,7 +4,7 @@ import { dialledEndpoint } from '../../../lib/cluster/dialled-endpoint.ts'
 import { aCluster, anEndpoint } from '../../support/nouns.ts'
 
 t.test('dialled addresses', async (t) => {
-  const tunnel = { address: '', port: 15_008, identities: [], authority: '', fields: '' }
+  const tunnel = { address: '', port: 15_008, identities: [], authority: '', fields: '', innerFields: null }
   const listed = [
     anEndpoint({ address: '10.0.0.1', port: 80, weight: 2 }),
     anEndpoint({ address: '10.0.0.2', port: 0, weight: 3 }),

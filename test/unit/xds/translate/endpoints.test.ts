@@ -1,7 +1,8 @@
 // Endpoints: what an LbEndpoint becomes, which of a cluster's sockets it gets, and that what has not changed stays the same object.
 import t from 'tap'
 import { assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.ts'
-import { assembled, assignmentFrom, clusterFrom, endpointAt, type Json } from './kit.ts'
+import { translateLoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
+import { assembled, assignmentFrom, bytesOf, clusterFrom, endpointAt, found, type Json } from './kit.ts'
 
 const TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets'
 const RAW: Json = { name: 'raw', typed_config: { '@type': `${TYPE}.raw_buffer.v3.RawBuffer` } }
@@ -101,6 +102,24 @@ t.test('through a tunnel', async (t) => {
   t.match(of(internal('connect_originate', '', original({ local: '10.0.0.1:80' }))), {
     ...dialled,
     tunnel: { address: '10.0.0.1' },
+  })
+  const fields = { outer: 'x-istio-source: waypoint\r\n', inner: 'x-forwarded-network: east\r\n' }
+  const elsewhere = internal(
+    'inner_connect_originate',
+    '10.9.0.1:15008',
+    metadata({ istio: { double_hbone: { hbone_target_address: 'a.n:80' } } }),
+  )
+  const bytes = bytesOf('envoy.config.endpoint.v3.ClusterLoadAssignment', world(elsewhere))
+  t.match(found((f) => translateLoadAssignment(bytes, null, 'baggage: x\r\n', f, fields)).result?.groups[0]?.endpoints[0], {
+    address: '10.9.0.1',
+    port: 15_008,
+    tunnel: {
+      address: '10.9.0.1',
+      port: 15_008,
+      authority: 'a.n:80',
+      fields: 'baggage: x\r\nx-istio-source: waypoint\r\n',
+      innerFields: 'baggage: x\r\nx-forwarded-network: east\r\n',
+    },
   })
   const at = 'endpoints[0].lb_endpoints[0].endpoint.address.envoy_internal_address'
   t.equal(
