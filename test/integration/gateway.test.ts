@@ -4,6 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import path from 'node:path'
 import tls from 'node:tls'
 import t from 'tap'
@@ -345,6 +346,81 @@ t.test('TLS is passed on by its server name, and TCP as it is', async (t) => {
   t.match((await curl(proxy.port('0.0.0.0_5000'), 'http://any.test/')).stdout, /^HTTP\/1\.1 200/)
   const ended = await curl(proxy.port('0.0.0.0_6000'), 'https://admin.test/', '--http1.1')
   t.match(ended.stdout, /^HTTP\/1\.1 200/, ended.stderr)
+})
+
+t.test('AUTO_PASSTHROUGH: mutual TLS of the mesh goes where its server name says', async (t) => {
+  const offers = ['istio-peer-exchange', 'istio']
+  const endpoints = await Promise.all(
+    ['v1', 'v2'].map(async (version) => {
+      const server = tls.createServer({ cert: shop.certPem, key: shop.keyPem, ALPNProtocols: offers }, (socket) => {
+        socket.on('error', () => {})
+        socket.end(version)
+      })
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      t.teardown(() => server.close())
+      return { port: (server.address() as AddressInfo).port, version }
+    }),
+  )
+  const entry = (name: string, location: string, number: number) => ({
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'ServiceEntry',
+    metadata: { name, namespace: 'default' },
+    spec: {
+      hosts: [`${name}.mesh.test`],
+      location,
+      resolution: 'STATIC',
+      ports: [{ number, name: 'tcp', protocol: 'TCP' }],
+      endpoints: endpoints.map(({ port, version }) => ({ address: '127.0.0.1', ports: { tcp: port }, labels: { version } })),
+    },
+  })
+  const rule = {
+    apiVersion: 'networking.istio.io/v1',
+    kind: 'DestinationRule',
+    metadata: { name: 'shop', namespace: 'default' },
+    spec: {
+      host: 'shop.mesh.test',
+      subsets: ['v1', 'v2'].map((version) => ({ name: version, labels: { version } })),
+      // Of those who speak to it themselves; what is passed on has its TLS already.
+      trafficPolicy: { tls: { mode: 'SIMPLE' } },
+    },
+  }
+  const proxy = await startGateway(
+    t,
+    yaml(
+      gateway('edge', [
+        { port: { number: 15443, name: 'tls', protocol: 'TLS' }, hosts: ['*.mesh.test'], tls: { mode: 'AUTO_PASSTHROUGH' } },
+      ]),
+      entry('shop', 'MESH_INTERNAL', 5000),
+      entry('outside', 'MESH_EXTERNAL', 5000),
+      rule,
+    ),
+    [15443],
+  )
+  const port = proxy.port('0.0.0.0_15443')
+  const asked = async (servername: string, ALPNProtocols = offers): Promise<string> => {
+    const socket = tls.connect({ port, servername, ca: root.certPem, ALPNProtocols, checkServerIdentity: () => undefined })
+    t.teardown(() => socket.destroy())
+    let text = ''
+    socket.on('error', () => {})
+    socket.setEncoding('latin1').on('data', (d: string) => {
+      text += d
+    })
+    await new Promise((resolve) => socket.on('close', resolve))
+    return text
+  }
+  t.match(await asked('outbound_.5000_._.shop.mesh.test'), /^v[12]$/)
+  for (const version of ['v1', 'v2'])
+    for (let i = 0; i < 3; i++) t.equal(await asked(`outbound_.5000_.${version}_.shop.mesh.test`), version, 'a subset')
+  for (const [what, name, alpn] of [
+    ['a port that it has not', 'outbound_.5001_._.shop.mesh.test', offers],
+    ['a subset that it has not', 'outbound_.5000_.v3_.shop.mesh.test', offers],
+    ['the host alone', 'shop.mesh.test', offers],
+    ['a service outside of the mesh', 'outbound_.5000_._.outside.mesh.test', offers],
+    ['TLS that is not of the mesh', 'outbound_.5000_._.shop.mesh.test', ['h2', 'http/1.1']],
+  ] as const)
+    t.equal(await asked(name, [...alpn]), '', what)
+  await proxy.logged({ upstream_cluster: 'outbound_.5000_.v2_.shop.mesh.test' })
 })
 
 t.test('Secrets come, change and break', async (t) => {

@@ -15,7 +15,8 @@ import { assignRules } from './destination-rules.ts'
 import { EndpointTunnels } from './endpoint-tunnels.ts'
 import { credentialsOf } from './gateway/credentials.ts'
 import { type GatewayListeners, gatewayListeners } from './gateway/gateway-listeners.ts'
-import { istioServers } from './gateway/istio-servers.ts'
+import { type GatewaySource, istioServers } from './gateway/istio-servers.ts'
+import { sniClusters } from './gateway/sni-passthrough.ts'
 import { DestinationHashes } from './hash-policies.ts'
 import { unusedHealthChecks, withHealthChecks } from './health-checks.ts'
 import { heldBackRetries } from './held-back-retries.ts'
@@ -64,7 +65,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     .filter((l) => l.direction === 'outbound' && l.protocol === 'http' && l.destinationPort !== 0)
     .map((l) => l.destinationPort)
   const tables = world.servesMesh ? buildRouteTables(world, registry, virtualServices, extraPorts, hashes) : NO_TABLES
-  const gateway = buildGateway(world, rulesOfAll, hashes)
+  const gateway = buildGateway(world, rulesOfAll, { hashes, registry: reachable, rules })
   const mtls = new MeshMtls(world)
   const tunnels = new EndpointTunnels(world, workloads)
   const source = { world, virtualServices, hashes }
@@ -74,8 +75,10 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     : NO_WAYPOINT
   const inbound = inboundCapture(world, all)
   const listeners = buildListeners(world, registry, virtualServices, hashes, inbound.clusters)
+  const meshClusters = buildClusters({ world, workloads, registry: reachable, rules, mtls, tunnels })
   const clusters = withHealthChecks(world, [
-    ...buildClusters({ world, workloads, registry: reachable, rules, mtls, tunnels }),
+    ...meshClusters,
+    ...sniClusters(gateway.listeners, meshClusters),
     ...inbound.clusters,
     ...waypoint.clusters,
     ...listeners.clusters,
@@ -124,14 +127,18 @@ interface BuiltGateway extends GatewayListeners {
   readonly placements: readonly Placement[]
 }
 
-function buildGateway(world: World, rules: readonly VirtualServiceRules[], hashes: DestinationHashes): BuiltGateway {
+function buildGateway(
+  world: World,
+  bound: readonly VirtualServiceRules[],
+  destinations: Pick<GatewaySource, 'hashes' | 'registry' | 'rules'>,
+): BuiltGateway {
   if (!world.isGateway) {
     for (const gateway of world.objects('Gateway')) world.verdicts.waiting(gateway, 'waiting for a proxy with `role: gateway`')
     return { listeners: [], tables: [], placements: [] }
   }
   const placements: Placement[] = []
-  const virtualServices = rules.filter(({ object }) => isBoundToGateway(object))
-  const servers = istioServers({ world, virtualServices, hashes, placements })
+  const virtualServices = bound.filter(({ object }) => isBoundToGateway(object))
+  const servers = istioServers({ world, virtualServices, ...destinations, placements })
   return { ...gatewayListeners(world, servers), placements }
 }
 

@@ -120,7 +120,8 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
     } else
       for (const bytes of server.chains) {
         const names = tls === null ? bytes.serverNames : server.hosts
-        const match: FilterChainMatch = kind === 'tcp' ? MATCH_EVERYTHING : matchNames(names, bytes.ranges)
+        const match: FilterChainMatch =
+          kind === 'tcp' ? MATCH_EVERYTHING : matchNames(names, bytes.ranges, bytes.applicationProtocols)
         const name = [kind, ...match.serverNames, ...match.destinationRanges].join(' ')
         const authorization = world.authorizations.filters({ kind: 'tcp', tunnelled: false, service: null })
         add(server, { name, match, tls, network: { ...bytes.network, authorization }, origin: bytes.origin })

@@ -2,8 +2,10 @@
 import type { ResourceObject } from '../../resource-object.ts'
 import { identityText } from '../../resource-object.ts'
 import type { GatewayServerSpec, ServerTlsSpec } from '../../schema/gateway.ts'
+import type { EffectiveRule } from '../destination-rules.ts'
 import type { DestinationHashes } from '../hash-policies.ts'
 import { hasLabels } from '../host-names.ts'
+import type { Registry } from '../registry.ts'
 import { gatewayName, isForClient, namesGateway, type RuleScope } from '../route-match.ts'
 import type { Placement } from '../route-tables.ts'
 import { compileRoutes } from '../routes.ts'
@@ -12,6 +14,7 @@ import { chainToRoutes } from '../tcp-routes.ts'
 import type { World } from '../world.ts'
 import { type GatewayServer, intersection, type ServedBytes, type ServedDomain } from './server.ts'
 import { GATEWAY_ALPN, serverTls } from './server-tls.ts'
+import { sniChains } from './sni-passthrough.ts'
 
 type Gateway = ResourceObject<'Gateway'>
 
@@ -20,6 +23,9 @@ export interface GatewaySource {
   /** Those bound to any gateway, in the order of precedence. */
   readonly virtualServices: readonly VirtualServiceRules[]
   readonly hashes: DestinationHashes
+  /** All services that the gateway may reach, and the DestinationRules in force for them. */
+  readonly registry: Registry
+  readonly rules: ReadonlyMap<string, EffectiveRule>
   /** Filled: what each VirtualService got. */
   readonly placements: Placement[]
 }
@@ -56,11 +62,8 @@ function serverOf(
     world.verdicts.partly(gateway, path, protocol === 'UDP' ? 'UDP is not proxied' : '`defaultEndpoint` is not carried out', true)
   if (protocol === 'UDP') return []
   const encrypted = protocol === 'HTTPS' || protocol === 'TLS'
-  if (encrypted && mode === 'AUTO_PASSTHROUGH') {
-    world.verdicts.partly(gateway, [...path, 'tls', 'mode'], 'AUTO_PASSTHROUGH is not carried out yet: the server is left out')
-    return []
-  }
-  const terminates = encrypted && mode !== 'PASSTHROUGH'
+  const bySni = encrypted && mode === 'AUTO_PASSTHROUGH'
+  const terminates = encrypted && mode !== 'PASSTHROUGH' && !bySni
   const kind = PLAINTEXT_HTTP.has(protocol) ? 'http' : !encrypted ? 'tcp' : terminates && protocol === 'HTTPS' ? 'https' : 'tls'
   const port = spec.port?.number ?? 0
   const fullName = `${gateway.namespace}/${gateway.name}`
@@ -81,7 +84,7 @@ function serverOf(
       tableName:
         kind === 'https' ? `https.${port}.${spec.port?.name ?? ''}.${gateway.name}.${gateway.namespace}` : `http.${port}`,
       domains: requests ? domainsOf(site) : [],
-      chains: requests ? [] : kind === 'tls' && !terminates ? tlsChains(site) : tcpChains(site),
+      chains: requests ? [] : chainsOf(site, bySni, kind === 'tls' && !terminates),
       origin: gateway.origin(path),
     },
   ]
@@ -146,6 +149,13 @@ function domainsOf(site: Site): ServedDomain[] {
   return domains
 }
 
+function chainsOf(site: Site, bySni: boolean, passesTls: boolean): ServedBytes[] {
+  const { source, gateway, spec } = site
+  if (!bySni) return passesTls ? tlsChains(site) : tcpChains(site)
+  const hosts = (spec.hosts ?? []).map((host) => hostOf(host, gateway))
+  return sniChains(source.registry, source.rules, hosts, gateway.origin())
+}
+
 /** TLS is passed on by the server name that it asks for. */
 function tlsChains(site: Site): ServedBytes[] {
   const { source, port, scope } = site
@@ -160,7 +170,13 @@ function tlsChains(site: Site): ServedBytes[] {
         const serverNames = [...new Set(names.flatMap((name) => hosts.flatMap((host) => intersection(name, host) ?? [])))]
         if (serverNames.length === 0) continue
         const network = chainToRoutes(world, route, object.namespace, port, hashes)
-        chains.push({ serverNames, ranges: m.destinationSubnets ?? [], network, origin: object.origin(['tls', i, 'match', k]) })
+        chains.push({
+          serverNames,
+          applicationProtocols: [],
+          ranges: m.destinationSubnets ?? [],
+          network,
+          origin: object.origin(['tls', i, 'match', k]),
+        })
       }
     }
   }
@@ -176,7 +192,7 @@ function tcpChains(site: Site): ServedBytes[] {
     for (const [i, { match = [], route = [] }] of (object.spec.tcp ?? []).entries()) {
       if (match.length > 0 && !match.some((m) => isForClient(m, world.client, port, object.namespace, scope))) continue
       const network = chainToRoutes(world, route, object.namespace, port, hashes)
-      return [{ serverNames: [], ranges: [], network, origin: object.origin(['tcp', i]) }]
+      return [{ serverNames: [], applicationProtocols: [], ranges: [], network, origin: object.origin(['tcp', i]) }]
     }
   }
   return []

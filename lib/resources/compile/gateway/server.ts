@@ -49,6 +49,8 @@ export interface ServedDomain {
 export interface ServedBytes {
   /** Empty: any name, and none. */
   readonly serverNames: readonly string[]
+  /** What the client offers by ALPN; empty: anything, and nothing. */
+  readonly applicationProtocols: readonly string[]
   /** CIDRs of the destination. */
   readonly ranges: readonly string[]
   readonly network: TcpChain
@@ -63,9 +65,13 @@ export function familyOf({ kind }: GatewayServer): Family {
 }
 
 /** `*` is no server name that anybody asks for. */
-export function matchNames(serverNames: readonly string[], ranges: readonly string[] = []): FilterChainMatch {
+export function matchNames(
+  serverNames: readonly string[],
+  ranges: readonly string[] = [],
+  applicationProtocols: readonly string[] = [],
+): FilterChainMatch {
   const all = serverNames.includes('*') ? [] : serverNames
-  return { ...MATCH_EVERYTHING, serverNames: all, destinationRanges: ranges, transportProtocol: 'tls' }
+  return { ...MATCH_EVERYTHING, serverNames: all, destinationRanges: ranges, transportProtocol: 'tls', applicationProtocols }
 }
 
 /** The names that two hosts have in common, which is the more special of them; null: none. */
