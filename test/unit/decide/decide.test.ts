@@ -102,6 +102,24 @@ t.test('a listener with a table of its own does not look at the port of the auth
   t.equal(VERDICT_WORDS[decided(tables, facts('/', 'a', { routeTable: 'nosuch' })).verdict], 'no-virtual-host')
 })
 
+t.test('a table that does not ignore ports knows whole authorities', async (t) => {
+  const hosts = [
+    virtualHost('with', ['a:9080', '*.test:9080'], [route('with')]),
+    virtualHost('without', ['a'], [route('without')]),
+  ]
+  const exact = world([{ ...table(9080, hosts), ignorePort: false }], clusters)
+  const rows: [authority: string, routeName: string | null][] = [
+    ['a:9080', 'with'],
+    ['A:9080', 'with'],
+    ['x.test:9080', 'with'],
+    ['a', 'without'],
+    ['a:80', null],
+    ['x.test', null],
+  ]
+  for (const [authority, name] of rows)
+    t.equal(decided(exact, facts('/', authority, { routeTable: '9080' })).route?.config.name ?? null, name, authority)
+})
+
 t.test('weights are half-open intervals of the draw modulo their sum', async (t) => {
   const rows: [draw: number, clusterName: string, value: number][] = [
     [0, 'a', 0],

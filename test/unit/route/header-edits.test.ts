@@ -38,6 +38,7 @@ function context(headers: HeaderList, over: Partial<EditContext> = {}): EditCont
   }
 }
 
+const only = (op: HeaderEdit['op'], name: string): HeaderEdit => ({ op, name, value: 'new' })
 const set = (name: string, value: string): HeaderEdit => ({ op: 'set', name, value })
 const add = (name: string, value: string): HeaderEdit => ({ op: 'add', name, value })
 const remove = (name: string): HeaderEdit => ({ op: 'remove', name, value: '' })
@@ -101,6 +102,20 @@ t.test('rows', async (t) => {
       'templates do not see what the same level sets',
     ],
     [[remove('x-a'), set('x-b', 'was:%REQ(x-a)%')], [['x-a', 'old']], [['x-b', 'was:']], 'but what it removes is gone'],
+    [[only('addIfAbsent', 'x-a')], [], [['x-a', 'new']], 'added where there is none'],
+    [[only('addIfAbsent', 'x-a')], [['x-a', 'old']], [['x-a', 'old']], 'not added where there is one'],
+    [[only('setIfPresent', 'x-a')], [['x-a', 'old']], [['x-a', 'new']], 'set where there is one'],
+    [[only('setIfPresent', 'x-a')], [], [], 'not set where there is none'],
+    [[remove('x-a'), only('addIfAbsent', 'x-a')], [['x-a', 'old']], [['x-a', 'new']], 'what is removed is not there'],
+    [
+      [set('x-a', 'first'), only('addIfAbsent', 'x-a')],
+      [],
+      [
+        ['x-a', 'first'],
+        ['x-a', 'new'],
+      ],
+      'what the same level sets is not there yet',
+    ],
   ]
   for (const [edits, before, after, what] of rows) t.strictSame(edited(edits, before), after, what)
 })

@@ -1,0 +1,308 @@
+// Route configurations as JSON, and what becomes of them. Expected values are those of Envoy's API (envoy.config.route.v3).
+import t from 'tap'
+import type { ForwardAction, Route, RouteTable } from '../../../../lib/state/route.ts'
+import { portOf, translateRoutes } from '../../../../lib/xds/translate/route-configuration.ts'
+import type { RouteTerms } from '../../../../lib/xds/translate/route-terms.ts'
+import { bytesOf, found, type Json, type Outcome } from './kit.ts'
+
+const EXACT: RouteTerms = { unsafeRetries: 'allowed' }
+
+function tableFrom(config: Json, previous: RouteTable | null = null, terms = EXACT): Outcome<RouteTable> {
+  const bytes = bytesOf('envoy.config.route.v3.RouteConfiguration', { name: '80', ignore_port_in_host_matching: true, ...config })
+  return found((f) => translateRoutes(bytes, terms, f, previous))
+}
+
+const host = (name: string, routes: readonly Json[] = [toCluster(name)], more: Json = {}): Json => ({
+  name,
+  domains: [name],
+  routes,
+  ...more,
+})
+const toCluster = (cluster: string, action: Json = {}, more: Json = {}): Json => ({
+  match: { prefix: '/' },
+  route: { cluster, ...action },
+  ...more,
+})
+
+/** The only route of a configuration that has no faults. */
+function routeFrom(route: Json, surroundings: Json = {}): Route {
+  const { result, faults } = tableFrom({ virtual_hosts: [host('a', [route])], ...surroundings })
+  if (result === null) throw new Error(faults)
+  return result.virtualHosts[0]!.routes[0]!
+}
+
+const forwardFrom = (action: Json, match: Json = { prefix: '/' }): ForwardAction =>
+  routeFrom({ match, route: { cluster: 'c', ...action } }).action as ForwardAction
+
+t.test('what did not change stays the object that it was', async (t) => {
+  const first = tableFrom({ virtual_hosts: [host('a'), host('b'), host('c')] }).result!
+  const again = tableFrom({ virtual_hosts: [host('a'), host('b'), host('c')] }, first).result!
+  t.equal(again, first, 'all of it')
+  const second = tableFrom({ virtual_hosts: [host('b'), host('c', [toCluster('other')]), host('d')] }, again).result!
+  t.equal(second.virtualHosts[0], first.virtualHosts[1], 'at another place too')
+  t.not(second.virtualHosts[1], first.virtualHosts[2])
+  t.equal((second.virtualHosts[1]!.routes[0]!.action as ForwardAction).clusters[0]!.cluster, 'other')
+  t.same(
+    second.virtualHosts.map((v) => v.name),
+    ['b', 'c', 'd'],
+  )
+
+  const edits = { response_headers_to_remove: ['x-a'] }
+  const edited = tableFrom({ virtual_hosts: [host('b')], ...edits }, second).result!
+  t.not(edited.virtualHosts[0], second.virtualHosts[0], 'what holds for all hosts changes all of them')
+  t.same(edited.virtualHosts[0]!.routes[0]!.responseEdits, [{ op: 'remove', name: 'x-a', value: '' }])
+  const guarded = tableFrom({ virtual_hosts: [host('b')], ...edits }, edited, { unsafeRetries: 'held-back' }).result!
+  t.not(guarded.virtualHosts[0], edited.virtualHosts[0], 'so do the terms of heddle.yaml')
+})
+
+t.test('notes of a virtual host stay with it', async (t) => {
+  const hosts = [host('a', [toCluster('a', { idle_timeout: '3s' })]), host('b')]
+  const first = tableFrom({ virtual_hosts: hosts })
+  t.match(first.notes, /virtual_hosts\[a\]\.routes\[0\]\.route\.idle_timeout/)
+  t.equal(tableFrom({ virtual_hosts: [hosts[0]!, host('b', [])] }, first.result).notes, first.notes)
+})
+
+t.test('retry policies that are equal are one object', async (t) => {
+  const retry_policy = { retry_on: '5xx', num_retries: 3 }
+  const { result } = tableFrom({
+    virtual_hosts: [host('a', [toCluster('a', { retry_policy })]), host('b', [toCluster('b', { retry_policy })])],
+  })
+  const [a, b] = result!.virtualHosts.map((v) => (v.routes[0]!.action as ForwardAction).retry)
+  t.equal(a?.attempts, 3)
+  t.equal(a, b)
+})
+
+t.test('one bad route refuses the configuration, and all faults are told', async (t) => {
+  const jwt = { filter: 'envoy.filters.http.jwt_authn', path: [{ key: 'payload' }], value: { present_match: true } }
+  const lua = { '@type': 'type.googleapis.com/envoy.config.core.v3.Locality' }
+  const rows: [what: string, config: Json, fault: RegExp][] = [
+    [
+      'a pattern',
+      { virtual_hosts: [host('a', [{ ...toCluster('a'), match: { safe_regex: { regex: '(' } } }])] },
+      /virtual_hosts\[a\]\.routes\[0\]\.match\.safe_regex: the pattern/,
+    ],
+    [
+      'a path matcher',
+      { virtual_hosts: [host('a', [{ ...toCluster('a'), match: { path_match_policy: { name: 'uri_template' } } }])] },
+      /uri_template is not understood/,
+    ],
+    [
+      'a claim',
+      { virtual_hosts: [host('a', [{ ...toCluster('a'), match: { prefix: '/', dynamic_metadata: [jwt] } }])] },
+      /dynamic_metadata: claims/,
+    ],
+    [
+      'a share',
+      {
+        virtual_hosts: [
+          host('a', [{ ...toCluster('a'), match: { prefix: '/', runtime_fraction: { default_value: { numerator: 5 } } } }]),
+        ],
+      },
+      /runtime_fraction/,
+    ],
+    [
+      'a range',
+      {
+        virtual_hosts: [
+          host('a', [{ ...toCluster('a'), match: { prefix: '/', headers: [{ name: 'x', range_match: { start: 1, end: 2 } }] } }]),
+        ],
+      },
+      /headers\[0\]: a range/,
+    ],
+    [
+      'a filter of a route',
+      { virtual_hosts: [host('a', [toCluster('a', {}, { typed_per_filter_config: { lua } })])] },
+      /typed_per_filter_config\[lua\]: a type\.googleapis\.com\/envoy\.config\.core\.v3\.Locality is not understood/,
+    ],
+    ['a filter of all hosts', { virtual_hosts: [host('a')], typed_per_filter_config: { lua } }, /typed_per_filter_config\[lua\]/],
+    [
+      'a cluster by header',
+      { virtual_hosts: [host('a', [{ match: { prefix: '/' }, route: { cluster_header: 'x' } }])] },
+      /names no cluster/,
+    ],
+    [
+      'no weight',
+      { virtual_hosts: [host('a', [{ match: { prefix: '/' }, route: { weighted_clusters: { clusters: [{ name: 'b' }] } } }])] },
+      /no cluster has a weight/,
+    ],
+    ['subsets', { virtual_hosts: [host('a', [toCluster('a', { metadata_match: {} })])] }, /metadata_match/],
+    ['no action', { virtual_hosts: [host('a', [{ match: { prefix: '/' } }])] }, /no action/],
+    ['no match', { virtual_hosts: [host('a', [{ route: { cluster: 'a' } }])] }, /no `match`/],
+    ['no domain', { virtual_hosts: [{ name: 'a' }] }, /virtual_hosts\[a\]: it has no domains/],
+    [
+      'a domain twice',
+      { virtual_hosts: [host('a'), host('b', [], { domains: ['b', 'A'] })] },
+      /another virtual host has the domain a/,
+    ],
+    ['a name twice', { virtual_hosts: [host('a'), host('a', [], { domains: ['b'] })] }, /two virtual hosts have the name a/],
+    [
+      'an operator',
+      {
+        virtual_hosts: [
+          host('a', [toCluster('a', {}, { request_headers_to_add: [{ header: { key: 'x', value: '%NOSUCH%' } }] })]),
+        ],
+      },
+      /request_headers_to_add\[0\]: the value of x/,
+    ],
+    [
+      'the host',
+      { virtual_hosts: [host('a', [toCluster('a', {}, { request_headers_to_remove: ['host'] })])] },
+      /host cannot be removed/,
+    ],
+    [
+      'a long body',
+      {
+        virtual_hosts: [
+          host('a', [{ match: { prefix: '/' }, direct_response: { status: 200, body: { inline_string: 'x'.repeat(4097) } } }]),
+        ],
+      },
+      /4097 bytes; 4096 are allowed/,
+    ],
+    [
+      'a file',
+      {
+        virtual_hosts: [
+          host('a', [{ match: { prefix: '/' }, direct_response: { status: 200, body: { filename: '/etc/passwd' } } }]),
+        ],
+      },
+      /in the configuration itself/,
+    ],
+    [
+      'a predicate',
+      {
+        virtual_hosts: [
+          host('a', [toCluster('a', { retry_policy: { retry_on: '5xx', retry_host_predicate: [{ name: 'mine' }] } })]),
+        ],
+      },
+      /the predicate mine/,
+    ],
+  ]
+  for (const [what, config, fault] of rows) {
+    const { result, faults } = tableFrom(config)
+    t.equal(result, null, what)
+    t.match(faults, fault, what)
+  }
+  const both = tableFrom({
+    virtual_hosts: [host('a', [{ match: { prefix: '/' } }]), host('b', [{ route: { cluster: 'a' } }]), host('c')],
+  })
+  t.match(both.faults, /virtual_hosts\[a\].*; virtual_hosts\[b\]/)
+})
+
+t.test('a filter that is optional, or of which only figures are lost, is noted', async (t) => {
+  const wrapped = (more: Json): Json => ({
+    '@type': 'type.googleapis.com/envoy.config.route.v3.FilterConfig',
+    config: { '@type': 'type.googleapis.com/envoy.config.core.v3.Locality' },
+    ...more,
+  })
+  const from = (config: Json) =>
+    tableFrom({ virtual_hosts: [host('a', [toCluster('a', {}, { typed_per_filter_config: { x: config } })])] })
+  t.match(from(wrapped({ is_optional: true })), { faults: '', notes: /optional/ })
+  t.match(from(wrapped({})).faults, /not understood/)
+  t.match(from(wrapped({ disabled: true })).faults, /switched off/)
+  const sticky = {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute',
+    disabled: true,
+  }
+  t.match(from(sticky), { faults: '', notes: /no effect/ })
+})
+
+t.test('timeouts and retries have the defaults of Envoy', async (t) => {
+  t.equal(forwardFrom({}).timeoutMs, 15_000)
+  t.equal(forwardFrom({ timeout: '0s' }).timeoutMs, 0)
+  t.equal(forwardFrom({ retry_policy: { retry_on: '5xx', num_retries: 0 } }).retry, null)
+  t.equal(forwardFrom({ retry_policy: { num_retries: 2 } }).retry, null, 'no word asks for any')
+  t.match(forwardFrom({ retry_policy: { retry_on: '5xx, nosuch ,', retriable_status_codes: [503] } }).retry, {
+    on: ['5xx'],
+    attempts: 1,
+    statusCodes: [],
+    baseIntervalMs: 25,
+    maxIntervalMs: 250,
+    avoidPreviousHosts: false,
+  })
+  const inHost = routeFrom(toCluster('a'), {
+    virtual_hosts: [host('a', [toCluster('a')], { retry_policy: { retry_on: 'reset', num_retries: 4 } })],
+  })
+  t.match(inHost.action, { retry: { on: ['reset'], attempts: 4 } }, 'those of the virtual host')
+})
+
+t.test('matches', async (t) => {
+  const matchFrom = (match: Json) => routeFrom({ ...toCluster('a'), match }).match
+  t.same(matchFrom({ prefix: '/' }), { path: null, headers: [], query: [] })
+  t.match(matchFrom({ path: '/a', case_sensitive: false }).path, { kind: 'exact', value: '/a', ignoreCase: true })
+  t.match(matchFrom({ path_separated_prefix: '/a' }).path, { kind: 'pathPrefix', value: '/a' })
+  t.match(matchFrom({ connect_matcher: {} }), {
+    path: null,
+    headers: [{ name: ':method', match: { kind: 'exact', value: 'CONNECT' } }],
+  })
+  t.match(matchFrom({ prefix: '/', grpc: {} }).headers, [{ name: 'content-type', match: { kind: 'regex' } }])
+  const headers = [
+    { name: 'X-A', present_match: false },
+    { name: 'Host', string_match: { suffix: '.test', ignore_case: true } },
+    { name: 'x-b' },
+    { name: 'x-c', string_match: { contains: 'v' }, invert_match: true, treat_missing_header_as_empty: true },
+  ]
+  t.match(matchFrom({ prefix: '/', headers }).headers, [
+    { name: 'x-a', match: { kind: 'present' }, invert: true },
+    { name: ':authority', match: { kind: 'suffix', value: '.test', ignoreCase: true } },
+    { name: 'x-b', match: { kind: 'present' }, invert: false },
+    { name: 'x-c', match: { kind: 'contains', value: 'v' }, invert: true, missingIsEmpty: true, field: 'withoutHeaders[x-c]' },
+  ])
+})
+
+t.test('edits of levels follow each other, from the route outwards', async (t) => {
+  const add = (key: string, append_action: string): Json => ({ header: { key, value: '1' }, append_action })
+  const route = toCluster(
+    'a',
+    {},
+    { request_headers_to_add: [add('x-a', 'OVERWRITE_IF_EXISTS_OR_ADD'), add('x-b', 'ADD_IF_ABSENT')] },
+  )
+  const around = {
+    virtual_hosts: [host('a', [route], { request_headers_to_remove: ['X-A'] })],
+    request_headers_to_add: [add('x-c', 'OVERWRITE_IF_EXISTS')],
+  }
+  const ops = (r: Route) => r.requestEdits.map((e) => `${e.op} ${e.name}`)
+  t.same(ops(routeFrom(route, around)), ['addIfAbsent x-b', 'remove X-A', 'setIfPresent x-c'])
+  t.same(ops(routeFrom(route, { ...around, most_specific_header_mutations_wins: true })), [
+    'setIfPresent x-c',
+    'remove X-A',
+    'set x-a',
+    'addIfAbsent x-b',
+  ])
+})
+
+t.test('redirects and responses', async (t) => {
+  const redirect = routeFrom({
+    match: { prefix: '/' },
+    redirect: { https_redirect: true, strip_query: true, response_code: 'SEE_OTHER' },
+  })
+  t.match(redirect.action, { code: 303, scheme: 'https', stripQuery: true, path: '', prefixRewrite: null })
+  const direct = routeFrom({ match: { prefix: '/' }, direct_response: { status: 418, body: { inline_string: 'é' } } })
+  t.match(direct.action, { status: 418, body: 'Ã©' })
+  const { result } = tableFrom({ virtual_hosts: [host('a', [toCluster('a')], { require_tls: 'ALL' })] })
+  t.match(result!.virtualHosts[0]!.routes, [{ action: { kind: 'redirect', scheme: 'https' } }, { action: { kind: 'forward' } }])
+})
+
+t.test('where a route comes from', async (t) => {
+  const config = '/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews'
+  const { result } = tableFrom({
+    virtual_hosts: [host('a', [toCluster('a', {}, { metadata: { filter_metadata: { istio: { config } } } })]), host('b')],
+  })
+  const [a, b] = result!.virtualHosts
+  t.match(a!.routes[0]!.origin, { kind: 'VirtualService', namespace: 'shop', name: 'reviews' })
+  t.equal(a!.origin, a!.routes[0]!.origin)
+  t.equal(b!.origin.kind, 'default')
+})
+
+t.test('the port of a table is told by its name', async (t) => {
+  const rows: [name: string, port: number][] = [
+    ['9080', 9080],
+    ['reviews.default.svc.cluster.local:9080', 9080],
+    ['http.8080', 8080],
+    ['https.443.https-web.edge.istio-system', 443],
+    ['inbound|8081||', 8081],
+    ['inbound-vip|9080|http|a.default.svc.cluster.local', 9080],
+    ['InboundPassthroughCluster', 0],
+    ['http_proxy', 0],
+  ]
+  for (const [name, port] of rows) t.equal(portOf(name), port, name)
+})
