@@ -10,7 +10,7 @@ import type { Counts, Outcome } from './recording.ts'
 import { peersFolder, readRecording } from './recording.ts'
 import { replayed } from './subject.ts'
 
-/** Folders, and what is not asked again: a content-length that only HTTP/1 says, and what takes long. */
+/** Folders, and what is not asked again: a content-length that only HTTP/1 says, a fragment, which is malformed in `:path`, and what takes long. */
 const FOLDERS: Readonly<Record<string, RegExp | null>> = {
   'cases/match': null,
   'cases/hosts': null,
@@ -22,8 +22,10 @@ const FOLDERS: Readonly<Record<string, RegExp | null>> = {
   'cases/weights': null,
   'cases/registry-only': /HEAD$/,
   'cases/visibility': null,
+  'cases/inbound': /#/,
   'examples/routing': null,
   'examples/resilience': null,
+  'examples/inbound-policy': null,
 }
 
 const ONLY = process.env['HEDDLE_REPLAY_ONLY'] ?? ''

@@ -24,6 +24,7 @@ const FOLDERS = [
   'cases/inbound',
   'examples/routing',
   'examples/resilience',
+  'examples/inbound-policy',
 ]
 
 /** Part of a name: only these requests. */
