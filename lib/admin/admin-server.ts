@@ -103,6 +103,12 @@ const PAGES: readonly Page[] = [
   { path: '/server_info', method: 'GET', help: 'version, state, uptime, bootstrap', run: serverInfo },
   { path: '/stats', method: 'GET', help: 'metrics as text; ?usedonly, ?filter=<RE2>, ?format=prometheus', run: stats },
   { path: '/stats/prometheus', method: 'GET', help: 'metrics for Prometheus', run: prometheus },
+  {
+    path: '/workloads',
+    method: 'GET',
+    help: 'what the tunnel of a node knows: pods, workloads, services, policies',
+    run: workloads,
+  },
 ]
 
 function ready(source: AdminSource, query: URLSearchParams): Answer {
@@ -112,6 +118,13 @@ function ready(source: AdminSource, query: URLSearchParams): Answer {
   const { server, ...rest } = state
   const notInForce = source.statuses().filter((s) => s.state === 'refused' || s.state === 'waiting')
   return answerOf(status, JSON_TYPE, jsonText({ state: server, ...rest, resources: notInForce }))
+}
+
+function workloads(source: AdminSource): Answer {
+  const view = source.tunnel()
+  if (view === null) return answerOf(404, TEXT, 'only the role node has workloads\n')
+  const { world, ...rest } = view
+  return answerOf(200, JSON_TYPE, jsonText({ ...rest, ...world }))
 }
 
 function prometheus(source: AdminSource): Answer {

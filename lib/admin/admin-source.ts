@@ -2,6 +2,7 @@
 import type { Ejection } from '../cluster/ejection.ts'
 import type { BootstrapConfig, SocketAddress } from '../state/bootstrap-config.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { WorkloadWorld } from '../state/workload-world.ts'
 import type { ServerState } from '../telemetry/main-metrics.ts'
 
 export interface ProxyState {
@@ -69,6 +70,24 @@ export interface HostHealth {
   readonly ejection: Ejection | null
 }
 
+/** `/workloads`. */
+export interface TunnelView {
+  readonly source: 'files' | 'control plane'
+  /** What readiness waits for; empty when it is there. */
+  readonly waitingFor: readonly string[]
+  readonly pods: readonly {
+    readonly uid: string
+    readonly name: string
+    readonly namespace: string
+    readonly serviceAccount: string
+    /** Its workload's; empty: nobody has told of it yet. */
+    readonly workload: string
+    readonly identity: string
+    readonly hasCertificate: boolean
+  }[]
+  readonly world: WorkloadWorld
+}
+
 export interface ServerInfo {
   readonly version: string
   readonly uptimeSeconds: number
@@ -97,6 +116,8 @@ export interface AdminSource {
   drain(): void
   /** An `Explanation` of the request with this x-request-id; null when no worker remembers it. */
   explain(id: string): Promise<unknown>
+  /** Of role `node`: what its tunnel knows, and where from; null for other roles. */
+  tunnel(): TunnelView | null
   /** Newest first; those that last, and the last ones that are over. */
   ejections(): readonly Ejection[]
   hostHealth(cluster: string, address: string): HostHealth

@@ -41,6 +41,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
         return { ...first, connections: found.flatMap((f) => ('connections' in f ? f.connections : [])) }
       return withLeftOut(first, proxy.outliers, proxy.checks)
     },
+    tunnel: () => proxy.tunnelView(),
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),
   }

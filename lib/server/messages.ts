@@ -23,8 +23,15 @@ export interface WorkerInit {
   readonly secrets: Secrets
   /** The port that each listener is to bind, by listener name: port 0 has been resolved, so that all workers agree. One that is not here stays unbound. */
   readonly ports: Readonly<Record<string, number>>
-  /** Of role `node`. */
+  /** Of role `node`; null: of another role. */
+  readonly node: NodeInit | null
+}
+
+/** What a worker of role `node` begins with. */
+export interface NodeInit {
   readonly pods: readonly ServedPod[]
+  /** The control plane tells of workloads when it is asked. */
+  readonly onDemand: boolean
 }
 
 export type ToWorker =
@@ -57,6 +64,8 @@ export type ToWorker =
       readonly addresses: readonly string[] | null
       readonly ttlMs: number
     }
+  /** The control plane has been asked: what it has of the name was told before this. `answered` false: it has not said. */
+  | { readonly type: 'asked'; readonly name: string; readonly answered: boolean }
   /** What the tunnel of role `node` knows has changed; the rest of the configuration has not. */
   | { readonly type: 'world'; readonly change: WorldChange }
   /** Answered with `reply`: '' when the pod's connections are taken, else why they are not. One that is served already stays as it is. */
@@ -85,10 +94,15 @@ export type FromWorker =
   | { readonly type: 'drained'; readonly cut: readonly CutConnection[] }
   /** Answered with `addresses`. */
   | { readonly type: 'resolve'; readonly hostname: string }
+  /** Whether the control plane has a name of the workload feed, where it tells on demand; answered with `asked`. */
+  | { readonly type: 'ask'; readonly name: string }
   /** To be passed on to the other workers, as `give-way`. */
   | { readonly type: 'wants-connection'; readonly cluster: string }
   /** A listener could not be bound, or the worker cannot serve for another reason. It exits afterwards. */
   | { readonly type: 'failed'; readonly message: string }
+
+/** Answered by a message to all workers. */
+export type WorkerQuestion = Extract<FromWorker, { readonly type: 'resolve' | 'ask' }>
 
 /** A connection or request that the drain deadline ended. */
 export interface CutConnection {

@@ -8,14 +8,16 @@ import { TunnelMetrics } from '../telemetry/tunnel-metrics.ts'
 import { Lookups } from '../tunnel/lookups.ts'
 import { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import { RecentConnections } from '../tunnel/recent-connections.ts'
-import type { WorkerInit } from './messages.ts'
+import type { NodeInit, WorkerInit } from './messages.ts'
 
-/** `ask`: for the addresses of a name. */
+/** `ask`: for the addresses of a host name; `askFeed`: whether the control plane has a name. */
 export function nodeTunnel(
   init: WorkerInit,
+  { pods, onDemand }: NodeInit,
   parts: Omit<WorkerParts, 'tunnels'> & { readonly slab: MetricsSlab },
   places: Limiter | null,
   ask: (hostname: string) => void,
+  askFeed: (name: string) => void,
 ): NodeTunnel {
   const { io, slab, worker, accessLog, logger, rng, requestIds } = parts
   return new NodeTunnel(
@@ -27,13 +29,14 @@ export function nodeTunnel(
       accessLog,
       recent: new RecentConnections(),
       lookups: new Lookups(io, ask),
+      asking: onDemand ? new Lookups(io, askFeed) : null,
       logger,
       rng,
       ids: requestIds,
       places,
     },
     init.config.world ?? EMPTY_WORLD,
-    init.pods,
+    pods,
     init.index === 0,
   )
 }

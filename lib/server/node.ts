@@ -8,14 +8,18 @@
 // - who it is: for each pod the identity of its workload, wanted from the CertificateManager as long as a pod has it;
 // - threads: the main thread, which wants certificates and looks names up, and workers, each of which has sockets of its own in each pod (tunnel/);
 // - listeners: in the network namespace of each pod, 15001 for what it sends, 15006 for plain text to it, 15008 for tunnels to it.
+import type { TunnelView } from '../admin/admin-source.ts'
 import { Rng } from '../base/rng.ts'
 import { MeshIndex } from '../decide/tunnel/mesh-index.ts'
 import type { PodConfig, ServedPod } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { workloadIdentity } from '../state/workload.ts'
-import { EMPTY_WORLD, type WorldChange } from '../state/workload-world.ts'
+import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
 import type { Ability } from '../sys/capabilities.ts'
+import { openAdsClient } from '../xds/client/open-ads-client.ts'
+import type { UpdateConsumer } from '../xds/client/resource-update.ts'
 import { type HandedPod, type PodKeeper, ZdsClient } from '../xds/workload/zds-client.ts'
+import type { NodeInit, WorkerQuestion } from './messages.ts'
 import type { RoleAssembly } from './role.ts'
 import type { RolePart, RolePartOptions } from './role-part.ts'
 import { WorkloadSource } from './workload-source.ts'
@@ -42,36 +46,36 @@ class NodePart implements RolePart {
   readonly #feed: WorkloadSource | null
   readonly #agent: ZdsClient | null
   #index: MeshIndex
+  /** Of files. */
+  #world: WorkloadWorld
   /** Identities that were wanted. */
   #wanted: ReadonlySet<string>
   #wasReady: boolean
 
   constructor(options: RolePartOptions) {
-    const { bootstrap, controlPlane, log } = options
+    const { bootstrap } = options
     this.#options = options
     this.#pods = new Map(bootstrap.node.pods.map((pod) => [uidOf(pod), { ...pod, uid: uidOf(pod), netnsIdentity: '' }]))
     this.#index = new MeshIndex(EMPTY_WORLD)
+    this.#world = EMPTY_WORLD
     this.#wanted = new Set()
     this.#wasReady = false
-    this.#feed =
-      controlPlane === null
-        ? null
-        : new WorkloadSource({ connect: controlPlane, log, onChange: (change) => this.#onChange(change) })
+    this.#feed = feedOf(options, (change) => this.#onChange(change))
     const path = bootstrap.node.agentSocket
     const keeper: PodKeeper = {
       addPod: (pod) => this.#addPod(pod),
       removePod: (pod) => this.#removePod(pod),
       onStanding: () => {},
     }
-    this.#agent = path === '' ? null : new ZdsClient({ path, keeper, log, rng: new Rng(Date.now() | 0) })
+    this.#agent = path === '' ? null : new ZdsClient({ path, keeper, log: options.log, rng: rng() })
   }
 
   get files(): readonly string[] {
     return this.#options.bootstrap.node.workloads
   }
 
-  get pods(): readonly ServedPod[] {
-    return [...this.#pods.values()]
+  get init(): NodeInit {
+    return { pods: [...this.#pods.values()], onDemand: this.#feed?.onDemand ?? false }
   }
 
   /** That one of the pods has to wait for its next certificate later is no fault of the node. */
@@ -86,6 +90,22 @@ class NodePart implements RolePart {
       ...(this.#agent?.waitingFor() ?? []),
       ...this.#withoutCertificate().map((id) => `a certificate for ${id}`),
     ]
+  }
+
+  view(): TunnelView {
+    const { identity } = this.#options
+    return {
+      source: this.#feed === null ? 'files' : 'control plane',
+      waitingFor: this.waitingFor(),
+      pods: [...this.#pods.values()].map((pod) => {
+        const { uid, name, namespace, serviceAccount } = pod
+        const workload = this.#index.workloadByInfo(pod)
+        const id = this.#identityOf(pod) ?? ''
+        const hasCertificate = (identity?.material(id) ?? null) !== null
+        return { uid, name, namespace, serviceAccount, workload: workload?.uid ?? '', identity: id, hasCertificate }
+      }),
+      world: this.#feed?.world ?? this.#world,
+    }
   }
 
   start(): void {
@@ -104,11 +124,22 @@ class NodePart implements RolePart {
 
   use({ world }: Snapshot): void {
     if (this.#feed !== null) return
+    this.#world = world
     this.#index = new MeshIndex(world)
     this.#wantCertificates()
   }
 
-  resolve(hostname: string): void {
+  answer(question: WorkerQuestion): void {
+    if (question.type === 'resolve') this.#resolve(question.hostname)
+    else {
+      const { name } = question
+      const said = (answered: boolean) => this.#options.tell({ type: 'asked', name, answered })
+      if (this.#feed === null) said(true)
+      else void this.#feed.ask(name).then(said)
+    }
+  }
+
+  #resolve(hostname: string): void {
     const { names, tell } = this.#options
     names.resolve(hostname).then(
       ({ addresses, ttlMs }) => tell({ type: 'addresses', hostname, addresses, ttlMs: ttlMs ?? NAME_TTL_MS }),
@@ -126,6 +157,7 @@ class NodePart implements RolePart {
     const pod: ServedPod = { ...info, uid, netns: `/proc/self/fd/${netns.fd}`, netnsIdentity: netns.identity }
     this.#pods.set(uid, pod)
     this.#wantCertificates()
+    this.#feed?.expect(info)
     const answers = await this.#options.ask({ type: 'open-pod', pod })
     if (answers.length === 0) return 'no worker has answered'
     return (answers as string[]).find((why) => why !== '') ?? ''
@@ -137,23 +169,39 @@ class NodePart implements RolePart {
     this.#wantCertificates()
   }
 
-  /** Of pods that nobody has told of yet there is nothing to want. */
   #wantCertificates(): void {
     const { identity } = this.#options
-    const wanted = new Set<string>()
-    for (const pod of this.#pods.values()) {
-      const workload = this.#index.workloadByInfo(pod)
-      if (workload !== null) wanted.add(workloadIdentity(workload))
-    }
+    const wanted = new Set([...this.#pods.values()].flatMap((pod) => this.#identityOf(pod) ?? []))
     for (const id of wanted) if (!this.#wanted.has(id)) identity?.want(id, true)
     for (const id of this.#wanted) if (!wanted.has(id) && id !== identity?.options.ownIdentity) identity?.drop(id)
     this.#wanted = wanted
+  }
+
+  /** Of a pod that nobody has told of yet what it will be, as far as the agent knows it: it may speak as soon as it runs. null: that is not known. */
+  #identityOf(pod: ServedPod): string | null {
+    const workload = this.#index.workloadByInfo(pod)
+    if (workload !== null) return workloadIdentity(workload)
+    const { trustDomain } = this.#options.bootstrap.identity
+    return this.#feed === null ? null : workloadIdentity({ ...pod, trustDomain })
   }
 
   #withoutCertificate(): string[] {
     const { identity } = this.#options
     return [...this.#wanted].filter((id) => identity?.material(id) === null)
   }
+}
+
+/** null: what is known of the mesh is in files. */
+function feedOf({ bootstrap, log, version }: RolePartOptions, onChange: (change: WorldChange) => void): WorkloadSource | null {
+  const { address, onDemand, clusterId } = bootstrap.xds
+  if (address === '') return null
+  const connect = (onUpdate: UpdateConsumer) => openAdsClient({ bootstrap, env: process.env, log, rng: rng(), version, onUpdate })
+  return new WorkloadSource({ connect, onDemand, clusterId, log, onChange })
+}
+
+/** For back-off. */
+function rng(): Rng {
+  return new Rng(Date.now() | 0)
 }
 
 /** Of a pod of the configuration. */

@@ -1,12 +1,11 @@
 // What a role adds to the main thread beyond what all of them have.
+import type { TunnelView } from '../admin/admin-source.ts'
 import type { DnsSource } from '../cluster/dns-source.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
-import type { BootstrapConfig, ServedPod } from '../state/bootstrap-config.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { AdsClient } from '../xds/client/ads-client.ts'
-import type { UpdateConsumer } from '../xds/client/resource-update.ts'
-import type { ToWorker } from './messages.ts'
+import type { NodeInit, ToWorker, WorkerQuestion } from './messages.ts'
 import type { Question } from './worker-pool.ts'
 
 export interface RolePartOptions {
@@ -18,8 +17,8 @@ export interface RolePartOptions {
   /** All workers that serve; who does not answer is left out. */
   readonly ask: (question: Question) => Promise<readonly unknown[]>
   readonly log: Logger
-  /** Makes a client of the control plane that is configured; null: none is. */
-  readonly controlPlane: ((onUpdate: UpdateConsumer) => AdsClient) | null
+  /** Of heddle. */
+  readonly version: string
 }
 
 export interface RolePart {
@@ -29,8 +28,10 @@ export interface RolePart {
   readonly ready: boolean
   /** What readiness waits for, for messages; empty when it is there. */
   waitingFor(): readonly string[]
-  /** What a worker that begins has to serve. */
-  readonly pods: readonly ServedPod[]
+  /** For /workloads; null: the role has no tunnel of a node. */
+  view(): TunnelView | null
+  /** For a worker that begins. */
+  readonly init: NodeInit
   /** All workers serve. */
   start(): void
   close(): Promise<void>
@@ -38,6 +39,6 @@ export interface RolePart {
   complete(snapshot: Snapshot): Snapshot
   /** A snapshot that the workers are about to be told. */
   use(snapshot: Snapshot): void
-  /** A worker needs the addresses of a name; all are told. */
-  resolve(hostname: string): void
+  /** All workers are told the answer. */
+  answer(question: WorkerQuestion): void
 }

@@ -1,5 +1,6 @@
 // The main thread of a running proxy: configuration in, workers kept alive, admin and health served, an orderly end.
 import { AdminServer } from '../admin/admin-server.ts'
+import type { TunnelView } from '../admin/admin-source.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { FileWatch } from '../base/file-watch.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
@@ -30,7 +31,7 @@ import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
 import { rolePart } from './role.ts'
-import type { RolePart, RolePartOptions } from './role-part.ts'
+import type { RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
@@ -45,8 +46,6 @@ export interface SupervisorOptions {
   readonly thread?: ConfigThread
   /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
   readonly identity?: CertificateManager | null
-  /** Makes a client of the control plane; default null: there is none. */
-  readonly controlPlane?: RolePartOptions['controlPlane']
   /** Default: the worker beside this module. */
   readonly workerUrl?: URL
 }
@@ -115,7 +114,7 @@ export class Supervisor {
       onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
       onEjected: ({ cluster, address, detector, atMs }) => this.outliers.onEjected(cluster, address, detector, atMs),
       onFirstUse: (cluster) => this.delivery.firstUse(cluster),
-      onResolve: (hostname) => this.#role?.resolve(hostname),
+      onQuestion: (question) => this.#role?.answer(question),
       onCrash: (index) => this.#onCrash(index),
       onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
     })
@@ -125,12 +124,12 @@ export class Supervisor {
     })
     this.#finish = finish
     const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
-    const { identity = null, controlPlane = null } = options
+    const { identity = null } = options
     this.#role = rolePart({
       bootstrap,
       identity,
       names,
-      controlPlane,
+      version: options.version,
       tell: (message) => this.pool.broadcast(message),
       ask: (question) => this.pool.ask(question),
       log: logger,
@@ -272,6 +271,10 @@ export class Supervisor {
     return { workers, bytes: this.delivery.bytes }
   }
 
+  tunnelView(): TunnelView | null {
+    return this.#role?.view() ?? null
+  }
+
   setLogLevel(level: BootstrapConfig['logLevel']): void {
     this.logger.level = level
     this.pool.broadcast({ type: 'log-level', level })
@@ -321,8 +324,8 @@ export class Supervisor {
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
     const config = this.delivery.everything()
-    const pods = this.#role?.pods ?? []
-    return { index, bootstrap, config, metrics, ...cells, secrets: this.secrets.secrets, ports, pods }
+    const node = this.#role?.init ?? null
+    return { index, bootstrap, config, metrics, ...cells, secrets: this.secrets.secrets, ports, node }
   }
 
   #onCrash(index: number): void {

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads'
 import type { ServedPod } from '../state/bootstrap-config.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { DrainTimes } from './drain.ts'
-import type { CutConnection, FromWorker, ToWorker, WorkerInit } from './messages.ts'
+import type { CutConnection, FromWorker, ToWorker, WorkerInit, WorkerQuestion } from './messages.ts'
 
 export interface WorkerPoolOptions {
   readonly concurrency: number
@@ -21,8 +21,8 @@ export interface WorkerPoolOptions {
   readonly onEjected: (ejected: Extract<FromWorker, { readonly type: 'ejected' }>) => void
   /** A worker has used a cluster that has no rows yet. */
   readonly onFirstUse?: (cluster: string) => void
-  /** A worker needs the addresses of a host name. */
-  readonly onResolve?: (hostname: string) => void
+  /** A worker needs to know something. */
+  readonly onQuestion?: (question: WorkerQuestion) => void
   /** A worker died and will be replaced. */
   readonly onCrash: (index: number) => void
   /** How many serve has changed. */
@@ -204,7 +204,8 @@ export class WorkerPool {
         this.#options.onFirstUse?.(message.cluster)
         return
       case 'resolve':
-        this.#options.onResolve?.(message.hostname)
+      case 'ask':
+        this.#options.onQuestion?.(message)
         return
       case 'reply':
         this.#onReply(slot.index, message.call, message.value)

@@ -22,7 +22,7 @@ import { Io } from '../transport/io.ts'
 import { canSetKeepalive } from '../transport/keepalive.ts'
 import type { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import { drainWorker } from './drain.ts'
-import type { FromWorker, ToWorker, WorkerInit } from './messages.ts'
+import type { FromWorker, NodeInit, ToWorker, WorkerInit } from './messages.ts'
 import { WorkerConfig } from './worker-config.ts'
 import { useOf, viewOf } from './worker-view.ts'
 
@@ -106,23 +106,30 @@ class Worker {
 
   async start(): Promise<void> {
     await this.listeners.open(this.config.listeners, this.config.tables)
-    if (this.init.bootstrap.role === 'node') await this.startTunnel()
+    if (this.init.node !== null) await this.startTunnel(this.init.node)
     setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
     post({ type: 'ready' })
   }
 
-  private async startTunnel(): Promise<void> {
+  private async startTunnel(node: NodeInit): Promise<void> {
     const { nodeTunnel } = await import('./node-worker.ts')
     const places = this.shared.downstream(this.init.bootstrap.limits.maxConnections)
-    this.tunnel = nodeTunnel(this.init, this.parts, places, (hostname) => post({ type: 'resolve', hostname }))
+    this.tunnel = nodeTunnel(
+      this.init,
+      node,
+      this.parts,
+      places,
+      (hostname) => post({ type: 'resolve', hostname }),
+      (name) => post({ type: 'ask', name }),
+    )
     for (const say of this.early.splice(0)) say(this.tunnel)
     await this.tunnel.open()
   }
 
   private toTunnel(say: (tunnel: NodeTunnel) => void): void {
     if (this.tunnel !== null) say(this.tunnel)
-    else if (this.init.bootstrap.role === 'node') this.early.push(say)
+    else if (this.init.node !== null) this.early.push(say)
   }
 
   /** null: it knows the same as before. */
@@ -176,6 +183,7 @@ class Worker {
       case 'secrets':
         this.parts.io.tls.use(message.secrets)
         tunnelsOf(this.parts.io).renew()
+        this.tunnel?.wake()
         return
       case 'give-way':
         this.parts.clusters.giveWay(message.cluster)
@@ -201,6 +209,10 @@ class Worker {
         return
       case 'addresses':
         this.tunnel?.parts.lookups.answered(message.hostname, message.addresses, message.ttlMs)
+        return
+      case 'asked':
+        // An answer that there is nobody is good for those who wait, and no longer.
+        this.tunnel?.parts.asking?.answered(message.name, message.answered ? [] : null, 0)
         return
       case 'world':
         this.toTunnel((tunnel) => tunnel.apply(message.change))

@@ -65,8 +65,9 @@ export class ConnectionRecord implements TunnelRecord {
     parts.metrics.sockets(direction, 1)
   }
 
-  /** It is known where it goes to, and that it may. */
+  /** It is known where it goes to, and that it may. Counted once. */
   opened(): void {
+    if (this.slot >= 0) return
     this.slot = this.parts.metrics.opened(this)
   }
 

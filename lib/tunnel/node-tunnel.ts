@@ -71,9 +71,14 @@ export class NodeTunnel {
     this.changed(policiesChanged)
   }
 
+  /** Certificates have come. */
+  wake(): void {
+    for (const session of [...this.waiting]) session.sourceMayBeKnown()
+  }
+
   private changed(policies: boolean): void {
     this.parts.metrics.forget()
-    for (const session of [...this.waiting]) session.sourceMayBeKnown()
+    this.wake()
     for (const pod of this.pods) pod.recheck(policies)
   }
 

@@ -26,7 +26,7 @@ import type { PodTunnel } from './pod-tunnel.ts'
 import { spliceError } from './splice-error.ts'
 import { clientTls } from './tunnel-tls.ts'
 
-/** For its own workload to be told. ztunnel's. */
+/** For its own workload to be told, and for its certificate. ztunnel's. */
 const SOURCE_MS = 5000
 /** From the decision to the answer of the other end. */
 const OPEN_MS = 30_000
@@ -45,6 +45,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
   private readonly destination: IpPort
   private readonly draws: OutboundDraws
   private readonly resolved: Map<string, readonly string[] | null>
+  private readonly asked: Set<string> | null
   private readonly sourceDeadline: Deadline
   private readonly openDeadline: Deadline
   private decision: OutboundDecision | null
@@ -52,6 +53,8 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
   private pending: PendingTunnel | null
   private inner: InnerTunnel | null
   splice: Splice | null
+  /** Why its tunnel could not be opened yet; empty: it has its certificate, or has not needed it. */
+  private withoutCertificate: string
   private over: boolean
 
   /** Owns the connection from now on. `destination`: what the pod dialled. */
@@ -64,6 +67,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     this.destination = destination
     this.draws = { waypoint: rng.uint32(), endpoint: rng.uint32(), gateway: rng.uint32(), address: rng.uint32() }
     this.resolved = new Map()
+    this.asked = pod.parts.asking === null ? null : new Set()
     this.sourceDeadline = new Deadline(this, SOURCE)
     this.openDeadline = new Deadline(this, OPENING)
     this.decision = null
@@ -71,6 +75,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     this.pending = null
     this.inner = null
     this.splice = null
+    this.withoutCertificate = ''
     this.over = false
     connection.owner = this
     connection.readDisable()
@@ -85,11 +90,12 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     } else this.decide(pod.local)
   }
 
-  /** The world has changed, and its workload may be known now. */
+  /** The world has changed, or a certificate has come: its workload may be known now. */
   sourceMayBeKnown(): void {
     const { local } = this.pod
     if (local === null || this.over) return
-    this.connection.io.timers.cancel(this.sourceDeadline)
+    // For a certificate it is waited for no longer because something else has changed.
+    if (this.withoutCertificate === '') this.connection.io.timers.cancel(this.sourceDeadline)
     this.pod.tunnel.stopWaiting(this)
     this.decide(local)
   }
@@ -97,7 +103,8 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
   onDeadline(kind: number): void {
     if (kind === SOURCE) {
       this.pod.tunnel.stopWaiting(this)
-      this.decide(null)
+      if (this.withoutCertificate === '') this.decide(null)
+      else this.fail(`identity error: ${this.withoutCertificate}`, 'IDENTITY_ERROR')
     } else this.fail('connection timed out', 'CONNECT')
   }
 
@@ -117,6 +124,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
       hbonePort: config.tunnelPort,
       draws: this.draws,
       resolved: this.resolved,
+      asked: this.asked,
     })
     this.decision = decision
     record.outbound = decision
@@ -125,12 +133,27 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     record.service = decision.service
     if (decision.verdict === 'deny') this.fail(decision.error, '')
     else if (decision.verdict === 'resolve') this.lookUp(decision.lookup)
+    else if (decision.verdict === 'ask') this.askFor(decision.lookup)
     else this.carryOut(decision)
   }
 
   private lookUp(hostname: string): void {
     if (this.resolved.size >= MAX_LOOKUPS) this.fail(`too many names lead to ${hostname}`, '')
     else this.pod.parts.lookups.find(hostname, this)
+  }
+
+  private askFor(name: string): void {
+    const { asked, pod } = this
+    if (asked === null || asked.size >= MAX_LOOKUPS) this.fail(`too many names lead to ${name}`, '')
+    else pod.parts.asking?.find(name, { onAddresses: (_, answer) => this.onAnswer(name, answer !== null) })
+  }
+
+  /** `answered` false: whether there is such a name is not known, and whoever is there may not be spoken to in plain text. */
+  private onAnswer(name: string, answered: boolean): void {
+    if (this.over) return
+    this.asked?.add(name)
+    if (answered) this.decide(this.pod.local)
+    else this.fail(`the control plane does not say who has ${name}`, '')
   }
 
   onAddresses(hostname: string, addresses: readonly string[] | null): void {
@@ -211,7 +234,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
         this.fail(text, 'NETWORK_POLICY')
         break
       case 'certificate':
-        this.fail(`identity error: ${text}`, 'IDENTITY_ERROR')
+        this.waitForCertificate(text)
         break
       case 'tls':
         this.fail(text, 'TLS_FAILURE')
@@ -224,6 +247,16 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     }
   }
 
+  /** A pod may speak as soon as it runs, and its certificate be on its way. */
+  private waitForCertificate(text: string): void {
+    const { timers } = this.connection.io
+    timers.cancel(this.openDeadline)
+    this.inner = null
+    if (this.withoutCertificate === '') timers.arm(this.sourceDeadline, SOURCE_MS)
+    this.withoutCertificate = text
+    this.pod.tunnel.waitForSource(this)
+  }
+
   /** Somebody is there: from here on it is copying. */
   private open(upstream: Connection): void {
     if (this.over) {
@@ -232,6 +265,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     }
     const { connection } = this
     connection.io.timers.cancel(this.openDeadline)
+    connection.io.timers.cancel(this.sourceDeadline)
     this.dial = null
     this.splice = new Splice(connection, upstream, this)
     connection.readEnable()

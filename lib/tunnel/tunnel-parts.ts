@@ -19,6 +19,8 @@ export interface TunnelParts {
   readonly accessLog: AccessLog | null
   readonly recent: RecentConnections
   readonly lookups: Lookups
+  /** Of names of the workload feed, `network/ip` or `namespace/hostname`, where it tells on demand; no addresses: nobody has it. null: it has told everything. */
+  readonly asking: Lookups | null
   readonly logger: Logger
   readonly rng: Rng
   readonly ids: RequestIds

@@ -24,7 +24,9 @@ export function explainInbound(decision: InboundDecision): TunnelSentence[] {
 
 /** For a terminal: a line each, with the place of the object. */
 export function tunnelText(sentences: readonly TunnelSentence[]): string {
-  return sentences.map(({ text, origin }) => `${text}${origin.file === '' ? '' : `  [${originText(origin)}]`}\n`).join('')
+  return sentences
+    .map(({ text, origin }) => `${text}${origin.kind === BUILT_IN.kind ? '' : `  [${originText(origin)}]`}\n`)
+    .join('')
 }
 
 function sentencesOf(step: TunnelStep): TunnelSentence[] {
@@ -107,6 +109,7 @@ const AUTHORITY_WORDS: Readonly<Record<Extract<TunnelStep, { kind: 'authority' }
 
 function outcomeOf(d: OutboundDecision): TunnelSentence[] {
   if (d.verdict === 'deny') return []
+  if (d.verdict === 'ask') return [plain(`the control plane is asked who has ${d.lookup}`)]
   if (d.verdict === 'resolve') return [plain(`the addresses of ${d.lookup} are needed`)]
   const dial = d.dial === null ? '?' : addressText(d.dial.ip, d.dial.port)
   if (d.verdict === 'tcp') return [plain(`dials ${dial} in plain text`)]

@@ -35,6 +35,8 @@ export interface OutboundFacts {
   readonly draws: OutboundDraws
   /** Addresses of host names that an earlier decision asked for; null: the look-up failed. */
   readonly resolved: ReadonlyMap<string, readonly string[] | null>
+  /** Names that the control plane has been asked for since the connection came, where it tells on demand only; null: all that there is is known. */
+  readonly asked: ReadonlySet<string> | null
 }
 
 /** Why there is no way; in the access log the text says more. */
@@ -50,9 +52,10 @@ export type OutboundRefusal =
 export interface OutboundDecision {
   /**
    * tcp: dial `dial` and copy. hbone: a tunnel to `dial`, in it a CONNECT to `authority`. double-hbone: in that tunnel another one,
-   * with the same authority, whose server has one of `innerIdentities`. resolve: look `lookup` up and decide again.
+   * with the same authority, whose server has one of `innerIdentities`. resolve: look `lookup` up and decide again. ask: the control plane may
+   * know `lookup`, a `network/ip` or `namespace/hostname`; decide again when it has answered.
    */
-  readonly verdict: 'deny' | 'resolve' | 'tcp' | 'hbone' | 'double-hbone'
+  readonly verdict: 'deny' | 'resolve' | 'ask' | 'tcp' | 'hbone' | 'double-hbone'
   readonly refusal: OutboundRefusal | null
   /** ztunnel's words for the access log; empty unless denied. */
   readonly error: string

@@ -9,6 +9,8 @@ import type { MeshIndex } from './mesh-index.ts'
 import type { IpPort, OutboundDecision, OutboundFacts, OutboundRefusal } from './outbound-decision.ts'
 import type { TunnelStep } from './tunnel-steps.ts'
 import {
+  addressName,
+  ask,
   identitiesOf,
   isService,
   networkGatewayOf,
@@ -33,6 +35,7 @@ export function decideOutbound(index: MeshIndex, facts: OutboundFacts): Outbound
       ? refuse('unknown-source', `failed to fetch information about local workload: ${workloadInfoText(facts.sourceInfo)}`)
       : findWay({ index, facts, source, steps }, destination)
   if (!('kind' in way)) return decision(way, null, '', '', source, steps)
+  if (way.kind === 'ask') return decision(ASK, null, '', way.name, source, steps)
   if (way.kind === 'lookup') return decision(LOOKUP, null, '', way.hostname, source, steps)
   steps.push({ kind: 'refused', error: way.error })
   return decision(DENIED, way.refusal, way.error, '', source, steps)
@@ -41,6 +44,7 @@ export function decideOutbound(index: MeshIndex, facts: OutboundFacts): Outbound
 const NOWHERE = { dial: null, authority: '', serverIdentities: [], innerIdentities: [], workload: null, service: null }
 const DENIED: Way = { verdict: 'deny', ...NOWHERE }
 const LOOKUP: Way = { verdict: 'resolve', ...NOWHERE }
+const ASK: Way = { verdict: 'ask', ...NOWHERE }
 
 /** Field by field: spreading costs many times what all the rest of a decision does. */
 function decision(
@@ -76,6 +80,8 @@ function findWay(search: Search, destination: IpPort): Way | Stop {
   const { index, source, steps } = search
   steps.push({ kind: 'source', workload: source })
   const addressed = whoHas(search, destination.ip)
+  const unknown = addressed === null ? ask(search, addressName({ network: source.network, address: destination.ip })) : null
+  if (unknown !== null) return unknown
   const service = addressed !== null && isService(addressed) ? addressed.service : null
   if (service !== null) {
     const waypoint = serviceWaypoint(search, service)

@@ -1,6 +1,6 @@
 // Which workload an address, a waypoint or a gateway comes to, and by which of its addresses it is dialled.
 import type { MeshService } from '../../state/mesh-service.ts'
-import { type GatewayAddress, gatewayText } from '../../state/network-address.ts'
+import { type GatewayAddress, gatewayText, type NetworkAddress } from '../../state/network-address.ts'
 import { isIstioIdentity } from '../../state/peer-identity.ts'
 import { type Workload, workloadIdentity } from '../../state/workload.ts'
 import type { IndexedService } from './indexed-service.ts'
@@ -19,10 +19,11 @@ export interface Upstream {
   readonly service: MeshService | null
 }
 
-/** The decision ends here: refused, or an address is needed. */
+/** The decision ends here: refused, or something has to be found out first. */
 export type Stop =
   | { readonly kind: 'refuse'; readonly refusal: OutboundRefusal; readonly error: string }
   | { readonly kind: 'lookup'; readonly hostname: string }
+  | { readonly kind: 'ask'; readonly name: string }
 
 /** What one decision is made with. */
 export interface Search {
@@ -75,6 +76,16 @@ export function noDestination(w: Workload): Stop {
   return refuse('no-destination', `no valid routing destination for workload: ${text}`)
 }
 
+/** What is not known may be known to the control plane. null: it has been asked, or has told everything. */
+export function ask({ facts }: Search, name: string): Stop | null {
+  return facts.asked === null || facts.asked.has(name) ? null : { kind: 'ask', name }
+}
+
+/** As the feed has it: `network/ip`. */
+export function addressName({ network, address }: NetworkAddress): string {
+  return `${network}/${address}`
+}
+
 export function isService(x: IndexedService | Workload): x is IndexedService {
   return 'service' in x
 }
@@ -82,7 +93,10 @@ export function isService(x: IndexedService | Workload): x is IndexedService {
 function atGateway(search: Search, gateway: GatewayAddress, mode: ResolutionMode, draw: number): Upstream | Stop | null {
   const { destination, hboneMtlsPort: port } = gateway
   const found = placeOf(search, gateway)
-  if (found === null) return null
+  if (found === null) {
+    const { kind } = destination
+    return ask(search, kind === 'address' ? addressName(destination) : `${destination.namespace}/${destination.hostname}`)
+  }
   const parts = partsOf(search, found, port, mode, draw)
   if (parts === null) return null
   // By host name the client's family of addresses is kept; by address there is only that one.

@@ -51,7 +51,7 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
         sharedHosts: cells,
         secrets: NO_SECRETS,
         ports: {},
-        pods: [],
+        node: null,
       }
     },
     log: new Logger({ level: 'debug', write: (line) => log.push(line) }),

@@ -108,6 +108,7 @@ function facts(to: string, over: Partial<OutboundFacts> = {}): OutboundFacts {
     hbonePort: 15008,
     draws: { waypoint: 0, endpoint: 0, gateway: 0, address: 0 },
     resolved: new Map(),
+    asked: null,
     ...over,
   }
 }
@@ -351,4 +352,37 @@ t.test('sentences', async (t) => {
   t.same(told('127.0.0.1:15001'), ['refused: attempted recursive call to ourselves'])
   const text = tunnelText(explainOutbound(decideOutbound(index, facts('10.9.0.1:80'))))
   t.match(text, /10\.9\.0\.1 is an address of service ns\/echo\.mesh {2}\[Service ns\/echo \(mesh\.yaml:1:1\)\]\n/)
+})
+
+t.test('where the control plane tells on demand', async (t) => {
+  const asks = (to: string, asked: string[]) => {
+    const { verdict, lookup } = decideOutbound(index, facts(to, { asked: new Set(asked) }))
+    return [verdict, lookup]
+  }
+  t.same(asks('10.0.0.2:8080', []), ['hbone', ''], 'what is known is not asked for')
+  t.same(asks('192.0.2.1:443', []), ['ask', '/192.0.2.1'])
+  t.same(asks('192.0.2.1:443', ['/192.0.2.1']), ['tcp', ''], 'nobody has it')
+  const unknown = new MeshIndex({
+    ...WORLD,
+    services: [
+      service('by-name.mesh', { vips: vips('/10.9.1.1'), waypoint: gateway('ns/later.mesh') }),
+      service('by-address.mesh', { vips: vips('/10.9.1.2'), waypoint: gateway('/10.9.1.9') }),
+    ],
+  })
+  for (const [vip, name] of [
+    ['10.9.1.1', 'ns/later.mesh'],
+    ['10.9.1.2', '/10.9.1.9'],
+  ] as const) {
+    const first = decideOutbound(unknown, facts(`${vip}:80`, { asked: new Set() }))
+    t.same([first.verdict, first.lookup], ['ask', name])
+    t.equal(
+      decideOutbound(unknown, facts(`${vip}:80`, { asked: new Set([name]) })).refusal,
+      'unknown-waypoint',
+      'and never around it',
+    )
+  }
+  t.same(
+    explainOutbound(decideOutbound(index, facts('192.0.2.1:443', { asked: new Set() }))).at(-1)?.text,
+    'the control plane is asked who has /192.0.2.1',
+  )
 })

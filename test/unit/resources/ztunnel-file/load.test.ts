@@ -409,6 +409,7 @@ t.test('a world that was read decides', async (t) => {
     hbonePort: 15008,
     draws: { waypoint: 0, endpoint: 0, gateway: 0, address: 0 },
     resolved: new Map(),
+    asked: null,
   })
   t.equal(d.error, 'unknown waypoint: waypoint default/way.mesh:15008 not found', 'its waypoint has no endpoint')
 })
