@@ -41,7 +41,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
         return { ...first, connections: found.flatMap((f) => ('connections' in f ? f.connections : [])) }
       return withLeftOut(first, proxy.outliers, proxy.checks)
     },
-    tunnel: () => proxy.tunnelView(),
+    tunnel: () => proxy.role?.view() ?? null,
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),
   }

@@ -1,6 +1,5 @@
 // The main thread of a running proxy: configuration in, workers kept alive, admin and health served, an orderly end.
 import { AdminServer } from '../admin/admin-server.ts'
-import type { TunnelView } from '../admin/admin-source.ts'
 import { HealthServer } from '../admin/health-server.ts'
 import { FileWatch } from '../base/file-watch.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
@@ -88,7 +87,7 @@ export class Supervisor {
   /** Once `start` has resolved. */
   adminPort: number
   readonly #ports: ListeningPorts
-  readonly #role: RolePart | null
+  readonly role: RolePart | null
   #state: ServerState
   #reloading: Promise<void>
   #drained: Promise<readonly CutConnection[]> | null
@@ -114,7 +113,7 @@ export class Supervisor {
       onSeries: (index, family, labels, slot) => this.registry.series(index, family, labels, slot),
       onEjected: ({ cluster, address, detector, atMs }) => this.outliers.onEjected(cluster, address, detector, atMs),
       onFirstUse: (cluster) => this.delivery.firstUse(cluster),
-      onQuestion: (question) => this.#role?.answer(question),
+      onQuestion: (question) => this.role?.answer(question),
       onCrash: (index) => this.#onCrash(index),
       onServing: (serving) => this.metrics.setWorkers(serving, serving === bootstrap.concurrency),
     })
@@ -125,7 +124,7 @@ export class Supervisor {
     this.#finish = finish
     const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
     const { identity = null } = options
-    this.#role = rolePart({
+    this.role = rolePart({
       bootstrap,
       identity,
       names,
@@ -140,10 +139,10 @@ export class Supervisor {
       log: logger,
       onEndpoints: () => this.delivery.addressesChanged(),
     })
-    const watched = [...bootstrap.resources, ...(this.#role?.files ?? [])]
+    const watched = [...bootstrap.resources, ...(this.role?.files ?? [])]
     this.#watch = new FileWatch({ paths: watched, onChange: () => this.reload('files changed') })
     this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
-    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && (this.#role ?? this.secrets).ready)
+    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && (this.role ?? this.secrets).ready)
     this.#shared = new SharedArrayBuffer(sharedLimitBytes(bootstrap.concurrency))
     this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
     const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
@@ -169,7 +168,7 @@ export class Supervisor {
       checks: this.checks,
       dns: this.#dns,
       secrets: this.secrets,
-      role: this.#role,
+      role: this.role,
       credentials: () => this.store.credentials,
       ports: () => this.#ports.byName(),
       broadcast: (message) => this.pool.broadcast(message),
@@ -213,7 +212,7 @@ export class Supervisor {
     }
     if (this.#ending) return this.#abandonStart()
     this.#noteApplied(this.store.snapshot.version)
-    this.#role?.start()
+    this.role?.start()
     this.#started = true
     this.#setState('LIVE')
     return true
@@ -271,10 +270,6 @@ export class Supervisor {
     return { workers, bytes: this.delivery.bytes }
   }
 
-  tunnelView(): TunnelView | null {
-    return this.#role?.view() ?? null
-  }
-
   setLogLevel(level: BootstrapConfig['logLevel']): void {
     this.logger.level = level
     this.pool.broadcast({ type: 'log-level', level })
@@ -324,7 +319,7 @@ export class Supervisor {
     const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
     const config = this.delivery.everything()
-    const node = this.#role?.init ?? null
+    const node = this.role?.init ?? null
     return { index, bootstrap, config, metrics, ...cells, secrets: this.secrets.secrets, ports, node }
   }
 
@@ -388,7 +383,7 @@ export class Supervisor {
     this.outliers.close()
     this.checks.stop()
     this.secrets.close()
-    await this.#role?.close()
+    await this.role?.close()
     await this.pool.terminate()
     this.#ports.release()
     await Promise.all([this.store.close(), this.#thread.close(), this.#admin.close(), this.#health.close()])

@@ -94,6 +94,7 @@ class Source implements AdminSource {
   level: 'debug' | 'info' | 'warning' | 'error' = 'info'
   ejected: readonly Ejection[] = []
   health: HostHealth = WELL
+  view: ReturnType<AdminSource['tunnel']> = null
 
   state(): ProxyState {
     return this.proxy
@@ -145,6 +146,9 @@ class Source implements AdminSource {
   }
   drain(): void {
     this.calls.push('drain')
+  }
+  tunnel(): ReturnType<AdminSource['tunnel']> {
+    return this.view
   }
   ejections(): readonly Ejection[] {
     return this.ejected
@@ -347,6 +351,19 @@ t.test('clusters say how endpoints are', async (t) => {
   })
   source.health = { ...WELL, unchecked: true }
   t.ok((await lines()).includes(line('health_flags', '/pending_active_hc')))
+})
+
+t.test('what a tunnel knows', async (t) => {
+  const { port, source } = await admin(t)
+  t.equal((await ask(port, 'GET', '/workloads')).status, 404, 'other roles have none')
+  const world = { workloads: [], services: [], policies: [] }
+  source.view = { source: 'control plane', waitingFor: ['the node agent'], pods: [], world }
+  t.same(JSON.parse((await ask(port, 'GET', '/workloads')).body), {
+    source: 'control plane',
+    waitingFor: ['the node agent'],
+    pods: [],
+    ...world,
+  })
 })
 
 t.test('ejections', async (t) => {
