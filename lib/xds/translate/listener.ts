@@ -77,7 +77,8 @@ export function translateListener(
 ): TranslatedListener {
   const { extensions } = terms
   const findings = new Findings()
-  const shell = findings.decode(bytes, ListenerShell) ?? ListenerShell.empty
+  const shell = findings.decode(bytes, ListenerShell)
+  if (shell === null) return without('', findings)
   const direction = directionOf(shell)
   const tables = new InlineTables(previous?.parts.inline ?? [], terms.routes)
   const translate = (chain: Uint8Array): TranslatedChain => {
@@ -89,7 +90,11 @@ export function translateListener(
   const plumbing = PLUMBING.has(shell.name)
   if (shell.internal_listener !== null && !plumbing)
     findings.fault(`the internal listener ${shell.name} is none of ${[...PLUMBING].join(', ')}, which heddle knows`)
-  if (isOriginating(shell)) return originating(shell, findings)
+  // Those that open tunnels connect parts of Envoy: heddle opens them where it dials.
+  if (isOriginating(shell)) {
+    checkOriginating(shell, findings)
+    return without(shell.name, findings)
+  }
   const end = isTunnelEnd(shell)
   const sent = end ? [] : shell.filter_chains.map(translate)
   const otherwise = end || shell.default_filter_chain.length === 0 ? null : translate(shell.default_filter_chain)
@@ -201,9 +206,8 @@ function detectionTimeout(
   return timeout
 }
 
-/** Those that open tunnels are for Envoy to connect its parts: heddle opens them where it dials. */
-function originating(shell: ListenerShell, findings: Findings): TranslatedListener {
-  checkOriginating(shell, findings)
+/** No listener of the data path. */
+function without(name: string, { faults, notes }: Findings): TranslatedListener {
   const nothing = {
     routeNames: [],
     inlineTables: [],
@@ -213,8 +217,7 @@ function originating(shell: ListenerShell, findings: Findings): TranslatedListen
     credentials: [],
   }
   const parts = { chains: [], inline: [], made: new Map() }
-  const { faults, notes } = findings
-  return { name: shell.name, listener: null, faults, notes, ...nothing, originalSrc: null, authorities: [], parts }
+  return { name, listener: null, faults, notes, ...nothing, originalSrc: null, authorities: [], parts }
 }
 
 function unique(names: readonly string[]): readonly string[] {
