@@ -1,6 +1,7 @@
 // Messages of envoy.extensions.upstreams.http.v3: which HTTP a cluster's endpoints are spoken to.
 import { HttpProtocolOptions as ForAllVersions, Http1ProtocolOptions, Http2ProtocolOptions } from './core.ts'
-import { bool, type Decoded, message, one, oneof, text } from './schema.ts'
+import { HttpFilter } from './http-connection-manager.ts'
+import { bool, type Decoded, list, message, one, oneof, text } from './schema.ts'
 
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 
@@ -36,5 +37,6 @@ export const HttpProtocolOptions = message(OPTIONS, {
     use_downstream_protocol_config: one(4, UseDownstreamHttpConfig),
     auto_config: one(5, AutoHttpConfig),
   }),
+  http_filters: list(one(6, HttpFilter)),
 })
 export type HttpProtocolOptions = Decoded<typeof HttpProtocolOptions>

@@ -36,6 +36,8 @@ export interface TranslatedCluster {
   readonly weighsLocalities: boolean
 }
 
+/** The last one of filters towards an upstream: what encodes the request. */
+const UPSTREAM_CODEC = 'envoy.filters.http.upstream_codec'
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 /** What the internal listener of a waypoint is: no endpoint is behind it, since heddle hands streams on by itself. */
 const PLUMBING = new Set([
@@ -188,6 +190,8 @@ function protocolOf(of: Message, http: HttpProtocolOptions | null, findings: Fin
     else at.note('HTTP/3 is not spoken')
   }
   noteHttp1(options?.http_protocol_options ?? null, at)
+  for (const [i, { name, is_optional: optional, disabled }] of (http?.http_filters ?? []).entries())
+    if (name !== UPSTREAM_CODEC && !optional && !disabled) at.at('http_filters', i).fault(`the filter ${name} is not understood`)
   const http2 = options?.http2_protocol_options ?? of.http2_protocol_options
   if (downstream !== null || of.protocol_selection === 'USE_DOWNSTREAM_PROTOCOL') return { protocol: 'client', http2 }
   if (auto !== null) {

@@ -301,6 +301,15 @@ t.test('refused, in words that name field and value', async (t) => {
     ],
   ]
   for (const [resource, faults] of rows) t.equal(clusterFrom(resource).faults, faults, faults)
+  t.equal(
+    clusterFrom({
+      ...EDS,
+      ...http({
+        http_filters: [{ name: 'credentials' }, { name: 'envoy.filters.http.upstream_codec' }, { name: 'x', is_optional: true }],
+      }),
+    }).faults,
+    'typed_extension_protocol_options.http_filters[0]: the filter credentials is not understood',
+  )
   const both = clusterFrom({
     ...EDS,
     lb_policy: 4,
