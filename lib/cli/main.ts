@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'iptables apply, under the name that Istio calls it by',
     load: async () => (await import('./iptables.ts')).istioIptablesCommand,
   },
+  xds: { summary: 'what a control plane sends', load: async () => (await import('./xds.ts')).xdsCommand },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 

@@ -1,5 +1,5 @@
 // Recorded worlds of an istiod, through the fake control plane and the client, and back by protobufjs: what is handed on is what was sent.
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
@@ -16,10 +16,12 @@ import { AdsRecorder } from '../support/ads-recorder.ts'
 import { envoyProtos } from '../support/envoy-protos.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
+import { runHeddle } from '../support/proxy.ts'
 import { applyCaptured, capturedResponses, serveRecordedWorld } from '../support/recorded-worlds.ts'
 import { peersFolder } from '../unit/resources/kit.ts'
 
 const peers = peersFolder()
+const live = process.env['ISTIOD_ADDR'] ?? ''
 const skip = peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false
 
 t.test('requests and responses, as others read and write them', async (t) => {
@@ -125,7 +127,8 @@ t.test('recorded configurations', { skip }, async (t) => {
     existsSync(path.join(peers!, 'cases', name, 'xds.json')),
   )
   for (const protocol of ['delta', 'sotw'] as const) {
-    for (const folder of folders) {
+    // The state of the world carries the same bytes: some of them are enough.
+    for (const folder of protocol === 'delta' ? folders : ['gateway', 'waypoint']) {
       const plane = await FakeControlPlane.start(t)
       serveRecordedWorld(plane, path.join(peers!, 'cases', folder, 'xds.json'))
       const ads = new AdsRecorder(t, plane, {
@@ -150,6 +153,39 @@ t.test('recorded configurations', { skip }, async (t) => {
     }
   }
 })
+
+t.test('heddle xds dump prints what is recorded', { skip }, async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  const file = path.join(peers!, 'cases/match/xds.json')
+  serveRecordedWorld(plane, file)
+  const address = ['--address', plane.hostAndPort, '--plaintext']
+  const { code, stdout, stderr } = await runHeddle(['xds', 'dump', ...address])
+  t.same([code, stderr], [0, ''])
+  const [dumped, recorded] = [JSON.parse(stdout), JSON.parse(readFileSync(file, 'utf8'))]
+  const names = (list: readonly { readonly name?: string; readonly cluster_name?: string }[]) =>
+    list.map((r) => r.name ?? r.cluster_name).sort()
+  // Endpoints of clusters that are not of type EDS are not asked for.
+  for (const kind of ['clusters', 'listeners', 'routes'] as const) t.same(names(dumped[kind]), names(recorded[kind]), kind)
+  t.ok(dumped.endpoints.length > 0)
+  t.match(dumped.node, /^sidecar~/)
+
+  plane.stop()
+  const gone = await runHeddle(['xds', 'dump', ...address, '--timeout', '100ms'])
+  t.match(gone, { code: 4, stdout: '', stderr: /no answer from 127\.0\.0\.1:\d+: UNAVAILABLE: no connection/ })
+})
+
+t.test(
+  'a live istiod',
+  { skip: live === '' ? 'ISTIOD_ADDR is not set: 127.0.0.1:15010 of one in plain text' : false },
+  async (t) => {
+    const { code, stdout, stderr } = await runHeddle(['xds', 'dump', '--address', live, '--plaintext'])
+    t.same([code, stderr], [0, ''])
+    const dumped = JSON.parse(stdout)
+    t.match(dumped.control_plane, /istiod/)
+    t.ok(dumped.listeners.some((l: { readonly name: string }) => l.name === 'virtualInbound'))
+    t.ok(dumped.clusters.some((c: { readonly name: string }) => c.name === 'BlackHoleCluster'))
+  },
+)
 
 t.test('recorded messages', { skip }, async (t) => {
   for (const file of ['sidecar/routing.jsonl', 'ambient/wds.jsonl']) {

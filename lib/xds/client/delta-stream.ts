@@ -89,8 +89,6 @@ export class DeltaStream implements DiscoveryStream {
     const subscribe = [...names].filter((name) => !told.names.has(name))
     const unsubscribe = [...told.names].filter((name) => !names.has(name))
     told.names = names
-    // A type of which no name is wanted is unknown again: with no name, a later request would ask for everything.
-    if (told.interest === 'names' && names.size === 0) this.#told.delete(typeUrl)
     if (subscribe.length === 0 && unsubscribe.length === 0) return []
     return [this.#request(typeUrl, { resource_names_subscribe: subscribe, resource_names_unsubscribe: unsubscribe })]
   }

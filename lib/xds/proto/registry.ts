@@ -5,6 +5,7 @@ import * as authorization from './authorization.ts'
 import * as cluster from './cluster.ts'
 import * as core from './core.ts'
 import * as cors from './cors.ts'
+import * as discovery from './discovery.ts'
 import * as endpoint from './endpoint.ts'
 import * as fault from './fault.ts'
 import * as filters from './filters.ts'
@@ -35,6 +36,7 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   cluster,
   core,
   cors,
+  discovery,
   endpoint,
   fault,
   filters,
@@ -61,4 +63,8 @@ function isMessage(value: unknown): value is Message<object> {
   return typeof value === 'object' && value !== null && 'typeName' in value && 'byNumber' in value
 }
 
-export const REGISTRY: Registry = registryOf(FILES.flatMap((file) => Object.values(file).filter(isMessage)))
+/** Some types have a second table that leaves parts of them as bytes: it is not the one that has the type's own name. */
+const ENTRIES = FILES.flatMap((file) => Object.entries(file))
+const OWN = ENTRIES.filter(([name, m]) => isMessage(m) && m.typeName.endsWith(`.${name}`))
+
+export const REGISTRY: Registry = registryOf([...ENTRIES, ...OWN].map(([, m]) => m).filter(isMessage))

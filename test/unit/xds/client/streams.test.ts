@@ -184,6 +184,13 @@ t.test('delta', async (t) => {
     const again = table.comes({ type: 'cluster', nonce: 'n3', has: ['a', 'b'], removed: ['c'] })
     t.same([again.answer, again.changed, again.removed, again.complete], ['cluster nonce n3', ['b'], ['c'], false])
     t.equal(table.comes({ type: 'cluster', nonce: '' }).answer, null, 'without a nonce there is nothing to answer')
+    table.comes({ type: 'cluster', nonce: 'n6', has: ['a@2'] }, ['a'])
+    t.same(
+      table.comes({ type: 'cluster', nonce: 'n7', has: ['a'] }).changed,
+      ['a'],
+      'back to what is held: the consumer has to know',
+    )
+    t.same(table.comes({ type: 'cluster', nonce: 'n8', has: ['a'] }).changed, [], 'and again: nothing new')
     t.same(table.comes({ type: 'endpoints', nonce: 'n4', removed: ['x'] }).removed, ['x'])
     t.same(
       table.comes({ type: 'endpoints', nonce: 'n5', removed: ['x'] }).removed,
