@@ -69,8 +69,10 @@ export class Packer {
   /** Offsets, by content. */
   private readonly known: Map<string, number>
   private readonly texts: Map<string, number>
-  /** By the object itself: a quick way to `known`. */
-  private readonly seen: Map<object, { readonly at: number; readonly leaf: boolean }>
+  /** By their first name. */
+  private readonly shapes: Map<string, readonly { readonly names: readonly string[]; readonly at: number }[]>
+  /** Leaves by the object itself, a quick way to `known`: makers keep one for many. */
+  private readonly seen: Map<object, number>
   /** One for each depth of nesting, used again and again. */
   private readonly bodies: Body[]
 
@@ -79,6 +81,7 @@ export class Packer {
     this.length = 0
     this.known = new Map()
     this.texts = new Map()
+    this.shapes = new Map()
     this.seen = new Map()
     this.bodies = []
   }
@@ -89,7 +92,7 @@ export class Packer {
 
   /** Where the value is: what `PackedReader.read` takes. Plain data only; anything else is a bug and throws. */
   put(value: object): number {
-    return this.container(value, 0).at
+    return this.container(value, 0)
   }
 
   /** All that was put, as memory that threads share. */
@@ -99,7 +102,7 @@ export class Packer {
     return shared
   }
 
-  private container(value: object, depth: number): { readonly at: number; readonly leaf: boolean } {
+  private container(value: object, depth: number): number {
     const before = this.seen.get(value)
     if (before !== undefined) return before
     const body = this.bodyAt(depth)
@@ -114,9 +117,8 @@ export class Packer {
     const tag = (shape < 0 ? ARRAY : OBJECT) | ((leaf ? LEAF : 0) << TAG_BITS)
     const at = this.node(tag, body.bytes.subarray(start, body.length))
     body.length = start
-    const where = { at, leaf }
-    this.seen.set(value, where)
-    return where
+    if (leaf) this.seen.set(value, at)
+    return at
   }
 
   private bodyAt(depth: number): Body {
@@ -145,7 +147,7 @@ export class Packer {
           return
         }
         body.holds = true
-        body.varint(head(REF, this.container(value as object, depth + 1).at))
+        body.varint(head(REF, this.container(value as object, depth + 1)))
         return
       }
       default:
@@ -157,16 +159,15 @@ export class Packer {
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype !== Object.prototype && prototype !== null) throw new Error('only plain objects can be packed')
     const names = Object.keys(value)
-    // No node's key begins like this.
-    const key = `shape ${names.length} ${names.join('\0')}`
-    const known = this.known.get(key)
-    if (known !== undefined) return known
-    if (names.some((name) => name.includes('\0'))) throw new Error('names of fields with NUL cannot be packed')
+    const first = names[0] ?? ''
+    const alike = this.shapes.get(first) ?? []
+    const known = alike.find((shape) => sameNames(shape.names, names))
+    if (known !== undefined) return known.at
     const body = new Body(64)
     body.varint(names.length)
     for (const name of names) body.varint(head(REF, this.text(name)))
     const at = this.append(ARRAY | (LEAF << TAG_BITS), body.bytes.subarray(0, body.length))
-    this.known.set(key, at)
+    this.shapes.set(first, [...alike, { names, at }])
     return at
   }
 
@@ -207,6 +208,12 @@ export class Packer {
     this.length = end + more.length
     return at
   }
+}
+
+function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
 function head(tag: number, value: number): number {

@@ -33,7 +33,7 @@ t.test('what is read is what was put', async (t) => {
 t.test('of any plain values', async () => {
   const value = fc
     .anything({ withNullPrototype: false, withObjectString: false, maxDepth: 4 })
-    .filter((v) => !JSON.stringify(v)?.match(/__proto__|\\u0000/))
+    .filter((v) => !JSON.stringify(v)?.includes('__proto__'))
   const some = fc.array(fc.oneof(fc.array(value), fc.dictionary(fc.string(), value, { noNullPrototype: true })), { maxLength: 5 })
   fc.assert(
     fc.property(some, (values) => sameValue(roundTrip(values), values)),
@@ -62,7 +62,7 @@ t.test('what is equal is written once, and its leaves are one object for all rea
 })
 
 t.test('what is no plain data is refused', async (t) => {
-  for (const value of [new Map(), new Date(0), [() => 1], { a: 1n }, [Symbol('s')], { 'a\0b': 1 }])
+  for (const value of [new Map(), new Date(0), [() => 1], { a: 1n }, [Symbol('s')]])
     t.throws(() => new Packer().put(value), /packed/)
 })
 
