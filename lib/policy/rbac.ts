@@ -25,11 +25,13 @@ const NONE = -1
 
 class CompiledPolicy {
   readonly config: RbacPolicy
+  readonly refusal: string
   private readonly permissions: CompiledMatch
   private readonly principals: CompiledMatch
 
   constructor(config: RbacPolicy) {
     this.config = config
+    this.refusal = refusalDetails(config.name)
     this.permissions = compileMatch({ kind: 'or', of: config.permissions })
     this.principals = compileMatch({ kind: 'or', of: config.principals })
   }
@@ -53,6 +55,11 @@ export class CompiledRules {
     const { policies } = this
     for (let i = 0; i < policies.length; i++) if ((policies[i] as CompiledPolicy).fits(facts)) return i
     return NONE
+  }
+
+  /** Details of a refusal by the policy that fits, or by none. */
+  refusal(fitting: number): string {
+    return fitting === NONE ? BY_NONE : (this.policies[fitting] as CompiledPolicy).refusal
   }
 
   said(fitting: number): number {
@@ -104,7 +111,7 @@ export class Authorizer {
       if (rules === null) continue
       const fitting = ask(rules, facts, trace, i, false)
       if (!refuses(rules.said(fitting))) continue
-      this.details = refusalDetails(fitting === NONE ? 'none' : (rules.config.policies[fitting] as RbacPolicy).name)
+      this.details = rules.refusal(fitting)
       return false
     }
     return true
@@ -134,6 +141,8 @@ function compiled(rules: RbacRules | null): CompiledRules | null {
 function refusalDetails(policy: string): string {
   return `rbac_access_denied_matched_policy[${policy.replace(/\s/g, '_')}]`
 }
+
+const BY_NONE = refusalDetails('none')
 
 /** The chains of a listener have mostly the same filters, and so have those of other listeners. */
 const known = new WeakMap<readonly RbacFilter[], Authorizer>()

@@ -117,6 +117,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     ...idleDetections(clusters),
     ...tlsMismatches(world, mtls, reachable, rules),
     ...heldBackRetries(snapshot.routeTables, clusters),
+    ...world.authorizations.notes(),
   ]
   return { snapshot, verdicts, notes, credentials: credentialsOf(world, snapshot) }
 }

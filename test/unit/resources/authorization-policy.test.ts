@@ -269,6 +269,20 @@ t.test('what is not enforced says so loudly, and what cannot be carried out refu
   t.match(custom, { state: 'partly', reason: /spec\.action: REFUSES what its rules match/ })
 })
 
+t.test('a DENY of requests alone is noted: it denies all other bytes', async (t) => {
+  const noted = (rules: string, action = 'DENY') =>
+    loadText(t, object(`{action: ${action}, rules: [${rules}]}`), inbound('http')).notes.filter(
+      (n) => n.kind === 'AuthorizationPolicy',
+    )
+  const paths = '{to: [{operation: {paths: [/a]}}]}'
+  t.match(noted(paths), [{ name: 'x', line: 5, message: /on ports that carry other bytes it denies every connection/ }])
+  t.equal(noted('{from: [{source: {requestPrincipals: [a]}}]}').length, 1)
+  t.same(noted('{to: [{operation: {paths: [/a], ports: ["80"]}}]}'), [])
+  t.same(noted('{from: [{source: {namespaces: [a]}}], to: [{operation: {paths: [/a]}}]}'), [], 'only of that namespace')
+  t.same(noted('{}'), [], 'which is meant')
+  t.same(noted(paths, 'ALLOW'), [])
+})
+
 t.test('a dry run', async (t) => {
   const of = (value: string, spec = '{action: DENY, rules: [{}]}') => {
     const result = loadText(t, object(spec, 'x', 'default', `{"istio.io/dry-run": ${value}}`), inbound('http'))

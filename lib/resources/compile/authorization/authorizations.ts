@@ -1,5 +1,6 @@
 // AuthorizationPolicies down to the filters of chains, as istiod builds them (pilot/pkg/security/authz/builder), and what came of each object.
 import type { RbacFilter, RbacMatch, RbacPolicy, RbacRules } from '../../../state/rbac.ts'
+import type { ResourceNote } from '../../../state/snapshot.ts'
 import { UNENFORCED } from '../../kinds.ts'
 import type { ResourceObject } from '../../resource-object.ts'
 import type { RegistryService } from '../registry.ts'
@@ -8,6 +9,7 @@ import { DRY_RUN, dryRunProblem, isDryRun } from './dry-run.ts'
 import { byCertificate, byTunnel } from './principals.ts'
 import { compileRule, type RuleSite, ruleName } from './rule.ts'
 import { gatewayName, selectPolicies } from './selection.ts'
+import { tcpNotes } from './tcp-notes.ts'
 import { TrustDomains } from './trust-domains.ts'
 
 type PolicyObject = ResourceObject<'AuthorizationPolicy'>
@@ -92,6 +94,11 @@ export class Authorizations {
       const problem = dryRunProblem(object)
       if (problem !== null) verdicts.annotation(object, DRY_RUN, problem)
     }
+  }
+
+  /** Of those that hold for somebody. */
+  notes(): ResourceNote[] {
+    return [...this.#used].flatMap((o) => tcpNotes(o, { peer: byCertificate, trustDomains: this.#trustDomains }))
   }
 
   #unusedText({ spec }: PolicyObject): string {
