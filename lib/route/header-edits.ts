@@ -27,7 +27,7 @@ interface Value {
 export interface CompiledEdits {
   /** Lower-case names. */
   readonly removes: readonly string[]
-  /** In the order of the configuration. */
+  /** What is set, then what is added, each in the order of the configuration. */
   readonly values: readonly Value[]
   /** No value has an operator: nothing of the context is read. */
   readonly constant: boolean
@@ -61,7 +61,9 @@ export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null
   }
   if (removes.length === 0 && values.length === 0) return null
   const constant = values.every((v) => v.template === null)
-  return { removes, values, constant, conditional: values.some((v) => v.when !== ALWAYS) }
+  // Of one list all that is set goes before all that is added, as Envoy does it.
+  const inOrder = [...values.filter((v) => !v.add), ...values.filter((v) => v.add)]
+  return { removes, values: inOrder, constant, conditional: values.some((v) => v.when !== ALWAYS) }
 }
 
 /** Applies one level. `ctx` is not looked at when `edits.constant`. */

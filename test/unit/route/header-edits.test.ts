@@ -102,6 +102,15 @@ t.test('rows', async (t) => {
       'templates do not see what the same level sets',
     ],
     [[remove('x-a'), set('x-b', 'was:%REQ(x-a)%')], [['x-a', 'old']], [['x-b', 'was:']], 'but what it removes is gone'],
+    [
+      [add('x-a', 'added'), set('x-a', 'set')],
+      [['x-a', 'old']],
+      [
+        ['x-a', 'set'],
+        ['x-a', 'added'],
+      ],
+      'what is added stays, also before what is set (as seen of Envoy 1.40)',
+    ],
     [[only('addIfAbsent', 'x-a')], [], [['x-a', 'new']], 'added where there is none'],
     [[only('addIfAbsent', 'x-a')], [['x-a', 'old']], [['x-a', 'old']], 'not added where there is one'],
     [[only('setIfPresent', 'x-a')], [['x-a', 'old']], [['x-a', 'new']], 'set where there is one'],
