@@ -37,6 +37,8 @@ export class ChainMatcher<C extends Matched> {
   /** null: no chain asks where connections come from. */
   private readonly sources: ReadonlyMap<C, SourceRanges> | null
   readonly otherwise: C | null
+  /** Some chain asks for the address or the port that was dialled. */
+  readonly asksForDestination: boolean
 
   constructor(chains: readonly C[], otherwise: C | null) {
     const ports = new Set(chains.map((c) => c.match.destinationPort))
@@ -46,6 +48,7 @@ export class ChainMatcher<C extends Matched> {
     this.ranges = new Map(chains.map((c) => [c, rangesOf(c.match.destinationRanges)]))
     this.sources = chains.some((c) => asksForSource(c.match)) ? new Map(chains.map((c) => [c, sourceRangesOf(c.match)])) : null
     this.otherwise = otherwise
+    this.asksForDestination = ports.size > 0 || chains.some((c) => c.match.destinationRanges.length > 0)
   }
 
   /** A port that has chains of its own never falls back to those of any port, as in Envoy. */

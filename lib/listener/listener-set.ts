@@ -14,6 +14,9 @@ import { Arrival } from './arrival.ts'
 import { listen, listenOptionsOf } from './bind.ts'
 import type { RunningChain } from './running-chain.ts'
 
+/** Asking for the address of a socket is a system call. */
+const NOWHERE: Pick<net.Socket, 'localAddress' | 'localPort'> = {}
+
 export class ListenerSet implements TunnelEntrance {
   readonly parts: WorkerParts
   /** Connections that have no filter chain yet. */
@@ -117,7 +120,8 @@ export class ListenerSet implements TunnelEntrance {
   private admit(active: ActiveListener, socket: net.Socket): void {
     const connection = new SocketConnection(this.parts.io, socket, NOBODY)
     if (active.listener.capture === 'none') {
-      this.arrive(active, connection, '', 0)
+      const { localAddress = '', localPort = 0 } = active.match.asksForDestination ? socket : NOWHERE
+      this.arrive(active, connection, localAddress, localPort)
       return
     }
     const dialled = originalDestination(socket)

@@ -142,14 +142,19 @@ interface Assignment {
   }[]
 }
 
-/** `moved`: all endpoints have other addresses than those that were recorded, so that two replays can run at once. */
-export function readRecording(peers: string, name: string, moved = false): Recording {
+/** All endpoints at other addresses than those that were recorded, so that replays can run side by side. `to`: which of them. */
+export function moved(text: string, to: 64 | 96 = 96): string {
+  return text.replaceAll(/\b127\.0\.(?!0\.)/g, `127.${to}.`).replaceAll('127.77.', `127.${to + 14}.`)
+}
+
+/** `to`: see `moved`; null: as recorded. */
+export function readRecording(peers: string, name: string, to: 64 | 96 | null = null): Recording {
   const dir = path.join(peers, name)
   const read = (file: string) => {
     const text = readFileSync(path.join(dir, file), 'utf8')
-    return moved ? text.replaceAll(/\b127\.0\.(?!0\.)/g, '127.64.').replaceAll('127.77.', '127.78.') : text
+    return to === null ? text : moved(text, to)
   }
-  const net = moved ? '127.78.0' : '127.77.0'
+  const net = to === null ? '127.77.0' : `127.${to + 14}.0`
   const passthrough = `${net}.101:15999`
   const xds = JSON.parse(read('xds.json')) as Xds
   const proxy = JSON.parse(read('proxy.json')) as {

@@ -39,7 +39,7 @@ else {
   for (const [folder, skip] of Object.entries(FOLDERS)) {
     if (!folder.includes(ONLY_FOLDER)) continue
     t.test(folder, async (t) => {
-      const results = await replayed(t, overHttp2(readRecording(peers, folder, true), skip), ONLY)
+      const results = await replayed(t, overHttp2(readRecording(peers, folder, 64), skip), ONLY)
       if (results === null) skipped++
       for (const { name, wanted, found, ignore } of results ?? []) {
         const differs = [...DIFFERS_HTTP2, ...DIFFERS]
