@@ -9,8 +9,8 @@ import type { NetworkDraft } from './network-filters.ts'
 
 /** Envoy's. */
 const IDLE_MS = 3_600_000
-/** istiod's name for nowhere: it has no endpoints. */
-const BLACK_HOLE = 'BlackHoleCluster'
+/** What dials the capturing port itself. Other connections that lead nowhere are counted and logged as those of BlackHoleCluster, which has no endpoints. */
+const LOOP_GUARD = /^virtual(?:Out|In)bound-blackhole$/
 
 export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Findings, scope: ChainScope): void {
   const proxy = findings.unpack(config, TcpProxy)
@@ -21,8 +21,8 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
   if ((proxy.max_connect_attempts ?? 1) > 1) findings.at('max_connect_attempts').note('one attempt is made for each connection')
   if (proxy.metadata_match !== null)
     findings.at('metadata_match').fault('endpoints are not chosen by their metadata; a cluster for each subset is expected')
-  if (proxy.cluster === BLACK_HOLE) {
-    draft.network = { kind: 'refuse', reason: scope.chainName === '' ? 'BlackHoleCluster' : scope.chainName }
+  if (LOOP_GUARD.test(scope.chainName)) {
+    draft.network = { kind: 'refuse', reason: scope.chainName }
     return
   }
   draft.network = {

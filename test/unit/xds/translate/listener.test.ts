@@ -158,7 +158,11 @@ t.test('bytes', async (t) => {
   t.match(tcpOf({}), { clusters: [{ cluster: 'c' }], hashSourceIp: false, idleTimeoutMs: 3_600_000, maxDurationMs: 0 })
   t.match(tcpOf({ idle_timeout: '0s', max_downstream_connection_duration: '5s' }), { idleTimeoutMs: 0, maxDurationMs: 5000 })
   t.match(tcpOf({ hash_policy: [{ source_ip: {} }] }), { hashSourceIp: true })
-  t.match(tcpOf({ cluster: 'BlackHoleCluster' }), { kind: 'refuse' })
+  t.match(
+    tcpOf({ cluster: 'BlackHoleCluster' }),
+    { kind: 'tcp', clusters: [{ cluster: 'BlackHoleCluster' }] },
+    'counted and logged as such',
+  )
 })
 
 const NAMED = { name: 'n', filters: [tcp()] }
