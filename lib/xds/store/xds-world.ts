@@ -11,6 +11,7 @@ import { TypedExtensionConfig } from '../proto/core.ts'
 import type { Any } from '../proto/schema.ts'
 import { type AssembledCluster, assembleCluster } from '../translate/assemble-cluster.ts'
 import { type TranslatedCluster, translateCluster } from '../translate/cluster.ts'
+import { combineListeners } from '../translate/combine-listeners.ts'
 import type { Findings } from '../translate/findings.ts'
 import { type TranslatedListener, translateListener } from '../translate/listener.ts'
 import { type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
@@ -225,19 +226,18 @@ export class XdsWorld {
   #compose(): Snapshot {
     const tables = new Map<string, RouteTable>()
     const active = [...this.#warmListeners.allActive()]
-    for (const { inlineTables, routeNames } of active) {
-      for (const table of inlineTables) tables.set(table.name, table)
-      for (const name of routeNames) {
-        const table = this.routes.get(name)
-        if (table !== null) tables.set(name, table)
-      }
+    const { listeners, inlineTables } = combineListeners(active)
+    for (const table of inlineTables) tables.set(table.name, table)
+    for (const name of active.flatMap((l) => l.routeNames)) {
+      const table = this.routes.get(name)
+      if (table !== null) tables.set(name, table)
     }
     this.#version++
     const clusters: Cluster[] = []
     for (const { cluster } of this.#assembled.values()) clusters.push(cluster)
     return {
       version: this.#version,
-      listeners: this.#links.listeners(active),
+      listeners,
       routeTables: [...tables.values()],
       defaultPorts: [],
       clusters: this.#links.clusters(clusters, active),

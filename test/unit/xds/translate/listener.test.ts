@@ -8,7 +8,6 @@ import { REGISTRY } from '../../../../lib/xds/proto/registry.ts'
 import { type Any, typeUrlOf } from '../../../../lib/xds/proto/schema.ts'
 import { combineListeners } from '../../../../lib/xds/translate/combine-listeners.ts'
 import { findingsText } from '../../../../lib/xds/translate/findings.ts'
-import { listenerWaitsFor } from '../../../../lib/xds/translate/listener-warming.ts'
 import { address, any, chains, filters, hcm, listener, rds, tcp, translated, typed, withFilters } from './listener-json.ts'
 
 const HTTP = 'envoy.extensions.filters.http.'
@@ -272,8 +271,6 @@ t.test('extensions that come by themselves (ECDS)', async (t) => {
   const waiting = translated(discovered())
   t.same([waiting.extensionNames, waiting.missingExtensions, waiting.listener], [['ext'], ['ext'], null])
   t.equal(findingsText(waiting.faults), '')
-  const arrived = { routes: { has: () => false }, secrets: { has: () => true } }
-  t.same(listenerWaitsFor(waiting, arrived), ['the extension ext', 'the routes 80'])
 
   // istiod puts such rules in place of a filter that cannot be fetched: nobody is let in.
   const denies = translated(discovered(), waiting, { extensions: new Map([['ext', rbac('ALLOW')]]) })
