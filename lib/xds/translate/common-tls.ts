@@ -1,6 +1,6 @@
 // What both sides of TLS share (envoy.extensions.transport_sockets.tls.v3.CommonTlsContext). Whatever would make a check weaker than it was asked for is a fault.
 import { isIP } from 'node:net'
-import type { SecretName, TlsVersion } from '../../state/tls.ts'
+import type { CertificatePins, SecretName, TlsVersion } from '../../state/tls.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import type { StringMatcher } from '../proto/core.ts'
 import type { CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, TlsParameters } from '../proto/tls.ts'
@@ -13,6 +13,7 @@ export interface CommonTls {
   readonly trust: SecretName
   readonly subjectAltNames: readonly string[]
   readonly subjectAltNamePrefixes: readonly string[]
+  readonly pins: CertificatePins | null
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion
   readonly maxVersion: TlsVersion
@@ -32,11 +33,15 @@ export function commonTls(context: CommonTlsContext | null, findings: Findings):
   const names = validation === null ? { exact: [], prefixes: [] } : subjectAltNames(validation, at.at(VALIDATION))
   if (trust.name === '' && names.exact.length + names.prefixes.length > 0)
     at.fault('subject alternative names are asked for, but there are no roots that a certificate could be verified with')
+  const pins = validation === null ? null : pinsOf(validation)
+  if (trust.name === '' && pins !== null)
+    at.fault('certificates are pinned, but there are no roots that one could be verified with')
   return {
     certificate: certificate.name,
     trust: trust.name,
     subjectAltNames: names.exact,
     subjectAltNamePrefixes: names.prefixes,
+    pins,
     alpn: context?.alpn_protocols ?? [],
     ...versions(context?.tls_params ?? null, at.at('tls_params')),
     cipherSuites: context?.tls_params?.cipher_suites ?? [],
@@ -74,7 +79,14 @@ function trustOf(context: CommonTlsContext, at: Findings): Trust {
     const validation = combined.default_validation_context
     if (validation !== null) checkValidation(validation, within.at('default_validation_context'))
     const sds = combined.validation_context_sds_secret_config
-    if (sds !== null) return { trust: sdsSecret(sds), validation }
+    if (sds !== null) {
+      if (validation !== null && validation.crl !== null)
+        within
+          .at('default_validation_context')
+          .at('crl')
+          .fault('a revocation list is carried out beside its roots only, which are in another secret')
+      return { trust: sdsSecret(sds), validation }
+    }
     return { trust: rootsOf(validation, within), validation }
   }
   if (bySds !== null) return { trust: sdsSecret(bySds), validation: null }
@@ -88,9 +100,13 @@ function rootsOf(validation: CertificateValidationContext | null, at: Findings):
 
 /** Checks that are asked for and not made are faults; what is stricter here than asked is told. */
 export function checkValidation(of: CertificateValidationContext, at: Findings): void {
-  for (const field of ['verify_certificate_hash', 'verify_certificate_spki'] as const)
-    if (of[field].length > 0) at.at(field).fault('pinned certificates are not carried out')
-  if (of.crl !== null) at.at('crl').fault('revocation lists are not carried out')
+  for (const [i, hash] of of.verify_certificate_hash.entries())
+    if (!/^(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i.test(hash))
+      at.at('verify_certificate_hash', i).fault('the SHA-256 of a certificate as 64 hexadecimal digits is expected')
+  for (const [i, key] of of.verify_certificate_spki.entries())
+    if (!/^[A-Za-z0-9+/]{43}=$/.test(key))
+      at.at('verify_certificate_spki', i).fault('the SHA-256 of a public key in base64 is expected')
+  if (of.only_verify_leaf_cert_crl) at.at('only_verify_leaf_cert_crl').note('revocation is looked at for the whole chain')
   if (of.custom_validator_config !== null)
     at.at('custom_validator_config').fault(`the validator ${of.custom_validator_config.name} is not understood`)
   if (of.ca_certificate_provider_instance !== null)
@@ -103,6 +119,14 @@ export function checkValidation(of: CertificateValidationContext, at: Findings):
     at.at('trust_chain_verification').fault(`${of.trust_chain_verification} is not carried out; VERIFY_TRUST_CHAIN is`)
   if (of.max_verify_depth !== null) at.at('max_verify_depth').note(`${of.max_verify_depth} is not told to OpenSSL`)
   if (of.allow_expired_certificate) at.at('allow_expired_certificate').note('expired certificates are refused nevertheless')
+}
+
+function pinsOf({
+  verify_certificate_hash: hashes,
+  verify_certificate_spki: keys,
+}: CertificateValidationContext): CertificatePins | null {
+  if (hashes.length + keys.length === 0) return null
+  return { keys, certificates: hashes.map((hash) => hash.replaceAll(':', '').toLowerCase()) }
 }
 
 function subjectAltNames(of: CertificateValidationContext, at: Findings): { exact: string[]; prefixes: string[] } {

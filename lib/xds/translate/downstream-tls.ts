@@ -35,7 +35,7 @@ export function translateDownstreamTls(context: DownstreamTlsContext, findings: 
   if (context.session_ticket_keys !== null || context.session_ticket_keys_sds_secret_config !== null)
     findings.at('session_ticket_keys').note('heddle makes its own')
   if (context.session_timeout !== null) findings.at('session_timeout').note("OpenSSL's is used")
-  const { certificate, trust, subjectAltNames, subjectAltNamePrefixes, minVersion, maxVersion } = common
+  const { certificate, trust, subjectAltNames, subjectAltNamePrefixes, pins, minVersion, maxVersion } = common
   const alpn = common.alpn.filter((name) => name !== PEER_EXCHANGE)
   return {
     tls: {
@@ -44,7 +44,7 @@ export function translateDownstreamTls(context: DownstreamTlsContext, findings: 
       requireClientCertificate: asks,
       subjectAltNames,
       subjectAltNamePrefixes,
-      pins: null,
+      pins,
       // Of bytes of the mesh nothing is negotiated but the exchange.
       alpn: trust === MESH_TRUST && alpn.length < common.alpn.length ? [] : alpn,
       minVersion,

@@ -2,7 +2,7 @@
 // (`default`, `ROOTCA`, `file-cert:…`, `file-root:…`) is provided by heddle itself. What is written out in the context becomes a secret of its own.
 import { createHash } from 'node:crypto'
 import { OWN_CERTIFICATE, type SecretName, SYSTEM_TRUST } from '../../state/tls.ts'
-import type { Credential } from '../../transport/secrets.ts'
+import { type Credential, isRevocationList } from '../../transport/secrets.ts'
 import type { DataSource } from '../proto/core.ts'
 import type { CertificateValidationContext, SdsSecretConfig, TlsCertificate } from '../proto/tls.ts'
 import type { Findings } from './findings.ts'
@@ -50,9 +50,24 @@ export function trustSecret(context: CertificateValidationContext, findings: Fin
   if (context.system_root_certs !== null) return { name: SYSTEM_TRUST, credential: null }
   const { trusted_ca: roots } = context
   if (roots === null) return null
-  if (roots.filename !== null) return { name: `file-root:${roots.filename}`, credential: null }
+  if (roots.filename !== null) {
+    const list = context.crl
+    if (list !== null && list.filename === null) findings.at('crl').fault('a file is expected, as the roots are one')
+    return { name: `file-root:${roots.filename}${list === null ? '' : `~${list.filename}`}`, credential: null }
+  }
   const pem = textOf(roots, findings.at('trusted_ca'))
-  return pem === null ? null : inline({ certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem: '' })
+  const crlPem = revocationLists(context, findings)
+  return pem === null || crlPem === null ? null : inline({ certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem })
+}
+
+/** PEM; empty: there is none. null: it cannot be used, which is told as a fault. */
+export function revocationLists({ crl }: CertificateValidationContext, findings: Findings): string | null {
+  if (crl === null) return ''
+  const at = findings.at('crl')
+  const pem = textOf(crl, at)
+  if (pem === null || isRevocationList(pem)) return pem
+  at.fault('revocation lists as PEM are expected')
+  return null
 }
 
 /** null: it is not within the message; told as a fault. */

@@ -14,7 +14,7 @@ import {
 } from '../proto/tls.ts'
 import { checkValidation } from './common-tls.ts'
 import type { Findings } from './findings.ts'
-import { certificateMaterial, textOf } from './secret-names.ts'
+import { certificateMaterial, revocationLists, textOf } from './secret-names.ts'
 
 /** `from`: bytes of a Secret. `name`: that of the resource, which contexts name it by. null: it is refused, and the findings say why. */
 export function translateSecret(name: string, from: Uint8Array, findings: Findings): Credential | null {
@@ -86,13 +86,16 @@ function trustOf(name: string, of: CertificateValidationContext, findings: Findi
   }
   if (of.match_subject_alt_names.length + of.match_typed_subject_alt_names.length > 0)
     findings.fault('names of peers are asked for in the secret; they are carried out in the TLS context only')
+  if (of.verify_certificate_hash.length + of.verify_certificate_spki.length > 0)
+    findings.fault('certificates are pinned in the secret; that is carried out in the TLS context only')
   const pem = textOf(of.trusted_ca, at)
-  if (pem === null) return null
+  const crlPem = revocationLists(of, findings)
+  if (pem === null || crlPem === null) return null
   const blocks = pem.match(CERTIFICATE) ?? []
   if (blocks.length === 0) at.fault('certificates as PEM are expected')
   for (const [i, block] of blocks.entries())
     if (!isCertificate(block)) at.fault(`certificate ${i + 1} of ${blocks.length} cannot be read`)
-  return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem: '' }
+  return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem }
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g

@@ -158,6 +158,7 @@ export function translateUpstreamTls(
   if (common.cipherSuites.length > 0)
     findings.at('common_tls_context').at('tls_params').at('cipher_suites').note("Node's own choice is used towards endpoints")
   const { certificate, trust, subjectAltNames, subjectAltNamePrefixes, minVersion, maxVersion, alpn } = common
+  if (common.pins !== null) findings.at('common_tls_context').fault('pinned certificates of servers are not carried out')
   const autoSni = http?.auto_sni === true
   if ((http?.override_auto_sni_header ?? '') !== '')
     findings.at('common_tls_context').fault(`the server name is the host, not the header ${http?.override_auto_sni_header}`)

@@ -72,6 +72,7 @@ t.test('of mutual TLS: own certificate, whoever the mesh vouches for, no less th
         requireClientCertificate: true,
         subjectAltNames: [],
         subjectAltNamePrefixes: [],
+        pins: null,
         alpn: network.kind === 'http' ? ['h2', 'http/1.1'] : [],
         minVersion: 'TLSv1.3',
         maxVersion: 'TLSv1.3',

@@ -58,6 +58,7 @@ t.test("a sidecar's inbound side", async (t) => {
     requireClientCertificate: true,
     subjectAltNames: [],
     subjectAltNamePrefixes: ['spiffe://cluster.local/'],
+    pins: null,
     alpn: ['h2', 'http/1.1'],
     minVersion: 'TLSv1.2',
     maxVersion: 'TLSv1.3',
@@ -135,14 +136,23 @@ t.test('refused', async (t) => {
     [
       validation({ verify_certificate_hash: ['ab'] }),
       {},
-      `${within}.verify_certificate_hash: pinned certificates are not carried out`,
+      `${within}.verify_certificate_hash[0]: the SHA-256 of a certificate as 64 hexadecimal digits is expected`,
     ],
     [
       validation({ verify_certificate_spki: ['ab'] }),
       {},
-      `${within}.verify_certificate_spki: pinned certificates are not carried out`,
+      `${within}.verify_certificate_spki[0]: the SHA-256 of a public key in base64 is expected`,
     ],
-    [validation({ crl: { inline_string: 'x' } }), {}, `${within}.crl: revocation lists are not carried out`],
+    [
+      validation({ crl: { inline_string: 'x' } }),
+      {},
+      `${within}.crl: a revocation list is carried out beside its roots only, which are in another secret`,
+    ],
+    [
+      { ...OWN, validation_context: { verify_certificate_hash: ['ab'.repeat(32)] } },
+      {},
+      `${at}: certificates are pinned, but there are no roots that one could be verified with`,
+    ],
     [
       validation({ trust_chain_verification: 'ACCEPT_UNTRUSTED' }),
       {},
@@ -210,7 +220,7 @@ t.test('secrets', async (t) => {
   const bytes = (pem: string): Json => ({ inline_bytes: Buffer.from(pem).toString('base64') })
   const pair = of({ tls_certificate: { certificate_chain: bytes(chain), private_key: text(key), ocsp_staple: bytes('x') } })
   t.same(pair, {
-    result: { name: 'kubernetes://shop', certificateChainPem: chain, privateKeyPem: key, rootsPem: [] },
+    result: { name: 'kubernetes://shop', certificateChainPem: chain, privateKeyPem: key, rootsPem: [], crlPem: '' },
     faults: '',
     notes: 'tls_certificate.ocsp_staple: it is not stapled',
   })
@@ -219,6 +229,7 @@ t.test('secrets', async (t) => {
     certificateChainPem: '',
     privateKeyPem: '',
     rootsPem: [ca.pem],
+    crlPem: '',
   })
 
   const provider = {
@@ -256,7 +267,7 @@ t.test('secrets', async (t) => {
     [{ validation_context: { trusted_ca: text('x') } }, 'validation_context.trusted_ca: certificates as PEM are expected'],
     [
       { validation_context: { trusted_ca: text(ca.pem), crl: text('x') } },
-      'validation_context.crl: revocation lists are not carried out',
+      'validation_context.crl: revocation lists as PEM are expected',
     ],
     [{}, 'it holds nothing; tls_certificate or validation_context are expected'],
     [
@@ -270,9 +281,24 @@ t.test('secrets', async (t) => {
     t.notMatch(`${outcome.faults}${outcome.notes}`, /BEGIN/, 'nothing of what it holds is told')
   }
 
+  const list = '-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n'
+  t.equal(of({ validation_context: { trusted_ca: text(ca.pem), crl: text(list) } }).result?.crlPem, list)
+  t.same(
+    down({
+      ...OWN,
+      ...roots({ verify_certificate_hash: [`AB:${'cd'.repeat(31)}`], verify_certificate_spki: [`${'A'.repeat(43)}=`] }),
+    }).result?.tls.pins,
+    { certificates: [`ab${'cd'.repeat(31)}`], keys: [`${'A'.repeat(43)}=`] },
+  )
+  t.match(
+    up({ validation_context: { trusted_ca: { filename: '/r' }, crl: { filename: '/l' } } }).result?.tls.trust,
+    'file-root:/r~/l',
+  )
   const inline = up({ validation_context: { trusted_ca: text(ca.pem) } }).result
   t.match(inline?.tls.trust, /^inline:[0-9a-f]{32}$/)
-  t.same(inline?.credentials, [{ name: inline?.tls.trust, certificateChainPem: '', privateKeyPem: '', rootsPem: [ca.pem] }])
+  t.same(inline?.credentials, [
+    { name: inline?.tls.trust, certificateChainPem: '', privateKeyPem: '', rootsPem: [ca.pem], crlPem: '' },
+  ])
 })
 
 t.test('who provides a secret', async (t) => {
