@@ -1,5 +1,6 @@
 // Where Snapshots come from, as the supervisor sees it: files (config-store.ts) or a control plane (xds-source.ts).
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Credential } from '../transport/secrets.ts'
 
 export interface ConfigSource {
@@ -21,5 +22,7 @@ export interface ConfigSource {
   loadFirst(): Promise<void>
   /** False: `snapshot` is what it was, since the reading failed as a whole. */
   reload(why: string): Promise<boolean>
+  /** Of a control plane: it is counted from now on. */
+  measure?(metrics: ControlPlaneMetrics): void
   close(): Promise<void>
 }

@@ -16,6 +16,7 @@ import type { Snapshot } from '../state/snapshot.ts'
 import { workloadIdentity } from '../state/workload.ts'
 import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
 import type { Ability } from '../sys/capabilities.ts'
+import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import { openAdsClient } from '../xds/client/open-ads-client.ts'
 import type { UpdateConsumer } from '../xds/client/resource-update.ts'
 import { type HandedPod, type PodKeeper, ZdsClient } from '../xds/workload/zds-client.ts'
@@ -106,6 +107,10 @@ class NodePart implements RolePart {
       }),
       world: this.#feed?.world ?? this.#world,
     }
+  }
+
+  measure(metrics: ControlPlaneMetrics): void {
+    this.#feed?.client.measure(metrics)
   }
 
   start(): void {

@@ -4,6 +4,7 @@ import type { DnsSource } from '../cluster/dns-source.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { NodeInit, ToWorker, WorkerQuestion } from './messages.ts'
 import type { Question } from './worker-pool.ts'
@@ -32,6 +33,8 @@ export interface RolePart {
   view(): TunnelView | null
   /** For a worker that begins. */
   readonly init: NodeInit
+  /** Of a control plane: it is counted from now on. */
+  measure?(metrics: ControlPlaneMetrics): void
   /** All workers serve. */
   start(): void
   close(): Promise<void>

@@ -14,6 +14,7 @@ import type { CertificateManager } from '../identity/source/certificate-manager.
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import { HealthCheckStats } from '../telemetry/health-check-stats.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
@@ -133,6 +134,8 @@ export class Supervisor {
       ask: (question) => this.pool.ask(question),
       log: logger,
     })
+    const fed = bootstrap.xds.address === '' ? null : new ControlPlaneMetrics(this.registry.main)
+    if (fed !== null) for (const part of [this.store, this.role]) part?.measure?.(fed)
     this.#dns = new DnsRefresher({
       source: names,
       refreshMs: bootstrap.mesh.dnsRefreshMs,

@@ -1,6 +1,7 @@
 // Snapshots from a control plane. What it sends is translated as it comes and acknowledged or refused at once (xds/store/); what has become complete is put in
 // force together, after the event that brought it, so that a push of several types is one reload where it can be one.
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
+import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
@@ -130,6 +131,10 @@ export class XdsSource implements ConfigSource {
     if (this.#first) {
       if (this.world.complete) this.#completed()
     } else if (changed) this.#options.onChange(why)
+  }
+
+  measure(metrics: ControlPlaneMetrics): void {
+    this.client.measure(metrics)
   }
 
   async close(): Promise<void> {

@@ -30,8 +30,6 @@ export interface AdsClientOptions extends ConnectionTerms {
   readonly schedule?: Schedule
   /** What was held when the process ended is in force until the control plane has answered. Default: none. */
   readonly cache?: ResourceCache | null
-  /** Default: none. */
-  readonly metrics?: ControlPlaneMetrics | null
 }
 
 /** A control plane that sends the same again at each NACK would keep both sides busy: from the next one in a row on they wait. */
@@ -49,6 +47,7 @@ export class AdsClient {
   #stream: DiscoveryStream | null
   #controlPlane: string
   #dormant: DormantResources
+  #metrics: ControlPlaneMetrics | null
   /** The consumer is being told: what it subscribes to is sent behind the answer. */
   #telling: boolean
 
@@ -62,6 +61,7 @@ export class AdsClient {
     this.#stream = null
     this.#controlPlane = ''
     this.#dormant = new DormantResources([])
+    this.#metrics = null
     this.#telling = false
     this.#connection = new AdsConnection(options, {
       path: STREAM_PATHS[options.protocol],
@@ -70,6 +70,11 @@ export class AdsClient {
       onAnswered: () => this.#onAnswered(),
       onEnd: (failed) => this.#onEnd(failed),
     })
+  }
+
+  /** It is counted from now on. */
+  measure(metrics: ControlPlaneMetrics): void {
+    this.#metrics = metrics
   }
 
   /** Connects, and again whenever the connection ends. What is on disk of what is wanted is told before it returns. */
@@ -151,22 +156,21 @@ export class AdsClient {
     const terms = { node: this.#options.node, subscriptions: this.#subscriptions, held: this.#held }
     this.#stream = this.#options.protocol === 'delta' ? new DeltaStream(terms) : new StateOfTheWorldStream(terms)
     for (const progress of this.#progress.values()) progress.nacksInARow = 0
-    this.#options.metrics?.streamBegun()
+    this.#metrics?.streamBegun()
     return this.#stream.requests()
   }
 
   #onAnswered(): void {
     this.#dormant.clear()
-    this.#options.metrics?.setConnected(true)
+    this.#metrics?.setConnected(true)
     this.#options.onConnection?.(true)
   }
 
   #onEnd(failed: boolean): void {
     const wasConnected = this.#connection.state === 'connected'
     this.#stream = null
-    const { metrics } = this.#options
-    metrics?.setConnected(false)
-    if (failed) metrics?.streamFailed(this.#subscriptions.types.map(([typeUrl]) => shortTypeName(typeUrl)))
+    this.#metrics?.setConnected(false)
+    if (failed) this.#metrics?.streamFailed(this.#subscriptions.types.map(([typeUrl]) => shortTypeName(typeUrl)))
     for (const progress of this.#progress.values()) progress.dropAnswer()
     if (wasConnected) this.#options.onConnection?.(false)
   }
@@ -201,8 +205,8 @@ export class AdsClient {
   }
 
   #count(typeUrl: string, accepted: boolean, bytes: number, ms: number): void {
-    const { metrics } = this.#options
-    if (metrics === null || metrics === undefined) return
+    const metrics = this.#metrics
+    if (metrics === null) return
     const short = shortTypeName(typeUrl)
     const { resources, refused } = this.#held.of(typeUrl)
     metrics.response(short, accepted, bytes, ms, this.#nowMs())

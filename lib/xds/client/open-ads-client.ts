@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs'
 import { hostname, networkInterfaces } from 'node:os'
 import type { Rng } from '../../base/rng.ts'
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
-import type { ControlPlaneMetrics } from '../../telemetry/control-plane-metrics.ts'
 import { AdsClient, type AdsClientOptions } from './ads-client.ts'
 import type { AdsLog } from './ads-connection.ts'
 import { readMetadata, readTls } from './credentials.ts'
@@ -22,15 +21,13 @@ export interface OpenAdsClientOptions {
   readonly version: string
   readonly onUpdate: UpdateConsumer
   readonly onConnection?: (connected: boolean) => void
-  /** Default: none. */
-  readonly metrics?: ControlPlaneMetrics
   /** For tests: what is other than by configuration. */
   readonly overrides?: Partial<AdsClientOptions>
 }
 
 /** Not started, and nothing subscribed to. */
 export function openAdsClient(options: OpenAdsClientOptions): AdsClient {
-  const { bootstrap, env, log, rng, version, onUpdate, onConnection, metrics = null, overrides } = options
+  const { bootstrap, env, log, rng, version, onUpdate, onConnection, overrides } = options
   const { xds } = bootstrap
   const istio = readIstioEnvironment(env, {
     labels: textOrNull(xds.podLabels),
@@ -50,7 +47,6 @@ export function openAdsClient(options: OpenAdsClientOptions): AdsClient {
     metadata: () => readMetadata(xds, clusterId, env),
     node,
     cache,
-    metrics,
     log,
     rng,
     userAgent: `heddle/${version}`,
