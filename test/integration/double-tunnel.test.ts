@@ -72,7 +72,13 @@ t.test('double HBONE', async (t) => {
 
   await t.test('given up while it is under way', async (t) => {
     let greeted = 0
-    const silent = net.createServer((socket) => socket.on('error', () => {}).on('data', (d) => (greeted += d.length)))
+    const silent = net.createServer((socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', (bytes) => {
+          greeted += bytes.length
+        })
+    })
     await once(silent.listen(0, '127.0.0.1'), 'listening')
     t.teardown(() => silent.close())
     const other = await HboneServer.start(t, {

@@ -228,6 +228,7 @@ t.test('which endpoints are reached through tunnels, and who must be there', asy
             identities: [identity],
             authority: '',
             fields: 'baggage: k8s.namespace.name=shop,k8s.pod.name=web,service.name=web,service.version=latest\r\n',
+            innerFields: null,
           }
     t.same(endpoint.tunnel, tunnel, what)
     t.equal(endpoint.tls, what === 'a sidecar', `${what}: mutual TLS by itself`)
