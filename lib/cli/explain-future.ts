@@ -5,6 +5,7 @@ import { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { Host } from '../cluster/lb/host.ts'
 import { PickContext } from '../cluster/lb/picker.ts'
 import { explainRequest } from '../decide/explain.ts'
+import { authorizationOfFuture } from '../decide/explain-rbac-future.ts'
 import type { Explanation } from '../decide/explanation.ts'
 import { ResourceLoader } from '../resources/load.ts'
 import { compileTables } from '../route/compile.ts'
@@ -61,7 +62,8 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
     context: null,
   }
   const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
-  return { ok: true, explanation: explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id) }
+  const explanation = explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id)
+  return { ok: true, explanation: authorizationOfFuture(explanation, taken.authorization, facts.request, taken.originalDst) }
 }
 
 /** Live clusters of a worker that has just begun: all endpoints are well, and names are not resolved. */

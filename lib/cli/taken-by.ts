@@ -3,6 +3,7 @@ import { canonicalIp } from '../base/ip-address.ts'
 import { hostOf, portOf } from '../route/authority.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { HttpChain, Listener } from '../state/listener.ts'
+import type { RbacFilter } from '../state/rbac.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 
 export type TakenBy =
@@ -12,6 +13,7 @@ export type TakenBy =
       readonly routeTable: string
       /** `ip:port` that the client dialled; empty: not known. */
       readonly originalDst: string
+      readonly authorization: readonly RbacFilter[]
     }
   | { readonly ok: false; readonly message: string }
 
@@ -34,11 +36,12 @@ export function takenBy(
     const names = http.map((l) => l.name).join(', ') || 'none'
     return { ok: false, message: `there is no HTTP listener ${name}; there are: ${names}` }
   }
-  const routeTable = listener === undefined ? '' : (chainOf(listener, port)?.routeTable ?? '')
+  const chain = listener === undefined ? undefined : chainOf(listener, port)
   const inbound = listener?.direction === 'inbound' && listener.capture !== 'none'
   const dialled = inbound ? addressText(workload.address, port) : dialledText(url.authority, port)
   const byName = listener !== undefined && !listener.bind
-  return { ok: true, routeTable, originalDst: listener?.originalDst || (inbound || byName ? dialled : '') }
+  const originalDst = listener?.originalDst || (inbound || byName ? dialled : '')
+  return { ok: true, routeTable: chain?.routeTable ?? '', originalDst, authorization: chain?.authorization ?? [] }
 }
 
 /** The listener of the address that is dialled, else of its port. */
@@ -52,7 +55,12 @@ function captured(http: readonly Listener[], authority: string, port: number): T
   }
   const routeTable = chainOf(listener, port)?.routeTable ?? ''
   // Which of several addresses a name stands for, its resolver says: the table of the port knows all services.
-  return { ok: true, routeTable: ip === null ? String(port) : routeTable, originalDst: dialledText(authority, port) }
+  return {
+    ok: true,
+    routeTable: ip === null ? String(port) : routeTable,
+    originalDst: dialledText(authority, port),
+    authorization: [],
+  }
 }
 
 /** A name stands for whatever address its resolver knows. */

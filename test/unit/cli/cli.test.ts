@@ -323,6 +323,23 @@ t.test('explain a request that has not happened', async (t) => {
   const withoutFlag = await heddle(['explain', '--json', 'http://reviews/', '-H', 'x-canary: true'])
   t.match(JSON.parse(withoutFlag.stdout), { cluster: V2 }, 'heddle.yaml in the working directory needs no flag')
 
+  const policy =
+    'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: { name: open }\nspec: { rules: [ { to: [ { operation: { paths: [ /open ] } } ] } ] }\n'
+  writeFileSync(join(folder, 'policy.yaml'), policy)
+  const listener = '{ name: in, direction: inbound, port: 8081, forwardTo: "127.0.0.1:9000" }'
+  writeFileSync(join(folder, 'inbound.yaml'), `resources: [ policy.yaml ]\nlisteners: [ ${listener} ]\n`)
+  const asked = async (path: string) => {
+    const args = ['explain', '--config', 'inbound.yaml', '--listener', 'in', '--json', `http://x${path}`]
+    return JSON.parse((await heddle(args)).stdout) as { verdict: string; steps: { step: string; text: string }[] }
+  }
+  t.equal((await asked('/open')).verdict, 'forward')
+  const denied = await asked('/shut')
+  t.equal(denied.verdict, 'denied')
+  t.match(
+    denied.steps.filter((s) => s.step === 'authorization').at(-1)?.text,
+    /lacks 1 of 1 condition: path: seen "\/shut", wanted exact "\/open"/,
+  )
+
   const unknown = await heddle(['explain', '--config', 'heddle.yaml', '--listener', 'in', 'http://reviews/'])
   t.equal(unknown.code, 3)
   t.match(unknown.stderr, /there is no HTTP listener in; there are: out/)

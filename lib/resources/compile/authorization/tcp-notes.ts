@@ -18,7 +18,8 @@ export function tcpNotes(object: ResourceObject<'AuthorizationPolicy'>, site: Om
 }
 
 function deniesAll(policy: RbacPolicy | null): boolean {
-  return policy !== null && policy.permissions.some(isAny) && policy.principals.some(isAny)
+  if (policy === null) return false
+  return policy.permissions.some(isAny) && policy.principals.some(isAny)
 }
 
 function isAny(m: RbacMatch): boolean {
