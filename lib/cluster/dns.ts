@@ -123,7 +123,7 @@ export class DnsRefresher {
   }
 
   #resolved(name: Name, answer: DnsAnswer): void {
-    if (name.failures > 0) this.#options.log.info(`DNS: ${name.host} resolves again`)
+    const failed = name.failures > 0
     name.failures = 0
     const before = name.addresses
     name.addresses = answer.addresses
@@ -137,6 +137,7 @@ export class DnsRefresher {
       this.#injected = null
       this.#options.onEndpoints(cluster.name, this.#endpoints(cluster))
     }
+    if (failed) this.#options.log.info(`DNS: ${name.host} resolves again`)
   }
 
   #failed(name: Name, error: NodeJS.ErrnoException): void {

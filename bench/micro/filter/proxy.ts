@@ -168,7 +168,7 @@ export function proxy(terms: Terms): Proxy {
   const manager = new HttpConnectionManager(parts, aListener({ port: 8080 }), chain, 8080, tables)
   const clientSocket = endlessSocket()
   const upstreamSocket = endlessSocket()
-  const host = [...clusters.all()][0]?.hosts[0] as LiveHost
+  const host = clusters.refOf(config.clusters[0]?.name ?? '').live()?.hosts[0] as LiveHost
   const pool = host.poolFor(terms.upstream === 'http2')
   io.enter()
   manager.accept(new SocketConnection(io, clientSocket, NOBODY))
