@@ -1,5 +1,6 @@
 // Hot lane: the server's end of HBONE in a pod: one mTLS connection of another proxy, whose CONNECT streams are connections to the pod's application.
 import type net from 'node:net'
+import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { decideInbound } from '../decide/tunnel/inbound.ts'
 import type { InboundDecision } from '../decide/tunnel/inbound-decision.ts'
 import type { IpPort } from '../decide/tunnel/outbound-decision.ts'
@@ -18,14 +19,21 @@ import { ServerHandshake } from '../transport/server-handshake.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
 import { ConnectionRecord } from './connection-record.ts'
 import { InboundSession } from './inbound-session.ts'
+import type { IdentityWaiter } from './node-tunnel.ts'
 import type { PodTunnel } from './pod-tunnel.ts'
 
-export class InboundTunnel implements HandshakeOwner, Http2ServerEvents {
+/** ztunnel's. */
+const IDENTITY_MS = 5000
+
+const ignore = (): void => {}
+
+export class InboundTunnel implements HandshakeOwner, Http2ServerEvents, DeadlineOwner, IdentityWaiter {
   private readonly pod: PodTunnel
   private readonly socket: net.Socket
   private readonly peer: IpPort
   /** Where it came to: an address of the pod. */
   private readonly local: IpPort
+  private readonly deadline: Deadline
   private handshake: ServerHandshake | null
   private connection: TlsConnection | null
   private codec: Http2ServerConnection | null
@@ -37,25 +45,65 @@ export class InboundTunnel implements HandshakeOwner, Http2ServerEvents {
     this.socket = socket
     this.peer = peer
     this.local = local
+    this.deadline = new Deadline(this, 0)
     this.handshake = null
     this.connection = null
     this.codec = null
     this.draining = false
   }
 
+  /** Now, or as soon as it is known who the pod is and its certificate is there: what is told of a mesh does not reach all nodes at once. */
   begin(): void {
+    if (this.beginHandshake()) return
     const { pod, socket } = this
-    const { io } = pod.parts
-    const tls = pod.serverTls()
+    pod.tunnel.waitForIdentity(this)
+    pod.parts.io.timers.arm(this.deadline, IDENTITY_MS)
+    socket.on('error', ignore)
+    socket.on('close', this.onGone)
+  }
+
+  private beginHandshake(): boolean {
+    const { io } = this.pod.parts
+    const tls = this.pod.serverTls()
     const context = tls === null ? null : io.tls.server(tls)
-    if (context === null) {
-      const whose = tls === null ? 'the workload is not known' : `the certificate ${tls.certificate} is not there yet`
-      this.refuse(`identity error: ${whose}`, 'IDENTITY_ERROR')
-      socket.on('error', () => {})
-      socket.destroy()
+    if (context === null) return false
+    io.timers.cancel(this.deadline)
+    this.handshake = new ServerHandshake(io, this.socket, context, this)
+    return true
+  }
+
+  identityMayBeKnown(): void {
+    const { socket } = this
+    this.stopWaiting()
+    if (this.beginHandshake()) {
+      socket.off('error', ignore)
       return
     }
-    this.handshake = new ServerHandshake(io, socket, context, this)
+    this.pod.tunnel.waitForIdentity(this)
+    socket.on('close', this.onGone)
+  }
+
+  onDeadline(): void {
+    const tls = this.pod.serverTls()
+    this.stopWaiting()
+    const whose = tls === null ? 'the workload is not known' : `the certificate ${tls.certificate} is not there yet`
+    this.refuse(`identity error: ${whose}`, 'IDENTITY_ERROR')
+    this.socket.destroy()
+  }
+
+  abandon(): void {
+    this.socket.destroy()
+  }
+
+  private readonly onGone = (): void => {
+    this.pod.parts.io.timers.cancel(this.deadline)
+    this.stopWaiting()
+    this.pod.tunnelOver(this)
+  }
+
+  private stopWaiting(): void {
+    this.pod.tunnel.stopWaiting(this)
+    this.socket.off('close', this.onGone)
   }
 
   onSecure(connection: TlsConnection): void {

@@ -4,7 +4,6 @@ import { L4Authorizer } from '../policy/l4-authorizer.ts'
 import { type Authorization, policyKey } from '../state/authorization.ts'
 import type { ServedPod } from '../state/bootstrap-config.ts'
 import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
-import type { OutboundSession } from './outbound-session.ts'
 import { PodTunnel } from './pod-tunnel.ts'
 import type { TunnelParts } from './tunnel-parts.ts'
 
@@ -12,6 +11,11 @@ import type { TunnelParts } from './tunnel-parts.ts'
 export interface CutTunnel {
   readonly peer: string
   readonly what: string
+}
+
+/** Cannot go on before its pod is known and has its certificate. */
+export interface IdentityWaiter {
+  identityMayBeKnown(): void
 }
 
 export class NodeTunnel {
@@ -25,8 +29,8 @@ export class NodeTunnel {
   index: MeshIndex
   authorizer: L4Authorizer
   draining: boolean
-  /** Connections whose pod nobody has told of yet. */
-  private readonly waiting: Set<OutboundSession>
+  /** Whose pod nobody has told of yet, or whose certificate has not come. */
+  private readonly waiting: Set<IdentityWaiter>
   /** By `policyKey`. */
   private policies: Map<string, Authorization>
 
@@ -73,7 +77,7 @@ export class NodeTunnel {
 
   /** Certificates have come. */
   wake(): void {
-    for (const session of [...this.waiting]) session.sourceMayBeKnown()
+    for (const waiter of [...this.waiting]) waiter.identityMayBeKnown()
   }
 
   private changed(policies: boolean): void {
@@ -99,12 +103,12 @@ export class NodeTunnel {
     this.byUid.delete(uid)
   }
 
-  waitForSource(session: OutboundSession): void {
-    this.waiting.add(session)
+  waitForIdentity(waiter: IdentityWaiter): void {
+    this.waiting.add(waiter)
   }
 
-  stopWaiting(session: OutboundSession): void {
-    this.waiting.delete(session)
+  stopWaiting(waiter: IdentityWaiter): void {
+    this.waiting.delete(waiter)
   }
 
   get connections(): number {

@@ -22,6 +22,7 @@ import { Splice, type SpliceOwner } from '../transport/splice.ts'
 import { ConnectionRecord } from './connection-record.ts'
 import { Dial, type DialOwner } from './dial.ts'
 import type { LookupOwner } from './lookups.ts'
+import type { IdentityWaiter } from './node-tunnel.ts'
 import type { PodTunnel } from './pod-tunnel.ts'
 import { spliceError } from './splice-error.ts'
 import { clientTls } from './tunnel-tls.ts'
@@ -37,7 +38,9 @@ const MAX_LOOKUPS = 4
 const SOURCE = 0
 const OPENING = 1
 
-export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner, LookupOwner, SpliceOwner, DeadlineOwner {
+export class OutboundSession
+  implements ConnectionOwner, DialOwner, TunnelOwner, LookupOwner, SpliceOwner, DeadlineOwner, IdentityWaiter
+{
   readonly pod: PodTunnel
   readonly connection: Connection
   readonly record: ConnectionRecord
@@ -85,13 +88,13 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
   begin(): void {
     const { pod } = this
     if (pod.local === null) {
-      pod.tunnel.waitForSource(this)
+      pod.tunnel.waitForIdentity(this)
       this.connection.io.timers.arm(this.sourceDeadline, SOURCE_MS)
     } else this.decide(pod.local)
   }
 
   /** The world has changed, or a certificate has come: its workload may be known now. */
-  sourceMayBeKnown(): void {
+  identityMayBeKnown(): void {
     const { local } = this.pod
     if (local === null || this.over) return
     // For a certificate it is waited for no longer because something else has changed.
@@ -254,7 +257,7 @@ export class OutboundSession implements ConnectionOwner, DialOwner, TunnelOwner,
     this.inner = null
     if (this.withoutCertificate === '') timers.arm(this.sourceDeadline, SOURCE_MS)
     this.withoutCertificate = text
-    this.pod.tunnel.waitForSource(this)
+    this.pod.tunnel.waitForIdentity(this)
   }
 
   /** Somebody is there: from here on it is copying. */
