@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
+import { eventually } from '../support/eventually.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
 import { leafExtensions, OpensslCa } from '../support/openssl-ca.ts'
 import { Mesh, type Pod } from './pods.ts'
@@ -117,6 +118,16 @@ t.test('what a sidecar dials', { skip }, async (t) => {
     )
     await simple(`sni: shop.test, caCertificates: "${path.join(mesh.ca, 'root-cert.pem')}"`)
     t.equal((await asked('simple')).status, 503, 'another CA')
+    const listed = `sni: shop.test, subjectAltNames: [ shop.test ], caCertificates: "${files.ca}"`
+    await simple(`${listed}, caCrl: "${place('nobody.crl', ca.crl(root).pem)}"`)
+    t.equal((await asked('simple')).status, 200, 'nobody is revoked')
+    await simple(`${listed}, caCrl: "${place('server.crl', ca.crl(root, server).pem)}"`)
+    t.equal((await asked('simple')).status, 503, 'the server is')
+    // A sidecar writes one record for each kind of fault and second.
+    await eventually('the reason', async () => {
+      await asked('simple')
+      return /TLS with an endpoint failed: the peer's chain is refused: .*CERT_REVOKED/.test(web.sidecar.stderr)
+    })
     await simple('sni: shop.test, insecureSkipVerify: true')
     t.equal((await asked('simple')).status, 200, 'not verified at all')
   })
