@@ -20,6 +20,9 @@ export interface ClusterSource {
   load(): Cluster
 }
 
+/** Of names that nothing is known of. */
+const MIN_MISSING = 256
+
 class Entry extends ClusterRef {
   /** null: not in the configuration. */
   source: ClusterSource | null
@@ -46,8 +49,12 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
   /** `version` of `sharedHosts` that the clusters show. */
   private seenHealth: number
   private readonly metrics: RequestMetrics
-  /** All that configuration or a route names. */
+  /** All that configuration has, and what was used before it left. */
   private readonly entries: Map<string, Entry>
+  /** Those that are not there, and were never used: kept as long as a route names them. */
+  private readonly missing: Map<string, WeakRef<Entry>>
+  /** How many of `missing` make it worth a look. */
+  private missingLimit: number
   /** Those that are live and in the configuration. */
   private readonly byName: Map<string, LiveCluster>
   /** By `BalancedCluster.id`, retired ones too. */
@@ -78,6 +85,8 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
     this.metrics = metrics
     this.byName = new Map()
     this.entries = new Map()
+    this.missing = new Map()
+    this.missingLimit = MIN_MISSING
     this.byId = []
     this.hostIds = 0
     this.reportEjection = () => {}
@@ -112,17 +121,30 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
   }
 
   private entryOf(name: string): Entry {
-    let entry = this.entries.get(name)
-    if (entry === undefined) {
-      entry = new Entry(name, this)
-      this.entries.set(name, entry)
-    }
+    const known = this.entries.get(name) ?? this.missing.get(name)?.deref()
+    if (known !== undefined) return known
+    const entry = new Entry(name, this)
+    this.miss(entry)
+    return entry
+  }
+
+  private miss(entry: Entry): void {
+    this.missing.set(entry.name, new WeakRef(entry))
+    if (this.missing.size < this.missingLimit) return
+    for (const [name, ref] of this.missing) if (ref.deref() === undefined) this.missing.delete(name)
+    this.missingLimit = Math.max(MIN_MISSING, 2 * this.missing.size)
+  }
+
+  private entryToBe(name: string): Entry {
+    const entry = this.entryOf(name)
+    this.entries.set(name, entry)
+    this.missing.delete(name)
     return entry
   }
 
   /** A cluster that is new, or other than it was. `rows`: null where the main thread has none for it yet. */
   put(name: string, source: ClusterSource, rows: ClusterRows | null): void {
-    const entry = this.entryOf(name)
+    const entry = this.entryToBe(name)
     entry.source = source
     entry.rows = rows
     if (entry.made === null) entry.dormant = true
@@ -158,8 +180,12 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
     entry.rows = null
     entry.dormant = false
     entry.cluster = null
-    entry.made?.drain()
     this.byName.delete(name)
+    if (entry.made !== null) entry.made.drain()
+    else {
+      this.entries.delete(name)
+      this.miss(entry)
+    }
   }
 
   /** Where its hosts count. */
@@ -207,6 +233,10 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
   /** The live side of what a decision points to. */
   liveOf(cluster: BalancedCluster): LiveCluster {
     return this.byId[cluster.id] as LiveCluster
+  }
+
+  get missingForTest(): number {
+    return this.missing.size
   }
 
   /** Names of all that were ever used. */

@@ -14,7 +14,7 @@ export interface ConfigDeliveryOptions extends ClusterCareParts {
   readonly dns: DnsRefresher
   readonly secrets: SecretsKeeper
   readonly role: RolePart | null
-  /** Of the Secrets that configuration names; another list when one of them is another. */
+  /** Of the Secrets that configuration names; the same object where one has not changed. */
   readonly credentials: () => readonly Credential[]
   /** As in WorkerInit. */
   readonly ports: () => Readonly<Record<string, number>>
@@ -57,15 +57,16 @@ export class ConfigDelivery {
 
   /** What the main thread does for a configuration before the workers are told: endpoints that have a health check are asked from here on. */
   follow(configured: Snapshot): Snapshot {
-    const { dns, secrets, role, credentials } = this.#options
+    const { dns, secrets, role } = this.#options
+    const credentials = this.#options.credentials()
     const snapshot = dns.inject(configured)
     const before = this.#followed
     const clusters = this.#care.use(snapshot.clusters)
-    const named = before?.listeners === snapshot.listeners && this.#credentials === credentials()
-    if (!named || clusters.some(([was, is]) => namesOtherSecrets(was, is))) secrets.use(secretNames(snapshot), credentials())
+    const same = before?.listeners === snapshot.listeners && sameItems(this.#credentials, credentials)
+    if (!same || clusters.some(([was, is]) => namesOtherSecrets(was, is))) secrets.use(secretNames(snapshot), credentials)
     if (before?.world !== snapshot.world) role?.use(snapshot)
     this.#followed = snapshot
-    this.#credentials = credentials()
+    this.#credentials = credentials
     return snapshot
   }
 
@@ -86,4 +87,8 @@ export class ConfigDelivery {
     const rows = this.#care.firstUse(cluster)
     if (rows !== null) this.#options.broadcast({ type: 'rows', cluster, rows })
   }
+}
+
+function sameItems<T>(a: readonly T[] | null, b: readonly T[]): boolean {
+  return a !== null && a.length === b.length && a.every((item, i) => item === b[i])
 }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
 import { sameValue } from '../../../lib/base/same-value.ts'
@@ -161,4 +163,25 @@ t.test('memory for what is no more is given back', async (t) => {
   }
   t.ok(feed.everything().arenas.length <= 33, `${feed.everything().arenas.length} arenas after 200 small pushes`)
   for (let v = 100; v < 300; v++) t.same(worker.clusters.configForTest(`x${v}`)?.name, `x${v}`)
+})
+
+t.test('names that nobody has and no route names are forgotten', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const manager = aClusterManager(null, LIMITS)
+  const kept = manager.refOf('kept')
+  for (let i = 0; i < 10_000; i++) {
+    manager.put(`c${i}`, { load: () => aCluster({ name: `c${i}` }) }, null)
+    manager.remove(`c${i}`)
+    manager.refOf(`x${i}`)
+    // What a reference points to stays until the end of the event.
+    if (i % 500 === 499) {
+      await new Promise((resolve) => setImmediate(resolve))
+      collect()
+    }
+  }
+  t.equal(manager.refOf('kept'), kept)
+  manager.put('kept', { load: () => aCluster({ name: 'kept' }) }, null)
+  t.equal(kept.live()?.name, 'kept')
+  t.ok(manager.missingForTest < 10_000, `${manager.missingForTest} names`)
 })
