@@ -91,6 +91,12 @@ const PAGES: readonly Page[] = [
   { path: '/', method: 'GET', help: 'this list, with links', run: () => answerOf(200, 'text/html; charset=utf-8', indexHtml()) },
   { path: '/clusters', method: 'GET', help: 'clusters and endpoints; ?format=json', run: clusters },
   { path: '/config_dump', method: 'GET', help: 'configuration in force; ?resource=clusters for a part', run: dump },
+  {
+    path: '/control_plane',
+    method: 'GET',
+    help: 'whether it is connected and since when; by type what came, what was refused and why',
+    run: controlPlane,
+  },
   { path: '/drain_listeners', method: 'POST', help: 'stop accepting, finish what is in flight', run: drain },
   { path: '/ejections', method: 'GET', help: 'endpoints that are or were ejected, and why; ?format=json', run: ejections },
   { path: '/explain', method: 'GET', help: 'what was decided for a request; ?id=<x-request-id>', run: explain },
@@ -125,6 +131,12 @@ function workloads(source: AdminSource): Answer {
   if (view === null) return answerOf(404, TEXT, 'only the role node has workloads\n')
   const { world, ...rest } = view
   return answerOf(200, JSON_TYPE, jsonText({ ...rest, ...world }))
+}
+
+function controlPlane(source: AdminSource): Answer {
+  const status = source.controlPlane()
+  if (status === null) return answerOf(404, TEXT, 'no control plane: configuration comes from files\n')
+  return answerOf(200, JSON_TYPE, jsonText(status))
 }
 
 function prometheus(source: AdminSource): Answer {

@@ -118,6 +118,8 @@ export interface AdminSource {
   explain(id: string): Promise<unknown>
   /** Of role `node`: what its tunnel knows, and where from; null for other roles. */
   tunnel(): TunnelView | null
+  /** How it stands with the control plane (xds/client/ads-status.ts); null: there is none. */
+  controlPlane(): object | null
   /** Newest first; those that last, and the last ones that are over. */
   ejections(): readonly Ejection[]
   hostHealth(cluster: string, address: string): HostHealth

@@ -42,6 +42,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
       return withLeftOut(first, proxy.outliers, proxy.checks)
     },
     tunnel: () => proxy.role?.view() ?? null,
+    controlPlane: () => proxy.store.status?.() ?? proxy.role?.status?.() ?? null,
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),
   }

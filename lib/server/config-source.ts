@@ -2,6 +2,7 @@
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Credential } from '../transport/secrets.ts'
+import type { AdsStatus } from '../xds/client/ads-status.ts'
 
 export interface ConfigSource {
   /** Version that all workers have put in force; 0: none yet. Written by the supervisor. */
@@ -24,5 +25,7 @@ export interface ConfigSource {
   reload(why: string): Promise<boolean>
   /** Of a control plane: it is counted from now on. */
   measure?(metrics: ControlPlaneMetrics): void
+  /** Of a control plane: how it stands. */
+  status?(): AdsStatus
   close(): Promise<void>
 }

@@ -17,6 +17,7 @@ import { workloadIdentity } from '../state/workload.ts'
 import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
 import type { Ability } from '../sys/capabilities.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
+import type { AdsStatus } from '../xds/client/ads-status.ts'
 import { openAdsClient } from '../xds/client/open-ads-client.ts'
 import type { UpdateConsumer } from '../xds/client/resource-update.ts'
 import { type HandedPod, type PodKeeper, ZdsClient } from '../xds/workload/zds-client.ts'
@@ -107,6 +108,10 @@ class NodePart implements RolePart {
       }),
       world: this.#feed?.world ?? this.#world,
     }
+  }
+
+  status(): AdsStatus | null {
+    return this.#feed?.client.status ?? null
   }
 
   measure(metrics: ControlPlaneMetrics): void {

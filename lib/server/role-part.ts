@@ -6,6 +6,7 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { AdsStatus } from '../xds/client/ads-status.ts'
 import type { NodeInit, ToWorker, WorkerQuestion } from './messages.ts'
 import type { Question } from './worker-pool.ts'
 
@@ -35,6 +36,8 @@ export interface RolePart {
   readonly init: NodeInit
   /** Of a control plane: it is counted from now on. */
   measure?(metrics: ControlPlaneMetrics): void
+  /** How it stands with the control plane; null: there is none. */
+  status?(): AdsStatus | null
   /** All workers serve. */
   start(): void
   close(): Promise<void>

@@ -5,6 +5,7 @@ import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
+import type { AdsStatus } from '../xds/client/ads-status.ts'
 import { XDS } from '../xds/client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
 import { XdsWorld, type XdsWorldTerms } from '../xds/store/xds-world.ts'
@@ -131,6 +132,10 @@ export class XdsSource implements ConfigSource {
     if (this.#first) {
       if (this.world.complete) this.#completed()
     } else if (changed) this.#options.onChange(why)
+  }
+
+  status(): AdsStatus {
+    return this.client.status
   }
 
   measure(metrics: ControlPlaneMetrics): void {

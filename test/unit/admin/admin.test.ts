@@ -95,6 +95,7 @@ class Source implements AdminSource {
   ejected: readonly Ejection[] = []
   health: HostHealth = WELL
   view: ReturnType<AdminSource['tunnel']> = null
+  status: ReturnType<AdminSource['controlPlane']> = null
 
   state(): ProxyState {
     return this.proxy
@@ -146,6 +147,9 @@ class Source implements AdminSource {
   }
   drain(): void {
     this.calls.push('drain')
+  }
+  controlPlane(): ReturnType<AdminSource['controlPlane']> {
+    return this.status
   }
   tunnel(): ReturnType<AdminSource['tunnel']> {
     return this.view
@@ -364,6 +368,13 @@ t.test('what a tunnel knows', async (t) => {
     pods: [],
     ...world,
   })
+})
+
+t.test('how it stands with the control plane', async (t) => {
+  const { port, source } = await admin(t)
+  t.equal((await ask(port, 'GET', '/control_plane')).status, 404, 'there is none')
+  source.status = { state: 'connected', types: [] }
+  t.same(JSON.parse((await ask(port, 'GET', '/control_plane')).body), { state: 'connected', types: [] })
 })
 
 t.test('ejections', async (t) => {
