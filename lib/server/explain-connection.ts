@@ -3,6 +3,7 @@
 
 import { type ExplainedConnection, refOf } from '../decide/explanation.ts'
 import { explainInbound, explainOutbound, type TunnelSentence } from '../decide/tunnel/explain-tunnel.ts'
+import { BUILT_IN } from '../state/origin.ts'
 import type { ConnectionRecord } from '../tunnel/connection-record.ts'
 
 export function explainConnections(records: readonly ConnectionRecord[]): ExplainedConnection {
@@ -29,7 +30,7 @@ export function explainConnections(records: readonly ConnectionRecord[]): Explai
         bytesSent: record.bytesSent,
         bytesReceived: record.bytesReceived,
         error: record.error,
-        steps: sentences.map(({ text, origin }) => ({ text, object: origin.file === '' ? null : refOf(origin) })),
+        steps: sentences.map(({ text, origin }) => ({ text, object: origin.kind === BUILT_IN.kind ? null : refOf(origin) })),
       }
     }),
   }

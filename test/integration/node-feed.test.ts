@@ -7,7 +7,7 @@ import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { istioProtos } from '../support/istio-protos.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
 import { curl, type NodeMesh, nodeMesh, type Pod, serve } from '../support/node-mesh.ts'
-import { type HeddleProcess, startProxy } from '../support/proxy.ts'
+import { type HeddleProcess, runHeddle, startProxy } from '../support/proxy.ts'
 import { ZdsAgent } from '../support/zds-agent.ts'
 
 t.setTimeout(180_000)
@@ -133,10 +133,12 @@ t.test('pods of two nodes, fed by a control plane', { skip }, async (t) => {
   }
   put(plane, XDS.authorization, 'default/no-a', policy)
   await eventually('the policy to act', async () => (await curl(a, `http://${b.ipv4}:8080/`)).refused)
-  await proxies[1].logged({
+  const denied = await proxies[1].logged({
     direction: 'inbound',
     error: 'connection closed due to policy rejection: explicitly denied by: default/no-a',
   })
+  const explained = await runHeddle(['explain', String(denied['id']), '--config', path.join(proxies[1].dir, 'heddle.yaml')])
+  t.match(explained.stdout, /\[AuthorizationPolicy default\/no-a\]/, explained.stderr)
   plane.remove(XDS.authorization, 'default/no-a')
   await eventually('the policy to be gone', async () => (await curl(a, `http://${b.ipv4}:8080/`)).stdout === 'hello of b')
 

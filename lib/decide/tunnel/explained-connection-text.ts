@@ -1,4 +1,5 @@
 // A connection of a node's tunnel, explained for a terminal.
+import { originText } from '../../state/origin.ts'
 import type { ExplainedConnection } from '../explanation.ts'
 
 export function explainedConnectionText({ id, connections }: ExplainedConnection): string {
@@ -12,7 +13,12 @@ function headOf(id: string, c: Connection): string {
 }
 
 function stepsOf({ steps }: Connection): string {
-  return steps.map(({ text, object }) => `  ${text}${object === null ? '' : `  [${object.file}:${object.line}]`}\n`).join('')
+  return steps.map(({ text, object }) => `  ${text}${object === null ? '' : `  [${placeOf(object)}]`}\n`).join('')
+}
+
+/** What a control plane sent has no place in a file. */
+function placeOf(object: NonNullable<Connection['steps'][number]['object']>): string {
+  return object.file === '' ? originText(object) : `${object.file}:${object.line}`
 }
 
 function outcomeOf({ error, bytesSent, bytesReceived }: Connection): string {
