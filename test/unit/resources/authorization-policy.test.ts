@@ -163,6 +163,7 @@ t.test('what is let pass', async (t) => {
     [from('{notPrincipals: ["*"]}'), {}, true],
     [from('{namespaces: [shop]}'), { names: [WEB] }, true],
     [from('{namespaces: [sho]}'), { names: [WEB] }, false],
+    [from('{namespaces: [shop]}'), { names: ['spiffe://cluster.local/xns/shop/sa/web'] }, false],
     [from('{namespaces: ["s*p"]}'), { names: [WEB] }, true],
     [from('{namespaces: ["s.op"]}'), { names: [WEB] }, false],
     [from('{serviceAccounts: [shop/web]}'), { names: [WEB] }, true],
