@@ -31,6 +31,8 @@ const NO_ROUTES: readonly CompiledRoute[] = []
 export class CompiledVirtualHost {
   readonly name: string
   readonly domains: readonly string[]
+  /** A request has come to it, or to what it was in a configuration before. */
+  used: boolean
   private source: VirtualHostSource
   private readonly clusters: ClusterDirectory
   /** Null until somebody asks. */
@@ -41,6 +43,7 @@ export class CompiledVirtualHost {
   constructor(name: string, domains: readonly string[], source: VirtualHostSource, clusters: ClusterDirectory) {
     this.name = name
     this.domains = domains
+    this.used = false
     this.source = source
     this.clusters = clusters
     this.loaded = null
@@ -51,11 +54,6 @@ export class CompiledVirtualHost {
   /** It is the same as before, kept elsewhere. */
   moveTo(source: VirtualHostSource): void {
     this.source = source
-  }
-
-  /** A request has come to it, or somebody has asked for its routes. */
-  get used(): boolean {
-    return this.loaded !== null
   }
 
   get config(): VirtualHost {
@@ -69,6 +67,7 @@ export class CompiledVirtualHost {
 
   private load(): VirtualHost {
     const config = this.source.load()
+    this.used = true
     this.compiled = config.routes.map((r, i) => new CompiledRoute(r, i, this.clusters))
     this.paths = PathIndex.build(this.compiled.map((r) => r.path))
     this.loaded = config

@@ -67,13 +67,17 @@ export class WorkerConfig {
     }
     const { config, virtualHosts: changes } = update
     const old = before?.virtualHosts ?? []
-    const virtualHosts =
-      changes === null ? old : applyListChanges(old, { runs: changes.runs, items: changes.items.map((v) => this.#compile(v)) })
+    if (changes === null) return new CompiledTable(config, index, old, before)
+    const used = new Set(old.filter((v) => v.used).map((v) => v.name))
+    const items = changes.items.map((v) => this.#compile(v, used.has(v.name)))
+    const virtualHosts = applyListChanges(old, { runs: changes.runs, items })
     return new CompiledTable(config, index, virtualHosts, before)
   }
 
-  #compile({ name, domains, place }: VirtualHostPlace): CompiledVirtualHost {
-    return new CompiledVirtualHost(name, domains, this.#virtualHost(place), this.#clusters)
+  #compile({ name, domains, place }: VirtualHostPlace, used: boolean): CompiledVirtualHost {
+    const virtualHost = new CompiledVirtualHost(name, domains, this.#virtualHost(place), this.#clusters)
+    virtualHost.used = used
+    return virtualHost
   }
 
   #virtualHost([arena, at]: Place): VirtualHostSource {
