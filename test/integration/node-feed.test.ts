@@ -1,13 +1,16 @@
 // Role `node` as in a cluster: a control plane says what there is, the node's agent hands over the pods, and both come and go.
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
+import { CA_SERVER_NAME, IstioCaServer } from '../support/istio-ca-server.ts'
 import { istioProtos } from '../support/istio-protos.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
 import { curl, type NodeMesh, nodeMesh, type Pod, serve } from '../support/node-mesh.ts'
 import { type HeddleProcess, runHeddle, startProxy } from '../support/proxy.ts'
+import { SigningCa } from '../support/signing-ca.ts'
 import { ZdsAgent } from '../support/zds-agent.ts'
 
 t.setTimeout(180_000)
@@ -69,14 +72,14 @@ async function world(t: Test): Promise<World> {
 }
 
 /** On the machine itself, where control plane and agent are. */
-function node(t: Test, { mesh, plane }: World, agent: ZdsAgent, xds: object = {}): Promise<HeddleProcess> {
+function node(t: Test, { mesh, plane }: World, agent: ZdsAgent, xds: object = {}, identity: object = {}): Promise<HeddleProcess> {
   return startProxy(t, {
     listeners: [],
     bootstrap: {
       role: 'node',
       resources: [],
       xds: { address: plane.hostAndPort, transport: 'plaintext', ...xds },
-      identity: { source: 'dev-ca', devCa: { folder: mesh.caFolder } },
+      identity: { source: 'dev-ca', devCa: { folder: mesh.caFolder }, ...identity },
       node: { agentSocket: agent.socket },
       drain: { deadline: '500ms' },
     },
@@ -194,6 +197,35 @@ t.test('a heddle that takes over from another is handed the same pods', { skip }
   await eventually('readiness', () => isReady(second))
   t.match(await first.stop(), { code: 0 })
   t.equal((await curl(a, `http://${VIP}/`)).stdout, 'hello of b')
+})
+
+t.test('certificates of a CA that trusts the node', { skip }, async (t) => {
+  const w = await world(t)
+  const { plane, mesh, a, b } = w
+  for (const pod of [a, b]) putPod(plane, pod)
+  const authority = await SigningCa.root(t)
+  const ca = await IstioCaServer.start(t, authority)
+  const [roots, token] = [path.join(mesh.folder, 'ca-root.pem'), path.join(mesh.folder, 'token')]
+  writeFileSync(roots, authority.rootPem)
+  writeFileSync(token, 'node')
+  ca.nodes.set('node', [a.identity, b.identity])
+  const agent = await ZdsAgent.start(t)
+  const istioCa = { address: `127.0.0.1:${ca.address.port}`, serverName: CA_SERVER_NAME, roots, token }
+  const proxy = await node(t, w, agent, {}, { source: 'istio-ca', istioCa })
+  await agent.connected()
+  for (const pod of [a, b]) t.equal(await agent.add(handed(pod)), '')
+  await agent.snapshotSent()
+  t.equal((await curl(a, `http://${b.ipv4}:8080/`)).stdout, 'hello of b', 'the connection has waited for them')
+  await eventually('readiness', () => isReady(proxy))
+  const named = ca.calls.map((c) => c.metadata['ImpersonatedIdentity']).filter((id) => id === a.identity || id === b.identity)
+  t.same(named.sort(), [a.identity, b.identity], 'each is asked for once, by name')
+  await agent.del('uid-b')
+  await agent.add(handed(b))
+  await eventually(
+    'a certificate anew',
+    () => ca.calls.filter((c) => c.metadata['ImpersonatedIdentity'] === b.identity).length === 2,
+  )
+  t.equal((await curl(a, `http://${b.ipv4}:8080/`)).stdout, 'hello of b', 'the old one was dropped with its last pod')
 })
 
 t.test('on demand', { skip }, async (t) => {
