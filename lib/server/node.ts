@@ -39,6 +39,8 @@ export const node: RoleAssembly = {
 /** How long an answer holds that says nothing of it, and one that there is none. */
 const NAME_TTL_MS = 30_000
 const NO_NAME_TTL_MS = 1000
+/** How often it is said what is waited for. */
+const REMIND_MS = 10_000
 
 /** Certificates for the pods, and addresses for the workers. */
 class NodePart implements RolePart {
@@ -53,6 +55,7 @@ class NodePart implements RolePart {
   /** Identities that were wanted. */
   #wanted: ReadonlySet<string>
   #wasReady: boolean
+  #reminder: NodeJS.Timeout | null
 
   constructor(options: RolePartOptions) {
     const { bootstrap } = options
@@ -62,6 +65,7 @@ class NodePart implements RolePart {
     this.#world = EMPTY_WORLD
     this.#wanted = new Set()
     this.#wasReady = false
+    this.#reminder = null
     this.#feed = feedOf(options, (change) => this.#onChange(change))
     const path = bootstrap.node.agentSocket
     const keeper: PodKeeper = {
@@ -121,9 +125,13 @@ class NodePart implements RolePart {
   start(): void {
     this.#feed?.start()
     this.#agent?.start()
+    this.#reminder = setInterval(() => {
+      if (!this.ready) this.#options.log.info(`not ready: waiting for ${this.waitingFor().join('; ')}`)
+    }, REMIND_MS).unref()
   }
 
   async close(): Promise<void> {
+    if (this.#reminder !== null) clearInterval(this.#reminder)
     this.#agent?.close()
     await this.#feed?.close()
   }
