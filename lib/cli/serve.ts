@@ -4,7 +4,7 @@ import type { CertificateManager } from '../identity/source/certificate-manager.
 import { canSharePorts } from '../listener/bind.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
 import { type ControlPlane, openControlPlane } from '../server/control-plane.ts'
-import { checkRole, roleWarnings } from '../server/role.ts'
+import { assemblyOf, checkRole, type RoleAssembly, roleWarnings } from '../server/role.ts'
 import { onSignals } from '../server/signals.ts'
 import { StartError } from '../server/start-error.ts'
 import { Supervisor } from '../server/supervisor.ts'
@@ -27,11 +27,13 @@ export async function serve(
   const onBug = (error: unknown) => logger.error('a bug on the main thread; traffic goes on', { error })
   process.on('uncaughtException', onBug)
   process.on('unhandledRejection', onBug)
+  let assembly: RoleAssembly
   let identity: CertificateManager | null
   let controlPlane: ControlPlane | null
   try {
-    checkRole(bootstrap)
-    for (const warning of roleWarnings(bootstrap)) logger.warning(warning)
+    assembly = await assemblyOf(bootstrap.role)
+    checkRole(assembly, bootstrap)
+    for (const warning of roleWarnings(assembly, bootstrap)) logger.warning(warning)
     identity = await openIdentity(bootstrap, logger)
     controlPlane = await openControlPlane({ bootstrap, env: process.env, log: logger, version: heddleVersion() })
   } catch (error) {
@@ -44,6 +46,7 @@ export async function serve(
     logger,
     thread,
     identity,
+    ...(assembly.part === undefined ? {} : { rolePart: assembly.part }),
     ...(controlPlane === null ? {} : { controlPlane: controlPlane.connect }),
     ...(controlPlane?.source == null ? {} : { source: controlPlane.source }),
   })

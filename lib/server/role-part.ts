@@ -48,3 +48,5 @@ export interface RolePart {
   /** All workers are told the answer. */
   answer(question: WorkerQuestion): void
 }
+
+export type MakeRolePart = (options: RolePartOptions) => RolePart

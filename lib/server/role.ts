@@ -2,8 +2,7 @@
 import type { BootstrapConfig, Role } from '../state/bootstrap-config.ts'
 import { type Ability, lacking } from '../sys/capabilities.ts'
 import { gateway } from './gateway.ts'
-import { node } from './node.ts'
-import type { RolePart, RolePartOptions } from './role-part.ts'
+import type { MakeRolePart } from './role-part.ts'
 import { sidecar } from './sidecar.ts'
 import { StartError } from './start-error.ts'
 import { waypoint } from './waypoint.ts'
@@ -16,15 +15,19 @@ export interface RoleAssembly {
   /** What would go wrong later without a word. `uid`: whom the process runs as; -1: the system has none. */
   warnings?(bootstrap: BootstrapConfig, uid: number): readonly string[]
   /** What it adds to the main thread; without it nothing. */
-  part?(options: RolePartOptions): RolePart
+  readonly part?: MakeRolePart
 }
 
-const ROLES: Readonly<Record<Role, RoleAssembly>> = { sidecar, node, waypoint, gateway }
+const ROLES: Readonly<Record<Exclude<Role, 'node'>, RoleAssembly>> = { sidecar, waypoint, gateway }
+
+/** What a role is made of. That of a node brings the client of a control plane along, and is loaded by nodes only. */
+export async function assemblyOf(role: Role): Promise<RoleAssembly> {
+  return role === 'node' ? (await import('./node.ts')).node : ROLES[role]
+}
 
 /** Throws a StartError that says what is missing, and what to do. */
-export function checkRole(bootstrap: BootstrapConfig): void {
+export function checkRole(assembly: RoleAssembly, bootstrap: BootstrapConfig): void {
   const { role, file, identity } = bootstrap
-  const assembly = ROLES[role]
   const lacks = lacking(assembly.needs(bootstrap))
   if (lacks.length > 0) throw new StartError('bind', `role ${role}: ${lacks.map((l) => l.sentence).join(' ')}`)
   if (assembly.needsIdentity(bootstrap) && identity.source === 'none')
@@ -34,11 +37,10 @@ export function checkRole(bootstrap: BootstrapConfig): void {
     )
 }
 
-export function roleWarnings(bootstrap: BootstrapConfig, uid = process.getuid?.() ?? -1): readonly string[] {
-  return ROLES[bootstrap.role].warnings?.(bootstrap, uid) ?? []
-}
-
-/** null: the role adds nothing to the main thread. */
-export function rolePart(options: RolePartOptions): RolePart | null {
-  return ROLES[options.bootstrap.role].part?.(options) ?? null
+export function roleWarnings(
+  assembly: RoleAssembly,
+  bootstrap: BootstrapConfig,
+  uid = process.getuid?.() ?? -1,
+): readonly string[] {
+  return assembly.warnings?.(bootstrap, uid) ?? []
 }

@@ -30,8 +30,7 @@ import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
-import { rolePart } from './role.ts'
-import type { RolePart } from './role-part.ts'
+import type { MakeRolePart, RolePart, RolePartOptions } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
@@ -40,6 +39,8 @@ export interface SupervisorOptions {
   /** Of heddle, for /server_info and the metrics. */
   readonly version: string
   readonly logger: Logger
+  /** What the role adds to the main thread. Default: nothing. */
+  readonly rolePart?: MakeRolePart
   /** Where the configuration comes from; closed with the proxy. `onChange`: something new may be put in force. Default: the files that heddle.yaml names. */
   readonly source?: (onChange: (why: string) => void) => ConfigSource
   /** Reads the resources; closed with the proxy. Default: one of its own. */
@@ -125,7 +126,7 @@ export class Supervisor {
     this.#finish = finish
     const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
     const { identity = null } = options
-    this.role = rolePart({
+    const roleOptions: RolePartOptions = {
       bootstrap,
       identity,
       names,
@@ -133,7 +134,8 @@ export class Supervisor {
       tell: (message) => this.pool.broadcast(message),
       ask: (question) => this.pool.ask(question),
       log: logger,
-    })
+    }
+    this.role = options.rolePart?.(roleOptions) ?? null
     const fed = bootstrap.xds.address === '' ? null : new ControlPlaneMetrics(this.registry.main)
     if (fed !== null) for (const part of [this.store, this.role]) part?.measure?.(fed)
     this.#dns = new DnsRefresher({

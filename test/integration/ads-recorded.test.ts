@@ -3,13 +3,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
+import { Node } from '../../lib/xds/proto/core.ts'
 import { decode } from '../../lib/xds/proto/decode.ts'
 import {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
   DiscoveryRequest,
   DiscoveryResponse,
-  Node,
 } from '../../lib/xds/proto/discovery.ts'
 import { encode } from '../../lib/xds/proto/encode.ts'
 import { AdsRecorder } from '../support/ads-recorder.ts'

@@ -2,7 +2,7 @@
 import { Rng } from '../../lib/base/rng.ts'
 import { AdsClient, type AdsClientOptions } from '../../lib/xds/client/ads-client.ts'
 import type { ResourceFault, ResourceUpdate } from '../../lib/xds/client/resource-update.ts'
-import { Node } from '../../lib/xds/proto/discovery.ts'
+import { Node } from '../../lib/xds/proto/core.ts'
 import type { FakeControlPlane } from './fake-control-plane.ts'
 import type { Teardown } from './teardown.ts'
 

@@ -7,13 +7,13 @@ import { createHash } from 'node:crypto'
 import net from 'node:net'
 import grpc from '@grpc/grpc-js'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
+import type { Node } from '../../lib/xds/proto/core.ts'
 import { decode } from '../../lib/xds/proto/decode.ts'
 import {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
   DiscoveryRequest,
   DiscoveryResponse,
-  type Node,
   Resource,
 } from '../../lib/xds/proto/discovery.ts'
 import { encode } from '../../lib/xds/proto/encode.ts'

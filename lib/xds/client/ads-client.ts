@@ -5,7 +5,7 @@
 import { Backoff } from '../../base/backoff.ts'
 import { addressText } from '../../grpc/grpc-address.ts'
 import type { ControlPlaneMetrics } from '../../telemetry/control-plane-metrics.ts'
-import type { Node } from '../proto/discovery.ts'
+import type { Node } from '../proto/core.ts'
 import { AdsConnection, type ConnectionTerms } from './ads-connection.ts'
 import type { AdsStatus, TypeStatus } from './ads-status.ts'
 import { DeltaStream } from './delta-stream.ts'

@@ -1,6 +1,6 @@
 // What both protocols of a discovery stream have in common, so that the client need not know which one it speaks. Implementations are pure: messages in, messages
 // out, one object for each stream.
-import type { Node } from '../proto/discovery.ts'
+import type { Node } from '../proto/core.ts'
 import type { HeldResources } from './held-resources.ts'
 import type { ResourceFault } from './resource-update.ts'
 import type { Subscriptions } from './subscriptions.ts'

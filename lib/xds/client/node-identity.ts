@@ -2,7 +2,7 @@
 // it needs.
 import { isIP } from 'node:net'
 import type { BootstrapConfig, Role } from '../../state/bootstrap-config.ts'
-import { Node } from '../proto/discovery.ts'
+import { Node } from '../proto/core.ts'
 import type { Struct } from '../proto/schema.ts'
 import type { Environment, IstioEnvironment } from './istio-environment.ts'
 

@@ -1,17 +1,6 @@
 // The messages of the discovery service (envoy/service/discovery/v3/discovery.proto) and who asks (envoy/config/core/v3/base.proto Node).
-import { Locality, Status } from './core.ts'
-import { any, type Decoded, duration, list, map, message, one, struct, text } from './schema.ts'
-
-export const Node = message('envoy.config.core.v3.Node', {
-  id: text(1),
-  cluster: text(2),
-  metadata: struct(3),
-  locality: one(4, Locality),
-  user_agent_name: text(6),
-  user_agent_version: text(7),
-  client_features: list(text(10)),
-})
-export type Node = Decoded<typeof Node>
+import { Node, Status } from './core.ts'
+import { any, type Decoded, duration, list, map, message, one, text } from './schema.ts'
 
 export const ControlPlane = message('envoy.config.core.v3.ControlPlane', { identifier: text(1) })
 export type ControlPlane = Decoded<typeof ControlPlane>

@@ -1,6 +1,6 @@
 // What a role says at start of what would go wrong later.
 import t from 'tap'
-import { roleWarnings } from '../../../lib/server/role.ts'
+import { assemblyOf, roleWarnings } from '../../../lib/server/role.ts'
 import { bootstrapFor } from '../resources/kit.ts'
 
 const rows: readonly (readonly [mode: 'none' | 'redirect' | 'tproxy', uid: number, warned: boolean])[] = [
@@ -12,7 +12,7 @@ const rows: readonly (readonly [mode: 'none' | 'redirect' | 'tproxy', uid: numbe
 
 for (const [mode, uid, warned] of rows) {
   t.test(`${mode} as user ${uid}`, async (t) => {
-    const warnings = roleWarnings(bootstrapFor([], { capture: { mode } }), uid)
+    const warnings = roleWarnings(await assemblyOf('sidecar'), bootstrapFor([], { capture: { mode } }), uid)
     t.equal(warnings.length, warned ? 1 : 0)
     if (warned) t.match(warnings[0], /user 1337.*group 1337/)
   })

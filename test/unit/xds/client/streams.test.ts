@@ -7,13 +7,13 @@ import { XDS } from '../../../../lib/xds/client/resource-types.ts'
 import type { ResourceFault } from '../../../../lib/xds/client/resource-update.ts'
 import { StateOfTheWorldStream } from '../../../../lib/xds/client/sotw-stream.ts'
 import { Subscriptions } from '../../../../lib/xds/client/subscriptions.ts'
+import { Node } from '../../../../lib/xds/proto/core.ts'
 import { decode } from '../../../../lib/xds/proto/decode.ts'
 import {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
   DiscoveryRequest,
   DiscoveryResponse,
-  Node,
   Resource,
 } from '../../../../lib/xds/proto/discovery.ts'
 import { encode } from '../../../../lib/xds/proto/encode.ts'
