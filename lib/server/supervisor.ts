@@ -30,7 +30,7 @@ import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
-import type { MakeRolePart, RolePart, RolePartOptions } from './role-part.ts'
+import type { MakeRolePart, RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
 import { WorkerPool } from './worker-pool.ts'
@@ -126,16 +126,16 @@ export class Supervisor {
     this.#finish = finish
     const names = dnsSource(systemDns(bootstrap.mesh.dnsServers), bootstrap.mesh.dnsServers.length > 0)
     const { identity = null } = options
-    const roleOptions: RolePartOptions = {
-      bootstrap,
-      identity,
-      names,
-      version: options.version,
-      tell: (message) => this.pool.broadcast(message),
-      ask: (question) => this.pool.ask(question),
-      log: logger,
-    }
-    this.role = options.rolePart?.(roleOptions) ?? null
+    this.role =
+      options.rolePart?.({
+        bootstrap,
+        identity,
+        names,
+        version: options.version,
+        tell: (message) => this.pool.broadcast(message),
+        ask: (question) => this.pool.ask(question),
+        log: logger,
+      }) ?? null
     const fed = bootstrap.xds.address === '' ? null : new ControlPlaneMetrics(this.registry.main)
     if (fed !== null) for (const part of [this.store, this.role]) part?.measure?.(fed)
     this.#dns = new DnsRefresher({
