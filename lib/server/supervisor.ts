@@ -10,7 +10,6 @@ import { membershipOf } from '../cluster/membership.ts'
 import type { OutlierSweep } from '../cluster/outlier-sweep.ts'
 import { HEALTH, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.ts'
 import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
-import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
 import type { Snapshot } from '../state/snapshot.ts'
@@ -30,26 +29,11 @@ import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
-import type { MakeRolePart, RolePart } from './role-part.ts'
+import type { RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
+import type { SupervisorOptions } from './supervisor-options.ts'
 import { WorkerPool } from './worker-pool.ts'
-
-export interface SupervisorOptions {
-  /** Of heddle, for /server_info and the metrics. */
-  readonly version: string
-  readonly logger: Logger
-  /** What the role adds to the main thread. Default: nothing. */
-  readonly rolePart?: MakeRolePart
-  /** Where the configuration comes from; closed with the proxy. `onChange`: something new may be put in force. Default: the files that heddle.yaml names. */
-  readonly source?: (onChange: (why: string) => void) => ConfigSource
-  /** Reads the resources; closed with the proxy. Default: one of its own. */
-  readonly thread?: ConfigThread
-  /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
-  readonly identity?: CertificateManager | null
-  /** Default: the worker beside this module. */
-  readonly workerUrl?: URL
-}
 
 /** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000

@@ -1,0 +1,22 @@
+// What a supervisor is made with.
+import type { CertificateManager } from '../identity/source/certificate-manager.ts'
+import type { Logger } from '../telemetry/logger.ts'
+import type { ConfigSource } from './config-source.ts'
+import type { ConfigThread } from './config-thread.ts'
+import type { MakeRolePart } from './role-part.ts'
+
+export interface SupervisorOptions {
+  /** Of heddle, for /server_info and the metrics. */
+  readonly version: string
+  readonly logger: Logger
+  /** What the role adds to the main thread. Default: nothing. */
+  readonly rolePart?: MakeRolePart
+  /** Where the configuration comes from; closed with the proxy. `onChange`: something new may be put in force. Default: the files that heddle.yaml names. */
+  readonly source?: (onChange: (why: string) => void) => ConfigSource
+  /** Reads the resources; closed with the proxy. Default: one of its own. */
+  readonly thread?: ConfigThread
+  /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
+  readonly identity?: CertificateManager | null
+  /** Default: the worker beside this module. */
+  readonly workerUrl?: URL
+}
