@@ -1,5 +1,5 @@
 // Plain data as bytes, many values in one arena: what is equal is written once, whatever it belongs to, and each value can be read without the others
-// (packed-reader.ts). For what is kept for long and rarely looked at; a value takes a fifth of what `v8.serialize` makes of it.
+// (packed-reader.ts). For what is kept for long and rarely looked at; a cluster of twenty endpoints takes a quarter of what `v8.serialize` makes of it.
 //
 // A node is a head, a varint whose low three bits are its tag, and what follows it:
 //
