@@ -18,6 +18,8 @@ import { type ClusterTls, clusterTls, NO_TLS } from './upstream-tls.ts'
 import type { World } from './world.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
+/** Where connections lead that may go nowhere: it has no endpoints, and is what metrics and access logs know them by. */
+export const BLACK_HOLE_CLUSTER = 'BlackHoleCluster'
 /** Istio gives connections to unknown destinations five minutes. */
 export const PASSTHROUGH_IDLE_MS = 300_000
 
@@ -38,6 +40,9 @@ export function buildClusters(sources: ClusterSources): Cluster[] {
   const { world, workloads, registry, rules, mtls, tunnels } = sources
   const view: ClusterView = { world, mtls, tunnels, client: clientPlace(world, workloads) }
   const clusters: Cluster[] = [passthrough()]
+  const captures = world.bootstrap.capture.mode !== 'none'
+  if (captures && world.scope.outboundTrafficPolicy !== 'ALLOW_ANY')
+    clusters.push({ ...passthrough(), name: BLACK_HOLE_CLUSTER, type: 'STATIC', loadBalancer: { kind: 'ROUND_ROBIN' } })
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {

@@ -17,7 +17,7 @@ const EXAMPLES = ['routing', 'resilience', 'inbound-policy'].map((name) => join(
 /*
  * What is otherwise here, on purpose:
  * - chains have names of their own, because a new configuration knows them by these; istiod gives several the same;
- * - BlackHoleCluster, which has no endpoints, is a chain that refuses;
+ * - what dials the capturing port itself is refused by its chain, where istiod leads it to BlackHoleCluster;
  * - for bytes istiod's servers agree on istio-peer-exchange by ALPN, and h2 and http/1.1: heddle speaks no peer exchange, and answers no ALPN;
  * - TLS 1.3 has its suites in one list with those of TLS 1.2, because Node takes the absence of either for a wish to do without it;
  * - a pod that names no service account runs as `default`, as Kubernetes has it; istiod, which is told so by the API server, finds it empty here.
@@ -139,7 +139,8 @@ function recordedText({ filter_chain_match: m = {}, filters, transport_socket: t
   ].filter((text) => text !== '')
   const { cluster, rds, route_config: table } = filters.at(-1)!.typed_config
   const http = rds?.route_config_name ?? table?.name
-  const to = http !== undefined ? `http ${http}` : cluster === 'BlackHoleCluster' ? 'refused' : `tcp ${cluster}`
+  const guards = cluster === 'BlackHoleCluster' && m.destination_port !== undefined
+  const to = http !== undefined ? `http ${http}` : guards ? 'refused' : `tcp ${cluster}`
   return [conditions.length === 0 ? 'any' : conditions.join(' '), '→', ...(tls === undefined ? [] : ['mtls']), to].join(' ')
 }
 

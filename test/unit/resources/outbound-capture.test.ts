@@ -44,8 +44,8 @@ t.test('one listener captures, and hands over', async (t) => {
   })
   t.same(chainTexts(listenerOf(allowed, 'virtualOutbound')), ['15001 → refused', 'any → tcp PassthroughCluster'])
   const registryOnly = load(t, service('a', '10.96.0.1', '[{name: http, port: 80}]'), { outboundTrafficPolicy: 'REGISTRY_ONLY' })
-  t.same(chainTexts(listenerOf(registryOnly, 'virtualOutbound')), ['15001 → refused', 'any → refused'])
-  t.same(standing(registryOnly), { '0.0.0.0_80': [`${HTTP} → http 80`, 'default → refused'] })
+  t.same(chainTexts(listenerOf(registryOnly, 'virtualOutbound')), ['15001 → refused', 'any → tcp BlackHoleCluster'])
+  t.same(standing(registryOnly), { '0.0.0.0_80': [`${HTTP} → http 80`, 'default → tcp BlackHoleCluster'] })
 })
 
 t.test('what each kind of port gets', async (t) => {

@@ -4,7 +4,7 @@ import { canonicalIp } from '../../../base/ip-address.ts'
 import { type FilterChain, type Listener, MATCH_EVERYTHING } from '../../../state/listener.ts'
 import { BUILT_IN, type Origin } from '../../../state/origin.ts'
 import type { RouteTable } from '../../../state/route.ts'
-import { PASSTHROUGH_CLUSTER } from '../clusters.ts'
+import { BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER } from '../clusters.ts'
 import type { Protocol } from '../protocol.ts'
 import type { Registry, RegistryPort, RegistryService } from '../registry.ts'
 import { sniffedTable } from '../route-tables.ts'
@@ -143,14 +143,14 @@ export function blackHole(name: string, destinationPort: number, origin: Origin)
 function passthrough(name: string, world: World): FilterChain {
   const { object, outboundTrafficPolicy } = world.scope
   const origin = object?.spec.outboundTrafficPolicy === undefined ? BUILT_IN : object.origin(['outboundTrafficPolicy'])
-  const chain = { name, match: MATCH_EVERYTHING, tls: null, origin }
-  if (outboundTrafficPolicy !== 'ALLOW_ANY')
-    return { ...chain, network: { kind: 'refuse', reason: 'outboundTrafficPolicy is REGISTRY_ONLY' } }
   return {
-    ...chain,
+    name,
+    match: MATCH_EVERYTHING,
+    tls: null,
+    origin,
     network: {
       kind: 'tcp',
-      clusters: [weighted(PASSTHROUGH_CLUSTER, 1)],
+      clusters: [weighted(outboundTrafficPolicy === 'ALLOW_ANY' ? PASSTHROUGH_CLUSTER : BLACK_HOLE_CLUSTER, 1)],
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -41,7 +41,10 @@ const DECLARED: Readonly<Record<string, (d: Difference) => boolean>> = {
     d.world === 'gateway' && d.cluster.startsWith('outbound|9080||h.') && /^endpoints\.\d\.tlsReason$/.test(d.path),
   'of two hash keys in one DestinationRule one would be dropped without a word: it is refused as a file': (d) =>
     d.world === 'refused' && /\|a\.default/.test(d.cluster) && d.path.startsWith('loadBalancer.'),
-  'a chain that refuses is no cluster here': (d) => d.cluster === 'BlackHoleCluster' && d.ours === undefined,
+  'no connection leads out of it, so that limits, time-outs and protocol mean nothing': (d) =>
+    d.cluster === 'BlackHoleCluster' && (d.path.startsWith('limits.') || d.path === 'protocol'),
+  'where unknown hosts are passed on nothing leads to it but a chain that refuses': (d) =>
+    d.cluster === 'BlackHoleCluster' && d.ours === undefined,
   'the way through the tunnel is no cluster here': (d) =>
     d.world === 'waypoint' && d.ours === undefined && /^(main_internal|.*connect_originate)$/.test(d.cluster),
   'a tunnel to a workload that is dialled itself is a cluster only where there is such a workload': (d) =>
