@@ -21,10 +21,14 @@ export class ConfigFeed {
   /** By table. */
   readonly #virtualHosts: Map<string, Map<VirtualHost, Packed>>
 
+  /** The workers do not know the arenas of what they know. */
+  #restored: boolean
+
   constructor(rowsOf: (cluster: string) => ClusterRows | null) {
     this.#store = new NounStore()
     this.#rowsOf = rowsOf
     this.#told = EMPTY_SNAPSHOT
+    this.#restored = false
     this.#clusters = new Map()
     this.#virtualHosts = new Map()
   }
@@ -43,19 +47,30 @@ export class ConfigFeed {
     }
   }
 
-  /** Rows of all clusters that are in it have been assigned. */
+  /** Rows of all clusters that are in it have been assigned. Throws where something cannot be packed; then what was pushed before holds. */
   push(snapshot: Snapshot): ConfigChanges {
+    try {
+      return this.#push(snapshot)
+    } catch (error) {
+      this.#restore()
+      throw error
+    }
+  }
+
+  #push(snapshot: Snapshot): ConfigChanges {
     const changes = snapshotChanges(this.#told, snapshot)
-    this.#told = snapshot
     const clusters = changes.clusters.map((change) => this.#putCluster(change))
     for (const name of changes.gone) this.#dropCluster(name)
     const tables = changes.tables.map((change) => ({ ...change, virtualHosts: this.#putVirtualHosts(change) }))
     this.#dropVirtualHosts(snapshot, changes.tables)
     const moved = this.#compact(snapshot)
     const { added, dropped } = this.#store.finish()
+    const arenas = this.#restored ? this.#store.arenas : added === null ? [] : [added]
+    this.#told = snapshot
+    this.#restored = false
     return {
       version: snapshot.version,
-      arenas: added === null ? [] : [added],
+      arenas,
       dropped,
       listeners: changes.listeners,
       tables,
@@ -66,6 +81,17 @@ export class ConfigFeed {
       ...moved,
       world: changes.world,
     }
+  }
+
+  /** Packs anew what the workers know: a push has failed half-way. */
+  #restore(): void {
+    this.#store.clear()
+    this.#clusters.clear()
+    this.#virtualHosts.clear()
+    for (const cluster of this.#told.clusters) this.#clusters.set(cluster.name, [this.#store.put(cluster)])
+    for (const { name, virtualHosts } of this.#told.routeTables) for (const v of virtualHosts) this.#placeOf(name, v)
+    this.#store.finish()
+    this.#restored = true
   }
 
   /** For a worker that knows nothing. */

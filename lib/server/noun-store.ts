@@ -69,6 +69,12 @@ export class NounStore {
     return new Packer()
   }
 
+  /** Nothing of it is needed any more. */
+  clear(): void {
+    this.#arenas.clear()
+    this.#packer = null
+  }
+
   /** It is needed no more. */
   drop({ arena, size }: Packed): void {
     const held = this.#arenas.get(arena)

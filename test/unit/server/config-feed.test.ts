@@ -185,3 +185,25 @@ t.test('names that nobody has and no route names are forgotten', async (t) => {
   t.equal(kept.live()?.name, 'kept')
   t.ok(manager.missingForTest < 10_000, `${manager.missingForTest} names`)
 })
+
+t.test('a push that fails half-way leaves everything as it was', async (t) => {
+  const of = (weights: readonly number[]) =>
+    aCluster({ name: 'a', endpoints: weights.map((weight, i) => anEndpoint({ address: `10.0.0.${i}`, weight })) })
+  const [first, second, third] = [of([1, 1, 1]), of([1, 2, 1]), of([1, 2, 3])]
+  const host = aVirtualHost({ name: 'v', domains: ['v'], routes: [aRoute()] })
+  const snapshot = (version: number, cluster: typeof first): Snapshot =>
+    aSnapshot({ version, clusters: [cluster], routeTables: [aRouteTable({ virtualHosts: [host] })] })
+  const feed = new ConfigFeed(() => null)
+  feed.push(snapshot(1, first))
+  const worker = new Worker(feed.everything())
+  const broken = { ...aCluster({ name: 'b' }), host: (() => '') as unknown as string }
+  t.throws(() => feed.push({ ...snapshot(2, second), clusters: [second, broken] }), /packed/)
+  t.equal(feed.told.version, 1)
+  const late = new Worker(feed.everything())
+  t.ok(late.has(snapshot(1, first)))
+  const changes = feed.push(snapshot(3, third))
+  for (const w of [worker, late]) {
+    w.apply(changes)
+    t.ok(w.has(snapshot(3, third)))
+  }
+})
