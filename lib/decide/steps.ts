@@ -32,6 +32,7 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | NOT_RETRIED | keyword that asked for it, -1: none | reason of retry-steps.ts |
  * | PRIORITY | priority × 1024 + PRIORITY_… + its percent of the load | healthy hosts × 65536 + hosts |
  * | RBAC | index of the filter × 16 + RBAC_SHADOW for its dry run + what it said, see policy/rbac.ts | index of the policy that fitted, -1: none |
+ * | JWT | status of policy/jwt-status.ts | index of the provider whose token was refused, -1: none |
  * | LOCALITY | index in the cluster's localityWeights | its share of the priority, in hundredths of a percent |
  */
 export const TABLE = 1
@@ -69,6 +70,7 @@ export const FAULT = 23
 export const CORS = 24
 export const MIRROR = 25
 export const RBAC = 26
+export const JWT = 27
 
 export const RBAC_FILTER = 16
 export const RBAC_SHADOW = 8

@@ -1,4 +1,5 @@
 import type { Limits, PathNormalization } from './bootstrap-config.ts'
+import type { JwtAuthentication } from './jwt.ts'
 import type { Origin } from './origin.ts'
 import type { RbacFilter } from './rbac.ts'
 import type { WeightedCluster } from './route.ts'
@@ -100,6 +101,8 @@ export interface HttpChain {
     | 'identities'
   /** null: clients are of the mesh. */
   readonly edge: EdgeSettings | null
+  /** Whose tokens are believed, and which requests need one; null: tokens are not looked at. Stands before `authorization`. */
+  readonly jwt: JwtAuthentication | null
   /** Who may ask for what, in the order of evaluation. Empty: everybody for everything. */
   readonly authorization: readonly RbacFilter[]
   readonly settings: HttpSettings

@@ -129,6 +129,9 @@ export class ListenerStats {
   readonly faultAborts: number
   /** Gauge. */
   readonly faultsActive: number
+  readonly jwtAllowed: number
+  readonly jwtDenied: number
+  readonly jwtCorsPreflightBypassed: number
   readonly rbacAllowed: number
   readonly rbacDenied: number
   readonly rbacShadowAllowed: number
@@ -165,6 +168,9 @@ export class ListenerStats {
     this.faultDelays = at('fault_delays_injected')
     this.faultAborts = at('fault_aborts_injected')
     this.faultsActive = at('fault_active_faults')
+    this.jwtAllowed = at('jwt_authn_allowed')
+    this.jwtDenied = at('jwt_authn_denied')
+    this.jwtCorsPreflightBypassed = at('jwt_authn_cors_preflight_bypassed')
     this.rbacAllowed = at('rbac_allowed')
     this.rbacDenied = at('rbac_denied')
     this.rbacShadowAllowed = at('rbac_shadow_allowed')

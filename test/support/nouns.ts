@@ -187,6 +187,7 @@ export function anHttpChain(over: Partial<HttpChain> = {}): HttpChain {
     allowConnect: false,
     clientCertificate: 'sanitize',
     edge: null,
+    jwt: null,
     authorization: [],
     settings: HTTP_SETTINGS,
     ...over,

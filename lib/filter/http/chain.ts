@@ -3,6 +3,7 @@
 import { beginCors } from './cors.ts'
 import { beginFault } from './fault.ts'
 import type { HttpStream } from './http-stream.ts'
+import { beginJwt } from './jwt.ts'
 import { beginAuthorization } from './rbac.ts'
 
 /** What a filter says of a request. */
@@ -19,8 +20,13 @@ export interface Holder {
   letGo(): void
 }
 
-/** What finds out who asks, tokens for instance, has to stand before authorization. */
-const FILTERS: readonly HttpFilter[] = [{ onRequest: beginAuthorization }, { onRequest: beginFault }, { onRequest: beginCors }]
+/** What finds out who asks has to stand before authorization. */
+const FILTERS: readonly HttpFilter[] = [
+  { onRequest: beginJwt },
+  { onRequest: beginAuthorization },
+  { onRequest: beginFault },
+  { onRequest: beginCors },
+]
 
 /** Runs the chain from a filter on. */
 export function runFilters(stream: HttpStream, from: number): void {

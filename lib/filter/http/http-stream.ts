@@ -11,6 +11,7 @@ import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import type { Authorizer } from '../../policy/rbac.ts'
 import type { JsonObject } from '../../policy/rbac-facts.ts'
 import type { Tables } from '../../route/compile.ts'
@@ -82,6 +83,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   holder: Holder | null
   /** Origin that the route's CORS policy allows; empty: none of it in the response. */
   corsOrigin: string
+  /** What looked for tokens, for those who ask later; null: nobody did. */
+  tokens: JwtAuthenticator | null
   /** What it was authorized by, for those who ask later; null: nothing. */
   authorizer: Authorizer | null
   /** What filters have found out for those behind them, by their names: claims of a token. null: nothing. */
@@ -89,7 +92,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   readonly startMs: number
   readonly startTimeMs: number
   endMs: number
-  /** The path as routed; what the log shows when a rewrite changed it. */
+  /** The path as routed; what the log shows when a rewrite changed it. Query parameters that may be tokens are not in it. */
   originalPath: string
   responseCode: number
   responseFlags: number
@@ -141,6 +144,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.filterIndex = 0
     this.holder = null
     this.corsOrigin = ''
+    this.tokens = null
     this.authorizer = null
     this.metadata = null
     this.startMs = clock.monotonicMs
@@ -240,8 +244,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     return type !== null && (type === 'application/grpc' || type.startsWith('application/grpc+'))
   }
 
-  /** Answers by ourselves, or cuts what has begun. Harmless when the request is done. */
-  reply(reason: R.Reason, flags = 0): void {
+  /** Answers by ourselves, or cuts what has begun. Harmless when the request is done. `challenge`: www-authenticate; empty: none. */
+  reply(reason: R.Reason, flags = 0, challenge = ''): void {
     if (this.state === DONE) return
     this.responseFlags |= reason.flags | flags
     this.manager.worker.requestRefused(reason.code)
@@ -253,7 +257,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     }
     this.responseCodeDetails = reason.details
     // Behind a CONNECT that is turned down may stand bytes meant for its tunnel: they must not be read as a request.
-    sendLocalReply(this, reason.status, reason.body, reason.closes || this.method === 'CONNECT', reason.code === 'overflow')
+    const closes = reason.closes || this.method === 'CONNECT'
+    sendLocalReply(this, reason.status, reason.body, closes, reason.code === 'overflow', challenge)
   }
 
   // ---- events of the codec, by the session -----------------------------------------------------------------------------

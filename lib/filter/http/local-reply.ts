@@ -9,10 +9,18 @@ const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 
 
 /**
  * Answers with a status and a short text. Edits of the route and its destination apply, as to any response. `overloaded`: a limit of
- * connectionPool is the reason, and the client is told.
+ * connectionPool is the reason, and the client is told. `challenge`: www-authenticate; empty: none.
  */
-export function sendLocalReply(stream: HttpStream, status: number, body: string, closes: boolean, overloaded = false): void {
+export function sendLocalReply(
+  stream: HttpStream,
+  status: number,
+  body: string,
+  closes: boolean,
+  overloaded = false,
+  challenge = '',
+): void {
   const headers = new HeaderMap()
+  if (challenge !== '') headers.append('www-authenticate', challenge)
   if (overloaded) headers.append('x-envoy-overloaded', 'true')
   if (stream.isGrpc()) {
     if (closes) stream.clientKeepsAlive = false

@@ -110,6 +110,15 @@ export const RBAC_DENIED = reason(
   'RBAC: access denied',
   false,
 )
+/** What is wrong with a token its own status, details and body say (policy/jwt-status.ts). */
+export const JWT_DENIED = reason(
+  'jwt_authn_access_denied',
+  401,
+  0,
+  'jwt_authn_access_denied{Jwt_is_missing}',
+  'Jwt is missing',
+  false,
+)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
 
 /** Reasons with a fixed text, for the table in the documents and the test that compares the two. */

@@ -27,12 +27,18 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
     replaceHost(stream, headers, action.hostRewrite, append)
     headers.set('x-envoy-original-host', before)
   }
-  let target = stream.originalPath
+  // What is logged may lack a token that goes on.
+  const original = stream.tokens === null ? stream.originalPath : targetOf(stream)
+  let target = original
   if (route.pathRewrite !== null) {
     target = rewriteTarget(route, stream.path, stream.query)
-    if (target !== stream.originalPath) headers.set('x-envoy-original-path', stream.originalPath)
+    if (target !== original) headers.set('x-envoy-original-path', original)
   }
   return target
+}
+
+function targetOf({ path, query }: HttpStream): string {
+  return query === null ? path : `${path}?${query}`
 }
 
 /** The head that goes to `target` with these headers, those of the request or of a copy of it. */

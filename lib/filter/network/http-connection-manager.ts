@@ -7,6 +7,7 @@ import { PickContext } from '../../cluster/lb/picker.ts'
 import type { LiveHost } from '../../cluster/live-host.ts'
 import type { Facts } from '../../decide/decide.ts'
 import type { StepRing } from '../../decide/steps.ts'
+import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import { type Authorizer, authorizerFor } from '../../policy/rbac.ts'
 import type { Limiter } from '../../pool/limiter.ts'
 import type { Tables } from '../../route/compile.ts'
@@ -24,6 +25,7 @@ import type { MetricsSlab } from '../../telemetry/slab.ts'
 import type { Connection } from '../../transport/connection.ts'
 import type { Io } from '../../transport/io.ts'
 import type { HttpStream } from '../http/http-stream.ts'
+import { jwtAuthenticatorFor } from '../http/jwt-keys.ts'
 import { sendRouteReply } from '../http/local-reply.ts'
 import { HttpRbacFacts } from '../http/rbac-facts.ts'
 import * as R from '../http/reasons.ts'
@@ -110,6 +112,8 @@ export class HttpConnectionManager {
   readonly sessions: Set<HttpSession>
   /** Replaced by `useTables`; a request keeps those that it began with. */
   tables: Tables
+  /** null: tokens are not looked at. */
+  tokens: JwtAuthenticator | null
   /** null: everybody may ask for everything. */
   authorizer: Authorizer | null
   readonly rbacFacts: HttpRbacFacts
@@ -140,6 +144,7 @@ export class HttpConnectionManager {
     this.pathNormalization = config.settings.pathNormalization ?? parts.pathNormalization
     this.sessions = new Set()
     this.tables = tables
+    this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
     this.rbacFacts = new HttpRbacFacts()
     this.draining = false
@@ -164,6 +169,7 @@ export class HttpConnectionManager {
     this.listener = listener
     this.config = config
     this.tables = tables
+    this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
     this.limits = limitsOf(this.parts.limits, config)
     this.serverName = serverNameOf(listener, config)

@@ -135,6 +135,7 @@ function httpChain({ httpVersion, allowConnect }: ListenerConfig, routeTable: st
     allowConnect,
     clientCertificate: 'sanitize',
     edge: null,
+    jwt: null,
     authorization: [],
     settings: HTTP_SETTINGS,
   }

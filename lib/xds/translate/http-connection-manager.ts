@@ -29,6 +29,7 @@ export function httpConnectionManager(config: Any | null, draft: NetworkDraft, f
     clientCertificate: filters.identities ? 'identities' : (CERTIFICATE[hcm.forward_client_cert_details] ?? 'sanitize'),
     edge: hcm.use_remote_address === true ? { trustedProxies: hcm.xff_num_trusted_hops } : null,
     // What network filters in front ask of connections holds for each of their requests.
+    jwt: null,
     authorization: [...draft.authorization, ...filters.authorization],
     settings: settingsOf(hcm, filters, findings),
   }

@@ -120,6 +120,7 @@ function httpChain({ routeTable, httpVersion, authorization }: InboundChainsOpti
     allowConnect: false,
     clientCertificate: 'append_forward',
     edge: null,
+    jwt: null,
     authorization: authorization.http,
     settings: HTTP_SETTINGS,
   }

@@ -39,6 +39,7 @@ export function httpChain(routeTable: string, origin: Origin): WantedChain {
     allowConnect: false,
     clientCertificate: 'sanitize',
     edge: null,
+    jwt: null,
     authorization: [],
     settings: HTTP_SETTINGS,
   }

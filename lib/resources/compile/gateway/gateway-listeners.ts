@@ -139,6 +139,7 @@ function httpChain({ authorizations }: World, routeTable: string, edge: EdgeSett
     allowConnect: false,
     clientCertificate: 'sanitize_set',
     edge,
+    jwt: null,
     authorization,
     settings: HTTP_SETTINGS,
   }

@@ -87,6 +87,7 @@ export function httpChain({ authorizations }: World, routeTable: string, service
     allowConnect: false,
     clientCertificate: tells ? 'identities' : 'sanitize',
     edge: null,
+    jwt: null,
     authorization: authorizations.filters({ kind: 'http', tunnelled: true, service }),
     settings: HTTP_SETTINGS,
   }
