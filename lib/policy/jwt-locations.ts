@@ -111,7 +111,8 @@ function behindPrefix(value: string, prefix: string): string | null {
 function paramOf(query: string, name: string): string | null {
   for (const pair of query.split('&')) {
     const equals = pair.indexOf('=')
-    if (decoded(equals < 0 ? pair : pair.substring(0, equals)) === name) return equals < 0 ? '' : decoded(pair.substring(equals + 1))
+    if (decoded(equals < 0 ? pair : pair.substring(0, equals)) === name)
+      return equals < 0 ? '' : decoded(pair.substring(equals + 1))
   }
   return null
 }

@@ -2,8 +2,8 @@
 // verifying of signatures are passed in.
 import type { JwtAuthentication, JwtProvider, JwtRequirement } from '../state/jwt.ts'
 import { JwtCache } from './jwt-cache.ts'
-import { type FoundToken, type JwtRequest, removeToken, TokenPlaces } from './jwt-locations.ts'
 import { claimText, NormalizedClaims, sanitizedAudience } from './jwt-claims.ts'
+import { type FoundToken, type JwtRequest, removeToken, TokenPlaces } from './jwt-locations.ts'
 import * as T from './jwt-status.ts'
 import { type ParsedJwt, parseJwt } from './jwt-token.ts'
 import type { JsonObject } from './rbac-facts.ts'
@@ -145,8 +145,7 @@ class MissingRequirement implements CompiledRequirement {
   private checkOne(asking: Asking, found: FoundToken): number {
     const { status, issuer } = parseJwt(found.text)
     if (status !== T.OK) return status
-    const provider =
-      this.providers.find((p) => p.config.issuer === issuer) ?? this.providers.find((p) => p.config.issuer === '')
+    const provider = this.providers.find((p) => p.config.issuer === issuer) ?? this.providers.find((p) => p.config.issuer === '')
     if (provider === undefined) return T.UNKNOWN_ISSUER
     const said = provider.check(asking, found, null)
     if (said !== T.OK) asking.refusedBy = provider.index

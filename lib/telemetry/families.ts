@@ -207,7 +207,10 @@ export const HTTP_LISTENER = group('envoy_http', [
   counter('envoy_http_fault_delays_injected', 'Requests that were delayed on purpose.'),
   counter('envoy_http_fault_aborts_injected', 'Requests that were aborted on purpose.'),
   gauge('envoy_http_fault_active_faults', 'Requests that are held by a delay now.'),
-  counter('envoy_http_jwt_authn_allowed', 'Requests whose tokens are valid, or that need none, of listeners that look at tokens.'),
+  counter(
+    'envoy_http_jwt_authn_allowed',
+    'Requests whose tokens are valid, or that need none, of listeners that look at tokens.',
+  ),
   counter('envoy_http_jwt_authn_denied', 'Requests that were refused because of a token.'),
   counter('envoy_http_jwt_authn_cors_preflight_bypassed', 'CORS preflights, which need no token.'),
   counter('envoy_http_rbac_allowed', 'Requests that authorization let pass, of listeners that have any.'),

@@ -13,6 +13,7 @@ import * as healthCheck from './health-check.ts'
 import * as httpConnectionManager from './http-connection-manager.ts'
 import * as httpProtocolOptions from './http-protocol-options.ts'
 import { type Registry, registryOf } from './json.ts'
+import * as jwt from './jwt.ts'
 import * as listener from './listener.ts'
 import * as loadBalancingPolicies from './load-balancing-policies.ts'
 import * as matcher from './matcher.ts'
@@ -43,6 +44,7 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   healthCheck,
   httpConnectionManager,
   httpProtocolOptions,
+  jwt,
   listener,
   loadBalancingPolicies,
   rbac,

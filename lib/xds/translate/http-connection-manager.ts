@@ -28,8 +28,8 @@ export function httpConnectionManager(config: Any | null, draft: NetworkDraft, f
     allowConnect: false,
     clientCertificate: filters.identities ? 'identities' : (CERTIFICATE[hcm.forward_client_cert_details] ?? 'sanitize'),
     edge: hcm.use_remote_address === true ? { trustedProxies: hcm.xff_num_trusted_hops } : null,
+    jwt: filters.jwt,
     // What network filters in front ask of connections holds for each of their requests.
-    jwt: null,
     authorization: [...draft.authorization, ...filters.authorization],
     settings: settingsOf(hcm, filters, findings),
   }

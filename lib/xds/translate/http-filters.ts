@@ -1,5 +1,6 @@
 // HTTP filters of a connection manager, in their order: what each of them comes to. One that is not known makes the listener refused, since nobody can say what
 // would pass without it.
+import type { JwtAuthentication } from '../../state/jwt.ts'
 import type { HttpSettings } from '../../state/listener.ts'
 import type { RbacFilter } from '../../state/rbac.ts'
 import type { HttpFilter } from '../proto/http-connection-manager.ts'
@@ -7,6 +8,7 @@ import type { ChainScope, FilterTranslator } from './chain-scope.ts'
 import { configOf } from './filter-config.ts'
 import type { Findings } from './findings.ts'
 import { headerMutation } from './http-filters/header-mutation.ts'
+import { jwtAuthn } from './http-filters/jwt-authn.ts'
 import { httpRbac } from './http-filters/rbac.ts'
 import { router } from './http-filters/router.ts'
 import { httpFilterState } from './http-filters/set-filter-state.ts'
@@ -15,6 +17,7 @@ import { httpWasm } from './http-filters/wasm.ts'
 
 /** What the filters of a chain ask for, as far as they have been read. */
 export class HttpFilterDraft {
+  jwt: JwtAuthentication | null
   readonly authorization: RbacFilter[]
   fault: boolean
   cors: boolean
@@ -26,6 +29,7 @@ export class HttpFilterDraft {
   stage: number
 
   constructor() {
+    this.jwt = null
     this.authorization = []
     this.fault = false
     this.cors = false
@@ -60,9 +64,10 @@ const notYet =
     findings.fault(what)
 
 /** In the order in which heddle does it (filter/http/chain.ts). */
-const AUTHORIZES = 1
-const FAULTS = 2
-const CORS = 3
+const AUTHENTICATES = 1
+const AUTHORIZES = 2
+const FAULTS = 3
+const CORS = 4
 
 interface Known {
   readonly translate: Translator
@@ -87,7 +92,7 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   [`${HTTP}header_mutation.v3.HeaderMutation`, anywhere(headerMutation)],
   [`${HTTP}stateful_session.v3.StatefulSession`, anywhere(statefulSession)],
   [`${HTTP}wasm.v3.Wasm`, anywhere(httpWasm)],
-  [`${HTTP}jwt_authn.v3.JwtAuthentication`, anywhere(notYet('tokens (RequestAuthentication) are not verified yet'))],
+  [`${HTTP}jwt_authn.v3.JwtAuthentication`, { translate: jwtAuthn, stage: AUTHENTICATES }],
   [`${HTTP}ext_authz.v3.ExtAuthz`, anywhere(notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'))],
   [`${HTTP}grpc_web.v3.GrpcWeb`, anywhere(notYet('gRPC-Web is not translated to gRPC'))],
   [`${HTTP}ext_proc.v3.ExternalProcessor`, anywhere(notYet('external processors are not asked'))],
@@ -121,7 +126,7 @@ function translateOne(filter: HttpFilter, draft: HttpFilterDraft, scope: ChainSc
     return
   }
   if (known.stage !== 0 && known.stage < draft.stage)
-    findings.note(`the filter ${filter.name} runs where heddle has it: authorization, then faults, then CORS`)
+    findings.note(`the filter ${filter.name} runs where heddle has it: tokens, authorization, then faults, then CORS`)
   draft.stage = Math.max(draft.stage, known.stage)
   known.translate(config.config, draft, findings, scope)
 }
