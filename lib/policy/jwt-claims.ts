@@ -5,11 +5,12 @@ import type { JsonObject, JsonValue } from './rbac-facts.ts'
 /** What a header can say: no more than bytes, and nothing that would end its line. */
 const NO_HEADER_VALUE = /[\0\r\n]/
 
-/** A claim as the value of a header: texts, numbers and booleans. Empty: it is not there, or cannot be said in one. `a.b` is `b` of the object `a`. */
+/** A claim as the value of a header: texts, numbers and booleans as such, objects and lists as base64 of their JSON. Empty: it is not there, or cannot be said in one. `a.b` is `b` of the object `a`. */
 export function claimText(claims: JsonObject, path: string): string {
   const value = claimAt(claims, path)
   if (typeof value === 'boolean') return value ? 'true' : 'false'
   if (typeof value === 'number') return numberText(value)
+  if (typeof value === 'object' && value !== null) return Buffer.from(JSON.stringify(value), 'utf8').toString('base64')
   if (typeof value !== 'string' || NO_HEADER_VALUE.test(value)) return ''
   return utf8AsBytes(value)
 }

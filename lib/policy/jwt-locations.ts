@@ -45,6 +45,11 @@ export class TokenPlaces {
   find({ headers, query }: JwtRequest): readonly FoundToken[] {
     let found = NONE as FoundToken[]
     for (const place of this.headers) {
+      if (place.name === AUTHORIZATION) {
+        const text = behindPrefix(joined(headers), place.prefix)
+        if (text !== null) found = added(found, text, place)
+        continue
+      }
       for (let i = headers.indexOf(place.name, 0); i >= 0; i = headers.indexOf(place.name, i + 1)) {
         const text = behindPrefix(headers.valueAt(i), place.prefix)
         if (text !== null) found = added(found, text, place)
@@ -92,6 +97,18 @@ function addPlaces(places: Map<string, Place>, { issuer, headers, params, cookie
   if (headers.length > 0 || params.length > 0 || cookies.length > 0) return
   put('header', 'authorization', 'Bearer ')
   put('param', 'access_token', '')
+}
+
+/** It is one field, which cannot be a list (RFC 9110 §11.6.2): several of them are one, with commas, in which nobody finds a token. */
+const AUTHORIZATION = 'authorization'
+
+function joined(headers: EditableHeaders): string {
+  const first = headers.indexOf(AUTHORIZATION, 0)
+  if (first < 0) return ''
+  let value = headers.valueAt(first)
+  for (let i = headers.indexOf(AUTHORIZATION, first + 1); i >= 0; i = headers.indexOf(AUTHORIZATION, i + 1))
+    value += `,${headers.valueAt(i)}`
+  return value
 }
 
 const TOKEN_CHARACTER = /[A-Za-z0-9_.-]/

@@ -1,4 +1,4 @@
-// Envoy as the other end of HBONE: a program that nobody of us wrote. Where it is not installed, tests that need it are skipped, and say so.
+// Envoy as the other end of HBONE, or with filters of its own in front of an application: a program that nobody of us wrote. Where it is not installed, tests that need it are skipped, and say so.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -175,9 +175,50 @@ export class Envoy {
     )
   }
 
+  /** Takes HTTP, runs these filters, and forwards to `app` on the loopback. What became of a request its answer says as `x-details`. */
+  static async filters(t: Teardown, httpFilters: readonly object[], app: number): Promise<Envoy> {
+    return Envoy.start(t, null, (port) => ({
+      listeners: [
+        {
+          name: 'in',
+          address: address('127.0.0.1', port),
+          filter_chains: [
+            {
+              filters: [
+                {
+                  name: 'http',
+                  typed_config: {
+                    '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+                    stat_prefix: 'http',
+                    normalize_path: true,
+                    route_config: {
+                      virtual_hosts: [
+                        {
+                          name: 'all',
+                          domains: ['*'],
+                          routes: [{ match: { prefix: '/' }, route: { cluster: 'app' } }],
+                          response_headers_to_add: [{ header: { key: 'x-details', value: '%RESPONSE_CODE_DETAILS%' } }],
+                        },
+                      ],
+                    },
+                    http_filters: [
+                      ...httpFilters,
+                      { name: 'router', typed_config: { '@type': `${TYPE}.filters.http.router.v3.Router` } },
+                    ],
+                  },
+                },
+              ],
+            },
+          ],
+        },
+      ],
+      clusters: [cluster('app', '127.0.0.1', app)],
+    }))
+  }
+
   private static async start(
     t: Teardown,
-    as: HboneIdentity,
+    as: HboneIdentity | null,
     resources: (port: number, files: Files) => object,
     fixed = 0,
   ): Promise<Envoy> {
@@ -187,9 +228,11 @@ export class Envoy {
       key: path.join(folder, 'key.pem'),
       roots: path.join(folder, 'roots.pem'),
     }
-    writeFileSync(files.cert, as.issued.chain)
-    writeFileSync(files.key, as.issued.key)
-    writeFileSync(files.roots, as.roots.join('\n'))
+    if (as !== null) {
+      writeFileSync(files.cert, as.issued.chain)
+      writeFileSync(files.key, as.issued.key)
+      writeFileSync(files.roots, as.roots.join('\n'))
+    }
     const port = fixed === 0 ? await freePort() : fixed
     const adminPort = await freePort()
     const file = path.join(folder, 'envoy.json')

@@ -1,6 +1,7 @@
 // envoy.filters.http.jwt_authn: whose tokens are believed. What of it is not understood is a fault: somebody relies on it.
 import type { JwksSource, JwtAuthentication, JwtProvider, JwtRequirement } from '../../../state/jwt.ts'
 import * as Proto from '../../proto/jwt.ts'
+import type { RouteMatch } from '../../proto/route.ts'
 import type { Any } from '../../proto/schema.ts'
 import type { Findings } from '../findings.ts'
 import type { HttpFilterDraft } from '../http-filters.ts'
@@ -40,14 +41,19 @@ export function translateJwt(filter: Proto.JwtAuthentication, findings: Findings
 
 function requirementOf(rule: Proto.RequirementRule, filter: Proto.JwtAuthentication, findings: Findings): JwtRequirement {
   const { match, requires, requirement_name: name } = rule
-  const plain = match !== null && match.headers.length === 0 && match.query_parameters.length === 0
-  if (!plain || match.prefix !== '/')
+  if (match === null || !isForAll(match))
     findings.at('match').fault('a rule for all requests is understood (prefix `/`), and no other')
   if (name === null) return requires === null ? { kind: 'none' } : translateRequirement(requires, filter, findings.at('requires'))
   const named = filter.requirement_map.get(name)
   if (named !== undefined) return translateRequirement(named, filter, findings.at('requirement_name'))
   findings.at('requirement_name').fault(`there is no requirement \`${name}\``)
   return { kind: 'none' }
+}
+
+function isForAll(match: RouteMatch): boolean {
+  const lists = [match.headers, match.query_parameters, match.dynamic_metadata]
+  const others = [match.grpc, match.runtime_fraction, match.tls_context]
+  return match.prefix === '/' && lists.every((l) => l.length === 0) && others.every((o) => o === null)
 }
 
 function translateRequirement(

@@ -260,7 +260,7 @@ const NOTES: readonly (readonly [title: string, json: JsonObject, note: string])
   [
     'an order of filters that is not ours',
     inHttp(typed('c', `${HTTP}cors.v3.Cors`), typed('f', `${HTTP}fault.v3.HTTPFault`)),
-    `${FILTER}.http_filters[1]: the filter f runs where heddle has it: authorization, then faults, then CORS`,
+    `${FILTER}.http_filters[1]: the filter f runs where heddle has it: tokens, authorization, then faults, then CORS`,
   ],
 ]
 
