@@ -61,7 +61,7 @@ function translateRequirement(
   filter: Proto.JwtAuthentication,
   findings: Findings,
 ): JwtRequirement {
-  const { provider_name: name, provider_and_audiences: both, requires_any: any, requires_all: all } = requirement
+  const { provider_name: name, provider_and_audiences: both, requires_any: either, requires_all: all } = requirement
   const provider = (name: string, audiences: readonly string[]): JwtRequirement => {
     if (!filter.providers.has(name)) findings.fault(`there is no provider \`${name}\``)
     return { kind: 'provider', provider: name, audiences }
@@ -70,7 +70,7 @@ function translateRequirement(
     list.requirements.map((r, i) => translateRequirement(r, filter, findings.at('requirements', i)))
   if (name !== null) return provider(name, [])
   if (both !== null) return provider(both.provider_name, both.audiences)
-  if (any !== null) return { kind: 'any', of: each(any) }
+  if (either !== null) return { kind: 'any', of: each(either) }
   if (all !== null) return { kind: 'all', of: each(all) }
   if (requirement.allow_missing !== null) return { kind: 'missing' }
   return { kind: requirement.allow_missing_or_failed === null ? 'none' : 'missingOrFailed' }
