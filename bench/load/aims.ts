@@ -24,6 +24,8 @@ const CPU_AIMS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   'h2-h1-8x10': { haproxy: 1.5, envoy: 0.35 },
   'mtls-h1-1k': { envoy: 0.6 },
   'mtls-h2-8x10': { envoy: 0.6 },
+  'hbone-1k': { envoy: 1 },
+  'hbone-bulk': { envoy: 1.8 },
   'grpc-unary': { haproxy: 1.5, envoy: 0.35 },
 }
 /** What being ready for failures may cost while nothing fails. */

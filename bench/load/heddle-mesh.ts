@@ -24,6 +24,28 @@ export function meshYaml(upstreamPort: number, protocol: Protocol, survives: boo
   return documents.join('---\n')
 }
 
+/** The service as bytes, from a workload that takes HBONE: tunnel and application are at `address`. */
+export function hboneMeshYaml(address: string, upstreamPort: number): string {
+  return `apiVersion: v1
+kind: Service
+metadata: { name: echo, namespace: bench }
+spec: { clusterIP: 10.96.0.10, selector: { app: echo }, ports: [ { name: tcp, port: 80, targetPort: ${upstreamPort} } ] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: echo-1, namespace: bench, labels: { kubernetes.io/service-name: echo } }
+addressType: IPv4
+ports: [ { name: tcp, port: ${upstreamPort} } ]
+endpoints: [ { addresses: [ ${address} ] } ]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: echo-1, namespace: bench, labels: { app: echo, istio.io/dataplane-mode: ambient } }
+spec: { serviceAccountName: client }
+status: { podIP: ${address} }
+`
+}
+
 /** `twoLocalities`: ours, and one that is there for the day when ours is not well. */
 function serviceEntry(host: string, upstreamPort: number, protocol: Protocol, twoLocalities: boolean): string {
   const endpoints = twoLocalities

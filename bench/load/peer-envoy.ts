@@ -36,6 +36,7 @@ export function envoyPeer(): Peer {
 
 function configuration(site: PeerSite): object {
   const { hop } = site
+  if (hop?.protocol === 'hbone') return hboneConfiguration(site, hop)
   const listener = (name: string, port: number, cluster: string, tls: object): object => ({
     name,
     address: socket(port),
@@ -65,13 +66,70 @@ function configuration(site: PeerSite): object {
   }
 }
 
+/** connect_originate and connect_terminate of istiod, the latter straight to its cluster, without an internal listener between. */
+function hboneConfiguration({ port, upstreamPort }: PeerSite, hop: Hop): object {
+  const http2 = { allow_connect: true, initial_stream_window_size: 4 * 2 ** 20, initial_connection_window_size: 16 * 2 ** 20 }
+  const listener = (name: string, at: number, type: string, config: object, tls: object): object => {
+    const typed_config = { '@type': `${TYPE}.filters.network.${type}`, stat_prefix: name, access_log: ACCESS_LOG, ...config }
+    return { name, address: socket(at), filter_chains: [{ filters: [{ name, typed_config }], ...tls }] }
+  }
+  const cluster = (name: string, to: number, more: object): object => ({
+    name,
+    type: 'STATIC',
+    connect_timeout: '5s',
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(to) } }] }] },
+    ...more,
+  })
+  const upgrade_configs = [{ upgrade_type: 'CONNECT', connect_config: {} }]
+  const route = { match: { connect_matcher: {} }, route: { cluster: 'upstream', timeout: '0s', upgrade_configs } }
+  const terminate = {
+    codec_type: 'HTTP2',
+    http2_protocol_options: http2,
+    upgrade_configs: [{ upgrade_type: 'CONNECT' }],
+    route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [route] }] },
+    http_filters: [{ name: 'router', typed_config: { '@type': `${TYPE}.filters.http.router.v3.Router` } }],
+  }
+  const originate = { cluster: 'hop', tunneling_config: { hostname: `127.0.0.1:${upstreamPort}` } }
+  const overHttp2 = structuredClone(OVER_HTTP2)
+  Object.assign(
+    overHttp2['envoy.extensions.upstreams.http.v3.HttpProtocolOptions'].explicit_http_config.http2_protocol_options,
+    http2,
+  )
+  const hcm = 'http_connection_manager.v3.HttpConnectionManager'
+  return {
+    static_resources: {
+      listeners: [
+        listener('connect_originate', port, 'tcp_proxy.v3.TcpProxy', originate, {}),
+        listener(
+          'connect_terminate',
+          hop.port,
+          hcm,
+          terminate,
+          transport('Downstream', hop, { require_client_certificate: true }),
+        ),
+      ],
+      clusters: [
+        cluster('upstream', upstreamPort, {}),
+        cluster('hop', hop.port, { typed_extension_protocol_options: overHttp2, ...transport('Upstream', hop, {}) }),
+      ],
+    },
+  }
+}
+
+const ACCESS_LOG = [
+  {
+    name: 'envoy.access_loggers.file',
+    typed_config: { '@type': `${TYPE}.access_loggers.file.v3.FileAccessLog`, path: '/dev/null' },
+  },
+]
+
 const socket = (port: number): object => ({ socket_address: { address: '127.0.0.1', port_value: port } })
 
 /** As Istio's sidecars have it: TLS 1.3, both sides verified by a SPIFFE id. */
 function transport(kind: 'Downstream' | 'Upstream', { protocol, certificates: c }: Hop, more: object): object {
   const common = {
     tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
-    alpn_protocols: kind === 'Downstream' ? ['h2', 'http/1.1'] : [protocol === 'http2' ? 'h2' : 'http/1.1'],
+    alpn_protocols: kind === 'Downstream' ? ['h2', 'http/1.1'] : [protocol === 'http1' ? 'http/1.1' : 'h2'],
     tls_certificates: [{ certificate_chain: { filename: c.certificate }, private_key: { filename: c.key } }],
     validation_context: {
       trusted_ca: { filename: c.root },
@@ -98,12 +156,7 @@ function connectionManager(cluster: string): object {
     stat_prefix: 'in',
     use_remote_address: true,
     generate_request_id: true,
-    access_log: [
-      {
-        name: 'envoy.access_loggers.file',
-        typed_config: { '@type': `${TYPE}.access_loggers.file.v3.FileAccessLog`, path: '/dev/null' },
-      },
-    ],
+    access_log: ACCESS_LOG,
     route_config: { virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route }] }] },
     http_filters: [filter('cors', 'cors.v3.Cors'), filter('fault', 'fault.v3.HTTPFault'), filter('router', 'router.v3.Router')],
   }

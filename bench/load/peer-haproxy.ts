@@ -13,7 +13,7 @@ export function haproxyPeer(withLog: boolean): Peer {
     setup: `nbthread 1, http-reuse always, forwardfor, ${withLog ? 'httplog to /dev/null' : 'no access log'}`,
     version: program === null ? null : versionOf(program, ['-v'], /version (\S+)/),
     install: 'apt-get install haproxy (or brew install haproxy)',
-    suits: (scenario) => !withLog || (scenario.client === 'http1' && scenario.hop === null),
+    suits: (scenario) => scenario.hop !== 'hbone' && (!withLog || (scenario.client === 'http1' && scenario.hop === null)),
     start(site) {
       const file = join(site.folder, 'haproxy.cfg')
       writeFileSync(file, configuration(site, withLog))

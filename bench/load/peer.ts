@@ -22,10 +22,10 @@ export interface PeerSite {
   readonly core: number | null
 }
 
-/** The way back in, over mTLS. One certificate serves both ends. */
+/** The way back in, over mTLS. One certificate serves both ends. `hbone`: streams of HTTP/2 that carry bytes. */
 export interface Hop {
   readonly port: number
-  readonly protocol: 'http1' | 'http2'
+  readonly protocol: 'http1' | 'http2' | 'hbone'
   readonly certificates: Certificates
 }
 

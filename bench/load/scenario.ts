@@ -11,6 +11,8 @@ export type ScenarioId =
   | 'grpc-1m'
   | 'mtls-h1-1k'
   | 'mtls-h2-8x10'
+  | 'hbone-1k'
+  | 'hbone-bulk'
 
 /** What is spoken on a connection. gRPC is HTTP/2 with answers that end in trailers. */
 export type Protocol = 'http1' | 'http2' | 'grpc'
@@ -26,8 +28,11 @@ export interface Scenario {
   readonly client: Protocol
   /** Between proxy and upstream. */
   readonly upstream: Protocol
-  /** Two hops through the proxy with mTLS between them, and what is spoken there; null: one hop, in plaintext. */
-  readonly hop: 'http1' | 'http2' | null
+  /**
+   * Two hops through the proxy with mTLS between them, and what is spoken there; `hbone`: bytes, each connection in a CONNECT stream. null: one hop,
+   * in plaintext.
+   */
+  readonly hop: 'http1' | 'http2' | 'hbone' | null
   /** Connections of the load generator; 0: as `--connections` says. */
   readonly connections: number
   /** Requests under way on each connection. */
@@ -99,10 +104,25 @@ export const SCENARIOS: readonly Scenario[] = [
     path: '/1k',
     hop: 'http2',
   },
+  {
+    ...HTTP1,
+    id: 'hbone-1k',
+    title: 'TCP through two hops with HBONE between them, GET, 1 KB, closed loop',
+    path: '/1k',
+    hop: 'hbone',
+  },
+  {
+    ...HTTP1,
+    id: 'hbone-bulk',
+    title: 'TCP through two hops with HBONE between them, answers of 16 MB over 4 connections',
+    path: '/16m',
+    hop: 'hbone',
+    connections: 4,
+  },
 ]
 
 /** Bodies of the upstream's files by path, in bytes. */
-export const FILE_BYTES: Readonly<Record<string, number>> = { '/1k': 1024, '/64k': 65536 }
+export const FILE_BYTES: Readonly<Record<string, number>> = { '/1k': 1024, '/64k': 65536, '/16m': 16 * 2 ** 20 }
 
 /** A gRPC message of 100 bytes with its prefix ("gRPC over HTTP/2", Length-Prefixed-Message). */
 export const GRPC_REQUEST: Uint8Array = grpcMessage(100)

@@ -23,4 +23,5 @@ function serve(socket: Socket): void {
   socket.on('error', () => socket.destroy())
 }
 
-for (const address of ['127.0.0.1', '127.0.0.2']) createServer({ noDelay: true }, serve).listen(Number(process.argv[2]), address)
+for (const address of ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'])
+  createServer({ noDelay: true }, serve).listen(Number(process.argv[2]), address)

@@ -12,6 +12,9 @@ export const NGHTTPD_INSTALL = 'apt-get install nghttp2-server (or brew install 
 /** Beside 127.0.0.1: where the endpoint of another locality answers. */
 export const OTHER_ADDRESS = '127.0.0.2'
 
+/** Further ones, where proxies listen that have to do it on a port of their own choice. */
+export const MORE_ADDRESSES: readonly string[] = ['127.0.0.3', '127.0.0.4']
+
 export interface Upstream {
   readonly port: number
   /** What it is, for the heading. */
@@ -59,7 +62,7 @@ ${nginxTemporaryPaths(folder)}  access_log off;
   open_file_cache max=16 inactive=1h;
   open_file_cache_valid 1h;
   keepalive_requests 1000000000;
-  server { listen 127.0.0.1:${port}; listen ${OTHER_ADDRESS}:${port}; root ${folder}; }
+  server { listen 127.0.0.1:${port}; ${[OTHER_ADDRESS, ...MORE_ADDRESSES].map((address) => `listen ${address}:${port}; `).join('')}root ${folder}; }
 }
 `,
   )
