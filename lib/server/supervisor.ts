@@ -78,6 +78,8 @@ export class Supervisor {
   #reloading: Promise<void>
   #drained: Promise<readonly CutConnection[]> | null
   #started: boolean
+  /** Why a reload was asked for before the first configuration was in force; empty: none was. */
+  #missed: string
   #ending: boolean
 
   constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
@@ -168,6 +170,7 @@ export class Supervisor {
     this.#reloading = Promise.resolve()
     this.#drained = null
     this.#started = false
+    this.#missed = ''
     this.#ending = false
   }
 
@@ -204,6 +207,7 @@ export class Supervisor {
     this.role?.start()
     this.#started = true
     this.#setState('LIVE')
+    if (this.#missed !== '') void this.reload(this.#missed)
     return true
   }
 
@@ -224,6 +228,11 @@ export class Supervisor {
 
   /** Reads the resources anew. One reload at a time; those asked for meanwhile follow. */
   reload(why: string): Promise<void> {
+    // What comes while the first configuration is being put in force follows it.
+    if (!this.#started) {
+      this.#missed = why
+      return this.#reloading
+    }
     this.#reloading = this.#reloading
       .then(() => this.#reload(why))
       .catch((error: unknown) => {

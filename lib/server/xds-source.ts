@@ -36,6 +36,8 @@ export class XdsSource implements ConfigSource {
   #abandon: () => void
   #first: boolean
   #scheduled: boolean
+  /** Clusters or listeners have come since `settle`. */
+  #mayNeedLess: boolean
   #settleTimer: NodeJS.Timeout | null
 
   constructor(options: XdsSourceOptions) {
@@ -52,6 +54,7 @@ export class XdsSource implements ConfigSource {
     this.#complete.catch(() => {})
     this.#first = true
     this.#scheduled = false
+    this.#mayNeedLess = false
     this.#settleTimer = null
     this.client = options.connect((update) => this.#onUpdate(update))
   }
@@ -109,7 +112,10 @@ export class XdsSource implements ConfigSource {
 
   #onUpdate(update: ResourceUpdate): readonly ResourceFault[] {
     const faults = this.world.take(update, Date.now())
-    if (update.typeUrl === XDS.cluster || update.typeUrl === XDS.listener) this.#askForMore()
+    if (update.typeUrl === XDS.cluster || update.typeUrl === XDS.listener) {
+      this.#askForMore()
+      this.#mayNeedLess = true
+    }
     for (const { name, reason } of faults)
       this.#options.log.error(`the control plane sent ${update.typeUrl} ${name}, which is refused: ${reason}`)
     if (!this.#scheduled) {
@@ -128,7 +134,11 @@ export class XdsSource implements ConfigSource {
   }
 
   #settle(why: string): void {
+    const { waiting } = this.world
     const changed = this.world.settle(Date.now())
+    // What is replaced now needed things that its successor may not need.
+    if (this.#mayNeedLess || this.world.waiting < waiting) this.#askForMore()
+    this.#mayNeedLess = false
     if (this.#first) {
       if (this.world.complete) this.#completed()
     } else if (changed) this.#options.onChange(why)

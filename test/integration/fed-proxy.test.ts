@@ -5,50 +5,15 @@ import path from 'node:path'
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
-import { envoyProtos } from '../support/envoy-protos.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { freePort } from '../support/free-port.ts'
 import { startProxy } from '../support/proxy.ts'
+import { putResource, setResource, xdsCluster, xdsEndpoints, xdsListener, xdsRoutes } from '../support/xds-json.ts'
 
-const ADS = { ads: {}, resource_api_version: 'V3' }
-const HCM = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
-const ROUTER = 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router'
-
-function put(plane: FakeControlPlane, typeUrl: string, name: string, json: object): void {
-  plane.put(typeUrl, name, envoyProtos().encode(typeUrl.slice(typeUrl.indexOf('/') + 1), json as never))
-}
-
-function cluster(name: string): object {
-  return { name, type: 'EDS', connect_timeout: '1s', eds_cluster_config: { eds_config: ADS, service_name: name } }
-}
-
-function endpoints(name: string, ...upstreams: readonly EchoUpstream[]): object {
-  const lb_endpoints = upstreams.map(({ host, port }) => ({
-    endpoint: { address: { socket_address: { address: host, port_value: port } } },
-  }))
-  return { cluster_name: name, endpoints: [{ lb_endpoints, load_balancing_weight: 1 }] }
-}
-
-function listener(port: number, filters: readonly object[] = []): object {
-  const manager = {
-    '@type': HCM,
-    stat_prefix: 'out',
-    rds: { config_source: ADS, route_config_name: 'r' },
-    http_filters: [...filters, { name: 'envoy.filters.http.router', typed_config: { '@type': ROUTER } }],
-  }
-  return {
-    name: 'out',
-    traffic_direction: 'OUTBOUND',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }],
-  }
-}
-
-function route(to: string): object {
-  const routes = [{ match: { prefix: '/' }, route: { cluster: to } }]
-  return { name: 'r', virtual_hosts: [{ name: 'all', domains: ['*'], routes }] }
-}
+const listener = (port: number, filters: readonly object[] = []): object =>
+  xdsListener({ name: 'out', host: '127.0.0.1', port, routes: 'r', filters })
+const route = (to: string): object => xdsRoutes('r', { '*': { '/': to } })
 
 t.test('fed, changed, refused, alone, and started alone', async (t) => {
   const plane = await FakeControlPlane.start(t)
@@ -60,11 +25,11 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
     ['one', a],
     ['two', b],
   ] as const) {
-    put(plane, XDS.cluster, name, cluster(name))
-    put(plane, XDS.endpoints, name, endpoints(name, upstream))
+    putResource(plane, XDS.cluster, xdsCluster(name))
+    putResource(plane, XDS.endpoints, xdsEndpoints(name, upstream))
   }
-  put(plane, XDS.listener, 'out', listener(port))
-  put(plane, XDS.route, 'r', route('one'))
+  putResource(plane, XDS.listener, listener(port))
+  putResource(plane, XDS.route, route('one'))
   const bootstrap = { resources: [], listeners: [], xds: { address: plane.hostAndPort, transport: 'plaintext', state } }
   const proxy = await startProxy(t, { bootstrap })
   const answers = async (): Promise<string> => {
@@ -73,16 +38,16 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   }
   t.equal(await answers(), 'a')
 
-  put(plane, XDS.route, 'r', route('two'))
+  putResource(plane, XDS.route, route('two'))
   await eventually('the route is another', async () => (await answers()) === 'b')
-  put(plane, XDS.endpoints, 'two', endpoints('two', a))
+  putResource(plane, XDS.endpoints, xdsEndpoints('two', a))
   await eventually('the endpoint is another', async () => (await answers()) === 'a')
 
   const unknown = {
     name: 'guard',
     typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC', rules: { action: 'LOG' } },
   }
-  put(plane, XDS.listener, 'bad', { ...listener(port, [unknown]), name: 'bad', address: { pipe: { path: '/nowhere' } } })
+  putResource(plane, XDS.listener, { ...listener(port, [unknown]), name: 'bad', address: { pipe: { path: '/nowhere' } } })
   const nack = await plane.answered(XDS.listener, 'NACK')
   t.match(nack.error, /^bad: /)
   const status = JSON.parse((await proxy.admin('/control_plane')).body)
@@ -96,12 +61,8 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   plane.stop()
   await eventually('it is noticed', async () => (await proxy.metrics()).value('envoy_control_plane_connected_state') === 0)
   t.equal(await answers(), 'a', 'what is in force stays')
-  plane.set(XDS.route, 'r', envoyProtos().encode('envoy.config.route.v3.RouteConfiguration', route('one') as never))
-  plane.set(
-    XDS.endpoints,
-    'one',
-    envoyProtos().encode('envoy.config.endpoint.v3.ClusterLoadAssignment', endpoints('one', b) as never),
-  )
+  setResource(plane, XDS.route, route('one'))
+  setResource(plane, XDS.endpoints, xdsEndpoints('one', b))
   await plane.resume()
   await eventually('what changed meanwhile is in force', async () => (await answers()) === 'b', 20_000)
 
@@ -109,7 +70,7 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   plane.stop()
   await startProxy(t, { bootstrap })
   t.equal(await answers(), 'b', 'from disk')
-  plane.set(XDS.route, 'r', envoyProtos().encode('envoy.config.route.v3.RouteConfiguration', route('two') as never))
+  setResource(plane, XDS.route, route('two'))
   await plane.resume()
   await eventually('the control plane is back', async () => (await answers()) === 'a', 20_000)
 })

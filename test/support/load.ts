@@ -14,7 +14,7 @@ export interface LoadOptions {
   readonly onAnswer?: (answer: ResponseMessage, before: number) => void
   /** Called before each request. */
   readonly atSend?: () => number
-  /** A client that lost its connection opens another one; else it is done. */
+  /** A client that lost its connection, or was told that an answer is the last on it, opens another one; else it is done. */
   readonly reconnect?: boolean
 }
 
@@ -87,6 +87,10 @@ export class Load {
       try {
         const answer = await client.ask(this.options.request(n))
         this.note(answer, before)
+        if (this.options.reconnect === true && header(answer, 'connection') === 'close') {
+          client.destroy()
+          client = await this.connect()
+        }
       } catch (error) {
         this.lost.push(`request ${n}: ${(error as Error).message}`)
         if (this.options.reconnect !== true) return

@@ -83,6 +83,15 @@ export class ResourceSet<T> implements AnyResourceSet {
     return ''
   }
 
+  /** It was taken, and turns out to be of no use: the value before is held again; null: there was none. */
+  refuse(name: string, before: T | null, reason: string, nowMs: number): ResourceFault[] {
+    const held = this.#held.get(name)
+    this.#refused.set(name, { version: held?.resource?.version ?? '', reason, atMs: nowMs })
+    if (before === null) this.#held.delete(name)
+    else if (held !== undefined) this.#held.set(name, { ...held, value: before })
+    return [{ name, reason }]
+  }
+
   remove(names: Iterable<string>): void {
     for (const name of names) {
       this.#refused.delete(name)

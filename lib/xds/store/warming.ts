@@ -7,10 +7,13 @@ interface Waiting<T> {
 }
 
 export class Warming<T> {
+  /** Whether a newer version that has to wait as well begins its time anew. */
+  readonly #patient: boolean
   readonly #active: Map<string, T>
   readonly #waiting: Map<string, Waiting<T>>
 
-  constructor() {
+  constructor(patient = true) {
+    this.#patient = patient
     this.#active = new Map()
     this.#waiting = new Map()
   }
@@ -30,7 +33,7 @@ export class Warming<T> {
   /** True: it is in force now, since nothing is missing, or has been for longer than `limitMs` (0: for ever). */
   isWarm(name: string, value: T, missing: readonly string[], limitMs: number, nowMs: number): boolean {
     const before = this.#waiting.get(name)
-    const sinceMs = before?.value === value ? before.sinceMs : nowMs
+    const sinceMs = before !== undefined && (before.value === value || !this.#patient) ? before.sinceMs : nowMs
     if (missing.length > 0 && (limitMs === 0 || nowMs - sinceMs < limitMs)) {
       this.#waiting.set(name, { value, sinceMs, missing })
       return false

@@ -31,6 +31,9 @@ export interface XdsWorldTerms {
   readonly fetchTimeoutMs: number
 }
 
+/** How long routes wait for clusters that they name. */
+const ROUTES_WAIT_MS = 5000
+
 export class XdsWorld {
   readonly clusters: ResourceSet<TranslatedCluster>
   readonly endpoints: ResourceSet<LoadAssignment>
@@ -41,6 +44,7 @@ export class XdsWorld {
   readonly #terms: XdsWorldTerms
   readonly #sets: ReadonlyMap<string, AnyResourceSet>
   readonly #warmClusters: Warming<TranslatedCluster>
+  readonly #warmTables: Warming<RouteTable>
   readonly #warmListeners: Warming<TranslatedListener>
   /** In force, in the order in which they came. */
   readonly #assembled: Map<string, AssembledCluster>
@@ -77,6 +81,7 @@ export class XdsWorld {
       [XDS.secret, this.secrets],
     ])
     this.#warmClusters = new Warming()
+    this.#warmTables = new Warming(false)
     this.#warmListeners = new Warming()
     this.#assembled = new Map()
     this.#byEdsName = new Map()
@@ -102,33 +107,37 @@ export class XdsWorld {
     return faults
   }
 
-  /** Filters that come on their own are part of the listeners that name them. */
+  /** Filters that come on their own are part of the listeners that name them. One that they cannot use is refused, and its last good version stays in them. */
   #followExtensions(nowMs: number): ResourceFault[] {
-    const touched = this.extensions.takeTouched()
-    for (const name of touched) {
-      const value = this.extensions.get(name)
-      if (value === null) this.#extensionValues.delete(name)
-      else this.#extensionValues.set(name, value)
-    }
-    const users = [...this.listeners.held].filter(([, { value }]) => value.extensionNames.some((name) => touched.has(name)))
-    const faults = this.listeners.again(
-      users.map(([name]) => name),
-      nowMs,
-    )
-    return faults.map(({ name, reason }) => ({ name: '', reason: `the listener ${name} cannot use it: ${reason}` }))
+    return [...this.extensions.takeTouched()].flatMap((name) => {
+      const before = this.#extensionValues.get(name) ?? null
+      this.#setExtension(name, this.extensions.get(name))
+      const users = [...this.listeners.held].flatMap(([user, { value }]) => (value.extensionNames.includes(name) ? user : []))
+      const faults = this.listeners.again(users, nowMs)
+      if (faults.length === 0) return []
+      const [{ name: user, reason }] = faults as [ResourceFault]
+      this.#setExtension(name, before)
+      this.listeners.again(users, nowMs)
+      return this.extensions.refuse(name, before, `the listener ${user} cannot use it: ${reason}`, nowMs)
+    })
   }
 
-  /** What has to be asked for by name, given what has come: by type URL. */
+  #setExtension(name: string, value: Any | null): void {
+    if (value === null) this.#extensionValues.delete(name)
+    else this.#extensionValues.set(name, value)
+  }
+
+  /** What has to be asked for by name, given what has come and what it has not replaced yet: by type URL. */
   wanted(): ReadonlyMap<string, ReadonlySet<string>> {
     const eds = new Set<string>()
     const rds = new Set<string>()
     const ecds = new Set<string>()
     const sds = new Set<string>()
-    for (const { value } of this.clusters.held.values()) {
+    for (const value of everyOne(this.clusters, this.#warmClusters)) {
       if (value.edsName !== null) eds.add(value.edsName)
       for (const name of value.secretNames) if (isFetched(name)) sds.add(name)
     }
-    for (const { value } of this.listeners.held.values()) {
+    for (const value of everyOne(this.listeners, this.#warmListeners)) {
       for (const name of value.routeNames) rds.add(name)
       for (const name of value.extensionNames) ecds.add(name)
       for (const name of value.secretNames) if (isFetched(name)) sds.add(name)
@@ -148,8 +157,12 @@ export class XdsWorld {
 
   /** Puts in force what has become complete. True: `snapshot` is a new one. */
   settle(nowMs: number): boolean {
-    const changed = [this.#settleClusters(nowMs), this.#settleListeners(nowMs), this.routes.takeTouched().size > 0]
-    this.secrets.takeTouched()
+    const changed = [
+      this.#settleClusters(nowMs),
+      this.#settleTables(nowMs),
+      this.#settleListeners(nowMs),
+      this.secrets.takeTouched().size > 0,
+    ]
     if (!changed.includes(true) && this.#snapshot !== null) return false
     this.#snapshot = this.#compose()
     return true
@@ -195,6 +208,26 @@ export class XdsWorld {
     return next.cluster !== before?.cluster
   }
 
+  /**
+   * Routes wait for clusters that are new and wait themselves, so that nobody is led to where nothing is yet: a control plane sends them without waiting for the
+   * endpoints to have come. Not for long, since what else they say holds whatever becomes of that cluster. (Envoy does not wait.)
+   */
+  #settleTables(nowMs: number): boolean {
+    const coming = new Set(this.#warmClusters.waiting.filter((name) => !this.#assembled.has(name)))
+    let changed = false
+    for (const name of new Set([...this.routes.takeTouched(), ...this.#warmTables.waiting])) {
+      const table = this.routes.get(name)
+      if (table === null) {
+        changed = this.#warmTables.forget(name) || changed
+        continue
+      }
+      const before = this.#warmTables.active(name)
+      const missing = coming.size === 0 ? [] : clustersOf(table).filter((cluster) => coming.has(cluster))
+      if (this.#warmTables.isWarm(name, table, missing, ROUTES_WAIT_MS, nowMs)) changed ||= before !== table
+    }
+    return changed
+  }
+
   #settleListeners(nowMs: number): boolean {
     const touched = new Set([...this.listeners.takeTouched(), ...this.#warmListeners.waiting])
     let changed = false
@@ -218,7 +251,7 @@ export class XdsWorld {
     const secrets = secretNames.filter((name) => isFetched(name) && !own.has(name) && !this.secrets.has(name))
     return [
       ...secrets.map(secretText),
-      ...routeNames.filter((name) => !this.routes.has(name)).map((name) => `the routes ${name}`),
+      ...routeNames.filter((name) => this.#warmTables.active(name) === null).map((name) => `the routes ${name}`),
       ...missingExtensions.map((name) => `the extension ${name}`),
     ]
   }
@@ -229,7 +262,7 @@ export class XdsWorld {
     const { listeners, inlineTables } = combineListeners(active)
     for (const table of inlineTables) tables.set(table.name, table)
     for (const name of active.flatMap((l) => l.routeNames)) {
-      const table = this.routes.get(name)
+      const table = this.#warmTables.active(name)
       if (table !== null) tables.set(name, table)
     }
     this.#version++
@@ -243,6 +276,11 @@ export class XdsWorld {
       clusters: this.#links.clusters(clusters, active),
       world: EMPTY_WORLD,
     }
+  }
+
+  /** How many have come and are not in force yet. */
+  get waiting(): number {
+    return this.#warmClusters.waiting.length + this.#warmTables.waiting.length + this.#warmListeners.waiting.length
   }
 
   get snapshot(): Snapshot {
@@ -286,6 +324,18 @@ export class XdsWorld {
       ...this.#warmListeners.texts('listener'),
     ]
   }
+}
+
+/** Where its routes lead. */
+function clustersOf({ virtualHosts }: RouteTable): string[] {
+  const actions = virtualHosts.flatMap(({ routes }) => routes.map(({ action }) => action))
+  return actions.flatMap((action) => (action.kind === 'forward' ? action.clusters.map(({ cluster }) => cluster) : []))
+}
+
+/** What has come, and what is in force, which needs what it names until it is replaced. */
+function* everyOne<T>(come: ResourceSet<T>, inForce: Warming<T>): Iterable<T> {
+  for (const { value } of come.held.values()) yield value
+  yield* inForce.allActive()
 }
 
 function withFindings(of: TranslatedListener, findings: Findings): TranslatedListener {

@@ -3,6 +3,7 @@
 import type { JwtAuthentication } from '../../state/jwt.ts'
 import type { HttpSettings } from '../../state/listener.ts'
 import type { RbacFilter } from '../../state/rbac.ts'
+import { HTTPFault } from '../proto/fault.ts'
 import type { HttpFilter } from '../proto/http-connection-manager.ts'
 import type { ChainScope, FilterTranslator } from './chain-scope.ts'
 import { configOf } from './filter-config.ts'
@@ -51,7 +52,9 @@ const HTTP = 'envoy.extensions.filters.http.'
 const nothing: Translator = () => {}
 
 /** What is injected, and who is allowed what, routes say; the filter says that they are heard. */
-const fault: Translator = (_config, draft) => {
+const fault: Translator = (config, draft, findings) => {
+  const own = findings.unpack(config, HTTPFault)
+  if ((own?.abort ?? own?.delay ?? null) !== null) findings.fault('faults for all routes are not injected; a route may say them')
   draft.fault = true
 }
 const cors: Translator = (_config, draft) => {

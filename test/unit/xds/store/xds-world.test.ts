@@ -1,6 +1,7 @@
 // When what a control plane says is in force: warming, names that are asked for, what is refused, what stays the same.
 import { rootCertificates } from 'node:tls'
 import t from 'tap'
+import { snapshotChanges } from '../../../../lib/server/snapshot-changes.ts'
 import { XDS } from '../../../../lib/xds/client/resource-types.ts'
 import type { ResourceUpdate, XdsResource } from '../../../../lib/xds/client/resource-update.ts'
 import { Cluster } from '../../../../lib/xds/proto/cluster.ts'
@@ -25,9 +26,9 @@ interface Plain {
   readonly ecds?: string
   /** Listener: its certificate. */
   readonly sds?: string
-  /** Endpoints: addresses. Routes: where they lead. Listener: its port. */
+  /** Endpoints: addresses, with spaces between. Routes: where they lead. Listener: its port. */
   readonly to?: string
-  /** Cluster: something that is not understood. */
+  /** Cluster, extension: something that is not understood. */
   readonly bad?: true
 }
 
@@ -47,7 +48,13 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
   [XDS.endpoints]: (name, { to }) =>
     bytes(ClusterLoadAssignment, {
       cluster_name: name,
-      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: to ?? '', port_value: 80 } } } }] }],
+      endpoints: [
+        {
+          lb_endpoints: (to ?? '').split(' ').map((address) => ({
+            endpoint: { address: { socket_address: { address, port_value: 80 } } },
+          })),
+        },
+      ],
     }),
   [XDS.listener]: (name, { rds, ecds, sds, to }) =>
     bytes(Listener, {
@@ -78,10 +85,12 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
       virtual_hosts:
         to === undefined ? [] : [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: to } }] }],
     }),
-  [XDS.extension]: (name, { to }) =>
+  [XDS.extension]: (name, { to, bad }) =>
     bytes(TypedExtensionConfig, {
       name,
-      typed_config: { '@type': `${TYPE}.filters.http.${to ?? 'cors.v3.Cors'}` },
+      typed_config: bad
+        ? { '@type': `${TYPE}.filters.http.lua.v3.Lua`, value: '' }
+        : { '@type': `${TYPE}.filters.http.${to ?? 'cors.v3.Cors'}` },
     }),
   [XDS.secret]: (name) => bytes(Secret, { name, validation_context: { trusted_ca: { inline_string: ROOT } } }),
 }
@@ -272,6 +281,118 @@ t.test('a filter that changes is one of the listener that names it', async (t) =
   const before = w.xds.snapshot.listeners[0]
   w.take(update(XDS.extension, { f: { to: 'fault.v3.HTTPFault' } }))
   t.not(w.xds.snapshot.listeners[0], before, 'translated again')
+})
+
+t.test('a filter that no listener can use is refused, and the one before it stays', async (t) => {
+  const w = new World()
+  w.take(update(XDS.listener, { l: { ecds: 'f' } }), update(XDS.extension, { f: {} }))
+  const fault = 'fault.v3.HTTPFault'
+  t.match(w.take(update(XDS.extension, { f: { bad: true } })), [/^f: the listener l cannot use it: /])
+  t.match(w.xds.refusals(), [/^ECDS f is refused, its last good version serves: /])
+  t.same(w.take(update(XDS.listener, { l: { ecds: 'f', to: '81' } })), [], 'the listener may change all the same')
+  t.same(w.listeners, ['l:81'])
+  t.same(w.take(update(XDS.extension, { f: { to: fault } })), [])
+  t.same(w.xds.refusals(), [])
+})
+
+t.test('what is replaced keeps what it names until it is', async (t) => {
+  const w = new World()
+  const first = [
+    update(XDS.listener, { l: { rds: '80', sds: 'kubernetes://old' } }),
+    update(XDS.route, { '80': { to: 'a' } }),
+    update(XDS.secret, { 'kubernetes://old': {} }),
+    update(XDS.cluster, { a: { eds: 'one' } }),
+    update(XDS.endpoints, { one: { to: '10.0.0.1' } }),
+  ]
+  w.take(...first)
+  const names = (typeUrl: string) => [...(w.xds.wanted().get(typeUrl) ?? [])].sort()
+  const second = [update(XDS.listener, { l: { rds: '81', sds: 'kubernetes://new' } }), update(XDS.cluster, { a: { eds: 'two' } })]
+  for (const u of second) {
+    w.xds.take(u, 0)
+    w.xds.forgetUnwanted()
+  }
+  w.take()
+  w.xds.forgetUnwanted()
+  const all = [names(XDS.route), names(XDS.secret), names(XDS.endpoints)]
+  t.same(all, [
+    ['80', '81'],
+    ['kubernetes://new', 'kubernetes://old'],
+    ['one', 'two'],
+  ])
+  w.take(update(XDS.route, { '80': { to: 'b' } }))
+  t.same(w.tables, ['80>b'], 'its routes go on changing')
+  t.same(
+    w.xds.credentials().map((c) => c.name),
+    ['kubernetes://old'],
+  )
+  w.take(
+    update(XDS.route, { '81': { to: 'a' } }),
+    update(XDS.secret, { 'kubernetes://new': {} }),
+    update(XDS.endpoints, { two: { to: '10.0.0.2' } }),
+  )
+  t.same([names(XDS.route), names(XDS.secret), names(XDS.endpoints)], [['81'], ['kubernetes://new'], ['two']])
+})
+
+t.test('routes wait for a cluster that is new and waits itself, but not for long', async (t) => {
+  const w = new World()
+  w.take(update(XDS.cluster, { a: {} }), update(XDS.listener, { l: { rds: '80' } }), update(XDS.route, { '80': { to: 'a' } }))
+  w.take(update(XDS.cluster, { b: { eds: 'b' } }), update(XDS.route, { '80': { to: 'b' } }))
+  t.same(w.tables, ['80>a'])
+  w.take(update(XDS.endpoints, { b: { to: '10.0.0.2' } }))
+  t.same([w.tables, w.xds.waiting], [['80>b'], 0])
+  w.take(update(XDS.route, { '80': { to: 'nowhere' } }))
+  t.same(w.tables, ['80>nowhere'], 'one that nobody has announced is not waited for')
+  w.take(update(XDS.cluster, { b: { eds: 'c' } }), update(XDS.route, { '80': { to: 'b' } }))
+  t.same(w.tables, ['80>b'], 'the version before it serves')
+
+  w.take(update(XDS.cluster, { d: { eds: 'd' } }), update(XDS.route, { '80': { to: 'd' } }))
+  w.nowMs = 4999
+  w.take(update(XDS.route, { '80': { to: 'd' } }))
+  t.same(w.tables, ['80>b'])
+  w.nowMs = 5000
+  w.take()
+  t.same(w.tables, ['80>d'])
+})
+
+t.test('a secret that is another is a change', async (t) => {
+  const w = new World()
+  w.take(
+    update(XDS.listener, { l: { sds: 'kubernetes://s' } }),
+    update(XDS.cluster, {}),
+    update(XDS.secret, { 'kubernetes://s': {} }),
+  )
+  w.xds.take(update(XDS.secret, { 'kubernetes://s': {} }), 0)
+  t.ok(w.xds.settle(0))
+})
+
+t.test('what changed is told, and nothing else', async (t) => {
+  const w = new World()
+  const addresses = Array.from({ length: 5000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`)
+  const many = (to: readonly string[]) => update(XDS.endpoints, { big: { to: to.join(' ') } })
+  w.take(update(XDS.cluster, { big: { eds: 'big' }, b: {} }), update(XDS.listener, { l: { rds: '80' } }))
+  w.take(many(addresses), update(XDS.route, { '80': { to: 'big' } }))
+  const before = w.xds.snapshot
+  w.take(many(addresses.with(2500, '10.9.9.9')))
+  const one = snapshotChanges(before, w.xds.snapshot)
+  t.same(
+    one.clusters.map((c) => c.endpoints?.endpoints?.items.map((e) => e.address)),
+    [['10.9.9.9']],
+    'of 5,000 endpoints one',
+  )
+  t.same([one.listeners, one.tables, one.clusterNames, one.gone], [null, [], null, []])
+
+  const then = w.xds.snapshot
+  const services = Array.from({ length: 500 }, (_, i) => `s${i}`)
+  w.take(update(XDS.cluster, Object.fromEntries(services.map((name) => [name, { eds: name }]))))
+  t.notOk(w.xds.settle(0), 'without endpoints nothing is in force')
+  w.take(update(XDS.endpoints, Object.fromEntries(services.map((name) => [name, { to: '10.1.0.1' }]))))
+  const all = snapshotChanges(then, w.xds.snapshot)
+  t.same(
+    all.clusters.map((c) => c.cluster.name),
+    services,
+    'the new ones, together',
+  )
+  t.equal(all.listeners, null)
 })
 
 t.test('what does not change stays the same object, and without a change there is no new snapshot', async (t) => {
