@@ -8,6 +8,21 @@ import { type DestinationRuleSpec, destinationRule } from './schema/destination-
 import { type EndpointSliceSpec, endpointSlice } from './schema/endpoint-slice.ts'
 import { anything, opt, strict, text } from './schema/fields.ts'
 import { type GatewaySpec, gateway } from './schema/gateway.ts'
+import {
+  type GatewayClassSpec,
+  type GrpcRouteSpec,
+  gatewayClass,
+  grpcRoute,
+  type HttpRouteObjectSpec,
+  httpRoute,
+  type ReferenceGrantSpec,
+  referenceGrant,
+  type TcpRouteSpec,
+  type TlsRouteSpec,
+  tcpRoute,
+  tlsRoute,
+} from './schema/gateway-api-fields.ts'
+import { type KubernetesGatewaySpec, kubernetesGateway } from './schema/kubernetes-gateway.ts'
 import { metadata } from './schema/metadata.ts'
 import { namespace } from './schema/namespace.ts'
 import { type PeerAuthenticationSpec, peerAuthentication } from './schema/peer-authentication.ts'
@@ -36,12 +51,22 @@ export interface KindSpecs {
   Pod: PodSpec
   Secret: SecretSpec
   Namespace: unknown
+  /** `Gateway` of the Gateway API: the name by which Istio tells the two apart. */
+  KubernetesGateway: KubernetesGatewaySpec
+  GatewayClass: GatewayClassSpec
+  HTTPRoute: HttpRouteObjectSpec
+  GRPCRoute: GrpcRouteSpec
+  TLSRoute: TlsRouteSpec
+  TCPRoute: TcpRouteSpec
+  ReferenceGrant: ReferenceGrantSpec
 }
 
 export type Kind = keyof KindSpecs
 
 export interface KindDefinition {
   readonly kind: Kind
+  /** As objects have it, where it is not `kind`. */
+  readonly written?: string
   readonly group: string
   readonly versions: readonly string[]
   readonly schema: v.GenericSchema
@@ -52,6 +77,7 @@ export interface KindDefinition {
 
 const ISTIO = 'networking.istio.io'
 const SECURITY = 'security.istio.io'
+const GATEWAY_API = 'gateway.networking.k8s.io'
 const ISTIO_VERSIONS = ['v1', 'v1beta1', 'v1alpha3'] as const
 
 function head<E extends v.ObjectEntries>(entries: E) {
@@ -66,6 +92,11 @@ function istio(kind: Kind, spec: v.GenericSchema): KindDefinition {
 function security(kind: Kind, spec: v.GenericSchema): KindDefinition {
   const schema = head({ spec, status: opt(anything) })
   return { kind, group: SECURITY, versions: ['v1', 'v1beta1'], schema, specPath: ['spec'], namespaced: true }
+}
+
+function gatewayApi(kind: Kind, spec: v.GenericSchema, versions: readonly string[], written: string = kind): KindDefinition {
+  const schema = head({ spec, status: opt(anything) })
+  return { kind, written, group: GATEWAY_API, versions, schema, specPath: ['spec'], namespaced: kind !== 'GatewayClass' }
 }
 
 export const KINDS: readonly KindDefinition[] = [
@@ -111,7 +142,30 @@ export const KINDS: readonly KindDefinition[] = [
     specPath: [],
     namespaced: false,
   },
+  gatewayApi('GatewayClass', gatewayClass, ['v1', 'v1beta1', 'v1alpha2']),
+  gatewayApi('KubernetesGateway', kubernetesGateway, ['v1', 'v1beta1', 'v1alpha2'], 'Gateway'),
+  gatewayApi('HTTPRoute', httpRoute, ['v1', 'v1beta1', 'v1alpha2']),
+  gatewayApi('GRPCRoute', grpcRoute, ['v1', 'v1alpha2']),
+  gatewayApi('TLSRoute', tlsRoute, ['v1', 'v1alpha3', 'v1alpha2']),
+  gatewayApi('TCPRoute', tcpRoute, ['v1', 'v1alpha2']),
+  gatewayApi('ReferenceGrant', referenceGrant, ['v1', 'v1beta1', 'v1alpha2']),
 ]
+
+/** What objects of a kind call themselves. */
+export function writtenKind(kind: string): string {
+  return KINDS.find((k) => k.kind === kind)?.written ?? kind
+}
+
+/** The kind that an apiVersion and a written kind mean. */
+export function kindOf(apiVersion: string, written: string): string {
+  const group = groupOf(apiVersion)
+  return KINDS.find((k) => k.group === group && (k.written ?? k.kind) === written)?.kind ?? written
+}
+
+function groupOf(apiVersion: string): string {
+  const slash = apiVersion.indexOf('/')
+  return slash < 0 ? '' : apiVersion.slice(0, slash)
+}
 
 const NOT_YET = 'is valid to have here, but heddle does not carry it out yet: it has no effect'
 /** The reason of a security policy that waits. Whoever relies on one must hear it, also from the log of a running proxy. */
@@ -128,14 +182,7 @@ const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'telemetry.istio.io': { Telemetry: NOT_YET },
   'extensions.istio.io': { WasmPlugin: NOT_YET },
   'gateway.networking.k8s.io': {
-    Gateway: NOT_YET,
-    GatewayClass: NOT_YET,
-    HTTPRoute: NOT_YET,
-    GRPCRoute: NOT_YET,
-    TLSRoute: NOT_YET,
-    TCPRoute: NOT_YET,
     UDPRoute: NOT_YET,
-    ReferenceGrant: NOT_YET,
     BackendTLSPolicy: NOT_YET,
   },
   'policy.linkerd.io': {
@@ -156,10 +203,9 @@ export type KindLookup =
   | { readonly found: 'later' | 'unused' | 'wrong'; readonly reason: string; readonly onKind: boolean }
 
 export function lookUpKind(apiVersion: string, kind: string): KindLookup {
-  const slash = apiVersion.indexOf('/')
-  const group = slash < 0 ? '' : apiVersion.slice(0, slash)
-  const version = apiVersion.slice(slash + 1)
-  const definition = KINDS.find((k) => k.kind === kind && k.group === group)
+  const group = groupOf(apiVersion)
+  const version = apiVersion.slice(apiVersion.indexOf('/') + 1)
+  const definition = KINDS.find((k) => (k.written ?? k.kind) === kind && k.group === group)
   if (definition !== undefined) {
     if (definition.versions.includes(version)) return { found: 'carried-out', definition }
     const expected = definition.versions.map((x) => (group === '' ? x : `${group}/${x}`)).join(', ')
@@ -171,19 +217,19 @@ export function lookUpKind(apiVersion: string, kind: string): KindLookup {
 }
 
 function unknownKind(group: string, apiVersion: string, kind: string): KindLookup {
-  const sameName = KINDS.find((k) => k.kind === kind)
+  const sameName = KINDS.find((k) => (k.written ?? k.kind) === kind)
   // `v1` is no group of its own that could have a VirtualService; a foreign group may well have a Service.
   if (sameName !== undefined && (group === '' || didYouMean(group, [sameName.group]) !== '')) {
     const version = sameName.versions[0] ?? 'v1'
     const expected = sameName.group === '' ? version : `${sameName.group}/${version}`
     return { found: 'wrong', reason: `${kind} belongs to apiVersion \`${expected}\`, found \`${apiVersion}\``, onKind: false }
   }
-  const inGroup = [...KINDS.filter((k) => k.group === group).map((k) => k.kind), ...Object.keys(LATER[group] ?? {})]
+  const inGroup = [...KINDS.filter((k) => k.group === group).map((k) => k.written ?? k.kind), ...Object.keys(LATER[group] ?? {})]
   const guess = didYouMean(kind, inGroup)
   if (guess !== '' || group === ISTIO || LATER[group] !== undefined) {
     const known = guess === '' ? `; known in ${group}: ${inGroup.join(', ')}` : guess
     return { found: 'wrong', reason: `unknown kind \`${kind}\`${known}`, onKind: true }
   }
-  const read = KINDS.map((k) => k.kind).join(', ')
+  const read = [...new Set(KINDS.map((k) => k.written ?? k.kind))].join(', ')
   return { found: 'unused', reason: `not used by this role: heddle reads ${read}`, onKind: true }
 }

@@ -9,6 +9,7 @@ import type { Verdicts } from './compile/verdicts.ts'
 import { Document } from './document.ts'
 import { DocumentReader, type PlacedDocument, type UnreadableFile } from './documents.ts'
 import { type Finding, type Path, pathText } from './finding.ts'
+import { writtenKind } from './kinds.ts'
 import { identityOf, type ObjectOutcome, readObjects } from './read-objects.ts'
 import { identityKey, type ObjectIdentity, ObjectSource, ResourceObject } from './resource-object.ts'
 import { WorldLoader, type WorldMemory, type WorldResult } from './ztunnel-file/load.ts'
@@ -218,6 +219,7 @@ class Round {
     const suffix = named ? this.keep(identity) : ''
     this.decided.push({
       ...identity,
+      kind: writtenKind(identity.kind),
       namespace: named ? identity.namespace : '',
       state: 'refused',
       reason: `${problem.message}${suffix}`,
@@ -260,7 +262,7 @@ class Round {
     const judged = [...this.good].flatMap(([key, object]): ResourceStatus[] => {
       if (this.kept.has(key)) return []
       const { kind, namespace, name } = object
-      return [{ kind, namespace, name, ...verdicts.of(object), file: object.source.file }]
+      return [{ kind: writtenKind(kind), namespace, name, ...verdicts.of(object), file: object.source.file }]
     })
     return [...judged, ...this.decided].sort(byPlace)
   }
@@ -311,7 +313,15 @@ class Round {
     onKey: boolean,
   ): void {
     const { kind, namespace, name } = identity
-    this.decided.push({ kind, namespace, name, state, reason, file: source.file, ...source.placeOf(path, onKey) })
+    this.decided.push({
+      kind: writtenKind(kind),
+      namespace,
+      name,
+      state,
+      reason,
+      file: source.file,
+      ...source.placeOf(path, onKey),
+    })
   }
 
   private isUnreadable(file: string): boolean {

@@ -9,7 +9,7 @@ import {
   successRateOf,
 } from './ejection-annotations.ts'
 import type { Finding, Path } from './finding.ts'
-import { type Kind, type KindDefinition, type KindSpecs, lookUpKind } from './kinds.ts'
+import { type Kind, type KindDefinition, type KindSpecs, kindOf, lookUpKind } from './kinds.ts'
 import type { ObjectFacts, ObjectIdentity } from './resource-object.ts'
 import type { Metadata } from './schema/metadata.ts'
 import { checkBalancerAnnotations } from './validate/balancer-annotations.ts'
@@ -42,7 +42,9 @@ export function identityOf(value: unknown): ObjectIdentity {
   const name = typeof meta['name'] === 'string' ? meta['name'] : ''
   // What has no name is no object of any namespace.
   const namespace = typeof meta['namespace'] === 'string' ? meta['namespace'] : name === '' ? '' : 'default'
-  return { kind: typeof object['kind'] === 'string' ? object['kind'] : '', namespace, name }
+  const written = typeof object['kind'] === 'string' ? object['kind'] : ''
+  const apiVersion = object['apiVersion']
+  return { kind: typeof apiVersion === 'string' ? kindOf(apiVersion, written) : written, namespace, name }
 }
 
 function collect(value: unknown, path: Path, outcomes: ObjectOutcome[]): void {

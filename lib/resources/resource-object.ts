@@ -2,10 +2,11 @@
 import type { Origin } from '../state/origin.ts'
 import type { Document } from './document.ts'
 import type { Path, Place } from './finding.ts'
-import type { Kind, KindSpecs } from './kinds.ts'
+import { type Kind, type KindSpecs, writtenKind } from './kinds.ts'
 
 /** What two objects cannot share. */
 export interface ObjectIdentity {
+  /** Of `Kind` where it is one that is known. */
   readonly kind: string
   readonly namespace: string
   readonly name: string
@@ -17,7 +18,8 @@ export function identityKey(o: ObjectIdentity): string {
 
 /** `VirtualService default/reviews`. */
 export function identityText(o: ObjectIdentity): string {
-  return `${o.kind} ${o.namespace === '' ? '' : `${o.namespace}/`}${o.name}`
+  if (o instanceof ResourceObject && o.written !== o) return identityText(o.written)
+  return `${writtenKind(o.kind)} ${o.namespace === '' ? '' : `${o.namespace}/`}${o.name}`
 }
 
 /** Where an object stands: its document, the way to it from the root of the document, and the document's place in its file. */
@@ -74,11 +76,27 @@ export class ResourceObject<K extends Kind = Kind> implements ObjectIdentity {
     this.source = source
   }
 
+  /** What somebody wrote: another object for one that was made of others. */
+  get written(): ResourceObject {
+    return this
+  }
+
+  /** Whose part of the spec at `path` is, and where it is there. */
+  writtenAt(path: Path): WrittenPart {
+    return { object: this, path }
+  }
+
   /** Of the object, or of a part of its spec. */
   origin(path: Path = []): Origin {
     const { line, column } = this.source.placeOf(path.length === 0 ? [] : [...this.specPath, ...path], false)
-    return { kind: this.kind, namespace: this.namespace, name: this.name, file: this.source.file, line, column }
+    return { kind: writtenKind(this.kind), namespace: this.namespace, name: this.name, file: this.source.file, line, column }
   }
+}
+
+/** A part of the spec of an object. */
+export interface WrittenPart {
+  readonly object: ResourceObject
+  readonly path: Path
 }
 
 /** What is found out once per text of a document, before it has a place. */

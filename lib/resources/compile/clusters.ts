@@ -34,11 +34,14 @@ export interface ClusterSources {
   readonly rules: ReadonlyMap<string, EffectiveRule>
   readonly mtls: MeshMtls
   readonly tunnels: EndpointTunnels
+  /** Whose waypoint this proxy is. */
+  readonly served: readonly RegistryService[]
 }
 
 export function buildClusters(sources: ClusterSources): Cluster[] {
   const { world, workloads, registry, rules, mtls, tunnels } = sources
-  const view: ClusterView = { world, mtls, tunnels, client: clientPlace(world, workloads) }
+  const served = new Set(sources.served.map((s) => s.hostname))
+  const view: ClusterView = { world, mtls, tunnels, served, client: clientPlace(world, workloads) }
   const clusters: Cluster[] = [passthrough()]
   const captures = world.bootstrap.capture.mode !== 'none'
   if (captures && world.scope.outboundTrafficPolicy !== 'ALLOW_ANY')
@@ -57,6 +60,7 @@ interface ClusterView {
   readonly world: World
   readonly mtls: MeshMtls
   readonly tunnels: EndpointTunnels
+  readonly served: ReadonlySet<string>
   readonly client: ClientPlace
 }
 
@@ -94,7 +98,7 @@ function clientPlace(world: World, workloads: Workloads): ClientPlace {
 }
 
 function outbound(
-  { world, mtls, tunnels, client }: ClusterView,
+  { world, mtls, tunnels, served, client }: ClusterView,
   service: RegistryService,
   port: RegistryPort,
   rule: EffectiveRule | undefined,
@@ -113,7 +117,8 @@ function outbound(
   // the listener, so that the pods are picked from like other endpoints.
   const dialled =
     port.resolution === 'NONE' || policy.loadBalancer.kind === 'PASSTHROUGH' || (service.headless && world.capturesOutbound)
-  const tls = clusterTls({ world, mtls, service, port, subset: name, rule: policy.tls, dialled })
+  const behindUs = served.has(service.hostname)
+  const tls = clusterTls({ world, mtls, service, port, subset: name, rule: policy.tls, behindUs, dialled })
   const protocol = clusterProtocol(port.protocol)
   return {
     name: clusterName(port.number, name, service.hostname),

@@ -75,7 +75,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     : NO_WAYPOINT
   const inbound = inboundCapture(world, all)
   const listeners = buildListeners(world, registry, virtualServices, hashes, inbound.clusters)
-  const meshClusters = buildClusters({ world, workloads, registry: reachable, rules, mtls, tunnels })
+  const meshClusters = buildClusters({ world, workloads, registry: reachable, rules, mtls, tunnels, served })
   const clusters = withHealthChecks(world, [
     ...meshClusters,
     ...sniClusters(gateway.listeners, meshClusters),
@@ -96,6 +96,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   for (const virtualService of rulesOfAll) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
   world.authorizations.note()
+  world.gatewayApi.note()
   notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
   const snapshot: Snapshot = {
     version,

@@ -4,6 +4,7 @@ import type { Cluster } from '../../state/cluster.ts'
 import type { Path } from '../finding.ts'
 import type { DestinationSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
+import { isGatewayApi } from './gateway-api/derived.ts'
 import { resolveHost } from './host-names.ts'
 import type { Registry } from './registry.ts'
 import { isForClient } from './route-match.ts'
@@ -33,7 +34,7 @@ export function noteMissingDestinations(
         const problem = destinationProblem(world, registry, names, destination, rule.actionObject, port)
         const result = path.some((part) => part === 'mirror' || part === 'mirrors')
           ? 'nothing is mirrored there'
-          : 'requests for it get 503'
+          : `requests for it get ${isGatewayApi(rule.root) ? 500 : 503}`
         if (problem !== null) world.verdicts.partly(rule.actionObject, path, `${problem}; ${result}`)
       }
     }
@@ -61,6 +62,7 @@ export function destinationProblem(
   object: VirtualServiceObject,
   tablePort: number,
 ): string | null {
+  if (destination.host === '') return null
   const host = resolveHost(destination.host, object.namespace, world.domain)
   const port = destination.port?.number ?? world.onlyPorts.get(host) ?? tablePort
   const subset = destination.subset ?? ''
@@ -105,7 +107,7 @@ export function noteMissingTcpDestinations(world: World, registry: Registry, obj
     for (const [i, rule] of (object.spec.tcp ?? []).entries()) {
       for (const [j, { destination }] of (rule.route ?? []).entries()) {
         const host = resolveHost(destination.host, object.namespace, world.domain)
-        if (registry.has(host)) continue
+        if (destination.host === '' || registry.has(host)) continue
         const path = ['tcp', i, 'route', j, 'destination']
         world.verdicts.partly(
           object,

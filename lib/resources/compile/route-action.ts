@@ -1,5 +1,6 @@
 // What a rule does: forward, redirect or answer (Istio Destination–1.15).
 import { GRPC_STATUS_NAMES } from '../../http/grpc-status.ts'
+import { regexRewrite } from '../../route/regex-rewrite.ts'
 import { BUILT_IN } from '../../state/origin.ts'
 import type {
   Cors,
@@ -22,6 +23,7 @@ import type {
   RedirectSpec,
 } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
+import { isGatewayApi } from './gateway-api/derived.ts'
 import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { type CompiledHeaders, compileHeaders, NO_HEADERS } from './header-edits.ts'
 import { resolveHost } from './host-names.ts'
@@ -30,11 +32,15 @@ import { stringMatch } from './route-match.ts'
 import type { HttpRule } from './rules.ts'
 import type { World } from './world.ts'
 
-/** 503 as a sidecar answers; gateway semantics would be 500. */
 const CLUSTER_NOT_FOUND = 503
+/** As rules of the Gateway API have it. */
+const BACKEND_NOT_FOUND = 500
+/** What a destination without a host leads to, which is nowhere. */
+export const UNKNOWN_SERVICE = 'UnknownService'
 
 /** The cluster that a destination of a VirtualService in `namespace` means, on the table of `port`. */
 export function destinationCluster(world: World, destination: DestinationSpec, namespace: string, port: number): string {
+  if (destination.host === '') return UNKNOWN_SERVICE
   const host = resolveHost(destination.host, namespace, world.domain)
   return clusterName(destination.port?.number ?? world.onlyPorts.get(host) ?? port, destination.subset ?? '', host)
 }
@@ -95,7 +101,7 @@ export function compileForward(
     mirrors: mirrors(world, spec, namespace, port),
     fault: spec.fault === undefined ? null : compileFault(spec.fault),
     cors: spec.corsPolicy === undefined ? null : compileCors(spec.corsPolicy),
-    clusterNotFoundStatus: CLUSTER_NOT_FOUND,
+    clusterNotFoundStatus: isGatewayApi(rule.root) ? BACKEND_NOT_FOUND : CLUSTER_NOT_FOUND,
   }
   return { action, destinationHeaders }
 }
@@ -145,7 +151,7 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
 /** An exact or regex match is replaced whole, a prefix only as far as it matched; without a match the prefix is `/`. */
 function pathRewrite(spec: HttpRouteSpec, match: RouteMatch): PathRewrite | null {
   const regex = spec.rewrite?.uriRegexRewrite
-  if (regex !== undefined) return { kind: 'regex', pattern: regex.match ?? '', value: regex.rewrite ?? '' }
+  if (regex !== undefined) return regexRewrite(regex.match ?? '', regex.rewrite ?? '', match)
   const uri = spec.rewrite?.uri ?? ''
   if (uri === '') return null
   const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')

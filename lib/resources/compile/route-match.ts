@@ -51,7 +51,8 @@ export function isOneOf(client: Client, { sourceLabels = {}, sourceNamespace = '
 
 type ClientMatch = Pick<HttpMatchSpec, 'sourceLabels' | 'sourceNamespace'>
 
-export function compileMatch(match: HttpMatchSpec): RouteMatch {
+/** `segments`: a prefix of the path ends where one of its segments does. */
+export function compileMatch(match: HttpMatchSpec, segments = false): RouteMatch {
   const headers = [...headerMatches(match.headers, false), ...headerMatches(match.withoutHeaders, true)].toSorted((a, b) =>
     compare(a.name, b.name),
   )
@@ -61,7 +62,7 @@ export function compileMatch(match: HttpMatchSpec): RouteMatch {
     if (compiled === null || compiled.kind === 'present') continue
     headers.push({ name: `:${field}`, field, match: compiled, invert: false, missingIsEmpty: false })
   }
-  return { path: pathMatch(match), headers, query: queryMatches(match.queryParams) }
+  return { path: pathMatch(match, segments), headers, query: queryMatches(match.queryParams) }
 }
 
 /** Nothing after such a route is ever asked. */
@@ -71,10 +72,11 @@ export function isCatchAll(match: RouteMatch): boolean {
   return path === null || (path.kind === 'prefix' && path.value === '/') || (path.kind === 'regex' && path.value === '.*')
 }
 
-function pathMatch(match: HttpMatchSpec): PathMatch | null {
+function pathMatch(match: HttpMatchSpec, segments: boolean): PathMatch | null {
   const compiled = stringMatch(match.uri)
   if (compiled === null || compiled.kind === 'present') return null
-  const kind = compiled.kind as 'exact' | 'prefix' | 'regex'
+  const written = compiled.kind as 'exact' | 'prefix' | 'regex'
+  const kind = segments && written === 'prefix' && compiled.value !== '/' ? 'pathPrefix' : written
   return { kind, value: compiled.value, ignoreCase: match.ignoreUriCase === true && kind !== 'regex' }
 }
 

@@ -7,6 +7,7 @@ import { type DestinationHashes, hashPoliciesOf } from './hash-policies.ts'
 import { covers, mostSpecific } from './host-names.ts'
 import { isHttp } from './protocol.ts'
 import { domainsOf, type Registry, type RegistryPort, type RegistryService } from './registry.ts'
+import { INBOUND_RETRY } from './retry-policy.ts'
 import { forwardTo } from './route-action.ts'
 import { IN_MESH, MATCH_ALL, type RuleScope } from './route-match.ts'
 import { compileRoutes } from './routes.ts'
@@ -261,7 +262,9 @@ class TableHosts {
 
 function defaultHost(service: RegistryService, port: RegistryPort, world: World, hashes: DestinationHashes): VirtualHost {
   const origin = port.object.origin()
-  const retry = world.defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
+  const ofClient = world.defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
+  // A waypoint leaves repeating to who asks it, and to rules.
+  const retry = world.servesOthers ? INBOUND_RETRY : ofClient
   const hash = hashes.ofService(service.hostname, port.number)
   const action = { ...forwardTo(clusterName(port.number, '', service.hostname), retry), hashPolicies: hashPoliciesOf([hash]) }
   const route: Route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }

@@ -1,5 +1,6 @@
 // The routes of one VirtualService on the table of one port: each match one route, in order, up to the first catch-all.
 import type { Route } from '../../state/route.ts'
+import { isGatewayApi } from './gateway-api/derived.ts'
 import type { DestinationHashes } from './hash-policies.ts'
 import { compileHeaders, joinEdits } from './header-edits.ts'
 import { compileDirectResponse, compileForward, compileRedirect } from './route-action.ts'
@@ -43,7 +44,7 @@ function compileRoute(
 ): Route {
   const { spec } = rule
   const matchName = match?.spec.name ?? ''
-  const compiled = match === null ? MATCH_ALL : compileMatch(match.spec)
+  const compiled = match === null ? MATCH_ALL : compileMatch(match.spec, isGatewayApi(rules.object))
   const headers = compileHeaders(spec.headers)
   const base = {
     name: `${spec.name ?? ''}${matchName === '' ? '' : `.${matchName}`}`,

@@ -3,6 +3,7 @@ import type { Path } from '../finding.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import type { HttpMatchSpec, HttpRouteSpec } from '../schema/virtual-service.ts'
 import { delegateConflict, mergeDelegate } from './delegates.ts'
+import { isGatewayApi } from './gateway-api/derived.ts'
 import { isExported, resolveHost } from './host-names.ts'
 import type { World } from './world.ts'
 
@@ -39,7 +40,9 @@ export function selectVirtualServices(world: World): VirtualServiceRules[] {
     all.filter((o) => !isDelegate(o)),
   )) {
     if (!applies(world, object)) continue
-    const hosts = (object.spec.hosts ?? []).map((host) => resolveHost(host, object.namespace, world.domain))
+    const hosts = (object.spec.hosts ?? []).map((host) =>
+      isGatewayApi(object) ? host : resolveHost(host, object.namespace, world.domain),
+    )
     if (!world.scope.importsRules(object.namespace, hosts)) {
       world.verdicts.waiting(
         object,

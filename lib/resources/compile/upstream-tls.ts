@@ -31,6 +31,8 @@ export interface TlsQuestion {
   readonly port: RegistryPort
   readonly subset: string
   readonly rule: RuleTls | null
+  /** This proxy is its waypoint: what has to be encrypted goes through tunnels (istiod, for inbound-vip). */
+  readonly behindUs: boolean
   /** The client dials the endpoint: it is not known which it is. */
   readonly dialled: boolean
 }
@@ -41,7 +43,7 @@ export function clusterTls(question: TlsQuestion): ClusterTls {
     const tls = ruleTls(question, rule)
     return { tls, reason: { why: 'rule', origin: rule.origin }, of: () => ({ tls: tls !== null, reason: null }) }
   }
-  if (!world.meshIdentity || world.bootstrap.mesh.autoMtls === 'off') return plaintext(NO_TLS)
+  if (question.behindUs || !world.meshIdentity || world.bootstrap.mesh.autoMtls === 'off') return plaintext(NO_TLS)
   if (isExternal(service)) return plaintext(EXTERNAL)
   if (dialled) return forAll(question)
   const of = reasons(question.mtls)

@@ -2,6 +2,7 @@
 import type { ResourceState } from '../../state/snapshot.ts'
 import { type Path, pathText } from '../finding.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { DerivedObject } from './gateway-api/derived.ts'
 
 export interface Verdict {
   readonly state: ResourceState
@@ -27,16 +28,19 @@ export class Verdicts {
   }
 
   shadowed(object: ResourceObject, reason: string): void {
-    if (!this.wholes.has(object)) this.wholes.set(object, { state: 'shadowed', reason })
+    if (object instanceof DerivedObject) object.lose('shadowed', reason)
+    else if (!this.wholes.has(object)) this.wholes.set(object, { state: 'shadowed', reason })
   }
 
   waiting(object: ResourceObject, reason: string): void {
-    if (!this.wholes.has(object)) this.wholes.set(object, { state: 'waiting', reason })
+    if (object instanceof DerivedObject) object.lose('waiting', reason)
+    else if (!this.wholes.has(object)) this.wholes.set(object, { state: 'waiting', reason })
   }
 
   /** A part of the spec cannot take effect. The same note twice counts once. */
   partly(object: ResourceObject, path: Path, reason: string, onKey = false): void {
-    this.note(object, [...object.specPath, ...path], reason, onKey)
+    const { object: written, path: at } = object.writtenAt(path)
+    this.note(written, [...written.specPath, ...at], reason, onKey)
   }
 
   /** One that is there and does not take effect. */

@@ -3,6 +3,7 @@ import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { Kind } from '../kinds.ts'
 import type { ResourceObject } from '../resource-object.ts'
 import { Authorizations } from './authorization/authorizations.ts'
+import { type Derived, deriveFromGatewayApi } from './gateway-api/derive.ts'
 import { defaultRetries } from './retry-policy.ts'
 import { SidecarScope } from './sidecar-scope.ts'
 import type { Verdicts } from './verdicts.ts'
@@ -42,6 +43,8 @@ export class World {
   readonly authorizations: Authorizations
   /** The policy of routes without `retries`. */
   readonly defaultRetry: ReturnType<typeof defaultRetries>
+  /** What objects of the Gateway API come to. */
+  readonly gatewayApi: Derived
   private readonly byKind: Map<Kind, ResourceObject[]>
 
   constructor(bootstrap: BootstrapConfig, objects: readonly ResourceObject[], verdicts: Verdicts) {
@@ -67,8 +70,15 @@ export class World {
       else list.push(object)
     }
     for (const list of this.byKind.values()) list.sort(olderFirst)
+    this.gatewayApi = deriveFromGatewayApi(this)
+    this.#add('VirtualService', this.gatewayApi.virtualServices)
+    this.#add('Gateway', this.gatewayApi.gateways)
     this.scope = new SidecarScope(this)
     this.authorizations = new Authorizations(this)
+  }
+
+  #add(kind: Kind, derived: readonly ResourceObject[]): void {
+    if (derived.length > 0) this.byKind.set(kind, [...this.objects(kind), ...derived].sort(olderFirst))
   }
 
   /** Oldest first, then by name and namespace, as istiod orders them. */

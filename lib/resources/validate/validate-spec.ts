@@ -6,6 +6,8 @@ import type { Kind, KindSpecs } from '../kinds.ts'
 import { validateAuthorizationPolicy } from './authorization-policy.ts'
 import { validateDestinationRule } from './destination-rule.ts'
 import { validateGateway } from './gateway.ts'
+import { validateGrpcRoute, validateHttpRoute, validateTcpRoute, validateTlsRoute } from './gateway-api-route.ts'
+import { validateKubernetesGateway, validateReferenceGrant } from './kubernetes-gateway.ts'
 import { validatePeerAuthentication } from './peer-authentication.ts'
 import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
@@ -26,5 +28,11 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'AuthorizationPolicy') validateAuthorizationPolicy(spec as KindSpecs['AuthorizationPolicy'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
   else if (kind === 'Gateway') validateGateway(spec as KindSpecs['Gateway'], report)
+  else if (kind === 'KubernetesGateway') validateKubernetesGateway(spec as KindSpecs['KubernetesGateway'], report)
+  else if (kind === 'HTTPRoute') validateHttpRoute(spec as KindSpecs['HTTPRoute'], report)
+  else if (kind === 'GRPCRoute') validateGrpcRoute(spec as KindSpecs['GRPCRoute'], report)
+  else if (kind === 'TLSRoute') validateTlsRoute(spec as KindSpecs['TLSRoute'], report)
+  else if (kind === 'TCPRoute') validateTcpRoute(spec as KindSpecs['TCPRoute'], report)
+  else if (kind === 'ReferenceGrant') validateReferenceGrant(spec as KindSpecs['ReferenceGrant'], report)
   else if (kind === 'Secret') validateSecret(spec as KindSpecs['Secret'], report)
 }

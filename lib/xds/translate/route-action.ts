@@ -1,5 +1,6 @@
 // RouteAction of envoy.config.route.v3 to ForwardAction.
 import { checkRegexRewrite } from '../../base/regex.ts'
+import { regexRewrite } from '../../route/regex-rewrite.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { ForwardAction, Mirror, PathRewrite, RouteMatch, WeightedCluster } from '../../state/route.ts'
 import type { ClusterWeight, RequestMirrorPolicy, RetryPolicy, RouteAction } from '../proto/route.ts'
@@ -104,7 +105,7 @@ function pathRewriteOf(action: RouteAction, match: RouteMatch, findings: Finding
     const pattern = action.regex_rewrite.pattern?.regex ?? ''
     const problem = checkRegexRewrite(pattern, substitution)
     if (problem !== null) findings.at('regex_rewrite').fault(problem)
-    return { kind: 'regex', pattern, value: substitution }
+    return regexRewrite(pattern, substitution, match)
   }
   if (action.prefix_rewrite === '') return null
   const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')

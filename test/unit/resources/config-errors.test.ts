@@ -213,7 +213,7 @@ t.test('kinds that are not carried out wait, and a security policy says loudly t
   const cases: readonly (readonly [string, string, RegExp])[] = [
     ['security.istio.io/v1beta1', 'RequestAuthentication', /^NOT ENFORCED/],
     ['networking.istio.io/v1alpha1', 'ProxyConfig', /does not carry it out yet/],
-    ['gateway.networking.k8s.io/v1', 'HTTPRoute', /does not carry it out yet/],
+    ['gateway.networking.k8s.io/v1alpha2', 'UDPRoute', /does not carry it out yet/],
     ['apps/v1', 'Deployment', /not used by this role: heddle reads VirtualService/],
     ['serving.knative.dev/v1', 'Service', /not used by this role/],
   ]

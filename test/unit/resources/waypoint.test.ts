@@ -231,7 +231,7 @@ t.test('which endpoints are reached through tunnels, and who must be there', asy
             innerFields: null,
           }
     t.same(endpoint.tunnel, tunnel, what)
-    t.equal(endpoint.tls, what === 'a sidecar', `${what}: mutual TLS by itself`)
+    t.notOk(endpoint.tls, `${what}: what is encrypted goes through tunnels`)
   }
   const plain = clusterOf(load(t, service() + slice('10.0.0.1') + pod('10.0.0.1') + AMBIENT, { identity: 'none' }), OUT)
   t.equal(plain.endpoints[0]!.tunnel, null, 'without an identity there are none')

@@ -18,6 +18,9 @@ import type { World } from '../world.ts'
 /** What HTTP clients may agree on, in istiod's order. */
 export const GATEWAY_ALPN: readonly string[] = ['h2', 'http/1.1']
 
+/** In front of a Secret that the Gateway API lets a Gateway name, whichever namespace it is in. */
+export const GATEWAY_CREDENTIAL = 'kubernetes-gateway://'
+
 /** Of TLS 1.3; Node takes their absence for a wish to do without that version. */
 const MODERN_CIPHERS = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256']
 
@@ -104,6 +107,7 @@ function credential(tls: ServerTlsSpec): { readonly field: string; readonly name
 
 /** A gateway reads Secrets of its own namespace (Istio: that of the proxy, wherever the Gateway is). */
 function inOwnNamespace(world: World, gateway: ResourceObject<'Gateway'>, path: Path, written: string): SecretName {
+  if (written.startsWith(GATEWAY_CREDENTIAL)) return `kubernetes://${written.slice(GATEWAY_CREDENTIAL.length)}`
   const bare = written.startsWith('kubernetes://') ? written.slice('kubernetes://'.length) : written
   const [first = '', second] = bare.split('/')
   const own = world.client.namespace

@@ -50,8 +50,6 @@ const DECLARED: Readonly<Record<string, (d: Difference) => boolean>> = {
   'a tunnel to a workload that is dialled itself is a cluster only where there is such a workload': (d) =>
     d.world === 'waypoint' && d.cluster === 'encap' && d.ours === undefined,
   'static configuration has it always': (d) => d.cluster === 'PassthroughCluster' && d.theirs === undefined,
-  'a waypoint of files would speak mutual TLS with endpoints that have a sidecar; istiod leaves TLS to tunnels and rules': (d) =>
-    d.world === 'waypoint' && (/^tls(Reason\.why)?$/.test(d.path) || /^endpoints\.\d\.tlsReason/.test(d.path)),
   'a pod of an ambient namespace has a tunnel before the agent of its node has annotated it': (d) =>
     d.world === 'waypoint' && /^endpoints\.\d\.tunnel$/.test(d.path) && d.theirs === null,
 }

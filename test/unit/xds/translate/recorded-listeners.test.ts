@@ -27,7 +27,7 @@ const EXAMPLES = ['routing', 'resilience', 'inbound-policy'].map((name) => join(
  * - words of refusals;
  * - authorities of tunnels that are names, which istiod sends where there are several networks, and we have always; how long a client may say nothing;
  * - suites of TLS 1.3, of which istiod says nothing and ztunnel has two;
- * - tables of waypoints, which we compile of those of ports: with their virtual hosts, clusters and retries;
+ * - tables of waypoints, which we compile of those of ports: with their virtual hosts and clusters;
  * - the prefix of our trust domain for identities of clients, which is in the trust itself here.
  */
 function plain({ match, tls, network }: FilterChain): unknown {

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { RouteTable } from '../../../../lib/state/route.ts'
+import type { Route, RouteTable } from '../../../../lib/state/route.ts'
 import { Findings } from '../../../../lib/xds/translate/findings.ts'
 import { translateRoutes } from '../../../../lib/xds/translate/route-configuration.ts'
 import { peersFolder } from '../../resources/kit.ts'
@@ -12,7 +12,6 @@ import { compiled, recordedRoutes } from './recorded.ts'
 const peers = peersFolder()
 
 /** What else is otherwise in one world: tables, domains of them, or the names of their virtual hosts, and why. All of it has to be otherwise. */
-const HTTP_ROUTES = 'routes of the Gateway API for services of the mesh are not made of files'
 const JOINED = 'istiod joins hosts of one VirtualService in one virtual host'
 const WAYPOINT = 'virtual hosts of waypoints are named after the service'
 const PLUMBING = "a part of Envoy's plumbing that heddle does without"
@@ -22,11 +21,6 @@ const DIFFERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
       'where no proxy in front is believed, everything that comes by plaintext is sent to https without a look at x-forwarded-proto',
     'http.8082 names': JOINED,
   },
-  'cases/gateway-api-mesh': {
-    ...ofService('9080', 'a', 'default', '10.96.0.2', HTTP_ROUTES),
-    ...ofService('9080', 'b', 'default', '10.96.0.3', HTTP_ROUTES),
-    ...ofService('9080', 'd', 'prod', '10.96.1.1', HTTP_ROUTES),
-  },
   'cases/refused': {
     ...ofService('9080', 'a', 'default', '10.96.0.2', 'objects that only we refuse, and a fault that neither delays nor aborts'),
   },
@@ -34,8 +28,6 @@ const DIFFERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     default: PLUMBING,
     encap: PLUMBING,
     'inbound-vip|9080|http|a.default.svc.cluster.local names': WAYPOINT,
-    'inbound-vip|9080|http|a.default.svc.cluster.local *':
-      'without a VirtualService a waypoint of istiod repeats only what was not sent; here it has the retries of a sidecar',
     'inbound-vip|9080|http|c.default.svc.cluster.local names': WAYPOINT,
   },
 }
@@ -77,7 +69,17 @@ function textOf(table: RouteTable): string {
 }
 
 function byDomain({ virtualHosts }: RouteTable): ReadonlyMap<string, unknown> {
-  return new Map(virtualHosts.flatMap((v) => v.domains.map((d) => [d, v.routes.map(plainRoute)] as const)))
+  return new Map(virtualHosts.flatMap((v) => v.domains.map((d) => [d, v.routes.map(withDefaults).map(plainRoute)] as const)))
+}
+
+/** Redirects of HTTPRoutes that name no status: 302, which an API server writes. These worlds were recorded without one, and istiod takes nothing for 301. */
+const STATUS_UNSAID = new Set(['default.a.7', 'default.a.9', 'default.a.10', 'default.a.11'])
+
+function withDefaults(route: Route): Route {
+  const { action } = route
+  return action.kind === 'redirect' && action.code === 301 && STATUS_UNSAID.has(route.name)
+    ? { ...route, action: { ...action, code: 302 } }
+    : route
 }
 
 function compareTables(t: Test, table: RouteTable, ours: RouteTable, reasons: Map<string, string>): void {
