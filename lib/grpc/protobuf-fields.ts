@@ -55,7 +55,8 @@ export function pushAtMost<T>(list: T[], item: T, most: number, what: string): v
   list.push(item)
 }
 
-function bytesOf(reader: PbfReader): Uint8Array {
+/** The value of a field with a length: a view. */
+export function bytesOf(reader: PbfReader): Uint8Array {
   const length = reader.readVarint()
   const start = reader.pos
   if (!(length <= reader.length - start)) throw new ProtobufError('it ends within a field')
@@ -63,7 +64,7 @@ function bytesOf(reader: PbfReader): Uint8Array {
   return reader.buf.subarray(start, reader.pos)
 }
 
-function textOf(bytes: Uint8Array): string {
+export function textOf(bytes: Uint8Array): string {
   try {
     return text.decode(bytes)
   } catch {

@@ -1,7 +1,7 @@
 // Bytes to a message, by its table (protobuf.dev/programming-guides/encoding). What bytes may not do is checked here, since pbf takes it on trust: a length ends
 // within its message, a field has a number, text is UTF-8, messages do not nest without end, and numbers of 64 bits are exact.
 import { PbfReader } from 'pbf'
-import { ProtobufError } from '../../grpc/protobuf-fields.ts'
+import { bytesOf, ProtobufError, textOf } from '../../grpc/protobuf-fields.ts'
 import type { Any, Field, Kind, Message, ScalarType, Struct, StructValue } from './schema.ts'
 
 /** As deep as messages may be in each other. */
@@ -10,8 +10,6 @@ const VARINT = 0
 const FIXED64 = 1
 const LENGTH_DELIMITED = 2
 const FIXED32 = 5
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Hears of each field that the table does not have. */
 export type UnknownField = (typeName: string, number: number) => void
@@ -160,22 +158,6 @@ function eachTag(from: Uint8Array, told: (reader: PbfReader, number: number) => 
 
 function skip(reader: PbfReader): void {
   reader.skip(reader.type)
-}
-
-function bytesOf(reader: PbfReader): Uint8Array {
-  const length = reader.readVarint()
-  const start = reader.pos
-  if (!(length <= reader.length - start)) throw new ProtobufError('it ends within a field')
-  reader.pos = start + length
-  return reader.buf.subarray(start, reader.pos)
-}
-
-function textOf(from: Uint8Array): string {
-  try {
-    return utf8.decode(from)
-  } catch {
-    throw new ProtobufError('a text is not UTF-8')
-  }
 }
 
 function wireTypeOf(kind: Kind): number {
