@@ -6,7 +6,7 @@ import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
 import type { CompiledTable, CompiledVirtualHost, Tables } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
 import type { RouteHash } from '../route/hash-policy.ts'
-import type { EditContext } from '../route/header-template.ts'
+import type { EditContext } from '../route/header-operators.ts'
 import type { RequestView } from '../route/request-view.ts'
 import { balancesByHash } from '../state/cluster.ts'
 import {

@@ -26,6 +26,7 @@ export interface CertificateFacts {
   /** The same as RFC 2253 §2 writes it, the last part first, for x-forwarded-client-cert: `CN=web,O=shop`. Of latin1. */
   readonly subjectRfc2253: string
   readonly issuer: string
+  readonly issuerRfc2253: string
   /** Epoch milliseconds. */
   readonly notBeforeMs: number
   readonly notAfterMs: number
@@ -127,6 +128,7 @@ function facts(der: Uint8Array): CertificateFacts {
     serial: derHex(der, serial),
     subject: distinguishedName(der, subject) ?? unreadable('its subject is not DER'),
     subjectRfc2253: rfc2253Name(der, subject),
+    issuerRfc2253: rfc2253Name(der, issuer),
     issuer: distinguishedName(der, issuer) ?? unreadable('its issuer is not DER'),
     notBeforeMs,
     notAfterMs,

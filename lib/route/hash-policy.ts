@@ -8,7 +8,7 @@ import type { CompiledRoute, CompiledWeighted } from './compiled-route.ts'
 import { pathWithQuery, queryParameter, queryValue } from './conditions.ts'
 import { cookieIn, cookieTail } from './cookie.ts'
 import { applyEdits, type CompiledEdits } from './header-edits.ts'
-import type { EditContext } from './header-template.ts'
+import type { EditContext } from './header-operators.ts'
 import type { EditableHeaders, HeaderView, RequestView } from './request-view.ts'
 import { rewriteTarget } from './rewrite.ts'
 

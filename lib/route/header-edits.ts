@@ -2,7 +2,8 @@
 // configuration changes. Order as in Envoy's HeaderParser: removals first, then every template is evaluated against what is
 // there, and only then does the first value go in, so that no edit sees the work of another one of its list.
 import type { HeaderEdit } from '../state/route.ts'
-import { type EditContext, evaluate, type HeaderTemplate, parseTemplate } from './header-template.ts'
+import type { EditContext } from './header-operators.ts'
+import { evaluate, type HeaderTemplate, parseTemplate } from './header-template.ts'
 import type { EditableHeaders } from './request-view.ts'
 
 /** How long a message is, is said by the codec alone: an edit could only make the next hop read a body as a message. */

@@ -1,64 +1,33 @@
 // Values of header edits: text with `%COMMAND(parameter):length%` operators (Envoy substitution formatter). Parsed when
 // configuration changes; `evaluate` is the hot half and runs only for values that have an operator at all.
 import { didYouMean } from '../base/nearest.ts'
-import { flagsText } from '../telemetry/response-flags.ts'
-import type { HeaderView } from './request-view.ts'
+import { type EditContext, PLAIN, WITH_PARAMETER, WITHOUT_VALUE } from './header-operators.ts'
 
-/** What a handshake with the client said. */
-export interface DownstreamTlsView {
-  readonly version: string
-  readonly cipher: string
-  readonly peerIdentity: string
-  readonly localIdentity: string
-}
-
-/**
- * What operators read. The HTTP stream implements it. Text that is not known (yet) is empty, and so is what the operator
- * makes of it: in headers Envoy leaves it out where an access log would print `-`.
- */
-export interface EditContext {
-  readonly method: string
-  readonly scheme: string
-  readonly authority: string
-  /** Path with query as routed: normalised, before rewrites. `%REQ(:path)%`. */
-  readonly pathWithQuery: string
-  readonly protocol: string
-  /** `ip:port`. */
-  readonly downstreamRemoteAddress: string
-  readonly downstreamLocalAddress: string
-  readonly upstreamHost: string
-  readonly upstreamCluster: string
-  readonly upstreamLocalAddress: string
-  readonly requestedServerName: string
-  /** null: plaintext. */
-  readonly downstreamTls: DownstreamTlsView | null
-  readonly routeName: string
-  readonly virtualHostName: string
-  /** 0 before the response. */
-  readonly responseCode: number
-  /** Bits of telemetry/response-flags.ts. */
-  readonly responseFlags: number
-  readonly responseCodeDetails: string
-  /** ms since the epoch. */
-  readonly startTimeMs: number
-  readonly durationMs: number
-  readonly bytesReceived: number
-  readonly bytesSent: number
-  readonly attempts: number
-  /** Name of this machine. */
-  readonly hostname: string
-  readonly requestHeaders: HeaderView
-  /** null while a request is edited. */
-  readonly responseHeaders: HeaderView | null
-}
-
-/** One operator. `argument` and `alternative` are lower-case header names, `argument` a time format for START_TIME. */
+/** One operator. Of headers `argument` and `alternative` are names in lower case. */
 interface Operator {
-  readonly command: Command
+  /** As Envoy calls it. */
+  readonly command: string
+  readonly reads: Reads
   readonly argument: string
   readonly alternative: string
   /** Characters to keep; -1: all. */
   readonly maxLength: number
+}
+
+const REQUEST_HEADER = 0
+const RESPONSE_HEADER = 1
+/** Without a parameter, and with one. */
+const PLAINLY = 2
+const BY_PARAMETER = 3
+const NOTHING = 4
+type Reads = typeof REQUEST_HEADER | typeof RESPONSE_HEADER | typeof PLAINLY | typeof BY_PARAMETER | typeof NOTHING
+
+const OF_HEADERS: Readonly<Record<string, Reads>> = {
+  REQ: REQUEST_HEADER,
+  REQUEST_HEADER,
+  REQ_WITHOUT_QUERY: REQUEST_HEADER,
+  RESP: RESPONSE_HEADER,
+  RESPONSE_HEADER,
 }
 
 /** Text and operators by turns; without operators a constant. */
@@ -67,42 +36,6 @@ export interface HeaderTemplate {
   readonly texts: readonly string[]
   readonly operators: readonly Operator[]
 }
-
-/** Commands without a parameter. */
-const PLAIN = {
-  PROTOCOL: (c: EditContext) => c.protocol,
-  DOWNSTREAM_REMOTE_ADDRESS: (c: EditContext) => c.downstreamRemoteAddress,
-  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (c: EditContext) => ipOf(c.downstreamRemoteAddress),
-  DOWNSTREAM_REMOTE_PORT: (c: EditContext) => portOf(c.downstreamRemoteAddress),
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: (c: EditContext) => c.downstreamRemoteAddress,
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (c: EditContext) => ipOf(c.downstreamRemoteAddress),
-  DOWNSTREAM_LOCAL_ADDRESS: (c: EditContext) => c.downstreamLocalAddress,
-  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (c: EditContext) => ipOf(c.downstreamLocalAddress),
-  DOWNSTREAM_LOCAL_PORT: (c: EditContext) => portOf(c.downstreamLocalAddress),
-  RESPONSE_CODE: (c: EditContext) => String(c.responseCode),
-  RESPONSE_FLAGS: (c: EditContext) => flagsText(c.responseFlags),
-  RESPONSE_CODE_DETAILS: (c: EditContext) => c.responseCodeDetails,
-  UPSTREAM_HOST: (c: EditContext) => c.upstreamHost,
-  UPSTREAM_REMOTE_ADDRESS: (c: EditContext) => c.upstreamHost,
-  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (c: EditContext) => ipOf(c.upstreamHost),
-  UPSTREAM_LOCAL_ADDRESS: (c: EditContext) => c.upstreamLocalAddress,
-  UPSTREAM_CLUSTER: (c: EditContext) => c.upstreamCluster,
-  UPSTREAM_REQUEST_ATTEMPT_COUNT: (c: EditContext) => String(c.attempts),
-  ROUTE_NAME: (c: EditContext) => c.routeName,
-  VIRTUAL_HOST_NAME: (c: EditContext) => c.virtualHostName,
-  HOSTNAME: (c: EditContext) => c.hostname,
-  BYTES_RECEIVED: (c: EditContext) => String(c.bytesReceived),
-  BYTES_SENT: (c: EditContext) => String(c.bytesSent),
-  DURATION: (c: EditContext) => String(c.durationMs),
-  REQUESTED_SERVER_NAME: (c: EditContext) => c.requestedServerName,
-  DOWNSTREAM_PEER_URI_SAN: (c: EditContext) => c.downstreamTls?.peerIdentity ?? '',
-  DOWNSTREAM_LOCAL_URI_SAN: (c: EditContext) => c.downstreamTls?.localIdentity ?? '',
-  DOWNSTREAM_TLS_VERSION: (c: EditContext) => c.downstreamTls?.version ?? '',
-  DOWNSTREAM_TLS_CIPHER: (c: EditContext) => c.downstreamTls?.cipher ?? '',
-} as const
-
-type PlainCommand = keyof typeof PLAIN
-type Command = PlainCommand | 'REQ' | 'RESP' | 'START_TIME'
 
 export type ParseTemplateResult =
   | { readonly ok: true; readonly template: HeaderTemplate }
@@ -140,9 +73,18 @@ export function checkTemplate(value: string): string | null {
   return parsed.ok ? null : parsed.message
 }
 
+/** Operators of a value that are always empty here. */
+export function emptyOperators(value: string): readonly string[] {
+  if (!value.includes('%')) return NONE
+  const parsed = parseTemplate(value)
+  return parsed.ok ? parsed.template.operators.filter((o) => o.reads === NOTHING).map((o) => o.command) : NONE
+}
+
+const NONE: readonly string[] = []
+
 /** Every command that a template may name. */
 export function templateCommands(): readonly string[] {
-  return ['REQ', 'RESP', 'START_TIME', ...Object.keys(PLAIN)]
+  return [...Object.keys(OF_HEADERS), ...Object.keys(PLAIN), ...Object.keys(WITH_PARAMETER), ...WITHOUT_VALUE]
 }
 
 /** Index of the closing percent sign; those inside parentheses belong to a time format. */
@@ -158,20 +100,26 @@ function operatorEnd(value: string, from: number): number {
 }
 
 function parseOperator(text: string): Operator | string {
-  const parts = /^([A-Z_]+)(?:\(([^)]*)\))?(?::([0-9]{1,6}))?$/.exec(text)
+  const parts = /^([A-Z0-9_]+)(?:\(([^)]*)\))?(?::([0-9]{1,6}))?$/.exec(text)
   if (parts === null) return `%${text}% is not of the form %COMMAND%, %COMMAND(parameter)% or %COMMAND(parameter):length%`
   const command = parts[1] as string
   const argument = parts[2]
   const maxLength = parts[3] === undefined ? -1 : Number(parts[3])
-  if (command === 'REQ' || command === 'RESP') {
+  if (Object.hasOwn(OF_HEADERS, command)) {
     const names = /^([^?]+)(?:\?([^?]+))?$/.exec((argument ?? '').toLowerCase())
     if (names === null) return `%${command}% wants a header name, as in %${command}(x-name)% or %${command}(x-name?x-other)%`
-    return { command, argument: names[1] as string, alternative: names[2] ?? '', maxLength }
+    return { command, reads: OF_HEADERS[command] as Reads, argument: names[1] as string, alternative: names[2] ?? '', maxLength }
   }
-  if (command === 'START_TIME') return { command, argument: argument ?? '', alternative: '', maxLength }
-  if (!Object.hasOwn(PLAIN, command)) return `unknown operator %${command}%${didYouMean(command, templateCommands())}`
-  if (argument !== undefined) return `%${command}% takes no parameter`
-  return { command: command as PlainCommand, argument: '', alternative: '', maxLength }
+  const reads = readsOf(command)
+  if (reads === null) return `unknown operator %${command}%${didYouMean(command, templateCommands())}`
+  if (reads === PLAINLY && argument !== undefined) return `%${command}% takes no parameter`
+  return { command, reads, argument: argument ?? '', alternative: '', maxLength }
+}
+
+function readsOf(command: string): Reads | null {
+  if (Object.hasOwn(PLAIN, command)) return PLAINLY
+  if (Object.hasOwn(WITH_PARAMETER, command)) return BY_PARAMETER
+  return WITHOUT_VALUE.has(command) ? NOTHING : null
 }
 
 /** The value for this request. */
@@ -187,15 +135,19 @@ export function evaluate(template: HeaderTemplate, ctx: EditContext): string {
 }
 
 function operatorValue(o: Operator, ctx: EditContext): string {
-  switch (o.command) {
-    case 'REQ':
-      return requestHeader(o.argument, ctx) ?? (o.alternative === '' ? '' : (requestHeader(o.alternative, ctx) ?? ''))
-    case 'RESP':
+  switch (o.reads) {
+    case REQUEST_HEADER: {
+      const value = requestHeader(o.argument, ctx) ?? (o.alternative === '' ? '' : (requestHeader(o.alternative, ctx) ?? ''))
+      return o.command === 'REQ_WITHOUT_QUERY' ? (value.split('?', 1)[0] as string) : value
+    }
+    case RESPONSE_HEADER:
       return responseHeader(o.argument, ctx) ?? (o.alternative === '' ? '' : (responseHeader(o.alternative, ctx) ?? ''))
-    case 'START_TIME':
-      return timeText(ctx.startTimeMs, o.argument)
+    case PLAINLY:
+      return (PLAIN[o.command] as (c: EditContext) => string)(ctx)
+    case BY_PARAMETER:
+      return (WITH_PARAMETER[o.command] as (c: EditContext, parameter: string) => string)(ctx, o.argument)
     default:
-      return PLAIN[o.command](ctx)
+      return ''
   }
 }
 
@@ -218,53 +170,4 @@ function requestHeader(name: string, ctx: EditContext): string | null {
 function responseHeader(name: string, ctx: EditContext): string | null {
   if (name === ':status') return ctx.responseCode === 0 ? null : String(ctx.responseCode)
   return ctx.responseHeaders === null ? null : ctx.responseHeaders.get(name)
-}
-
-/** `ip` of `ip:port`; brackets of IPv6 go too. */
-function ipOf(address: string): string {
-  const colon = address.lastIndexOf(':')
-  const ip = colon < 0 ? address : address.substring(0, colon)
-  return ip.startsWith('[') ? ip.substring(1, ip.length - 1) : ip
-}
-
-function portOf(address: string): string {
-  return address.substring(address.lastIndexOf(':') + 1)
-}
-
-/** ISO 8601 with milliseconds in UTC, or by a strftime format with Envoy's `%f` and `%3f` for fractions. */
-function timeText(ms: number, format: string): string {
-  const date = new Date(ms)
-  const iso = date.toISOString()
-  if (format === '') return iso
-  return format.replace(/%([0-9]?)([A-Za-z%])/g, (whole, digits: string, letter: string) => {
-    switch (letter) {
-      case 'Y':
-        return iso.substring(0, 4)
-      case 'm':
-        return iso.substring(5, 7)
-      case 'd':
-        return iso.substring(8, 10)
-      case 'H':
-        return iso.substring(11, 13)
-      case 'M':
-        return iso.substring(14, 16)
-      case 'S':
-        return iso.substring(17, 19)
-      case 'F':
-        return iso.substring(0, 10)
-      case 'T':
-        return iso.substring(11, 19)
-      case 's':
-        return String(Math.floor(ms / 1000))
-      case 'f': {
-        // Milliseconds are all we measure; the digits after them are noughts.
-        const fraction = `${iso.substring(20, 23)}000000`
-        return fraction.substring(0, digits === '' ? 9 : Number(digits))
-      }
-      case '%':
-        return '%'
-      default:
-        return whole
-    }
-  })
 }

@@ -65,18 +65,28 @@ export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
 const SET_FIRST: readonly number[] = [DI, FI, URX]
 
 const texts = new Map<number, string>([[0, '-']])
+const longTexts = new Map<number, string>([[0, '-']])
 
 /** `-`, `UH`, `URX,UF`. */
 export function flagsText(flags: number): string {
-  const known = texts.get(flags)
-  if (known !== undefined) return known
+  return textOf(flags, 0, texts)
+}
+
+/** `-`, `NoHealthyUpstream`. */
+export function flagsLongText(flags: number): string {
+  return textOf(flags, 1, longTexts)
+}
+
+function textOf(flags: number, form: 0 | 1, known: Map<number, string>): string {
+  const found = known.get(flags)
+  if (found !== undefined) return found
   const names: string[] = []
-  const nameOf = (bit: number) => (FLAG_NAMES[31 - Math.clz32(bit)] as readonly [string, string])[0]
+  const nameOf = (bit: number) => (FLAG_NAMES[31 - Math.clz32(bit)] as readonly [string, string])[form]
   for (const bit of SET_FIRST) if (flags & bit) names.push(nameOf(bit))
   for (let i = 0; i < FLAG_NAMES.length; i++) {
     if (flags & (1 << i) && !SET_FIRST.includes(1 << i)) names.push(nameOf(1 << i))
   }
   const text = names.join(',')
-  texts.set(flags, text)
+  known.set(flags, text)
   return text
 }

@@ -1,6 +1,6 @@
 // The certificate of a peer that is believed. Of the mesh there is one object for all connections of a peer.
 import { createHash } from 'node:crypto'
-import { readCertificate } from '../identity/x509.ts'
+import { type CertificateFacts, readCertificate } from '../identity/x509.ts'
 
 export class PeerCertificate {
   /** The leaf. */
@@ -9,6 +9,8 @@ export class PeerCertificate {
   private forwardedBy: string
   private forwardedText: string
   private nameList: readonly string[] | null
+  private read: CertificateFacts | null | undefined
+  private pemText: string
 
   constructor(der: Uint8Array, notAfterMs: number) {
     this.der = der
@@ -16,6 +18,34 @@ export class PeerCertificate {
     this.forwardedBy = ''
     this.forwardedText = ''
     this.nameList = null
+    this.read = undefined
+    this.pemText = ''
+  }
+
+  /** null: it is not readable. */
+  get facts(): CertificateFacts | null {
+    if (this.read === undefined) {
+      const read = readCertificate(this.der)
+      this.read = read.ok ? read.facts : null
+    }
+    return this.read
+  }
+
+  /** PEM in URL encoding, as x-forwarded-client-cert has it. */
+  get pem(): string {
+    if (this.pemText === '') {
+      const lines =
+        Buffer.from(this.der)
+          .toString('base64')
+          .match(/.{1,64}/g) ?? []
+      const pem = `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+      this.pemText = encodeURIComponent(pem)
+    }
+    return this.pemText
+  }
+
+  fingerprint(algorithm: 'sha1' | 'sha256'): string {
+    return createHash(algorithm).update(this.der).digest('hex')
   }
 
   /**
@@ -32,16 +62,16 @@ export class PeerCertificate {
 
   /** What it may be known by: its URI SANs, its DNS SANs, its subject as RFC 2253 writes it. */
   get names(): readonly string[] {
-    this.nameList ??= namesOf(this.der)
+    this.nameList ??= namesOf(this.facts)
     return this.nameList
   }
 
   private element(by: string): string {
     const parts = by === '' ? [] : [`By=${value(by)}`]
     parts.push(`Hash=${createHash('sha256').update(this.der).digest('hex')}`)
-    const read = readCertificate(this.der)
-    if (!read.ok) return parts.join(';')
-    const { subjectRfc2253, uris, dnsNames } = read.facts
+    const { facts } = this
+    if (facts === null) return parts.join(';')
+    const { subjectRfc2253, uris, dnsNames } = facts
     parts.push(`Subject="${visible(subjectRfc2253)}"`)
     if (uris.length === 0) parts.push('URI=')
     for (const uri of uris) parts.push(`URI=${value(uri)}`)
@@ -50,10 +80,9 @@ export class PeerCertificate {
   }
 }
 
-function namesOf(der: Uint8Array): readonly string[] {
-  const read = readCertificate(der)
-  if (!read.ok) return []
-  const { uris, dnsNames, subjectRfc2253 } = read.facts
+function namesOf(facts: CertificateFacts | null): readonly string[] {
+  if (facts === null) return []
+  const { uris, dnsNames, subjectRfc2253 } = facts
   return [...uris, ...dnsNames, subjectRfc2253]
 }
 

@@ -5,7 +5,7 @@ import { parseRequestHead, StartLine } from '../../../lib/http/h1/parse-head.ts'
 import { HeaderMap } from '../../../lib/http/header-map.ts'
 import type { CompiledRoute, CompiledWeighted } from '../../../lib/route/compiled-route.ts'
 import { RouteHash } from '../../../lib/route/hash-policy.ts'
-import type { EditContext } from '../../../lib/route/header-template.ts'
+import type { EditContext } from '../../../lib/route/header-operators.ts'
 import type { HashPolicy } from '../../../lib/state/route.ts'
 import { type Bench, keep } from '../contract.ts'
 

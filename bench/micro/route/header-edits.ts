@@ -1,6 +1,6 @@
 // Header edits: constants, and templates that read the request.
 import { applyEdits, compileEdits } from '../../../lib/route/header-edits.ts'
-import type { EditContext } from '../../../lib/route/header-template.ts'
+import type { EditContext } from '../../../lib/route/header-operators.ts'
 import type { EditableHeaders } from '../../../lib/route/request-view.ts'
 import type { HeaderEdit } from '../../../lib/state/route.ts'
 import { type Bench, keep } from '../contract.ts'
@@ -42,6 +42,14 @@ const context: EditContext = {
   upstreamLocalAddress: '',
   requestedServerName: '',
   downstreamTls: null,
+  upstreamTls: null,
+  downstreamDirectRemoteAddress: '127.0.0.1:1',
+  upstreamTransportFailureReason: '',
+  connectionTerminationDetails: '',
+  grpcStatus: -2,
+  metadata: null,
+  uniqueId: () => '',
+  environment: () => '',
   routeName: 'r',
   virtualHostName: 'v',
   responseCode: 200,

@@ -15,7 +15,7 @@ import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import type { Authorizer } from '../../policy/rbac.ts'
 import type { JsonObject } from '../../policy/rbac-facts.ts'
 import type { Tables } from '../../route/compile.ts'
-import type { EditContext } from '../../route/header-template.ts'
+import type { EditContext } from '../../route/header-operators.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import * as F from '../../telemetry/response-flags.ts'
@@ -435,6 +435,18 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   get downstreamRemoteAddress(): string {
     if (this.clientAddress !== '') return `${this.clientAddress.includes(':') ? `[${this.clientAddress}]` : this.clientAddress}:0`
     return this.session.connection.peerAddress
+  }
+
+  get downstreamDirectRemoteAddress(): string {
+    return this.session.connection.peerAddress
+  }
+
+  uniqueId(): string {
+    return this.manager.requestIds.create()
+  }
+
+  environment(name: string): string {
+    return process.env[name] ?? ''
   }
 
   get requestedServerName(): string {

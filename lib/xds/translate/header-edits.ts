@@ -1,6 +1,6 @@
 // Headers to add and to remove (envoy.config.core.v3.HeaderValueOption) to edits. At one level Envoy removes first; levels
 // follow each other from the most specific one to the route configuration.
-import { checkTemplate } from '../../route/header-template.ts'
+import { checkTemplate, emptyOperators } from '../../route/header-template.ts'
 import type { HeaderEdit } from '../../state/route.ts'
 import type { HeaderValueOption } from '../proto/core.ts'
 import type { Findings } from './findings.ts'
@@ -31,6 +31,7 @@ function editOf(option: HeaderValueOption, findings: Findings): HeaderEdit | nul
   const value = header.raw_value.length > 0 ? Buffer.from(header.raw_value).toString('latin1') : header.value
   const problem = checkTemplate(value)
   if (problem !== null) findings.fault(`the value of ${header.key} is not understood: ${problem}`)
+  for (const name of emptyOperators(value)) findings.note(`%${name}% of ${header.key} is always empty here`)
   if (isInternal(header.key)) findings.fault(`${header.key} cannot be set`)
   if (value === '' && option.keep_empty_value) findings.note(`${header.key} is not sent when it is empty`)
   const op = opOf(option)

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { applyEdits, compileEdits } from '../../../lib/route/header-edits.ts'
-import { checkTemplate, type EditContext } from '../../../lib/route/header-template.ts'
+import type { EditContext, TlsView } from '../../../lib/route/header-operators.ts'
+import { checkTemplate, emptyOperators } from '../../../lib/route/header-template.ts'
 import type { HeaderEdit } from '../../../lib/state/route.ts'
 import { DI, URX } from '../../../lib/telemetry/response-flags.ts'
 import { HeaderList } from './world.ts'
@@ -15,14 +16,22 @@ function context(headers: HeaderList, over: Partial<EditContext> = {}): EditCont
     pathWithQuery: '/h4?q=1',
     protocol: 'HTTP/1.1',
     downstreamRemoteAddress: '127.0.0.1:5555',
+    downstreamDirectRemoteAddress: '10.0.0.1:6666',
     downstreamLocalAddress: '127.0.0.2:8080',
     upstreamHost: '',
     upstreamCluster: 'outbound|9080||a',
     upstreamLocalAddress: '',
     requestedServerName: '',
+    upstreamTransportFailureReason: '',
+    connectionTerminationDetails: '',
     downstreamTls: null,
+    upstreamTls: null,
     routeName: 'template',
     virtualHostName: 'a:9080',
+    grpcStatus: -2,
+    metadata: null,
+    uniqueId: () => 'unique',
+    environment: (name) => (name === 'REGION' ? 'eu' : ''),
     responseCode: 0,
     responseFlags: 0,
     responseCodeDetails: '',
@@ -188,6 +197,109 @@ t.test('operators', async (t) => {
   for (const [value, expected, over] of rows) {
     t.strictSame(edited([set('x-t', value)], request, over), [...request, ['x-t', expected]], value)
   }
+})
+
+const CERTIFICATE = {
+  facts: {
+    uris: ['spiffe://a/ns/b/sa/c'],
+    dnsNames: ['web.test', 'www.web.test'],
+    ipAddresses: ['0a000001', '20010db8000000000000000000000001'],
+    subjectRfc2253: 'CN=web,O=shop',
+    issuerRfc2253: 'CN=root',
+    serial: '01ff',
+  },
+  pem: 'PEM',
+  fingerprint: (algorithm: string) => algorithm,
+} as unknown as TlsView['peerCertificate']
+const TLS: TlsView = {
+  version: 'TLSv1.3',
+  cipher: 'TLS_AES_128_GCM_SHA256',
+  peerIdentity: 'spiffe://td/ns/x/sa/client',
+  localIdentity: 'spiffe://td/ns/x/sa/us',
+  peerCertificate: CERTIFICATE,
+}
+
+t.test('operators of connections, certificates and what is around a request', async (t) => {
+  const downstream = { downstreamTls: TLS }
+  const metadata = new Map([['envoy.filters.http.jwt_authn', { payload: { sub: 'anna', groups: ['a', 'b'] } }]])
+  const rows: [value: string, expected: string, over?: Partial<EditContext>][] = [
+    ['%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%', '10.0.0.1:6666'],
+    ['%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%:%DOWNSTREAM_DIRECT_REMOTE_PORT%', '10.0.0.1:6666'],
+    ['%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER%', 'TLSv1.3 TLS_AES_128_GCM_SHA256', downstream],
+    ['%DOWNSTREAM_PEER_URI_SAN%', 'spiffe://td/ns/x/sa/client', downstream],
+    ['%DOWNSTREAM_PEER_URI_SAN%', 'spiffe://a/ns/b/sa/c', { downstreamTls: { ...TLS, peerIdentity: '' } }],
+    ['%DOWNSTREAM_LOCAL_URI_SAN%', 'spiffe://td/ns/x/sa/us', downstream],
+    ['%DOWNSTREAM_PEER_DNS_SAN%', 'web.test,www.web.test', downstream],
+    ['%DOWNSTREAM_PEER_IP_SAN%', '10.0.0.1,2001:db8:0:0:0:0:0:1', downstream],
+    ['%DOWNSTREAM_PEER_SUBJECT%', 'CN=web,O=shop', downstream],
+    ['%DOWNSTREAM_PEER_ISSUER%/%DOWNSTREAM_PEER_SERIAL%', 'CN=root/01ff', downstream],
+    ['%DOWNSTREAM_PEER_CERT%', 'PEM', downstream],
+    ['%DOWNSTREAM_PEER_FINGERPRINT_256% %DOWNSTREAM_PEER_FINGERPRINT_1%', 'sha256 sha1', downstream],
+    ['-%DOWNSTREAM_PEER_SUBJECT%-', '--'],
+    ['%UPSTREAM_PEER_SUBJECT%', 'CN=web,O=shop', { upstreamTls: TLS }],
+    ['%UPSTREAM_TLS_VERSION%', 'TLSv1.3', { upstreamTls: TLS }],
+    ['%UPSTREAM_REMOTE_PORT%', '9080', { upstreamHost: '127.0.2.1:9080' }],
+    ['%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%', '::1', { upstreamLocalAddress: '[::1]:9' }],
+    ['%UPSTREAM_CLUSTER_RAW%', 'outbound|9080||a'],
+    ['%RESPONSE_FLAGS_LONG%', 'DelayInjected,UpstreamRetryLimitExceeded', { responseFlags: URX | DI }],
+    ['%GRPC_STATUS%', 'DeadlineExceeded', { grpcStatus: 4 }],
+    ['%GRPC_STATUS(SNAKE_STRING)%', 'DEADLINE_EXCEEDED', { grpcStatus: 4 }],
+    ['%GRPC_STATUS(NUMBER)%%GRPC_STATUS_NUMBER%', '44', { grpcStatus: 4 }],
+    ['-%GRPC_STATUS%-', '--'],
+    ['%REQUEST_HEADER(x-id?x-request-id)%', 'id-1'],
+    ['%REQ_WITHOUT_QUERY(:path)%', '/h4'],
+    ['%STREAM_ID% %UNIQUE_ID%', 'id-1 unique'],
+    ['%TRACE_ID%', '0af7651916cd43dd8448eb211c80319c'],
+    ['%PATH%', '/h4?q=1&r'],
+    ['%PATH(NQ)%', '/h4'],
+    ['%QUERY_PARAM(q)%-%QUERY_PARAM(r)%-%QUERY_PARAM(s)%', '1--'],
+    ['%ENVIRONMENT(REGION)%', 'eu'],
+    ['%EMIT_TIME(%3f)%', '106'],
+    ['%REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)%', 'a'],
+    ['%REQUESTED_SERVER_NAME(SNI_FIRST)%', 'sni.test', { requestedServerName: 'sni.test' }],
+    ['%FILTER_STATE(io.istio.peer_principal:PLAIN)%', 'spiffe://td/ns/x/sa/client', downstream],
+    ['%PER_REQUEST_STATE(io.istio.local_principal)%', 'spiffe://td/ns/x/sa/us', downstream],
+    ['%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:sub)%', 'anna', { metadata }],
+    ['%DYNAMIC_METADATA(["envoy.filters.http.jwt_authn", "payload", "groups"])%', '["a","b"]', { metadata }],
+    ['-%DYNAMIC_METADATA(envoy.filters.http.jwt_authn:payload:iss)%-', '--', { metadata }],
+    ['-%CONNECTION_ID%%UPSTREAM_METADATA(a:b)%%TLS_JA3_FINGERPRINT%-', '--'],
+  ]
+  const request: Headers = [
+    ['x-request-id', 'id-1'],
+    ['traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'],
+  ]
+  for (const [value, expected, over] of rows)
+    t.strictSame(edited([set('x-t', value)], request, { pathWithQuery: '/h4?q=1&r', ...over }).at(-1), ['x-t', expected], value)
+})
+
+/** As Envoy's page on access logging lists them, by what a header can have of them. */
+const DOCUMENTED = `START_TIME START_TIME_LOCAL EMIT_TIME EMIT_TIME_LOCAL REQUEST_HEADERS_BYTES BYTES_RECEIVED PROTOCOL UPSTREAM_PROTOCOL RESPONSE_CODE
+RESPONSE_CODE_DETAILS CONNECTION_TERMINATION_DETAILS RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES BYTES_SENT UPSTREAM_REQUEST_ATTEMPT_COUNT
+UPSTREAM_WIRE_BYTES_SENT UPSTREAM_WIRE_BYTES_RECEIVED UPSTREAM_HEADER_BYTES_SENT UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_WIRE_BYTES_SENT
+DOWNSTREAM_WIRE_BYTES_RECEIVED DOWNSTREAM_HEADER_BYTES_SENT DOWNSTREAM_HEADER_BYTES_RECEIVED DURATION COMMON_DURATION(DS_RX_BEG:DS_TX_END:ms)
+REQUEST_DURATION REQUEST_TX_DURATION RESPONSE_DURATION RESPONSE_TX_DURATION DOWNSTREAM_HANDSHAKE_DURATION ROUNDTRIP_DURATION
+UPSTREAM_CONNECTION_POOL_READY_DURATION RESPONSE_FLAGS RESPONSE_FLAGS_LONG UPSTREAM_HOST_NAME UPSTREAM_HOST_NAME_WITHOUT_PORT UPSTREAM_HOST
+UPSTREAM_CONNECTION_ID UPSTREAM_CLUSTER UPSTREAM_CLUSTER_RAW UPSTREAM_LOCAL_ADDRESS UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT UPSTREAM_LOCAL_PORT
+UPSTREAM_REMOTE_ADDRESS UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_PORT UPSTREAM_TRANSPORT_FAILURE_REASON
+DOWNSTREAM_TRANSPORT_FAILURE_REASON DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_PORT
+DOWNSTREAM_DIRECT_REMOTE_ADDRESS DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_REMOTE_PORT DOWNSTREAM_LOCAL_ADDRESS
+DOWNSTREAM_DIRECT_LOCAL_ADDRESS DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_LOCAL_PORT CONNECTION_ID STREAM_ID GRPC_STATUS GRPC_STATUS_NUMBER
+REQ(x?y):9 RESP(x?y):9 TRAILER(x?y):9 DYNAMIC_METADATA(a:b):9 CLUSTER_METADATA(a:b) UPSTREAM_METADATA(a:b) FILTER_STATE(a:PLAIN):9
+UPSTREAM_FILTER_STATE(a:TYPED) REQUESTED_SERVER_NAME DOWNSTREAM_LOCAL_URI_SAN DOWNSTREAM_PEER_URI_SAN DOWNSTREAM_LOCAL_DNS_SAN DOWNSTREAM_PEER_DNS_SAN
+DOWNSTREAM_LOCAL_IP_SAN DOWNSTREAM_PEER_IP_SAN DOWNSTREAM_LOCAL_EMAIL_SAN DOWNSTREAM_PEER_EMAIL_SAN DOWNSTREAM_LOCAL_OTHERNAME_SAN
+DOWNSTREAM_PEER_OTHERNAME_SAN DOWNSTREAM_LOCAL_SUBJECT DOWNSTREAM_PEER_SUBJECT DOWNSTREAM_PEER_ISSUER DOWNSTREAM_TLS_SESSION_ID DOWNSTREAM_TLS_CIPHER
+DOWNSTREAM_TLS_VERSION DOWNSTREAM_PEER_FINGERPRINT_256 DOWNSTREAM_PEER_FINGERPRINT_1 DOWNSTREAM_PEER_SERIAL DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256
+DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1 DOWNSTREAM_PEER_CHAIN_SERIALS DOWNSTREAM_PEER_CERT DOWNSTREAM_PEER_CERT_V_START DOWNSTREAM_PEER_CERT_V_END
+TLS_JA3_FINGERPRINT TLS_JA4_FINGERPRINT UPSTREAM_TLS_CIPHER UPSTREAM_TLS_VERSION UPSTREAM_TLS_SESSION_ID UPSTREAM_PEER_ISSUER UPSTREAM_PEER_CERT
+UPSTREAM_PEER_SUBJECT UPSTREAM_PEER_URI_SAN UPSTREAM_PEER_DNS_SAN UPSTREAM_PEER_IP_SAN UPSTREAM_LOCAL_SUBJECT UPSTREAM_LOCAL_URI_SAN
+UPSTREAM_LOCAL_DNS_SAN UPSTREAM_LOCAL_IP_SAN HOSTNAME LOCAL_REPLY_BODY FILTER_CHAIN_NAME VIRTUAL_CLUSTER_NAME ACCESS_LOG_TYPE UNIQUE_ID
+ENVIRONMENT(X):9 TRACE_ID SPAN_ID QUERY_PARAM(x):9 QUERY_PARAMS(DECODED) PATH(NQ:PATH) CUSTOM_FLAGS BYTES_RETRANSMITTED PACKETS_RETRANSMITTED ROUTE_NAME
+METADATA(CLUSTER:a:b) REQ_WITHOUT_QUERY(x) CEL(x) PER_REQUEST_STATE(x)`
+
+t.test('no operator that Envoy documents is refused', async (t) => {
+  for (const command of DOCUMENTED.split(/\s+/)) t.equal(checkTemplate(`%${command}%`), null, command)
+  t.strictSame(emptyOperators('a %CONNECTION_ID% %PROTOCOL% %SPAN_ID%'), ['CONNECTION_ID', 'SPAN_ID'])
+  t.strictSame(emptyOperators('100%'), [])
 })
 
 t.test('faults of templates', async (t) => {
