@@ -29,6 +29,7 @@ const RANKS: Readonly<Record<string, number>> = {
   filter: 4,
   listener: 5,
   tunnel: 5.05,
+  dns: 5.1,
   grpc: 5.1,
   admin: 6,
   bootstrap: 6,

@@ -1,17 +1,18 @@
-// Readiness for Kubernetes and load balancers, on 15021: nothing but yes or no, since it listens to everybody.
+// Readiness for Kubernetes and load balancers, on 15021.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { SocketAddress } from '../state/bootstrap-config.ts'
 import { closeServer, createLocalServer, listenOn } from './http-listen.ts'
+import { readinessAnswer } from './readiness.ts'
 
 export class HealthServer {
   readonly #config: SocketAddress
-  readonly #isReady: () => boolean
+  readonly #waitingFor: () => readonly string[]
   readonly #server: Server
 
-  /** @param isReady asked at each probe; false before the first snapshot is served and from the start of a drain */
-  constructor(config: SocketAddress, isReady: () => boolean) {
+  /** @param waitingFor asked at each probe; empty: ready, as it is not before the first snapshot is served nor from the start of a drain */
+  constructor(config: SocketAddress, waitingFor: () => readonly string[]) {
     this.#config = config
-    this.#isReady = isReady
+    this.#waitingFor = waitingFor
     this.#server = createLocalServer((req, res) => this.#onRequest(req, res))
   }
 
@@ -24,18 +25,16 @@ export class HealthServer {
   }
 
   #onRequest(req: IncomingMessage, res: ServerResponse): void {
-    const status = this.#status(req)
-    res.writeHead(status, status === 405 ? { 'content-length': 0, allow: 'GET, HEAD' } : { 'content-length': 0 })
-    res.end()
-  }
-
-  #status(req: IncomingMessage): number {
     const url = req.url ?? ''
     const end = url.indexOf('?')
     const path = end < 0 ? url : url.slice(0, end)
-    if (path !== '/healthz/ready' && path !== '/healthz/live') return 404
-    if (req.method !== 'GET' && req.method !== 'HEAD') return 405
-    // Alive is who answers.
-    return path === '/healthz/live' || this.#isReady() ? 200 : 503
+    const isProbe = path === '/healthz/ready' || path === '/healthz/live'
+    if (isProbe && (req.method === 'GET' || req.method === 'HEAD')) {
+      // Alive is who answers.
+      readinessAnswer(req, res, path === '/healthz/live' ? [] : this.#waitingFor())
+      return
+    }
+    res.writeHead(isProbe ? 405 : 404, isProbe ? { 'content-length': 0, allow: 'GET, HEAD' } : { 'content-length': 0 })
+    res.end()
   }
 }

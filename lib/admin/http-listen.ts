@@ -21,12 +21,13 @@ export function createLocalServer(onRequest: RequestListener): Server {
 
 /**
  * Resolves with the port that was bound. Rejects with an Error that says which setting to change.
- * @param setting `admin` or `health`, the field of heddle.yaml
+ * @param setting `admin` or `health`, the section of heddle.yaml
+ * @param portField its field for the port
  */
-export function listenOn(server: Server, config: SocketAddress, setting: string): Promise<{ port: number }> {
+export function listenOn(server: Server, config: SocketAddress, setting: string, portField = 'port'): Promise<{ port: number }> {
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void =>
-      reject(new Error(listenErrorText(config, setting, error), { cause: error }))
+      reject(new Error(listenErrorText(config, setting, `${setting}.${portField}`, error), { cause: error }))
     server.once('error', onError)
     server.listen(config.port, config.address, () => {
       server.removeListener('error', onError)
@@ -54,16 +55,16 @@ export function answer(res: ServerResponse, status: number, type: string, body: 
   res.end(body)
 }
 
-function listenErrorText(config: SocketAddress, setting: string, error: NodeJS.ErrnoException): string {
+function listenErrorText(config: SocketAddress, setting: string, port: string, error: NodeJS.ErrnoException): string {
   const where = `${setting} ${config.address}:${config.port}`
   switch (error.code) {
     case 'EADDRINUSE':
-      return `${where}: the port is taken by another process; set ${setting}.port to a free port, or to 0 for any`
+      return `${where}: the port is taken by another process; set ${port} to a free port, or to 0 for any`
     case 'EACCES':
-      return `${where}: this user may not bind the port; set ${setting}.port to one above 1023`
+      return `${where}: this user may not bind the port; set ${port} to one above 1023`
     case 'EADDRNOTAVAIL':
       return `${where}: this machine has no such address; set ${setting}.address to one that it has, such as 127.0.0.1`
     default:
-      return `${where}: cannot listen: ${error.message}; see ${setting}.address and ${setting}.port`
+      return `${where}: cannot listen: ${error.message}; see ${setting}.address and ${port}`
   }
 }

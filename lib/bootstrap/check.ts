@@ -10,9 +10,11 @@ export type Report = (path: DocumentPath, part: 'key' | 'value', message: string
 
 const SECTION_EXAMPLES: Readonly<Record<string, string>> = {
   admin: '{ port: 15000 }',
+  agent: '{ statusPort: 15020 }',
   health: '{ port: 15021 }',
   accessLog: '{ format: json }',
   capture: '{ mode: redirect }',
+  dns: '{ port: 15053 }',
   drain: '{ deadline: 5s }',
   faults: '{ headers: allow }',
   gateway: '{ ports: { 443: 8443 } }',
@@ -185,7 +187,7 @@ function checkPorts(root: Mapping, report: Report): void {
     return { path: [key, 'port'], who: `\`${key}\``, address: section['address'] ?? address, port: section['port'] ?? port }
   }
   const sockets = [of('admin', 15_000), of('health', 15_021)]
-  sockets.push(...capturingSockets(root))
+  sockets.push(...capturingSockets(root), ...agentSockets(root))
   if (root['role'] === 'waypoint') sockets.push(of('waypoint', 15_008, '0.0.0.0'))
   for (const [index, listener] of elementsOf(root, 'listeners')) {
     sockets.push({
@@ -209,6 +211,16 @@ function capturingSockets({ capture }: Mapping): Socket[] {
     who: `\`capture.${field}\``,
     address: capture['address'] ?? '0.0.0.0',
     port: capture[field] ?? port,
+  }))
+}
+
+function agentSockets({ agent }: Mapping): Socket[] {
+  if (!isMapping(agent)) return []
+  return ['statusPort', 'metricsPort'].map((field) => ({
+    path: ['agent', field],
+    who: `\`agent.${field}\``,
+    address: agent['address'] ?? '0.0.0.0',
+    port: agent[field] ?? 0,
   }))
 }
 

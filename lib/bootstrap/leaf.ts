@@ -18,7 +18,7 @@ export interface LeafInfo {
 }
 
 /** `undefined` from `read` means: not such a value. */
-function leaf<T>(form: TextForm, expected: string, example: string, read: (value: unknown) => T | undefined) {
+export function leaf<T>(form: TextForm, expected: string, example: string, read: (value: unknown) => T | undefined) {
   return v.pipe(
     v.unknown(),
     v.metadata({ form, expected, example }),

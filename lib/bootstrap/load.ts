@@ -196,6 +196,8 @@ function toConfig(
     }),
     identity: identityConfig(d.identity),
     node: d.node,
+    agent: d.agent,
+    dns: d.dns,
     capture: {
       ...capture,
       detectionTimeoutMs: detectionTimeout,

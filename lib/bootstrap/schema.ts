@@ -1,5 +1,6 @@
 // What heddle.yaml may say, with every default. `config/reference.yaml` says the same with explanations; a test compares them.
 import * as v from 'valibot'
+import { appProbes, scrapeTargets } from './agent.ts'
 import {
   address,
   bundles,
@@ -262,6 +263,20 @@ export const bootstrapSchema = v.strictObject({
     minTlsVersion: v.optional(choice('TLSV1_3', 'TLSV1_2'), 'TLSV1_3'),
     dnsRefresh: v.optional(duration(1000, '60s'), '60s'),
     dnsServers: v.optional(servers('[ "10.96.0.10:53" ]'), []),
+  }),
+  agent: v.strictObject({
+    address: v.optional(address('0.0.0.0'), '0.0.0.0'),
+    statusPort: v.optional(port(), 0),
+    metricsPort: v.optional(port(), 0),
+    metricsFor: v.optional(choice('all', 'local'), 'all'),
+    applicationMetrics: v.optional(scrapeTargets('[ "8080/metrics" ]'), []),
+    probeAddress: v.optional(address('127.0.0.1'), '127.0.0.1'),
+    probes: v.optional(appProbes('{ /app-health/web/livez: { httpGet: { path: /healthz, port: 8080 } } }'), {}),
+  }),
+  dns: v.strictObject({
+    address: v.optional(address('127.0.0.1'), '127.0.0.1'),
+    port: v.optional(port(), 0),
+    servers: v.optional(servers('[ "10.96.0.10:53" ]'), []),
   }),
   http1: v.strictObject({
     halfClose: v.optional(choice('serve', 'abort'), 'serve'),

@@ -2,6 +2,7 @@
 import { Rng } from '../base/rng.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import { canSharePorts } from '../listener/bind.ts'
+import type { AgentDuties } from '../server/agent.ts'
 import type { ConfigThread } from '../server/config-thread.ts'
 import { type ControlPlane, openControlPlane } from '../server/control-plane.ts'
 import { assemblyOf, checkRole, type RoleAssembly, roleWarnings } from '../server/role.ts'
@@ -30,12 +31,15 @@ export async function serve(
   let assembly: RoleAssembly
   let identity: CertificateManager | null
   let controlPlane: ControlPlane | null
+  let agent: AgentDuties | null
   try {
     assembly = await assemblyOf(bootstrap.role)
     checkRole(assembly, bootstrap)
     for (const warning of roleWarnings(assembly, bootstrap)) logger.warning(warning)
     identity = await openIdentity(bootstrap, logger)
-    controlPlane = await openControlPlane({ bootstrap, env: process.env, log: logger, version: heddleVersion() })
+    agent = await openAgent(bootstrap, identity, logger)
+    const feed = agent?.feed ?? null
+    controlPlane = await openControlPlane({ bootstrap, env: process.env, log: logger, version: heddleVersion(), agent: feed })
   } catch (error) {
     logger.error((error as Error).message)
     await thread.close()
@@ -47,7 +51,7 @@ export async function serve(
     thread,
     identity,
     ...(assembly.part === undefined ? {} : { rolePart: assembly.part }),
-    ...(controlPlane === null ? {} : { controlPlane: controlPlane.connect }),
+    agent,
     ...(controlPlane?.source == null ? {} : { source: controlPlane.source }),
   })
   const stopListening = onSignals({
@@ -88,6 +92,18 @@ async function openIdentity(bootstrap: BootstrapConfig, log: Logger): Promise<Ce
   const manager = await openManager({ bootstrap, env: process.env, log, rng: new Rng(Date.now() | 0) })
   manager?.start()
   return manager
+}
+
+/** null: none of what Istio's agent does is configured, and nothing of it is loaded. */
+async function openAgent(
+  bootstrap: BootstrapConfig,
+  identity: CertificateManager | null,
+  log: Logger,
+): Promise<AgentDuties | null> {
+  const { agent, dns, xds } = bootstrap
+  if (agent.statusPort === 0 && agent.metricsPort === 0 && dns.port === 0 && xds.address === '') return null
+  const { AgentDuties } = await import('../server/agent.ts')
+  return new AgentDuties({ bootstrap, identity, log })
 }
 
 /** Without SO_REUSEPORT only one worker can listen on a port. */

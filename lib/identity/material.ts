@@ -16,6 +16,9 @@ export interface IdentityMaterial {
   readonly generation: number
 }
 
+/** Stands for all trust domains that have no bundle of their own: of a mesh that says which roots hold in it, and not for whom. */
+export const OTHER_TRUST_DOMAINS = '*'
+
 /** The roots of one trust domain. Roots of two trust domains are never put together (SPIFFE_Trust_Domain_and_Bundle.md §5.3). */
 export interface TrustBundle {
   readonly trustDomain: string
@@ -38,8 +41,9 @@ export interface TrustStore {
 /** The roots that decide about certificates of `trustDomain`, or null when it is foreign. */
 export function bundleFor(store: TrustStore, trustDomain: string): TrustBundle | null {
   const own = store.bundles.find((b) => b.trustDomain === trustDomain)
-  if (own !== undefined || !store.aliases.includes(trustDomain)) return own ?? null
-  return store.bundles.find((b) => b.trustDomain === store.trustDomain) ?? null
+  if (own !== undefined) return own
+  const owner = trustDomain === store.trustDomain || store.aliases.includes(trustDomain) ? store.trustDomain : OTHER_TRUST_DOMAINS
+  return store.bundles.find((b) => b.trustDomain === owner) ?? null
 }
 
 /** Trust domains whose peers are let in: our own, its aliases, and those with roots. */

@@ -19,6 +19,8 @@ export interface ConfigSource {
   readonly problems: readonly string[]
   /** True: for something its last good version serves, or nothing. */
   readonly lastGood: boolean
+  /** Until `loadFirst` has resolved: what it waits for, for messages. */
+  waitingFor?(): readonly string[]
   /** Rejects with StartError when there is nothing to begin with. */
   loadFirst(): Promise<void>
   /** False: `snapshot` is what it was, since the reading failed as a whole. */

@@ -2,6 +2,7 @@
 import { Rng } from '../base/rng.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { AgentFeed } from '../xds/agent/agent-feed.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import type { Environment } from '../xds/client/istio-environment.ts'
 import type { UpdateConsumer } from '../xds/client/resource-update.ts'
@@ -13,6 +14,8 @@ export interface ControlPlaneOptions {
   readonly log: Logger
   /** Of heddle. */
   readonly version: string
+  /** Default: none. */
+  readonly agent?: AgentFeed | null
 }
 
 export interface ControlPlane {
@@ -26,7 +29,13 @@ export interface ControlPlane {
 const FETCH_TIMEOUT_MS = 15_000
 
 /** null: there is none. */
-export async function openControlPlane({ bootstrap, env, log, version }: ControlPlaneOptions): Promise<ControlPlane | null> {
+export async function openControlPlane({
+  bootstrap,
+  env,
+  log,
+  version,
+  agent = null,
+}: ControlPlaneOptions): Promise<ControlPlane | null> {
   const { xds, retries, role } = bootstrap
   if (xds.address === '') return null
   const { openAdsClient } = await import('../xds/client/open-ads-client.ts')
@@ -39,5 +48,5 @@ export async function openControlPlane({ bootstrap, env, log, version }: Control
     tunnelFields: '',
     fetchTimeoutMs: xds.protocol === 'sotw' ? FETCH_TIMEOUT_MS : 0,
   } as const
-  return { connect, source: (onChange) => new XdsSource({ terms, connect, log, onChange }) }
+  return { connect, source: (onChange) => new XdsSource({ terms, connect, log, agent, onChange }) }
 }

@@ -1,6 +1,7 @@
 // What a supervisor is made with.
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { AgentDuties } from './agent.ts'
 import type { ConfigSource } from './config-source.ts'
 import type { ConfigThread } from './config-thread.ts'
 import type { MakeRolePart } from './role-part.ts'
@@ -17,6 +18,8 @@ export interface SupervisorOptions {
   readonly thread?: ConfigThread
   /** Who has the workload's certificates; closed with the proxy. Default: the workload has no identity. */
   readonly identity?: CertificateManager | null
+  /** Listens and is closed with the proxy. Default: none of it is done. */
+  readonly agent?: AgentDuties | null
   /** Default: the worker beside this module. */
   readonly workerUrl?: URL
 }

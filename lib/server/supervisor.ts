@@ -1,6 +1,4 @@
 // The main thread of a running proxy: configuration in, workers kept alive, admin and health served, an orderly end.
-import { AdminServer } from '../admin/admin-server.ts'
-import { HealthServer } from '../admin/health-server.ts'
 import { FileWatch } from '../base/file-watch.ts'
 import { DnsRefresher } from '../cluster/dns.ts'
 import { dnsSource, systemDns } from '../cluster/dns-source.ts'
@@ -20,7 +18,6 @@ import { MainMetrics, type ServerState } from '../telemetry/main-metrics.ts'
 import { MembershipMetrics } from '../telemetry/membership-metrics.ts'
 import { MetricsRegistry } from '../telemetry/metrics-registry.ts'
 import { createSlabBuffer } from '../telemetry/slab.ts'
-import { adminSource } from './admin-view.ts'
 import { ConfigDelivery } from './config-delivery.ts'
 import type { ConfigSource } from './config-source.ts'
 import { ConfigStore } from './config-store.ts'
@@ -29,6 +26,7 @@ import { reportCut } from './cut-report.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
+import { ProbeServers } from './probe-servers.ts'
 import type { RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
@@ -63,8 +61,7 @@ export class Supervisor {
   readonly #dns: DnsRefresher
   readonly #watch: FileWatch
   readonly #thread: ConfigThread
-  readonly #admin: AdminServer
-  readonly #health: HealthServer
+  readonly #probes: ProbeServers
   readonly #shared: SharedArrayBuffer
   readonly #sharedHosts: SharedArrayBuffer
   readonly #hosts: SharedHosts
@@ -132,8 +129,7 @@ export class Supervisor {
     })
     const watched = [...bootstrap.resources, ...(this.role?.files ?? [])]
     this.#watch = new FileWatch({ paths: watched, onChange: () => this.reload('files changed') })
-    this.#admin = new AdminServer(bootstrap.admin, adminSource(this), logger)
-    this.#health = new HealthServer(bootstrap.health, () => this.state === 'LIVE' && (this.role ?? this.secrets).ready)
+    this.#probes = new ProbeServers(this, options.agent ?? null)
     this.#shared = new SharedArrayBuffer(sharedLimitBytes(bootstrap.concurrency))
     this.#sharedHosts = new SharedArrayBuffer(sharedHostsBytes(bootstrap.concurrency))
     const hosts = new SharedHosts(this.#sharedHosts, -1, bootstrap.concurrency)
@@ -179,6 +175,19 @@ export class Supervisor {
     return this.#state === 'LIVE' && this.pool.serving === 0 ? 'INITIALIZING' : this.#state
   }
 
+  /** What readiness waits for; empty: it is ready. */
+  waitingFor(): readonly string[] {
+    if (this.#state === 'DRAINING') return ['its end: it drains']
+    if (this.#state !== 'LIVE') {
+      const first = this.store.waitingFor?.() ?? []
+      return first.length > 0 ? first : ['the first configuration to be in force']
+    }
+    if (this.pool.serving === 0) return ['a worker']
+    if ((this.role ?? this.secrets).ready) return []
+    const role = this.role?.waitingFor() ?? []
+    return role.length > 0 ? role : ["the workload's certificate"]
+  }
+
   /**
    * Resolves with true when all workers serve, with false when `shutdown` was called before that. Rejects with a StartError. In both
    * other cases nothing is left running.
@@ -187,7 +196,8 @@ export class Supervisor {
     this.#setState('INITIALIZING')
     try {
       this.#watch.start()
-      await this.#serveProbes()
+      // First of all: a configuration may be long in coming, and somebody wants to know what it waits for.
+      this.adminPort = await this.#probes.listen()
       await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
       await this.#ports.reserveAll(this.store.snapshot.listeners)
@@ -300,16 +310,6 @@ export class Supervisor {
     await this.pool.terminate()
   }
 
-  /** First of all: a configuration may be long in coming, and somebody wants to know what it waits for. */
-  async #serveProbes(): Promise<void> {
-    const admin = await this.#admin.listen()
-    const health = await this.#health.listen()
-    this.adminPort = admin.port
-    this.logger.info(
-      `admin on ${this.bootstrap.admin.address}:${admin.port}, health on ${this.bootstrap.health.address}:${health.port}`,
-    )
-  }
-
   #workerInit(index: number): WorkerInit {
     const metrics = createSlabBuffer()
     this.registry.addWorker(index, metrics)
@@ -384,7 +384,7 @@ export class Supervisor {
     await this.role?.close()
     await this.pool.terminate()
     this.#ports.release()
-    await Promise.all([this.store.close(), this.#thread.close(), this.#admin.close(), this.#health.close()])
+    await Promise.all([this.store.close(), this.#thread.close(), this.#probes.close()])
   }
 
   #setState(state: ServerState): void {

@@ -4,6 +4,7 @@ import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
+import type { AgentFeed } from '../xds/agent/agent-feed.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import type { AdsStatus } from '../xds/client/ads-status.ts'
 import { XDS } from '../xds/client/resource-types.ts'
@@ -17,6 +18,8 @@ export interface XdsSourceOptions {
   /** Makes the client that tells its updates to `onUpdate`. */
   readonly connect: (onUpdate: (update: ResourceUpdate) => readonly ResourceFault[]) => AdsClient
   readonly log: Logger
+  /** What is asked for beside the configuration of the data path; null: nothing. */
+  readonly agent?: AgentFeed | null
   /** Something new may be put in force. */
   readonly onChange: (why: string) => void
 }
@@ -111,7 +114,11 @@ export class XdsSource implements ConfigSource {
   }
 
   #onUpdate(update: ResourceUpdate): readonly ResourceFault[] {
+    const { agent = null } = this.#options
+    if (agent?.takes(update.typeUrl) === true) return agent.take(update)
     const faults = this.world.take(update, Date.now())
+    // As Istio's agent does it: names and roots are no part of what has to be there first.
+    if (update.typeUrl === XDS.listener) agent?.subscribe(this.client)
     if (update.typeUrl === XDS.cluster || update.typeUrl === XDS.listener) {
       this.#askForMore()
       this.#mayNeedLess = true

@@ -271,6 +271,49 @@ export interface XdsConfig {
   readonly podAnnotations: string
 }
 
+/** How the kubelet's probe of a container is carried out, since it cannot reach the container itself. */
+export interface AppProbe {
+  /** `/app-health/web/livez`. */
+  readonly path: string
+  readonly timeoutMs: number
+  readonly ask:
+    | {
+        readonly kind: 'http'
+        readonly port: number
+        readonly path: string
+        readonly tls: boolean
+        readonly headers: readonly (readonly [name: string, value: string])[]
+      }
+    | { readonly kind: 'tcp'; readonly port: number }
+    | { readonly kind: 'grpc'; readonly port: number; readonly service: string }
+}
+
+/** What Istio's agent does beside Envoy. A port of 0: there is no such server. */
+export interface AgentConfig {
+  /** `::` takes IPv4, too. */
+  readonly address: string
+  /** Metrics of the application and of the proxy, and the application's probes. Istio: 15020. */
+  readonly statusPort: number
+  /** The proxy's metrics alone. Istio: 15090. */
+  readonly metricsPort: number
+  /** Who may have the metrics of `statusPort`. */
+  readonly metricsFor: 'all' | 'local'
+  /** Where on loopback the application's own metrics are. */
+  readonly applicationMetrics: readonly { readonly port: number; readonly path: string }[]
+  /** The address at which probes are asked. */
+  readonly probeAddress: string
+  readonly probes: readonly AppProbe[]
+}
+
+/** Answers the application's questions for names of the mesh, and passes all others on. */
+export interface DnsConfig {
+  readonly address: string
+  /** 0: there is none. Istio: 15053. */
+  readonly port: number
+  /** `address:port` of those who are asked what is not known here; empty: those of /etc/resolv.conf. */
+  readonly servers: readonly string[]
+}
+
 export interface BootstrapConfig {
   readonly role: Role
   readonly workload: WorkloadIdentity
@@ -313,6 +356,8 @@ export interface BootstrapConfig {
   readonly healthChecks: readonly HealthCheckRule[]
   readonly identity: IdentityConfig
   readonly node: NodeConfig
+  readonly agent: AgentConfig
+  readonly dns: DnsConfig
   /** Path of heddle.yaml, for messages. */
   readonly file: string
 }

@@ -302,6 +302,17 @@ export const XDS_TYPE = group('heddle_xds_type', [
   gauge('heddle_xds_refused_resources', 'Resources whose last version was refused.'),
 ])
 
+/** Label outcome: what became of a question. */
+export const DNS_QUERIES = group('heddle_dns_queries_total', [
+  counter(
+    'heddle_dns_queries_total',
+    'Questions to the DNS proxy that came to their end, by outcome: table, upstream, failed, refused, dropped.',
+  ),
+])
+export const DNS_UPSTREAM = group('heddle_dns_upstream', [
+  counter('heddle_dns_upstream_failures_total', 'Servers that were asked and did not answer, or could not.'),
+])
+
 const updates = (prefix: string, what: string) =>
   group(`${prefix}_update`, [
     counter(`${prefix}_update_attempt`, `Responses with ${what}.`),
@@ -335,6 +346,8 @@ export const GROUPS: readonly FamilyGroup[] = [
   ACCESS_LOG_DROPPED,
   CONTROL_PLANE,
   XDS_TYPE,
+  DNS_QUERIES,
+  DNS_UPSTREAM,
   CDS_UPDATE,
   LDS_UPDATE,
   MAIN,

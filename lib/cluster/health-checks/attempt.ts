@@ -14,18 +14,21 @@ export class Attempt {
   /** Never rejects. */
   readonly result: Promise<CheckResult>
   readonly timeoutMs: number
+  readonly #localAddress: string
   readonly #resolve: (result: CheckResult) => void
   #timer: NodeJS.Timeout | null
   readonly #cleanups: (() => void)[]
   #connected: boolean
   #done: boolean
 
-  constructor(timeoutMs: number) {
+  /** @param localAddress where connections are from; '': the system chooses */
+  constructor(timeoutMs: number, localAddress = '') {
     let resolve: (result: CheckResult) => void = () => {}
     this.result = new Promise((r) => {
       resolve = r
     })
     this.timeoutMs = timeoutMs
+    this.#localAddress = localAddress
     this.#resolve = resolve
     this.#timer = null
     this.#cleanups = []
@@ -42,7 +45,8 @@ export class Attempt {
     if (this.#done) return
     this.#timer = setTimeout(() => this.#timedOut(), this.timeoutMs)
     this.#timer.unref()
-    const socket = connect({ host: address, port })
+    const from = this.#localAddress === '' ? {} : { localAddress: this.#localAddress }
+    const socket = connect({ host: address, port, ...from })
     // Once it is open, whoever speaks on it sees its errors, and may well end it with one of his own.
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#connected) this.broke(error)

@@ -2,6 +2,7 @@
 // handshakes only: connections that are open stay. The old certificate is used until the new one is there and found good.
 import type { KeyKind } from '../../state/bootstrap-config.ts'
 import type { IdentityMaterial, IdentityUpdate, TrustBundle, TrustStore } from '../material.ts'
+import { withMeshRoots } from '../mesh-roots.ts'
 import type { CertificateSource } from './certificate-source.ts'
 import { DeliveredCertificates } from './delivered-certificates.ts'
 import type { RotationSettings } from './rotation.ts'
@@ -84,6 +85,8 @@ export class CertificateManager implements ManagerFace {
   readonly #listeners: Set<IdentityListener>
   readonly #waiting: Set<() => void>
   #trust: TrustStore
+  #fromSource: readonly TrustBundle[]
+  #meshRoots: readonly string[]
   #own: string
   #generation: number
 
@@ -93,6 +96,8 @@ export class CertificateManager implements ManagerFace {
     this.#listeners = new Set()
     this.#waiting = new Set()
     this.#generation = 0
+    this.#fromSource = []
+    this.#meshRoots = []
     this.#own = options.ownIdentity
     this.#trust = {
       trustDomain: options.trustDomain,
@@ -102,6 +107,12 @@ export class CertificateManager implements ManagerFace {
     }
     const { source } = options
     this.#keeper = source.kind === 'signs' ? new SignedCertificates(this, source) : new DeliveredCertificates(this, source)
+  }
+
+  /** Roots that hold in the mesh beside those of the source: PEM, one certificate in each. In place of those before. */
+  useMeshRoots(rootsPem: readonly string[]): void {
+    this.#meshRoots = rootsPem
+    this.publish([], [], this.#fromSource)
   }
 
   /** Called once. */
@@ -215,8 +226,10 @@ export class CertificateManager implements ManagerFace {
   /** Null when nothing changed: workers then keep what they made of it. */
   #mergeTrust(fromSource: readonly TrustBundle[] | null): TrustStore | null {
     if (fromSource === null) return null
+    this.#fromSource = fromSource
     const named = new Set(fromSource.map((b) => b.trustDomain))
-    const bundles = [...fromSource, ...this.options.bundles.filter((b) => !named.has(b.trustDomain))]
+    const known = [...fromSource, ...this.options.bundles.filter((b) => !named.has(b.trustDomain))]
+    const bundles = withMeshRoots(known, this.#meshRoots, this.options.trustDomain)
     if (JSON.stringify(bundles) === JSON.stringify(this.#trust.bundles)) return null
     this.#trust = { ...this.#trust, bundles, generation: this.#trust.generation + 1 }
     return this.#trust

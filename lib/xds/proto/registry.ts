@@ -12,6 +12,7 @@ import * as filters from './filters.ts'
 import * as healthCheck from './health-check.ts'
 import * as httpConnectionManager from './http-connection-manager.ts'
 import * as httpProtocolOptions from './http-protocol-options.ts'
+import * as istioAgent from './istio-agent.ts'
 import { type Registry, registryOf } from './json.ts'
 import * as jwt from './jwt.ts'
 import * as listener from './listener.ts'
@@ -44,6 +45,7 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   healthCheck,
   httpConnectionManager,
   httpProtocolOptions,
+  istioAgent,
   jwt,
   listener,
   loadBalancingPolicies,

@@ -508,14 +508,15 @@ t.test('hosts and origins that are local', async (t) => {
 
 t.test('readiness port', async (t) => {
   let ready = false
-  const server = new HealthServer(LOOPBACK, () => ready)
+  const server = new HealthServer(LOOPBACK, () => (ready ? [] : ['the first configuration']))
   const { port } = await server.listen()
   t.teardown(() => server.close())
   const look = async (method: string, path: string): Promise<[number, string]> => {
     const reply = await ask(port, method, path, { host: 'probe.from.anywhere' })
     return [reply.status, reply.body]
   }
-  t.strictSame(await look('GET', '/healthz/ready'), [503, ''])
+  t.strictSame(await look('GET', '/healthz/ready'), [503, 'not ready: waiting for the first configuration\n'])
+  t.strictSame(await look('HEAD', '/healthz/ready'), [503, ''])
   t.strictSame(await look('GET', '/healthz/live'), [200, ''])
   ready = true
   t.strictSame(await look('GET', '/healthz/ready'), [200, ''])
@@ -533,7 +534,7 @@ t.test('a taken port is named with its setting', async (t) => {
   await t.rejects(new AdminServer(address, new Source(), logger).listen(), {
     message: `admin 127.0.0.1:${address.port}: the port is taken by another process; set admin.port to a free port, or to 0 for any`,
   })
-  await t.rejects(new HealthServer(address, () => true).listen(), { message: /^health 127.*set health\.port/ })
+  await t.rejects(new HealthServer(address, () => []).listen(), { message: /^health 127.*set health\.port/ })
   await t.rejects(new AdminServer({ address: '192.0.2.1', port: 0 }, new Source(), logger).listen(), {
     message: /no such address; set admin\.address/,
   })

@@ -48,6 +48,16 @@ const DEFAULTS: BootstrapConfig = {
     mark: 1337,
     localTunnel: true,
   },
+  agent: {
+    address: '0.0.0.0',
+    statusPort: 0,
+    metricsPort: 0,
+    metricsFor: 'all',
+    applicationMetrics: [],
+    probeAddress: '127.0.0.1',
+    probes: [],
+  },
+  dns: { address: '127.0.0.1', port: 0, servers: [] },
   identity: {
     source: 'none',
     trustDomain: 'cluster.local',
@@ -433,8 +443,8 @@ t.test('what is wrong is said with its place', async (t) => {
       'names of Object.prototype are no fields',
       'constructor: 1\n__proto__: 2',
       [
-        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
-        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `http1`, `mirror`, `retries`, `faults`',
+        '1:1: unknown field `constructor`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `agent`, `dns`, `http1`, `mirror`, `retries`, `faults`',
+        '2:1: unknown field `__proto__`; expected one of `role`, `workload`, `concurrency`, `admin`, `health`, `accessLog`, `logLevel`, `resources`, `xds`, `listeners`, `capture`, `node`, `gateway`, `waypoint`, `healthChecks`, `identity`, `drain`, `limits`, `mesh`, `agent`, `dns`, `http1`, `mirror`, `retries`, `faults`',
       ],
     ],
     [

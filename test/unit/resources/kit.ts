@@ -101,6 +101,16 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       mark: 1337,
       localTunnel: true,
     },
+    agent: {
+      address: '0.0.0.0',
+      statusPort: 0,
+      metricsPort: 0,
+      metricsFor: 'all',
+      applicationMetrics: [],
+      probeAddress: '127.0.0.1',
+      probes: [],
+    },
+    dns: { address: '127.0.0.1', port: 0, servers: [] },
     identity: { ...NO_IDENTITY, source: view.identity ?? 'none' },
     file: 'heddle.yaml',
   }
