@@ -18,8 +18,10 @@ const LIMITS = new SharedArrayBuffer(1 << 16)
 class Worker {
   readonly clusters: ClusterManager
   readonly config: WorkerConfig
+  private readonly arenas: Map<number, SharedArrayBuffer>
 
   constructor(changes: ConfigChanges) {
+    this.arenas = new Map()
     this.clusters = aClusterManager(null, LIMITS)
     this.config = new WorkerConfig(this.clusters)
     this.apply(changes)
@@ -27,7 +29,11 @@ class Worker {
 
   /** As messages cross: cloned, arenas shared. */
   apply(changes: ConfigChanges): void {
-    this.config.apply(structuredClone(changes))
+    const told = structuredClone(changes)
+    for (const { id, bytes } of told.arenas) this.arenas.set(id, bytes)
+    this.config.apply(told)
+    // Nobody may look there any more.
+    for (const id of told.dropped) new Uint8Array(this.arenas.get(id) as SharedArrayBuffer).fill(0xff)
   }
 
   /** What it would serve by. Looking at a virtual host makes it used; clusters stay as they are. */
@@ -151,12 +157,18 @@ t.test('memory for what is no more is given back', async (t) => {
     )
   const feed = new ConfigFeed(() => null)
   const stays = aCluster({ name: 'stays', endpoints: [anEndpoint()] })
-  feed.push(aSnapshot({ version: 1, clusters: [stays, ...many(0)] }))
+  const table = aRouteTable({
+    name: '80',
+    virtualHosts: [aVirtualHost({ name: 'stays', domains: ['stays'], routes: [aRoute()] })],
+  })
+  feed.push(aSnapshot({ version: 1, clusters: [stays, ...many(0)], routeTables: [table] }))
   const first = feed.bytes.arenas
   const worker = new Worker(feed.everything())
-  for (let v = 2; v < 100; v++) worker.apply(feed.push(aSnapshot({ version: v, clusters: [stays, ...many(v)] })))
+  for (let v = 2; v < 100; v++)
+    worker.apply(feed.push(aSnapshot({ version: v, clusters: [stays, ...many(v)], routeTables: [table] })))
   t.ok(feed.bytes.arenas < 3 * first, `${feed.bytes.arenas} bytes after 99 pushes, ${first} after the first`)
   t.same(worker.clusters.configForTest('stays'), stays)
+  t.same(worker.config.tables.list[0]?.virtualHosts[0]?.config, table.virtualHosts[0])
   for (let v = 100; v < 300; v++) {
     const one = aCluster({ name: `x${v}` })
     worker.apply(feed.push({ ...feed.told, version: v, clusters: [...feed.told.clusters, one] }))
