@@ -103,7 +103,8 @@ export class PackedReader {
     let value = 0
     let scale = 1
     for (;;) {
-      const byte = this.bytes[this.at++] as number
+      const byte = this.bytes[this.at++]
+      if (byte === undefined) throw new Error('read past the end of an arena')
       value += (byte & 127) * scale
       if (byte < 128) return value
       scale *= 128
