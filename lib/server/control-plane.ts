@@ -43,9 +43,10 @@ export async function openControlPlane({
     openAdsClient({ bootstrap, env, log, rng: new Rng(Date.now() | 0), version, onUpdate })
   if (role === 'node') return { connect, source: null }
   const { XdsSource } = await import('./xds-source.ts')
+  const { ownTunnelFields } = await import('./own-tunnel-fields.ts')
   const terms = {
     routes: { unsafeRetries: retries === 'exact' ? 'allowed' : 'held-back' },
-    tunnelFields: '',
+    ...ownTunnelFields(bootstrap, env),
     fetchTimeoutMs: xds.protocol === 'sotw' ? FETCH_TIMEOUT_MS : 0,
   } as const
   return { connect, source: (onChange) => new XdsSource({ terms, connect, log, agent, onChange }) }

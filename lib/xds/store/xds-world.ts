@@ -13,6 +13,7 @@ import { type AssembledCluster, assembleCluster } from '../translate/assemble-cl
 import { type TranslatedCluster, translateCluster } from '../translate/cluster.ts'
 import { combineListeners } from '../translate/combine-listeners.ts'
 import type { Findings } from '../translate/findings.ts'
+import type { GatewayFields } from '../translate/internal-endpoint.ts'
 import { type TranslatedListener, translateListener } from '../translate/listener.ts'
 import { type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
 import { emptyTable, translateRoutes } from '../translate/route-configuration.ts'
@@ -27,6 +28,8 @@ export interface XdsWorldTerms {
   readonly routes: RouteTerms
   /** Lines that the CONNECT of each tunnel has: baggage. */
   readonly tunnelFields: string
+  /** Further ones, of tunnels to another network. */
+  readonly gateway: GatewayFields
   /** Milliseconds after which something that waits is in force all the same; 0: never. Servers of the state of the world say nothing of what does not exist. */
   readonly fetchTimeoutMs: number
 }
@@ -62,7 +65,7 @@ export class XdsWorld {
     this.#extensionValues = new Map()
     this.clusters = new ResourceSet(({ bytes }, _, findings) => translateCluster(bytes, terms.tunnelFields, findings))
     this.endpoints = new ResourceSet(({ bytes }, previous, findings) =>
-      translateLoadAssignment(bytes, previous, terms.tunnelFields, findings),
+      translateLoadAssignment(bytes, previous, terms.tunnelFields, findings, terms.gateway),
     )
     this.listeners = new ResourceSet(({ bytes }, previous, findings) =>
       withFindings(translateListener(bytes, previous, { extensions: this.#extensionValues, routes: terms.routes }), findings),

@@ -11,7 +11,7 @@ import { envoyProtos } from '../../support/envoy-protos.ts'
 import { FakeControlPlane } from '../../support/fake-control-plane.ts'
 import { startProxy } from '../../support/proxy.ts'
 import type { Teardown } from '../../support/teardown.ts'
-import { moved, type Recording } from './recording.ts'
+import { type Moved, moved, type Recording } from './recording.ts'
 import { Replay, type Result, type Subject } from './replay.ts'
 import { Stubs } from './stub.ts'
 
@@ -32,7 +32,7 @@ interface Cluster {
   original_dst_lb_config?: object
 }
 
-interface World {
+export interface World {
   readonly listeners: readonly Listener[]
   readonly routes: readonly { readonly name: string }[]
   readonly clusters: readonly Cluster[]
@@ -52,13 +52,17 @@ export async function replayedFed(t: Test, peers: string, recording: Recording, 
     t.pass('skipped', { skip: `${(error as Error).message} (ports below 1024 need root)` })
     return null
   }
-  const world = JSON.parse(moved(readFileSync(path.join(peers, recording.name, 'xds.json'), 'utf8'))) as World
+  const world = recordedWorld(peers, recording.name, 96)
   return new Replay(t, recording, stubs, (r) => startFed(t, r, world)).run(only)
+}
+
+export function recordedWorld(peers: string, name: string, to: Moved): World {
+  return JSON.parse(moved(readFileSync(path.join(peers, name, 'xds.json'), 'utf8'), to)) as World
 }
 
 async function startFed(t: Teardown, recording: Recording, world: World): Promise<Subject> {
   const plane = await FakeControlPlane.start(t)
-  serve(plane, recording, world)
+  serveWorld(plane, recording, world)
   const records = [...recording.names].map(([name, address]) => [name, { addresses: [address], ttl: 3600 }] as const)
   const dns = await DnsServer.start(t, Object.fromEntries(records))
   const proxy = await startProxy(t, {
@@ -85,7 +89,11 @@ async function startFed(t: Teardown, recording: Recording, world: World): Promis
   }
 }
 
-function serve(plane: FakeControlPlane, recording: Recording, { listeners, routes, clusters, endpoints }: World): void {
+export function serveWorld(
+  plane: FakeControlPlane,
+  recording: Recording,
+  { listeners, routes, clusters, endpoints }: World,
+): void {
   const set = (typeUrl: string, name: string, resource: object) =>
     plane.set(typeUrl, name, envoyProtos().encode(typeUrl.slice(typeUrl.indexOf('/') + 1), resource as never))
   for (const cluster of clusters) set(XDS.cluster, cluster.name, dialable(cluster, recording))
@@ -94,18 +102,26 @@ function serve(plane: FakeControlPlane, recording: Recording, { listeners, route
   for (const table of routes) set(XDS.route, table.name, table)
 }
 
-function bound(listener: Listener, { inbound, ports }: Recording): Listener[] {
+function bound(listener: Listener, recording: Recording): Listener[] {
+  if (listener.name === 'connect_terminate') return [{ ...listener, address: at(0) }]
+  // Of a waypoint: between its parts.
+  return 'internal_listener' in listener ? [listener] : captured(listener, recording)
+}
+
+const at = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
+
+function captured(listener: Listener, { inbound, ports }: Recording): Listener[] {
   const { bind_to_port: _, use_original_dst: __, listener_filters: filters = [], ...rest } = listener
   const listener_filters = filters.filter((f) => f.name !== ORIGINAL_DST_FILTER)
-  const at = (port: number) => ({ socket_address: { address: '127.0.0.1', port_value: port } })
   if (listener.name === 'virtualInbound')
     // Its chains are chosen by the port that was dialled.
     return inbound ? ports.map((p) => ({ ...rest, listener_filters, name: `virtualInbound:${p}`, address: at(p) })) : []
   return /^0\.0\.0\.0_\d+$/.test(listener.name) && !inbound ? [{ ...rest, listener_filters, address: at(0) }] : []
 }
 
-function dialable(cluster: Cluster, { passthrough, workload }: Recording): Cluster {
-  if (cluster.type !== 'ORIGINAL_DST') return cluster
+function dialable(cluster: Cluster, recording: Recording): Cluster {
+  const { passthrough, workload } = recording
+  if (cluster.type !== 'ORIGINAL_DST' || recording.role === 'waypoint') return cluster
   const { cleanup_interval: _, original_dst_lb_config: __, ...rest } = cluster
   const port = /^inbound\|(\d+)\|/.exec(cluster.name)?.[1]
   const [address, port_value] = port === undefined ? passthrough.split(':') : [workload.address, port]

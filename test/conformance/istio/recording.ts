@@ -33,6 +33,8 @@ export interface RecordedRequest {
   /** Upstreams, as `address:port`, that stop before the request, and those that come back; for good. */
   readonly down?: readonly string[]
   readonly up?: readonly string[]
+  /** Of a waypoint: the address of the service that is asked. */
+  readonly vip?: string
   /** The client's address, out of 127.0.0.0/8. */
   readonly source?: string
   /** Fields that are not compared. */
@@ -92,7 +94,7 @@ export interface Recording {
   readonly expected: ReadonlyMap<string, Outcome | Counts>
   readonly workload: { readonly namespace: string; readonly labels: Readonly<Record<string, string>>; readonly address: string }
   /** Of the recorded proxy. */
-  readonly role: 'sidecar' | 'gateway'
+  readonly role: 'sidecar' | 'gateway' | 'waypoint'
   /** File name → text. */
   readonly resources: Readonly<Record<string, string>>
   /** Istio MeshConfig, as far as the recordings write one. */
@@ -136,19 +138,23 @@ interface Assignment {
   readonly endpoints?: readonly {
     readonly lb_endpoints?: readonly {
       readonly endpoint: {
-        readonly address: { readonly socket_address: { readonly address: string; readonly port_value: number } }
+        /** Of a waypoint also others: its own parts. */
+        readonly address: { readonly socket_address?: { readonly address: string; readonly port_value: number } }
       }
     }[]
   }[]
 }
 
+/** The second part of the addresses, for each replay another one. */
+export type Moved = 32 | 64 | 96
+
 /** All endpoints at other addresses than those that were recorded, so that replays can run side by side. `to`: which of them. */
-export function moved(text: string, to: 64 | 96 = 96): string {
+export function moved(text: string, to: Moved = 96): string {
   return text.replaceAll(/\b127\.0\.(?!0\.)/g, `127.${to}.`).replaceAll('127.77.', `127.${to + 14}.`)
 }
 
 /** `to`: see `moved`; null: as recorded. */
-export function readRecording(peers: string, name: string, to: 64 | 96 | null = null): Recording {
+export function readRecording(peers: string, name: string, to: Moved | null = null): Recording {
   const dir = path.join(peers, name)
   const read = (file: string) => {
     const text = readFileSync(path.join(dir, file), 'utf8')
@@ -167,9 +173,9 @@ export function readRecording(peers: string, name: string, to: 64 | 96 | null = 
   const assignments = [...(xds.endpoints ?? []), ...xds.clusters.flatMap((c) => c.load_assignment ?? [])]
   const hostsOf = (a: Assignment) =>
     (a.endpoints ?? []).flatMap((g) =>
-      (g.lb_endpoints ?? []).map(({ endpoint }) => {
-        const { address, port_value } = endpoint.address.socket_address
-        return `${loopback(address, names, net)}:${port_value}`
+      (g.lb_endpoints ?? []).flatMap(({ endpoint }) => {
+        const { socket_address: at } = endpoint.address
+        return at === undefined ? [] : `${loopback(at.address, names, net)}:${at.port_value}`
       }),
     )
   const mesh = path.join(dir, MESH_FILE)
@@ -185,7 +191,7 @@ export function readRecording(peers: string, name: string, to: 64 | 96 | null = 
     inbound,
     expected: new Map(jsonLines<Outcome>(read('expected.jsonl')).map((e) => [e.name, e])),
     workload: { namespace: proxy.namespace, labels: proxy.labels, address: proxy.ip },
-    role: proxy.type === 'router' ? 'gateway' : 'sidecar',
+    role: proxy.type === 'router' ? 'gateway' : proxy.type === 'waypoint' ? 'waypoint' : 'sidecar',
     resources: Object.fromEntries(yamls),
     mesh: existsSync(mesh) ? (parse(read(MESH_FILE)) as MeshConfig) : {},
     names,

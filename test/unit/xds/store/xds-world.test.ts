@@ -15,6 +15,7 @@ import { RouteConfiguration } from '../../../../lib/xds/proto/route.ts'
 import type { Message } from '../../../../lib/xds/proto/schema.ts'
 import { Secret } from '../../../../lib/xds/proto/tls.ts'
 import { XdsWorld } from '../../../../lib/xds/store/xds-world.ts'
+import { NO_GATEWAY_FIELDS } from '../../../../lib/xds/translate/internal-endpoint.ts'
 
 /** A resource in short. */
 interface Plain {
@@ -144,7 +145,12 @@ class World {
   nowMs: number
 
   constructor(fetchTimeoutMs = 0) {
-    this.xds = new XdsWorld({ routes: { unsafeRetries: 'held-back' }, tunnelFields: '', fetchTimeoutMs })
+    this.xds = new XdsWorld({
+      routes: { unsafeRetries: 'held-back' },
+      tunnelFields: '',
+      gateway: NO_GATEWAY_FIELDS,
+      fetchTimeoutMs,
+    })
     this.nowMs = 0
   }
 
