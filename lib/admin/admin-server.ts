@@ -5,9 +5,11 @@ import type { SocketAddress } from '../state/bootstrap-config.ts'
 import { LOG_LEVELS, type Logger, type LogLevel } from '../telemetry/logger.ts'
 import { EXPOSITION_TYPE } from '../telemetry/metrics-registry.ts'
 import type { AdminSource } from './admin-source.ts'
-import { clustersJson, clustersText, type HealthLookup, socketAddress } from './cluster-page.ts'
+import { clustersJson, clustersText, socketAddress } from './cluster-page.ts'
 import { configDump, redactedJson } from './config-dump.ts'
+import { envoyDump } from './dump-query.ts'
 import { ejectionsJson, ejectionsText } from './ejection-page.ts'
+import { certsJson, commandLineOptions, memoryJson, statsJson } from './envoy-pages.ts'
 import { answer, closeServer, createLocalServer, JSON_TYPE, listenOn, TEXT } from './http-listen.ts'
 import { isLocalHost, isLocalOrigin } from './origin-check.ts'
 import { statsText } from './stats-page.ts'
@@ -89,8 +91,20 @@ export class AdminServer {
 
 const PAGES: readonly Page[] = [
   { path: '/', method: 'GET', help: 'this list, with links', run: () => answerOf(200, 'text/html; charset=utf-8', indexHtml()) },
+  { path: '/certs', method: 'GET', help: 'certificates and roots in use', run: certs },
   { path: '/clusters', method: 'GET', help: 'clusters and endpoints; ?format=json', run: clusters },
-  { path: '/config_dump', method: 'GET', help: 'configuration in force; ?resource=clusters for a part', run: dump },
+  {
+    path: '/config_dump',
+    method: 'GET',
+    help: 'configuration in force; ?format=envoy|heddle, ?resource=, ?mask=, ?name_regex=, ?include_eds',
+    run: dump,
+  },
+  {
+    path: '/config_use',
+    method: 'GET',
+    help: 'clusters and virtual hosts that requests have needed so far, and what configuration takes',
+    run: configUse,
+  },
   {
     path: '/control_plane',
     method: 'GET',
@@ -103,11 +117,12 @@ const PAGES: readonly Page[] = [
   { path: '/help', method: 'GET', help: 'this list', run: () => answerOf(200, TEXT, helpText()) },
   { path: '/listeners', method: 'GET', help: 'listeners and their addresses; ?format=json', run: listeners },
   { path: '/logging', method: 'POST', help: 'the log level; ?level=debug|info|warning|error sets it', run: logging },
+  { path: '/memory', method: 'GET', help: 'memory of the process', run: memory },
   { path: '/metrics', method: 'GET', help: 'as /stats/prometheus', run: prometheus },
   { path: '/quitquitquit', method: 'POST', help: 'shut down as on SIGTERM', run: quit },
   { path: '/ready', method: 'GET', help: '200 LIVE, or 503 and the state; ?detail for the configuration', run: ready },
   { path: '/server_info', method: 'GET', help: 'version, state, uptime, bootstrap', run: serverInfo },
-  { path: '/stats', method: 'GET', help: 'metrics as text; ?usedonly, ?filter=<RE2>, ?format=prometheus', run: stats },
+  { path: '/stats', method: 'GET', help: 'metrics as text; ?usedonly, ?filter=<RE2>, ?format=prometheus|json', run: stats },
   { path: '/stats/prometheus', method: 'GET', help: 'metrics for Prometheus', run: prometheus },
   {
     path: '/workloads',
@@ -146,10 +161,30 @@ function prometheus(source: AdminSource): Answer {
 function stats(source: AdminSource, query: URLSearchParams): Answer {
   if (query.get('format') === 'prometheus') return prometheus(source)
   const text = statsText(source.metricsText(), { usedOnly: query.has('usedonly'), filter: query.get('filter') ?? '' })
-  return text === null ? answerOf(400, TEXT, 'filter is not a regular expression (RE2 syntax)\n') : answerOf(200, TEXT, text)
+  if (text === null) return answerOf(400, TEXT, 'filter is not a regular expression (RE2 syntax)\n')
+  return query.get('format') === 'json' ? answerOf(200, JSON_TYPE, jsonText(statsJson(text))) : answerOf(200, TEXT, text)
 }
 
+function certs(source: AdminSource): Answer {
+  return answerOf(200, JSON_TYPE, jsonText(certsJson(source.dumpedConfig().secrets, Date.now())))
+}
+
+function memory(): Answer {
+  return answerOf(200, JSON_TYPE, jsonText(memoryJson(process.memoryUsage())))
+}
+
+async function configUse(source: AdminSource): Promise<Answer> {
+  return answerOf(200, JSON_TYPE, jsonText(await source.configUse()))
+}
+
+/** In the shape that who asks expects: heddle's own, or where a control plane feeds it, which Istio's tools ask next to, Envoy's. */
 function dump(source: AdminSource, query: URLSearchParams): Answer {
+  const format = query.get('format') ?? (source.controlPlane() !== null && source.tunnel() === null ? 'envoy' : 'heddle')
+  if (format === 'envoy') {
+    const { status, body } = envoyDump(source.dumpedConfig(), query)
+    return status === 200 ? answerOf(200, JSON_TYPE, redactedJson(body)) : answerOf(status, TEXT, String(body))
+  }
+  if (format !== 'heddle') return answerOf(400, TEXT, 'format is envoy or heddle\n')
   const value = configDump(source, query.get('resource') ?? '')
   if (value !== null) return answerOf(200, JSON_TYPE, redactedJson(value))
   return answerOf(404, TEXT, 'no such part; resource is listeners, routeTables, defaultPorts, clusters or resources\n')
@@ -158,9 +193,12 @@ function dump(source: AdminSource, query: URLSearchParams): Answer {
 async function clusters(source: AdminSource, query: URLSearchParams): Promise<Answer> {
   const views = await source.workerViews()
   const snapshot = source.snapshot()
-  const healthOf: HealthLookup = (cluster, address) => source.hostHealth(cluster, address)
-  if (query.get('format') === 'json') return answerOf(200, JSON_TYPE, jsonText(clustersJson(snapshot, views, healthOf)))
-  return answerOf(200, TEXT, clustersText(snapshot, views, healthOf))
+  const known = {
+    healthOf: (cluster: string, address: string) => source.hostHealth(cluster, address),
+    fed: source.controlPlane() !== null,
+  }
+  if (query.get('format') === 'json') return answerOf(200, JSON_TYPE, jsonText(clustersJson(snapshot, views, known)))
+  return answerOf(200, TEXT, clustersText(snapshot, views, known))
 }
 
 function listeners(source: AdminSource, query: URLSearchParams): Answer {
@@ -182,6 +220,8 @@ function serverInfo(source: AdminSource): Answer {
       hot_restart_version: 'disabled',
       uptime_current_epoch: uptime,
       uptime_all_epochs: uptime,
+      command_line_options: commandLineOptions(bootstrap),
+      node: source.dumpedConfig().node,
       node_version: process.version,
       pid: process.pid,
       bootstrap,
@@ -189,10 +229,13 @@ function serverInfo(source: AdminSource): Answer {
   )
 }
 
+/** Those that heddle has not, by the nearest that it has. */
+const ENVOY_LEVELS: Readonly<Record<string, LogLevel>> = { trace: 'debug', warn: 'warning', critical: 'error', off: 'error' }
+
 function logging(source: AdminSource, query: URLSearchParams): Answer {
   const wanted = query.get('level')
   if (wanted !== null) {
-    const level = LOG_LEVELS.find((l): l is LogLevel => l === wanted)
+    const level = ENVOY_LEVELS[wanted] ?? LOG_LEVELS.find((l): l is LogLevel => l === wanted)
     if (level === undefined) return answerOf(400, TEXT, `level is one of ${LOG_LEVELS.join(', ')}\n`)
     source.setLogLevel(level)
   }

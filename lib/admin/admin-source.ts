@@ -4,6 +4,7 @@ import type { BootstrapConfig, SocketAddress } from '../state/bootstrap-config.t
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { WorkloadWorld } from '../state/workload-world.ts'
 import type { ServerState } from '../telemetry/main-metrics.ts'
+import type { DumpedConfig } from './dumped-config.ts'
 
 export interface ProxyState {
   /** `LIVE` is the only state in which /ready and /healthz/ready answer 200. */
@@ -88,6 +89,20 @@ export interface TunnelView {
   readonly world: WorkloadWorld
 }
 
+/** `/config_use`; the ConfigUseReport of server/messages.ts is one. */
+export interface ConfigUseView {
+  /** Of each worker that answers. */
+  readonly workers: readonly {
+    /** Names, also of clusters that configuration has no more. */
+    readonly clusters: readonly string[]
+    readonly virtualHosts: readonly { readonly table: string; readonly name: string; readonly domains: readonly string[] }[]
+    /** JavaScript heap of the worker, bytes. */
+    readonly heapBytes: number
+  }[]
+  /** Of memory that the workers share; `arenas` is all of it. */
+  readonly bytes: { readonly clusters: number; readonly virtualHosts: number; readonly arenas: number }
+}
+
 export interface ServerInfo {
   readonly version: string
   readonly uptimeSeconds: number
@@ -120,6 +135,10 @@ export interface AdminSource {
   tunnel(): TunnelView | null
   /** How it stands with the control plane (xds/client/ads-status.ts); null: there is none. */
   controlPlane(): object | null
+  /** For `/config_dump` in Envoy's shape. */
+  dumpedConfig(): DumpedConfig
+  /** What of the configuration requests have needed so far. */
+  configUse(): Promise<ConfigUseView>
   /** Newest first; those that last, and the last ones that are over. */
   ejections(): readonly Ejection[]
   hostHealth(cluster: string, address: string): HostHealth

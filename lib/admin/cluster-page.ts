@@ -1,12 +1,16 @@
 // `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
-import type { Cluster, ClusterLimits, Endpoint } from '../state/cluster.ts'
+import type { Cluster, ClusterLimits, Endpoint, Locality } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { HostHealth, HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
 
 const NO_LIMIT = 0xffffffff
 
-/** The main thread's knowledge of an endpoint. */
-export type HealthLookup = (cluster: string, address: string) => HostHealth
+/** What the main thread knows. */
+export interface MainKnowledge {
+  readonly healthOf: (cluster: string, address: string) => HostHealth
+  /** Clusters come from a control plane. */
+  readonly fed: boolean
+}
 
 interface HostSum extends HostLoad {
   /** null: known to a worker only. */
@@ -20,14 +24,14 @@ interface ClusterSum {
 }
 
 /** Lines `cluster::host:port::stat::value`. */
-export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[], healthOf: HealthLookup): string {
+export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLoad[], { healthOf, fed }: MainKnowledge): string {
   let text = ''
   for (const { cluster, inUse, hosts } of sumUp(snapshot, views)) {
     const name = cluster.name
     text += `${name}::observability_name::${name}\n`
     for (const [key, value] of [...limitStats(cluster.limits), ...inUseStats(inUse)])
       text += `${name}::default_priority::${key}::${value}\n`
-    text += `${name}::added_via_api::false\n`
+    text += `${name}::added_via_api::${fed}\n`
     for (const host of hosts) {
       for (const [key, value] of hostStats(host)) text += `${name}::${host.address}::${key}::${value}\n`
       for (const [key, value] of [...hostFacts(host), ...healthFacts(healthOf(name, host.address))])
@@ -37,12 +41,12 @@ export function clustersText(snapshot: Snapshot | null, views: readonly WorkerLo
   return text
 }
 
-/** Shape of envoy.admin.v3.Clusters, as far as it is known here. 64-bit numbers are strings, as protobuf JSON has them. */
-export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[], healthOf: HealthLookup): unknown {
+/** Shape of envoy.admin.v3.Clusters, with `in_use` and `ejection` beside it, which readers of that leave out. 64-bit numbers are strings, as protobuf JSON has them. */
+export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLoad[], { healthOf, fed }: MainKnowledge): unknown {
   return {
     cluster_statuses: sumUp(snapshot, views).map(({ cluster, inUse, hosts }) => ({
       name: cluster.name,
-      added_via_api: false,
+      added_via_api: fed,
       observability_name: cluster.name,
       circuit_breakers: {
         thresholds: [
@@ -60,12 +64,16 @@ export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLo
           value: String(value),
           type: name.endsWith('_active') ? 'GAUGE' : 'COUNTER',
         })),
-        ...healthJson(healthOf(cluster.name, host.address)),
+        ...healthJson(healthOf(cluster.name, host.address), host.endpoint?.healthy ?? true),
         weight: host.endpoint?.weight ?? 1,
-        locality: host.endpoint === null ? {} : { ...host.endpoint.locality },
+        locality: host.endpoint === null ? {} : localityJson(host.endpoint.locality),
       })),
     })),
   }
+}
+
+function localityJson({ region, zone, subzone }: Locality): object {
+  return { region, zone, sub_zone: subzone }
 }
 
 /** `[::1]:80` and `10.0.0.1:80` taken apart. */
@@ -146,14 +154,14 @@ function healthFacts(health: HostHealth): [string, string | number][] {
 }
 
 /** Fields of envoy.admin.v3.HostStatus. What is false or not judged is left out, as protobuf JSON has it. */
-function healthJson(health: HostHealth): object {
+function healthJson(health: HostHealth, healthy: boolean): object {
   const { ejection } = health
   return {
     health_status: {
       ...(health.failedActiveCheck ? { failed_active_health_check: true } : {}),
       ...(health.failedOutlierCheck ? { failed_outlier_check: true } : {}),
       ...(health.unchecked ? { pending_active_hc: true } : {}),
-      eds_health_status: 'HEALTHY',
+      eds_health_status: healthy ? 'HEALTHY' : 'UNHEALTHY',
     },
     ...(health.successRate === null ? {} : { success_rate: { value: health.successRate } }),
     ...(health.localSuccessRate === null ? {} : { local_origin_success_rate: { value: health.localSuccessRate } }),

@@ -15,7 +15,7 @@ export const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] =
   [EXIT_OK, 'all went well'],
   [
     EXIT_FINDINGS,
-    'there is something to say: check found a refused object, explain knows no such request, other rules are in the way of iptables',
+    'there is something to say: check found a refused object, xds status a control plane that is away, explain knows no such request, other rules are in the way of iptables',
   ],
   [EXIT_USAGE, 'the command line is wrong'],
   [EXIT_CONFIG, 'heddle.yaml or a resource file is wrong'],

@@ -1,48 +1,27 @@
 // Asks a running proxy what it did.
-import { get } from 'node:http'
 import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
 import type { SocketAddress } from '../state/bootstrap-config.ts'
+import { askAdmin, unreachableText } from './ask-admin.ts'
 
 export type PastAnswer =
   | { readonly kind: 'explained'; readonly explanation: Explanation | ExplainedConnection }
   | { readonly kind: 'unknown'; readonly message: string }
   | { readonly kind: 'unreachable'; readonly message: string }
 
-const TIMEOUT_MS = 5000
-
 /** Never rejects. */
-export function askProxy(admin: SocketAddress, id: string): Promise<PastAnswer> {
-  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[admin.address] ?? admin.address
-  const where = `${host.includes(':') ? `[${host}]` : host}:${admin.port}`
-  return new Promise((resolve) => {
-    const unreachable = (reason: string) =>
-      resolve({
-        kind: 'unreachable',
-        message: `no proxy answered on ${where}, the admin address of the configuration (${reason}); is it running? --config and --admin-port choose another`,
-      })
-    const request = get(
-      { host, port: admin.port, path: `/explain?id=${encodeURIComponent(id)}`, agent: false, timeout: TIMEOUT_MS },
-      (response) => {
-        let body = ''
-        response.setEncoding('utf8')
-        response.on('data', (chunk: string) => {
-          body += chunk
-        })
-        response.on('error', (error) => unreachable(error.message))
-        response.on('end', () => {
-          if (response.statusCode === 404) resolve({ kind: 'unknown', message: unknownText(id) })
-          else if (response.statusCode !== 200) unreachable(`it answered ${response.statusCode}: ${body.trim().slice(0, 200)}`)
-          else {
-            const explanation = parsed(body)
-            if (explanation === null) unreachable('it answered with something that is not an explanation')
-            else resolve({ kind: 'explained', explanation })
-          }
-        })
-      },
-    )
-    request.on('timeout', () => request.destroy(new Error('no answer within 5 s')))
-    request.on('error', (error: NodeJS.ErrnoException) => unreachable(error.code ?? error.message))
+export async function askProxy(admin: SocketAddress, id: string): Promise<PastAnswer> {
+  const answer = await askAdmin(admin, `/explain?id=${encodeURIComponent(id)}`)
+  if (answer.kind === 'unreachable') return answer
+  const { status, body } = answer
+  const unreachable = (reason: string): PastAnswer => ({
+    kind: 'unreachable',
+    message: unreachableText(admin.address, admin.port, reason),
   })
+  if (status === 404) return { kind: 'unknown', message: unknownText(id) }
+  if (status !== 200) return unreachable(`it answered ${status}: ${body.trim().slice(0, 200)}`)
+  const explanation = parsed(body)
+  if (explanation === null) return unreachable('it answered with something that is not an explanation')
+  return { kind: 'explained', explanation }
 }
 
 function unknownText(id: string): string {

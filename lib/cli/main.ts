@@ -25,7 +25,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'iptables apply, under the name that Istio calls it by',
     load: async () => (await import('./iptables.ts')).istioIptablesCommand,
   },
-  xds: { summary: 'what a control plane sends', load: async () => (await import('./xds.ts')).xdsCommand },
+  xds: {
+    summary: 'how it stands with the control plane, and what one sends',
+    load: async () => (await import('./xds.ts')).xdsCommand,
+  },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 

@@ -1,7 +1,10 @@
 // What the admin page sees of the proxy.
 import type { AdminSource, HostHealth } from '../admin/admin-source.ts'
+import type { DumpedConfig } from '../admin/dumped-config.ts'
+import { nounDump } from '../admin/noun-dump.ts'
 import { EJECTED_FLAG, FAILED_CHECK_FLAG, UNCHECKED_FLAG } from '../cluster/shared-hosts.ts'
 import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
+import { dumpedSecrets } from './dumped-secrets.ts'
 import { withLeftOut } from './left-out.ts'
 import type { WorkerView } from './messages.ts'
 import type { Supervisor } from './supervisor.ts'
@@ -42,10 +45,25 @@ export function adminSource(proxy: Supervisor): AdminSource {
       return withLeftOut(first, proxy.outliers, proxy.checks)
     },
     tunnel: () => proxy.role?.view() ?? null,
-    controlPlane: () => proxy.store.status?.() ?? proxy.role?.status?.() ?? null,
+    controlPlane: () => {
+      const status = proxy.store.status?.() ?? proxy.role?.status?.() ?? null
+      return status === null ? null : { ...status, warming: proxy.store.warming?.() ?? [] }
+    },
+    dumpedConfig: () => dumpedConfig(proxy),
+    configUse: () => proxy.configUse(),
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),
   }
+}
+
+function dumpedConfig(proxy: Supervisor): DumpedConfig {
+  const isHealthy = (cluster: string, address: string): boolean =>
+    (proxy.healthOf(cluster, address) & (EJECTED_FLAG | FAILED_CHECK_FLAG)) === 0
+  const sent = proxy.store.dump?.(isHealthy)
+  const startedMs = performance.timeOrigin
+  const secrets = dumpedSecrets(proxy.secrets.secrets)
+  if (sent !== undefined) return { ...sent, fed: true, startedMs, secrets }
+  return { ...nounDump(proxy.bootstrap, proxy.snapshot(), isHealthy), fed: false, startedMs, secrets }
 }
 
 function healthView(proxy: Supervisor, cluster: string, address: string): HostHealth {

@@ -3,6 +3,7 @@ import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Credential } from '../transport/secrets.ts'
 import type { AdsStatus } from '../xds/client/ads-status.ts'
+import type { FedConfig, IsHealthy } from './fed-config.ts'
 
 export interface ConfigSource {
   /** Version that all workers have put in force; 0: none yet. Written by the supervisor. */
@@ -29,5 +30,9 @@ export interface ConfigSource {
   measure?(metrics: ControlPlaneMetrics): void
   /** Of a control plane: how it stands. */
   status?(): AdsStatus
+  /** Of a control plane: what is accepted and waits for something else, in words. */
+  warming?(): readonly string[]
+  /** Of a control plane: what it sent. */
+  dump?(isHealthy: IsHealthy): FedConfig
   close(): Promise<void>
 }

@@ -11,6 +11,7 @@ import { XDS } from '../xds/client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
 import { XdsWorld, type XdsWorldTerms } from '../xds/store/xds-world.ts'
 import type { ConfigSource } from './config-source.ts'
+import { type FedConfig, fedConfig, type IsHealthy } from './fed-config.ts'
 import { StartError } from './start-error.ts'
 
 export interface XdsSourceOptions {
@@ -153,6 +154,14 @@ export class XdsSource implements ConfigSource {
 
   status(): AdsStatus {
     return this.client.status
+  }
+
+  warming(): readonly string[] {
+    return this.world.warming()
+  }
+
+  dump(isHealthy: IsHealthy): FedConfig {
+    return fedConfig(this.client, this.world, isHealthy)
   }
 
   measure(metrics: ControlPlaneMetrics): void {

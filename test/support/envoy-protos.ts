@@ -125,6 +125,12 @@ export class EnvoyProtos {
     for (const [type, name, id, of] of NEWER) this.root.lookupType(type).add(new protobuf.Field(name, id, of))
   }
 
+  /** More files, or folders with all that is in them. */
+  load(...files: readonly string[]): this {
+    this.root.loadSync(files.flatMap(protosIn), { keepCase: true })
+    return this
+  }
+
   /** @param json as proto3 says, with the field names of the .proto files. Throws for a field that the definition does not have. */
   encode(typeName: string, json: JsonObject): Buffer {
     const type = this.root.lookupType(typeName)
@@ -152,6 +158,7 @@ export class EnvoyProtos {
   #plain(type: protobuf.Type, json: Json, at: string): unknown {
     const name = type.fullName.replace(/^\./, '')
     if (name === 'google.protobuf.Duration') return duration(String(json))
+    if (name === 'google.protobuf.Timestamp') return { seconds: Math.trunc(Date.parse(String(json)) / 1000) }
     if (WRAPPER.test(name)) return { value: name.includes('Bytes') ? Buffer.from(String(json), 'base64') : json }
     if (name === 'google.protobuf.Struct') return { fields: struct(json as JsonObject) }
     if (name === 'google.protobuf.Value') return structValue(json)

@@ -216,30 +216,64 @@ export class Envoy {
     }))
   }
 
+  /** Takes all that it does from a control plane in plain text, by delta ADS. */
+  static async fed(t: Teardown, options: { host: string; port: number; nodeId: string }): Promise<Envoy> {
+    const { host, port, nodeId } = options
+    const ads = { ads: {}, resource_api_version: 'V3' }
+    return Envoy.run(t, await freePort(), () => ({
+      node: { id: nodeId, cluster: 'test' },
+      dynamic_resources: {
+        ads_config: {
+          api_type: 'DELTA_GRPC',
+          transport_api_version: 'V3',
+          grpc_services: [{ envoy_grpc: { cluster_name: 'xds' } }],
+        },
+        cds_config: ads,
+        lds_config: ads,
+      },
+      static_resources: {
+        clusters: [
+          cluster('xds', host, port, {
+            typed_extension_protocol_options: {
+              'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+                '@type': `${TYPE}.upstreams.http.v3.HttpProtocolOptions`,
+                explicit_http_config: { http2_protocol_options: {} },
+              },
+            },
+          }),
+        ],
+      },
+    }))
+  }
+
   private static async start(
     t: Teardown,
     as: HboneIdentity | null,
     resources: (port: number, files: Files) => object,
     fixed = 0,
   ): Promise<Envoy> {
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-envoy-'))
-    const files = {
-      cert: path.join(folder, 'cert.pem'),
-      key: path.join(folder, 'key.pem'),
-      roots: path.join(folder, 'roots.pem'),
-    }
-    if (as !== null) {
-      writeFileSync(files.cert, as.issued.chain)
-      writeFileSync(files.key, as.issued.key)
-      writeFileSync(files.roots, as.roots.join('\n'))
-    }
     const port = fixed === 0 ? await freePort() : fixed
+    return Envoy.run(t, port, (folder) => {
+      const files = {
+        cert: path.join(folder, 'cert.pem'),
+        key: path.join(folder, 'key.pem'),
+        roots: path.join(folder, 'roots.pem'),
+      }
+      if (as !== null) {
+        writeFileSync(files.cert, as.issued.chain)
+        writeFileSync(files.key, as.issued.key)
+        writeFileSync(files.roots, as.roots.join('\n'))
+      }
+      return { static_resources: resources(port, files) }
+    })
+  }
+
+  /** @param bootstrap all but its admin page; files go into the folder */
+  private static async run(t: Teardown, port: number, bootstrap: (folder: string) => object): Promise<Envoy> {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-envoy-'))
     const adminPort = await freePort()
     const file = path.join(folder, 'envoy.json')
-    writeFileSync(
-      file,
-      JSON.stringify({ admin: { address: address('127.0.0.1', adminPort) }, static_resources: resources(port, files) }),
-    )
+    writeFileSync(file, JSON.stringify({ admin: { address: address('127.0.0.1', adminPort) }, ...bootstrap(folder) }))
     const args = [
       '-c',
       file,

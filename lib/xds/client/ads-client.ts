@@ -125,6 +125,11 @@ export class AdsClient {
     return this.#held.of(typeUrl).resources
   }
 
+  /** Who we are to it. */
+  get node(): Node {
+    return this.#options.node
+  }
+
   get status(): AdsStatus {
     const { address, node, protocol } = this.#options
     const { state, sinceMs, lastError, streams, failures } = this.#connection

@@ -12,28 +12,40 @@ export interface Held<T> {
   readonly resource: XdsResource | null
   /** What is accepted and has no effect, in words; empty: all has. */
   readonly notes: string
+  readonly arrival: Arrival
+}
+
+/** The response that brought a resource; those that came together share it. */
+export interface Arrival {
+  /** Of the response: resources of istiod have none of their own. */
+  readonly version: string
+  /** Epoch. */
+  readonly atMs: number
 }
 
 export interface Refused {
-  readonly version: string
+  readonly resource: XdsResource | null
   readonly reason: string
-  /** Epoch. */
-  readonly atMs: number
+  readonly arrival: Arrival
 }
 
 /** A set of whatever type. */
 export interface AnyResourceSet {
   readonly refused: ReadonlyMap<string, Refused>
+  readonly held: ReadonlyMap<string, Held<unknown>>
   has(name: string): boolean
-  put(resources: readonly XdsResource[], nowMs: number): ResourceFault[]
+  heldOf(name: string, value: unknown): Held<unknown> | null
+  put(resources: readonly XdsResource[], arrival: Arrival): ResourceFault[]
   remove(names: Iterable<string>): void
   keepOnly(names: ReadonlySet<string>): void
 }
 
-export class ResourceSet<T> implements AnyResourceSet {
+export class ResourceSet<T extends object> implements AnyResourceSet {
   readonly #translate: Translate<T>
   readonly #held: Map<string, Held<T>>
   readonly #refused: Map<string, Refused>
+  /** By value, as long as somebody has it. */
+  readonly #replaced: WeakMap<object, Held<T>>
   /** Names whose value came, changed or went since `takeTouched`. */
   #touched: Set<string>
 
@@ -41,6 +53,7 @@ export class ResourceSet<T> implements AnyResourceSet {
     this.#translate = translate
     this.#held = new Map()
     this.#refused = new Map()
+    this.#replaced = new WeakMap()
     this.#touched = new Set()
   }
 
@@ -61,34 +74,46 @@ export class ResourceSet<T> implements AnyResourceSet {
   }
 
   /** All faults of all resources, none of which is taken; the others are. */
-  put(resources: readonly XdsResource[], nowMs: number): ResourceFault[] {
-    return resources.flatMap((resource) => this.#take(resource, nowMs))
+  put(resources: readonly XdsResource[], arrival: Arrival): ResourceFault[] {
+    return resources.flatMap((resource) => this.#take(resource, arrival))
   }
 
-  #take(resource: XdsResource, nowMs: number): ResourceFault[] {
-    const reason = this.#putOne(resource)
+  #take(resource: XdsResource, arrival: Arrival): ResourceFault[] {
+    const reason = this.#putOne(resource, arrival)
     if (reason === '') return []
-    this.#refused.set(resource.name, { version: resource.version, reason, atMs: nowMs })
+    this.#refused.set(resource.name, { resource, reason, arrival })
     return [{ name: resource.name, reason }]
   }
 
-  #putOne(resource: XdsResource): string {
+  #putOne(resource: XdsResource, arrival: Arrival): string {
     const findings = new Findings()
     const value = this.#translate(resource, this.get(resource.name), findings)
     if (findings.faults.length > 0) return findingsText(findings.faults)
     if (value === null) return 'it could not be read'
     this.#refused.delete(resource.name)
-    this.#held.set(resource.name, { value, resource, notes: findingsText(findings.notes) })
+    this.#replace(resource.name, { value, resource, notes: findingsText(findings.notes), arrival })
     this.#touched.add(resource.name)
     return ''
   }
 
-  /** It was taken, and turns out to be of no use: the value before is held again; null: there was none. */
-  refuse(name: string, before: T | null, reason: string, nowMs: number): ResourceFault[] {
+  #replace(name: string, held: Held<T>): void {
+    const before = this.#held.get(name)
+    if (before !== undefined) this.#replaced.set(before.value, before)
+    this.#held.set(name, held)
+  }
+
+  /** What a value of that name is or was held as: one that was replaced may be in force still. */
+  heldOf(name: string, value: T): Held<T> | null {
     const held = this.#held.get(name)
-    this.#refused.set(name, { version: held?.resource?.version ?? '', reason, atMs: nowMs })
+    return held?.value === value ? held : (this.#replaced.get(value) ?? null)
+  }
+
+  /** It was taken, and turns out to be of no use: the value before is held again; null: there was none. */
+  refuse(name: string, before: T | null, reason: string, arrival: Arrival): ResourceFault[] {
+    const held = this.#held.get(name)
+    this.#refused.set(name, { resource: held?.resource ?? null, reason, arrival })
     if (before === null) this.#held.delete(name)
-    else if (held !== undefined) this.#held.set(name, { ...held, value: before })
+    else if (held !== undefined) this.#held.set(name, this.heldOf(name, before) ?? { ...held, value: before })
     return [{ name, reason }]
   }
 
@@ -100,10 +125,10 @@ export class ResourceSet<T> implements AnyResourceSet {
   }
 
   /** The control plane says that there are none of these names, which is an answer to who asked. */
-  absent(names: Iterable<string>, emptyOf: (name: string) => T): void {
+  absent(names: Iterable<string>, emptyOf: (name: string) => T, arrival: Arrival): void {
     for (const name of names) {
       this.#refused.delete(name)
-      this.#held.set(name, { value: emptyOf(name), resource: null, notes: '' })
+      this.#replace(name, { value: emptyOf(name), resource: null, notes: '', arrival })
       this.#touched.add(name)
     }
   }
@@ -114,10 +139,10 @@ export class ResourceSet<T> implements AnyResourceSet {
   }
 
   /** Translates again what is held, since something that it was translated with has changed. What is refused now stays as it was. */
-  again(names: Iterable<string>, nowMs: number): ResourceFault[] {
+  again(names: Iterable<string>): ResourceFault[] {
     return [...names].flatMap((name) => {
-      const resource = this.#held.get(name)?.resource ?? null
-      return resource === null ? [] : this.#take(resource, nowMs)
+      const held = this.#held.get(name)
+      return held === undefined || held.resource === null ? [] : this.#take(held.resource, held.arrival)
     })
   }
 

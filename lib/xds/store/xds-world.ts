@@ -21,7 +21,7 @@ import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
 import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
 import { ListenerLinks } from './listener-links.ts'
-import { type AnyResourceSet, ResourceSet } from './resource-set.ts'
+import { type AnyResourceSet, type Arrival, type Held, type Refused, ResourceSet } from './resource-set.ts'
 import { Warming } from './warming.ts'
 
 export interface XdsWorldTerms {
@@ -37,6 +37,14 @@ export interface XdsWorldTerms {
 /** How long routes wait for clusters that they name. */
 const ROUTES_WAIT_MS = 5000
 
+/** null: there is none. */
+export interface ResourceState {
+  readonly name: string
+  readonly active: Held<unknown> | null
+  readonly warming: Held<unknown> | null
+  readonly refused: Refused | null
+}
+
 export class XdsWorld {
   readonly clusters: ResourceSet<TranslatedCluster>
   readonly endpoints: ResourceSet<LoadAssignment>
@@ -49,6 +57,7 @@ export class XdsWorld {
   readonly #warmClusters: Warming<TranslatedCluster>
   readonly #warmTables: Warming<RouteTable>
   readonly #warmListeners: Warming<TranslatedListener>
+  readonly #warming: ReadonlyMap<string, Warming<unknown>>
   /** In force, in the order in which they came. */
   readonly #assembled: Map<string, AssembledCluster>
   /** Clusters by the name of their endpoints, which they may share. */
@@ -86,6 +95,11 @@ export class XdsWorld {
     this.#warmClusters = new Warming()
     this.#warmTables = new Warming(false)
     this.#warmListeners = new Warming()
+    this.#warming = new Map<string, Warming<unknown>>([
+      [XDS.cluster, this.#warmClusters],
+      [XDS.route, this.#warmTables],
+      [XDS.listener, this.#warmListeners],
+    ])
     this.#assembled = new Map()
     this.#byEdsName = new Map()
     this.#edsNameOf = new Map()
@@ -97,31 +111,32 @@ export class XdsWorld {
 
   /** Takes what is good of an update. `nowMs`: epoch. */
   take(update: ResourceUpdate, nowMs: number): ResourceFault[] {
-    const { typeUrl, changed, removed, origin } = update
+    const { typeUrl, changed, removed, origin, version } = update
     const set = this.#sets.get(typeUrl)
     if (set === undefined) return []
     if (origin !== 'expired') this.#answered.add(typeUrl)
-    const faults = set.put(changed, nowMs)
+    const arrival: Arrival = { version, atMs: nowMs }
+    const faults = set.put(changed, arrival)
     // Of the types that are asked for by name, "there is none" is an answer: no endpoints, no routes.
-    if (typeUrl === XDS.endpoints) this.endpoints.absent(removed, emptyAssignment)
-    else if (typeUrl === XDS.route) this.routes.absent(removed, emptyTable)
+    if (typeUrl === XDS.endpoints) this.endpoints.absent(removed, emptyAssignment, arrival)
+    else if (typeUrl === XDS.route) this.routes.absent(removed, emptyTable, arrival)
     else set.remove(removed)
-    if (typeUrl === XDS.extension) faults.push(...this.#followExtensions(nowMs))
+    if (typeUrl === XDS.extension) faults.push(...this.#followExtensions(arrival))
     return faults
   }
 
   /** Filters that come on their own are part of the listeners that name them. One that they cannot use is refused, and its last good version stays in them. */
-  #followExtensions(nowMs: number): ResourceFault[] {
+  #followExtensions(arrival: Arrival): ResourceFault[] {
     return [...this.extensions.takeTouched()].flatMap((name) => {
       const before = this.#extensionValues.get(name) ?? null
       this.#setExtension(name, this.extensions.get(name))
       const users = [...this.listeners.held].flatMap(([user, { value }]) => (value.extensionNames.includes(name) ? user : []))
-      const faults = this.listeners.again(users, nowMs)
+      const faults = this.listeners.again(users)
       if (faults.length === 0) return []
       const [{ name: user, reason }] = faults as [ResourceFault]
       this.#setExtension(name, before)
-      this.listeners.again(users, nowMs)
-      return this.extensions.refuse(name, before, `the listener ${user} cannot use it: ${reason}`, nowMs)
+      this.listeners.again(users)
+      return this.extensions.refuse(name, before, `the listener ${user} cannot use it: ${reason}`, arrival)
     })
   }
 
@@ -310,6 +325,23 @@ export class XdsWorld {
     )
   }
 
+  /** Of each resource of a type: what is in force, what waits, what was refused. */
+  states(typeUrl: string): ResourceState[] {
+    const set = this.#sets.get(typeUrl)
+    if (set === undefined) return []
+    const warming = this.#warming.get(typeUrl)
+    return [...new Set([...set.held.keys(), ...set.refused.keys()])].map((name) => {
+      const held = set.held.get(name) ?? null
+      const active = warming === undefined ? held : set.heldOf(name, warming.active(name))
+      return { name, active, warming: held === active ? null : held, refused: set.refused.get(name) ?? null }
+    })
+  }
+
+  /** What waits, and what for, in words. */
+  warming(): string[] {
+    return [...this.#warmClusters.texts('cluster'), ...this.#warmTables.texts('routes'), ...this.#warmListeners.texts('listener')]
+  }
+
   /** CDS and LDS have come, and all that came is in force or refused. */
   get complete(): boolean {
     return this.waitingFor().length === 0
@@ -336,7 +368,7 @@ function clustersOf({ virtualHosts }: RouteTable): string[] {
 }
 
 /** What has come, and what is in force, which needs what it names until it is replaced. */
-function* everyOne<T>(come: ResourceSet<T>, inForce: Warming<T>): Iterable<T> {
+function* everyOne<T extends object>(come: ResourceSet<T>, inForce: Warming<T>): Iterable<T> {
   for (const { value } of come.held.values()) yield value
   yield* inForce.allActive()
 }

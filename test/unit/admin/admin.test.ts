@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { AdminServer } from '../../../lib/admin/admin-server.ts'
 import type { AdminSource, HostHealth, ProxyState } from '../../../lib/admin/admin-source.ts'
 import { redactedJson } from '../../../lib/admin/config-dump.ts'
+import type { DumpedConfig } from '../../../lib/admin/dumped-config.ts'
 import { HealthServer } from '../../../lib/admin/health-server.ts'
 import { isLocalHost, isLocalOrigin } from '../../../lib/admin/origin-check.ts'
 import type { Ejection } from '../../../lib/cluster/ejection.ts'
@@ -60,6 +61,21 @@ const WELL: HostHealth = {
   successRate: null,
   localSuccessRate: null,
   ejection: null,
+}
+
+const DUMPED: DumpedConfig = {
+  fed: false,
+  node: { id: 'n' },
+  startedMs: 0,
+  clustersVersion: '',
+  listenersVersion: '',
+  clusters: [],
+  listeners: [],
+  routes: [],
+  endpoints: [],
+  extensions: [],
+  secrets: [],
+  missingSecrets: [],
 }
 
 const SINCE = Date.parse('2026-01-02T03:04:05Z')
@@ -134,7 +150,11 @@ class Source implements AdminSource {
     ]
   }
   serverInfo(): ReturnType<AdminSource['serverInfo']> {
-    return { version: '0.1.0', uptimeSeconds: 12.7, bootstrap: { role: 'sidecar' } as never }
+    return {
+      version: '0.1.0',
+      uptimeSeconds: 12.7,
+      bootstrap: { role: 'sidecar', concurrency: 2, logLevel: 'info', drain: { deadlineMs: 5000 } } as never,
+    }
   }
   logLevel(): Source['level'] {
     return this.level
@@ -153,6 +173,12 @@ class Source implements AdminSource {
   }
   tunnel(): ReturnType<AdminSource['tunnel']> {
     return this.view
+  }
+  dumpedConfig(): DumpedConfig {
+    return DUMPED
+  }
+  async configUse(): ReturnType<AdminSource['configUse']> {
+    return { workers: [], bytes: { clusters: 1, virtualHosts: 2, arenas: 4 } }
   }
   ejections(): readonly Ejection[] {
     return this.ejected
