@@ -27,6 +27,7 @@ import { metadata } from './schema/metadata.ts'
 import { namespace } from './schema/namespace.ts'
 import { type PeerAuthenticationSpec, peerAuthentication } from './schema/peer-authentication.ts'
 import { type PodSpec, podSpec, podStatus } from './schema/pod.ts'
+import { type RequestAuthenticationSpec, requestAuthentication } from './schema/request-authentication.ts'
 import { type SecretSpec, secret } from './schema/secret.ts'
 import { type ServiceSpec, service } from './schema/service.ts'
 import { type ServiceEntrySpec, serviceEntry } from './schema/service-entry.ts'
@@ -46,6 +47,7 @@ export interface KindSpecs {
   Gateway: GatewaySpec
   PeerAuthentication: PeerAuthenticationSpec
   AuthorizationPolicy: AuthorizationPolicySpec
+  RequestAuthentication: RequestAuthenticationSpec
   Service: ServiceSpec
   EndpointSlice: EndpointSliceSpec
   Pod: PodSpec
@@ -109,6 +111,7 @@ export const KINDS: readonly KindDefinition[] = [
   istio('Gateway', gateway),
   security('PeerAuthentication', peerAuthentication),
   security('AuthorizationPolicy', authorizationPolicy),
+  security('RequestAuthentication', requestAuthentication),
   {
     kind: 'Service',
     group: '',
@@ -178,7 +181,6 @@ const LATER: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ProxyConfig: NOT_YET,
     EnvoyFilter: 'patches an Envoy and means nothing to heddle: it has no effect',
   },
-  'security.istio.io': { RequestAuthentication: UNENFORCED },
   'telemetry.istio.io': { Telemetry: NOT_YET },
   'extensions.istio.io': { WasmPlugin: NOT_YET },
   'gateway.networking.k8s.io': {

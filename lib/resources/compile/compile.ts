@@ -95,6 +95,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
   noteUnknownAnnotations(verdicts, objects)
   for (const virtualService of rulesOfAll) noteVirtualService(world, virtualService)
   noteWorkloads(world, workloads)
+  world.authentications.note()
   world.authorizations.note()
   world.gatewayApi.note()
   notePeerAuthentications(world, [...inbound.policies, ...listeners.policies, ...mtls.asked])
@@ -118,6 +119,7 @@ export function compile(bootstrap: BootstrapConfig, objects: readonly ResourceOb
     ...idleDetections(clusters),
     ...tlsMismatches(world, mtls, reachable, rules),
     ...heldBackRetries(snapshot.routeTables, clusters),
+    ...world.authentications.notes(),
     ...world.authorizations.notes(),
   ]
   return { snapshot, verdicts, notes, credentials: credentialsOf(world, snapshot) }

@@ -103,7 +103,8 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     maxDurationMs: null,
     authorization: authorization.tcp,
   }
-  const http: HttpChain = { ...httpChain(config, tableName(config)), authorization: authorization.http }
+  const { jwt } = authorization
+  const http: HttpChain = { ...httpChain(config, tableName(config)), jwt, authorization: authorization.http }
   const plain = explicit(config, config.protocol === 'http' ? http : tcp, dialledText(world, config))
   const { mode } = mtlsRuleOf(mtls, splitHostPort(config.forwardTo).port)
   if (mode === 'DISABLE' || (mode === 'PERMISSIVE' && !world.meshIdentity)) return plain

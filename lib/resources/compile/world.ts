@@ -2,6 +2,7 @@
 import type { BootstrapConfig } from '../../state/bootstrap-config.ts'
 import type { Kind } from '../kinds.ts'
 import type { ResourceObject } from '../resource-object.ts'
+import { RequestAuthentications } from './authentication/request-authentications.ts'
 import { Authorizations } from './authorization/authorizations.ts'
 import { type Derived, deriveFromGatewayApi } from './gateway-api/derive.ts'
 import { defaultRetries } from './retry-policy.ts'
@@ -39,6 +40,8 @@ export class World {
   readonly verdicts: Verdicts
   /** What the workload's Sidecar lets it see. */
   readonly scope: SidecarScope
+  /** Whose tokens chains believe. */
+  readonly authentications: RequestAuthentications
   /** What AuthorizationPolicies make of chains. */
   readonly authorizations: Authorizations
   /** The policy of routes without `retries`. */
@@ -74,6 +77,7 @@ export class World {
     this.#add('VirtualService', this.gatewayApi.virtualServices)
     this.#add('Gateway', this.gatewayApi.gateways)
     this.scope = new SidecarScope(this)
+    this.authentications = new RequestAuthentications(this)
     this.authorizations = new Authorizations(this)
   }
 

@@ -9,6 +9,7 @@ import { validateGateway } from './gateway.ts'
 import { validateGrpcRoute, validateHttpRoute, validateTcpRoute, validateTlsRoute } from './gateway-api-route.ts'
 import { validateKubernetesGateway, validateReferenceGrant } from './kubernetes-gateway.ts'
 import { validatePeerAuthentication } from './peer-authentication.ts'
+import { validateRequestAuthentication } from './request-authentication.ts'
 import { validateService } from './service.ts'
 import { validateServiceEntry } from './service-entry.ts'
 import { validateSidecar } from './sidecar.ts'
@@ -26,6 +27,7 @@ export function validateSpec(kind: Kind, spec: unknown, report: Report): void {
   else if (kind === 'Sidecar') validateSidecar(spec as KindSpecs['Sidecar'], report)
   else if (kind === 'PeerAuthentication') validatePeerAuthentication(spec as KindSpecs['PeerAuthentication'], report)
   else if (kind === 'AuthorizationPolicy') validateAuthorizationPolicy(spec as KindSpecs['AuthorizationPolicy'], report)
+  else if (kind === 'RequestAuthentication') validateRequestAuthentication(spec as KindSpecs['RequestAuthentication'], report)
   else if (kind === 'Service') validateService(spec as KindSpecs['Service'], report)
   else if (kind === 'Gateway') validateGateway(spec as KindSpecs['Gateway'], report)
   else if (kind === 'KubernetesGateway') validateKubernetesGateway(spec as KindSpecs['KubernetesGateway'], report)

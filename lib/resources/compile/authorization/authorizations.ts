@@ -8,7 +8,7 @@ import type { World } from '../world.ts'
 import { DRY_RUN, dryRunProblem, isDryRun } from './dry-run.ts'
 import { byCertificate, byTunnel } from './principals.ts'
 import { compileRule, type RuleSite, ruleName } from './rule.ts'
-import { gatewayName, selectPolicies } from './selection.ts'
+import { selectPolicies, unusedText } from './selection.ts'
 import { tcpNotes } from './tcp-notes.ts'
 import { TrustDomains } from './trust-domains.ts'
 
@@ -61,7 +61,7 @@ export class Authorizations {
   }
 
   #build(site: AuthorizationSite): RbacFilter[] {
-    const policies = selectPolicies(this.#world, site.service)
+    const policies = selectPolicies(this.#world, site.service, 'AuthorizationPolicy')
     for (const policy of policies) this.#used.add(policy)
     return ACTIONS.flatMap(([action, as]) => {
       const those = policies.filter((p) => (p.spec.action ?? 'ALLOW') === action)
@@ -89,7 +89,7 @@ export class Authorizations {
     const { verdicts, capturesInbound, isGateway, servesOthers, bootstrap } = this.#world
     const serves = capturesInbound || isGateway || servesOthers || bootstrap.listeners.some((l) => l.direction === 'inbound')
     for (const object of this.#world.objects('AuthorizationPolicy')) {
-      if (!this.#used.has(object)) verdicts.waiting(object, serves ? this.#unusedText(object) : UNENFORCED)
+      if (!this.#used.has(object)) verdicts.waiting(object, serves ? unusedText(this.#world, object.spec) : UNENFORCED)
       else if (object.spec.action === 'CUSTOM') verdicts.partly(object, ['action'], CUSTOM_REFUSES)
       const problem = dryRunProblem(object)
       if (problem !== null) verdicts.annotation(object, DRY_RUN, problem)
@@ -99,15 +99,6 @@ export class Authorizations {
   /** Of those that hold for somebody. */
   notes(): ResourceNote[] {
     return [...this.#used].flatMap((o) => tcpNotes(o, { peer: byCertificate, trustDomains: this.#trustDomains }))
-  }
-
-  #unusedText({ spec }: PolicyObject): string {
-    const targets = spec.targetRef !== undefined || (spec.targetRefs ?? []).length > 0
-    if (targets && gatewayName(this.#world) === null)
-      return 'holds for nobody here: a policy with targetRefs is for gateways and waypoints of the Gateway API'
-    if (!targets && this.#world.servesOthers)
-      return 'holds for nobody here: at a waypoint a policy holds for what its targetRefs name, and selectors are for the workloads themselves'
-    return 'holds for no workload and no service that is served here'
   }
 }
 

@@ -1,4 +1,4 @@
-// Which AuthorizationPolicies are for this proxy, or for a service behind it (istiod WorkloadPolicyMatcher).
+// Which AuthorizationPolicies and RequestAuthentications are for this proxy, or for a service behind it (istiod WorkloadPolicyMatcher).
 import type { ResourceObject } from '../../resource-object.ts'
 import { type PolicyTargetSpec, type TargetReference, targetsOf } from '../../schema/policy-target.ts'
 import { hasLabels } from '../host-names.ts'
@@ -9,16 +9,20 @@ import type { World } from '../world.ts'
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
 const WAYPOINT_CLASS = 'istio-waypoint'
 
-type PolicyObject = ResourceObject<'AuthorizationPolicy'>
+type PolicyKind = 'AuthorizationPolicy' | 'RequestAuthentication'
 
 /** Of the root namespace, of the proxy's, and of the service's; in this order, each oldest first. `service`: of a waypoint. */
-export function selectPolicies(world: World, service: RegistryService | null): PolicyObject[] {
+export function selectPolicies<K extends PolicyKind>(
+  world: World,
+  service: RegistryService | null,
+  kind: K,
+): ResourceObject<K>[] {
   const namespaces = new Set([world.rootNamespace, world.client.namespace, ...(service === null ? [] : [service.namespace])])
-  const all = world.objects('AuthorizationPolicy')
+  const all = world.objects(kind)
   return [...namespaces].flatMap((namespace) => all.filter((o) => o.namespace === namespace && isFor(world, o, service)))
 }
 
-function isFor(world: World, object: PolicyObject, service: RegistryService | null): boolean {
+function isFor(world: World, object: ResourceObject<PolicyKind>, service: RegistryService | null): boolean {
   const spec: PolicyTargetSpec = object.spec
   const targets = targetsOf(spec)
   const gateway = gatewayName(world)
@@ -40,7 +44,7 @@ function selects({ client }: World, { selector }: PolicyTargetSpec): boolean {
 
 function isTarget(
   world: World,
-  { namespace }: PolicyObject,
+  { namespace }: ResourceObject<PolicyKind>,
   { kind = '', name = '' }: TargetReference,
   gateway: string,
   service: RegistryService | null,
@@ -54,4 +58,14 @@ function isTarget(
     default:
       return kind === 'Gateway' && namespace === world.client.namespace && name === gateway
   }
+}
+
+/** Why a policy that holds for nobody does. */
+export function unusedText(world: World, { targetRef, targetRefs = [] }: PolicyTargetSpec): string {
+  const targets = targetRef !== undefined || targetRefs.length > 0
+  if (targets && gatewayName(world) === null)
+    return 'holds for nobody here: a policy with targetRefs is for gateways and waypoints of the Gateway API'
+  if (!targets && world.servesOthers)
+    return 'holds for nobody here: at a waypoint a policy holds for what its targetRefs name, and selectors are for the workloads themselves'
+  return 'holds for no workload and no service that is served here'
 }

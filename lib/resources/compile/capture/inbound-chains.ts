@@ -1,4 +1,6 @@
 // The filter chains for one port of the workload, by its mTLS mode and by what it speaks (istiod getFilterChainMatchOptions).
+
+import type { JwtAuthentication } from '../../../state/jwt.ts'
 import {
   type FilterChain,
   type FilterChainMatch,
@@ -37,14 +39,19 @@ export interface InboundChainsOptions {
 }
 
 export interface ChainAuthorization {
+  readonly jwt: JwtAuthentication | null
   readonly http: readonly RbacFilter[]
   readonly tcp: readonly RbacFilter[]
 }
 
 /** `tunnelled`: the chains take what comes out of tunnels. */
-export function inboundAuthorization({ authorizations }: World, tunnelled: boolean): ChainAuthorization {
+export function inboundAuthorization({ authentications, authorizations }: World, tunnelled: boolean): ChainAuthorization {
   const site = { tunnelled, service: null }
-  return { http: authorizations.filters({ ...site, kind: 'http' }), tcp: authorizations.filters({ ...site, kind: 'tcp' }) }
+  return {
+    jwt: authentications.filter(null),
+    http: authorizations.filters({ ...site, kind: 'http' }),
+    tcp: authorizations.filters({ ...site, kind: 'tcp' }),
+  }
 }
 
 interface ChainPlan {
@@ -120,7 +127,7 @@ function httpChain({ routeTable, httpVersion, authorization }: InboundChainsOpti
     allowConnect: false,
     clientCertificate: 'append_forward',
     edge: null,
-    jwt: null,
+    jwt: authorization.jwt,
     authorization: authorization.http,
     settings: HTTP_SETTINGS,
   }

@@ -130,7 +130,7 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
   return chains
 }
 
-function httpChain({ authorizations }: World, routeTable: string, edge: EdgeSettings): HttpChain {
+function httpChain({ authentications, authorizations }: World, routeTable: string, edge: EdgeSettings): HttpChain {
   const authorization = authorizations.filters({ kind: 'http', tunnelled: false, service: null })
   return {
     kind: 'http',
@@ -139,7 +139,7 @@ function httpChain({ authorizations }: World, routeTable: string, edge: EdgeSett
     allowConnect: false,
     clientCertificate: 'sanitize_set',
     edge,
-    jwt: null,
+    jwt: authentications.filter(null),
     authorization,
     settings: HTTP_SETTINGS,
   }

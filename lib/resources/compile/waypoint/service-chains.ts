@@ -78,7 +78,11 @@ export function sniffedChains(match: FilterChainMatch, http: NamedNetwork, tcp: 
   ]
 }
 
-export function httpChain({ authorizations }: World, routeTable: string, service: RegistryService | null): HttpChain {
+export function httpChain(
+  { authentications, authorizations }: World,
+  routeTable: string,
+  service: RegistryService | null,
+): HttpChain {
   const tells = service?.object.annotations[XFCC_ANNOTATION] === 'true'
   return {
     kind: 'http',
@@ -87,7 +91,7 @@ export function httpChain({ authorizations }: World, routeTable: string, service
     allowConnect: false,
     clientCertificate: tells ? 'identities' : 'sanitize',
     edge: null,
-    jwt: null,
+    jwt: authentications.filter(service),
     authorization: authorizations.filters({ kind: 'http', tunnelled: true, service }),
     settings: HTTP_SETTINGS,
   }
