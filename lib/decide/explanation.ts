@@ -59,6 +59,8 @@ export interface ExplainedStep {
     | 'mirror'
     /** Where a captured connection was going, and which filter chain took it. */
     | 'listener'
+    /** Who the client is by its token, or what was wrong with that. */
+    | 'token'
     /** What AuthorizationPolicies said of it. */
     | 'authorization'
     /** Who the other side of mTLS is. */

@@ -68,6 +68,12 @@ export class TokenPlaces {
     return found
   }
 
+  /** Headers in which tokens may be, for those who show them. */
+  hide(headers: EditableHeaders): void {
+    for (const { name } of this.headers) if (headers.indexOf(name, 0) >= 0) headers.set(name, '(may be a token)')
+    if (this.cookies.length > 0 && headers.indexOf('cookie', 0) >= 0) headers.set('cookie', '(may be a token)')
+  }
+
   /** What of a query may be shown: without the parameters that may be tokens. */
   withoutTokens(query: string): string | null {
     let left: string | null = query

@@ -1,5 +1,7 @@
 // Hot lane: who a request says it is by its tokens (Envoy's jwt_authn filter): asked for each request, compiled when configuration changes. Pure: time and the
 // verifying of signatures are passed in.
+
+import type { EditableHeaders } from '../route/request-view.ts'
 import type { JwtAuthentication, JwtProvider, JwtRequirement } from '../state/jwt.ts'
 import { JwtCache } from './jwt-cache.ts'
 import { claimText, NormalizedClaims, sanitizedAudience } from './jwt-claims.ts'
@@ -235,6 +237,11 @@ export class JwtAuthenticator {
   /** Nobody but us says what a token claims, also where there is none. Before `check`. */
   removeOutputs({ headers }: JwtRequest): void {
     for (const name of this.outputs) headers.remove(name)
+  }
+
+  /** Headers as they may be shown. */
+  hideTokens(headers: EditableHeaders): void {
+    this.places.hide(headers)
   }
 
   /** A query as it may be logged; null: nothing of it is left. */

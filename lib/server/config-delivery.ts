@@ -6,12 +6,14 @@ import type { Credential } from '../transport/secrets.ts'
 import { ClusterCare, type ClusterCareParts, namesOtherSecrets } from './cluster-care.ts'
 import type { ConfigChanges } from './config-changes.ts'
 import { ConfigFeed } from './config-feed.ts'
+import type { JwksKeeper } from './jwks-keeper.ts'
 import type { ToWorker } from './messages.ts'
 import type { RolePart } from './role-part.ts'
 import type { SecretsKeeper } from './secrets-keeper.ts'
 
 export interface ConfigDeliveryOptions extends ClusterCareParts {
   readonly dns: DnsRefresher
+  readonly jwks: JwksKeeper
   readonly secrets: SecretsKeeper
   readonly role: RolePart | null
   /** Of the Secrets that configuration names; the same object where one has not changed. */
@@ -57,9 +59,9 @@ export class ConfigDelivery {
 
   /** What the main thread does for a configuration before the workers are told: endpoints that have a health check are asked from here on. */
   follow(configured: Snapshot): Snapshot {
-    const { dns, secrets, role } = this.#options
+    const { dns, jwks, secrets, role } = this.#options
     const credentials = this.#options.credentials()
-    const snapshot = dns.inject(configured)
+    const snapshot = jwks.inject(dns.inject(configured))
     const before = this.#followed
     const clusters = this.#care.use(snapshot.clusters)
     const same = before?.listeners === snapshot.listeners && sameItems(this.#credentials, credentials)
@@ -77,7 +79,7 @@ export class ConfigDelivery {
     this.#options.broadcast({ type: 'config', changes, ports: this.#options.ports() })
   }
 
-  /** Names have other addresses: the configuration that the workers have goes out with those. */
+  /** Names have other addresses, or issuers of tokens other keys: the configuration that the workers have goes out with those. */
   addressesChanged(): void {
     if (this.#told !== null) this.tell(this.#told)
   }

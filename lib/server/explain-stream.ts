@@ -1,5 +1,6 @@
 // A request that has happened, explained: its steps from the ring, read against the tables that it was decided on. Loaded when somebody asks.
 import { explain } from '../decide/explain.ts'
+import { withTokens } from '../decide/explain-jwt.ts'
 import { withAuthorization } from '../decide/explain-rbac.ts'
 import type { ExplainedListener, ExplainedPeer, ExplainedStep, Explanation } from '../decide/explanation.ts'
 import type { StepRing } from '../decide/steps.ts'
@@ -8,6 +9,7 @@ import { HttpRbacFacts } from '../filter/http/rbac-facts.ts'
 import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import type { RequestView } from '../route/request-view.ts'
+import { JWT_METADATA } from '../state/rbac.ts'
 import { flagsText } from '../telemetry/response-flags.ts'
 import type { TlsFacts } from '../transport/tls-facts.ts'
 
@@ -28,10 +30,13 @@ export function explainStream(stream: HttpStream, id: string, steps: StepRing): 
       details: stream.responseCodeDetails,
     },
   })
-  const explanation =
+  const authorized =
     stream.authorizer === null
       ? decided
       : withAuthorization(decided, taken, stream.authorizer.config, new HttpRbacFacts().ask(stream, request))
+  const { tokens, metadata } = stream
+  const explanation =
+    tokens === null ? authorized : withTokens(authorized, taken, tokens.config, metadata?.get(JWT_METADATA) ?? null)
   const listener = listenerOf(stream)
   const client = peerOf(stream.downstreamTls)
   const server = peerOf(stream.upstreamTls)
@@ -91,10 +96,12 @@ function viewOf(stream: HttpStream): RequestView {
   const headers = new HeaderMap()
   parseRequestHead(bytes, 0, text.length, new StartLine(), headers, 1e9, 1e9)
   headers.block = head
+  const { tokens } = stream
+  if (tokens !== null) tokens.hideTokens(headers)
   return {
     method: stream.method,
     path: stream.path,
-    query: stream.query,
+    query: tokens === null || stream.query === null ? stream.query : tokens.withoutTokens(stream.query),
     scheme: stream.scheme,
     authority: headers.get('host') ?? stream.authority,
     headers,

@@ -211,7 +211,7 @@ t.test('kinds that are not carried out wait, and a security policy says loudly t
   const object = (apiVersion: string, kind: string) =>
     `apiVersion: ${apiVersion}\nkind: ${kind}\nmetadata: {name: x}\nspec: {any: thing}\n`
   const cases: readonly (readonly [string, string, RegExp])[] = [
-    ['security.istio.io/v1beta1', 'RequestAuthentication', /^NOT ENFORCED/],
+    ['policy.linkerd.io/v1beta3', 'Server', /^NOT ENFORCED/],
     ['networking.istio.io/v1alpha1', 'ProxyConfig', /does not carry it out yet/],
     ['gateway.networking.k8s.io/v1alpha2', 'UDPRoute', /does not carry it out yet/],
     ['apps/v1', 'Deployment', /not used by this role: heddle reads VirtualService/],
