@@ -34,12 +34,9 @@ import { StartError } from './start-error.ts'
 import type { SupervisorOptions } from './supervisor-options.ts'
 import { WorkerPool } from './worker-pool.ts'
 
-/** The first look-ups of DNS names may hold up the start this long, and those of a reload half of a second. */
+/** The first look-ups of DNS names, and fetches of keys for tokens, may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
-/** So may the first fetches of keys that tokens are verified with. */
-const JWKS_START_MS = 3000
-const JWKS_RELOAD_MS = 500
 /** The same for the first health checks of endpoints. */
 const CHECKS_START_MS = 3000
 /** The first certificate may hold up the start this long; later it is waited for with readiness only. */
@@ -209,7 +206,7 @@ export class Supervisor {
       this.#dns.update(this.store.snapshot.clusters)
       this.#jwks.update(this.store.snapshot.listeners)
       await this.#ports.reserveAll(this.store.snapshot.listeners)
-      if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.#jwks.settled(JWKS_START_MS)])
+      if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.#jwks.settled(DNS_START_MS)])
       if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
       if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS)
@@ -346,7 +343,7 @@ export class Supervisor {
     const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
     this.#jwks.update(snapshot.listeners)
-    await Promise.all([this.#dns.settled(DNS_RELOAD_MS), this.#jwks.settled(JWKS_RELOAD_MS)])
+    await Promise.all([this.#dns.settled(DNS_RELOAD_MS), this.#jwks.settled(DNS_RELOAD_MS)])
     this.delivery.follow(snapshot)
     await this.checks.settled(CHECKS_RELOAD_MS)
     await this.#ports.follow(snapshot.listeners)
