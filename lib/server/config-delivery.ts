@@ -2,18 +2,19 @@
 import type { DnsRefresher } from '../cluster/dns.ts'
 import { secretNames } from '../state/secret-names.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import type { Credential } from '../transport/secrets.ts'
 import { ClusterCare, type ClusterCareParts, namesOtherSecrets } from './cluster-care.ts'
 import type { ConfigChanges } from './config-changes.ts'
 import { ConfigFeed } from './config-feed.ts'
-import type { JwksKeeper } from './jwks-keeper.ts'
+import { JwksKeeper } from './jwks-keeper.ts'
 import type { ToWorker } from './messages.ts'
 import type { RolePart } from './role-part.ts'
 import type { SecretsKeeper } from './secrets-keeper.ts'
 
 export interface ConfigDeliveryOptions extends ClusterCareParts {
   readonly dns: DnsRefresher
-  readonly jwks: JwksKeeper
+  readonly log: Logger
   readonly secrets: SecretsKeeper
   readonly role: RolePart | null
   /** Of the Secrets that configuration names; the same object where one has not changed. */
@@ -25,6 +26,8 @@ export interface ConfigDeliveryOptions extends ClusterCareParts {
 }
 
 export class ConfigDelivery {
+  /** Keys that tokens are verified with. */
+  readonly jwks: JwksKeeper
   readonly #options: ConfigDeliveryOptions
   readonly #care: ClusterCare
   readonly #feed: ConfigFeed
@@ -36,6 +39,7 @@ export class ConfigDelivery {
   #credentials: readonly Credential[] | null
 
   constructor(options: ConfigDeliveryOptions) {
+    this.jwks = new JwksKeeper({ log: options.log, onChange: () => this.addressesChanged() })
     this.#options = options
     this.#care = new ClusterCare(options)
     this.#feed = new ConfigFeed((cluster) => this.#care.rowsOf(cluster))
@@ -59,9 +63,9 @@ export class ConfigDelivery {
 
   /** What the main thread does for a configuration before the workers are told: endpoints that have a health check are asked from here on. */
   follow(configured: Snapshot): Snapshot {
-    const { dns, jwks, secrets, role } = this.#options
+    const { dns, secrets, role } = this.#options
     const credentials = this.#options.credentials()
-    const snapshot = jwks.inject(dns.inject(configured))
+    const snapshot = this.jwks.inject(dns.inject(configured))
     const before = this.#followed
     const clusters = this.#care.use(snapshot.clusters)
     const same = before?.listeners === snapshot.listeners && sameItems(this.#credentials, credentials)

@@ -23,7 +23,6 @@ import type { ConfigSource } from './config-source.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
-import { JwksKeeper } from './jwks-keeper.ts'
 import { ListeningPorts } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
@@ -60,7 +59,6 @@ export class Supervisor {
   readonly finished: Promise<readonly CutConnection[]>
   readonly #finish: (cut: readonly CutConnection[]) => void
   readonly #dns: DnsRefresher
-  readonly #jwks: JwksKeeper
   readonly #watch: FileWatch
   readonly #thread: ConfigThread
   readonly #probes: ProbeServers
@@ -129,7 +127,6 @@ export class Supervisor {
       log: logger,
       onEndpoints: () => this.delivery.addressesChanged(),
     })
-    this.#jwks = new JwksKeeper({ log: logger, onChange: () => this.delivery.addressesChanged() })
     const watched = [...bootstrap.resources, ...(this.role?.files ?? [])]
     this.#watch = new FileWatch({ paths: watched, onChange: () => this.reload('files changed') })
     this.#probes = new ProbeServers(this, options.agent ?? null)
@@ -157,7 +154,7 @@ export class Supervisor {
       outliers: this.outliers,
       checks: this.checks,
       dns: this.#dns,
-      jwks: this.#jwks,
+      log: logger,
       secrets: this.secrets,
       role: this.role,
       credentials: () => this.store.credentials,
@@ -204,9 +201,9 @@ export class Supervisor {
       this.adminPort = await this.#probes.listen()
       await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
-      this.#jwks.update(this.store.snapshot.listeners)
+      this.delivery.jwks.update(this.store.snapshot.listeners)
       await this.#ports.reserveAll(this.store.snapshot.listeners)
-      if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.#jwks.settled(DNS_START_MS)])
+      if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.delivery.jwks.settled(DNS_START_MS)])
       if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
       if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS)
@@ -342,8 +339,8 @@ export class Supervisor {
     }
     const { snapshot } = this.store
     this.#dns.update(snapshot.clusters)
-    this.#jwks.update(snapshot.listeners)
-    await Promise.all([this.#dns.settled(DNS_RELOAD_MS), this.#jwks.settled(DNS_RELOAD_MS)])
+    this.delivery.jwks.update(snapshot.listeners)
+    await Promise.all([this.#dns.settled(DNS_RELOAD_MS), this.delivery.jwks.settled(DNS_RELOAD_MS)])
     this.delivery.follow(snapshot)
     await this.checks.settled(CHECKS_RELOAD_MS)
     await this.#ports.follow(snapshot.listeners)
@@ -384,7 +381,7 @@ export class Supervisor {
   async #closeAll(): Promise<void> {
     this.#watch.close()
     this.#dns.stop()
-    this.#jwks.stop()
+    this.delivery.jwks.stop()
     this.outliers.close()
     this.checks.stop()
     this.secrets.close()
