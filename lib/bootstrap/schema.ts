@@ -222,6 +222,7 @@ export const bootstrapSchema = v.strictObject({
     ports: v.optional(portMap('{ 80: 8080, 443: 8443 }'), {}),
     portOffset: v.optional(whole(0, 60_000, 'a number that is added to ports', '8000'), 0),
     trustedProxies: v.optional(whole(0, 100, 'a number of proxies', '1'), 0),
+    proxyProtocol: yesOrNo(false),
   }),
   waypoint: v.strictObject({
     name: v.optional(text('the name of a Gateway', 'waypoint', /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/), 'waypoint'),

@@ -9,6 +9,7 @@ import type { ActiveListener } from './active-listener.ts'
 import type { ChainFacts } from './chain-match.ts'
 import { inspectHttp, NOT_HTTP, UNDECIDED } from './http-inspector.ts'
 import type { ListenerSet } from './listener-set.ts'
+import { NEEDS_MORE as HEADER_NEEDS_MORE, MALFORMED, NO_HEADER, readProxyHeader } from './proxy-protocol.ts'
 import type { RunningChain } from './running-chain.ts'
 import { CLIENT_HELLO, NEEDS_MORE, TlsInspector } from './tls-inspector.ts'
 
@@ -21,9 +22,12 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   readonly listener: ActiveListener
   readonly connection: Connection
   private readonly set: ListenerSet
-  private readonly destinationAddress: string
-  private readonly destinationPort: number
-  private readonly inspectsHttp: boolean
+  private destinationAddress: string
+  private destinationPort: number
+  private inspects: boolean
+  private inspectsHttp: boolean
+  /** A proxy in front is still to say who asks. */
+  private awaitsHeader: boolean
   private readonly deadline: Deadline
   /** First bytes that could not tell. */
   private held: Buffer
@@ -40,7 +44,9 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     this.connection = connection
     this.destinationAddress = address
     this.destinationPort = port
-    this.inspectsHttp = listener.match.forPort(port).inspectsHttp
+    this.inspects = false
+    this.inspectsHttp = false
+    this.awaitsHeader = listener.listener.proxyProtocol !== 'none'
     this.deadline = new Deadline(this, 0)
     this.held = NO_BYTES
     this.tls = new TlsInspector()
@@ -50,15 +56,23 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     connection.owner = this
   }
 
-  /** `inspects`: the chain depends on the first bytes. */
-  begin(inspects: boolean): void {
-    if (!inspects) {
+  begin(): void {
+    this.readDestination()
+    if (!this.inspects && !this.awaitsHeader) {
       this.settle('raw_buffer', NONE, NO_BYTES, 0)
       return
     }
     this.set.arrivals.add(this)
     const { detectionTimeoutMs } = this.listener.listener
-    if (detectionTimeoutMs > 0) this.connection.io.timers.arm(this.deadline, detectionTimeoutMs)
+    if (this.awaitsHeader) this.connection.io.timers.arm(this.deadline, HELLO_MS)
+    else if (detectionTimeoutMs > 0) this.connection.io.timers.arm(this.deadline, detectionTimeoutMs)
+  }
+
+  /** Whether the chain depends on the first bytes. */
+  private readDestination(): void {
+    const { inspectsTls, inspectsHttp } = this.listener.match.forPort(this.destinationPort)
+    this.inspects = inspectsTls || inspectsHttp
+    this.inspectsHttp = inspectsHttp
   }
 
   // ---- ConnectionOwner: while the first bytes are awaited --------------------------------------------------------------
@@ -74,6 +88,10 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   }
 
   private look(bytes: Buffer, length: number): void {
+    if (this.awaitsHeader) {
+      this.readHeader(bytes, length)
+      return
+    }
     const found = this.tls.inspect(bytes, length)
     if (found === CLIENT_HELLO) this.settle('tls', this.tls.applicationProtocols, bytes, length)
     else if (found === NEEDS_MORE) this.waitForMore(bytes, length, true)
@@ -83,6 +101,38 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
       if (http === UNDECIDED) this.waitForMore(bytes, length, false)
       else this.settle('raw_buffer', http === NOT_HTTP ? NONE : [http], bytes, length)
     }
+  }
+
+  /** What a proxy in front says (PROXY protocol): who asks, and what was dialled. */
+  private readHeader(bytes: Buffer, length: number): void {
+    const { connection, listener, set } = this
+    const found = readProxyHeader(bytes, length)
+    if (found === HEADER_NEEDS_MORE) {
+      this.held = Buffer.from(bytes.subarray(0, length))
+      return
+    }
+    if (found === MALFORMED || (found === NO_HEADER && listener.listener.proxyProtocol === 'required')) {
+      set.refusedHeader(this)
+      connection.destroy('proxy_protocol')
+      return
+    }
+    this.awaitsHeader = false
+    this.held = NO_BYTES
+    connection.io.timers.cancel(this.deadline)
+    const used = found === NO_HEADER ? 0 : found.bytes
+    if (found !== NO_HEADER && found.source !== '') {
+      connection.proxyAddress = connection.peerAddress
+      connection.peerAddress = found.source
+      connection.originalDst = found.destination
+      this.destinationAddress = addressOf(found.destination)
+      this.destinationPort = portOf(found.destination)
+    }
+    this.readDestination()
+    const rest = used === 0 ? bytes : bytes.subarray(used)
+    if (!this.inspects) this.settle('raw_buffer', NONE, rest, length - used)
+    else if (length > used) this.look(rest, length - used)
+    else if (listener.listener.detectionTimeoutMs > 0)
+      connection.io.timers.arm(this.deadline, listener.listener.detectionTimeoutMs)
   }
 
   /** More bytes can tell. */
@@ -99,6 +149,11 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   /** The client shows nothing: it waits for the server to begin. */
   onDeadline(): void {
     const { held } = this
+    if (this.awaitsHeader) {
+      this.set.refusedHeader(this)
+      this.connection.destroy('proxy_protocol')
+      return
+    }
     if (this.inHello) {
       this.onHandshakeFailed({ reason: 'timeout', text: `the ClientHello took longer than ${HELLO_MS / 1000} s`, details: {} })
       this.connection.destroy('tls_timeout')
@@ -130,6 +185,7 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
       transportProtocol: transport,
       applicationProtocols: protocols,
       sourceAddress: addressOf(connection.peerAddress),
+      directSourceAddress: addressOf(connection.proxyAddress || connection.peerAddress),
       sourcePort: portOf(connection.peerAddress),
     })
     this.chain = chain
@@ -172,6 +228,8 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
   onSecure(secure: TlsConnection): void {
     this.set.arrivals.delete(this)
     secure.originalDst = this.connection.originalDst
+    secure.peerAddress = this.connection.peerAddress
+    secure.proxyAddress = this.connection.proxyAddress
     secure.serverName = this.connection.serverName || (secure.tls?.sni ?? '')
     const { chain } = this
     if (chain !== null) chain.accept(secure)

@@ -10,8 +10,9 @@ export interface ChainFacts {
   readonly serverName: string
   readonly transportProtocol: 'tls' | 'raw_buffer'
   readonly applicationProtocols: readonly string[]
-  /** Of the other end of the connection. */
+  /** Of the client: the other end of the connection, where no PROXY protocol says otherwise. */
   readonly sourceAddress: string
+  readonly directSourceAddress: string
   readonly sourcePort: number
 }
 
@@ -67,8 +68,8 @@ export class ChainMatcher<C extends Matched> {
   }
 
   private bySource(chains: readonly C[], sources: ReadonlyMap<C, SourceRanges>, facts: ChainFacts): readonly C[] {
-    const { sourceAddress, sourcePort, destinationAddress } = facts
-    let left = mostSpecific(chains, (c) => longestOf(sources.get(c)?.direct ?? NONE, sourceAddress))
+    const { sourceAddress, directSourceAddress, sourcePort, destinationAddress } = facts
+    let left = mostSpecific(chains, (c) => longestOf(sources.get(c)?.direct ?? NONE, directSourceAddress))
     const local = isLocal(sourceAddress, destinationAddress)
     left = bySpecific(left, (m) => (m.sourceType === '' ? null : (m.sourceType === 'same-ip-or-loopback') === local))
     left = mostSpecific(left, (c) => longestOf(sources.get(c)?.client ?? NONE, sourceAddress))

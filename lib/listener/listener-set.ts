@@ -153,8 +153,7 @@ export class ListenerSet implements TunnelEntrance {
 
   /** To the filter chain that fits best. `address`, `port`: what was dialled; empty and 0: unknown. */
   private arrive(active: ActiveListener, connection: Connection, address: string, port: number): void {
-    const { inspectsTls, inspectsHttp } = active.match.forPort(port)
-    new Arrival(this, active, connection, address, port).begin(inspectsTls || inspectsHttp)
+    new Arrival(this, active, connection, address, port).begin()
   }
 
   // ---- TunnelEntrance --------------------------------------------------------------------------------------------------
@@ -174,6 +173,11 @@ export class ListenerSet implements TunnelEntrance {
   refused({ listener: active, connection }: Arrival, chain: RunningChain | null, offer: string): void {
     if (chain === null) this.tellRefusal('filter_chain_not_found', active.listener, connection, `no filter chain takes ${offer}`)
     else this.tellRefusal('refused', active.listener, connection, chain.refusal)
+  }
+
+  /** No proxy in front has said who asks, or not in a form that could be read. */
+  refusedHeader({ listener: active, connection }: Arrival): void {
+    this.tellRefusal('proxy_protocol', active.listener, connection, 'it does not begin with a header of the PROXY protocol')
   }
 
   /** One line for each kind of refusal, listener and second: a scanner must not fill the log. */

@@ -49,6 +49,8 @@ export interface GatewayConfig {
   readonly portOffset: number
   /** Istio gatewayTopology.numTrustedProxies. */
   readonly trustedProxies: number
+  /** Who asks is said by a proxy in front (PROXY protocol, Istio gatewayTopology.proxyProtocol). */
+  readonly proxyProtocol: boolean
   readonly origin: Origin
 }
 

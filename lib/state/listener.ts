@@ -21,6 +21,8 @@ export interface Listener {
    * is none (Envoy use_original_dst).
    */
   readonly handOver: boolean
+  /** A proxy in front says who asks (PROXY protocol): to be believed when it does, or refused when it does not. */
+  readonly proxyProtocol: 'none' | 'optional' | 'required'
   /** A client that shows no protocol for so long is taken for one that waits for the server to begin: plaintext, unknown. 0: waits for ever. */
   readonly detectionTimeoutMs: number
   /** `address:port` that stands in for the address the client dialled; empty: unknown. PassthroughCluster dials it. */

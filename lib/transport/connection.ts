@@ -33,8 +33,10 @@ export interface ByteSink {
 export abstract class Connection implements ByteSink {
   readonly io: Io
   owner: ConnectionOwner
-  /** `ip:port`. */
-  readonly peerAddress: string
+  /** `ip:port`: the other end, or whom it asks for by the PROXY protocol. */
+  peerAddress: string
+  /** `ip:port` of the other end, where `peerAddress` is not; empty: it is. */
+  proxyAddress: string
   readonly localAddress: string
   /** `ip:port` that the peer dialled, where its connection was intercepted or came through a tunnel; empty: `localAddress`. */
   originalDst: string
@@ -79,6 +81,7 @@ export abstract class Connection implements ByteSink {
     this.io = io
     this.owner = owner
     this.peerAddress = peerAddress
+    this.proxyAddress = ''
     this.localAddress = localAddress
     this.originalDst = ''
     this.serverName = ''

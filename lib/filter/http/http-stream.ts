@@ -438,7 +438,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   }
 
   get downstreamDirectRemoteAddress(): string {
-    return this.session.connection.peerAddress
+    const { proxyAddress, peerAddress } = this.session.connection
+    return proxyAddress || peerAddress
   }
 
   uniqueId(): string {

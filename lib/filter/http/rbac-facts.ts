@@ -37,7 +37,7 @@ export class HttpRbacFacts extends ConnectionRbacFacts {
    * use_remote_address). What is no address leaves the peer.
    */
   override get remoteIp(): IpNumber | null {
-    if (this.client === undefined) this.client = parseIp(this.saidAddress()) ?? this.directRemoteIp
+    if (this.client === undefined) this.client = parseIp(this.saidAddress()) ?? super.remoteIp
     return this.client
   }
 

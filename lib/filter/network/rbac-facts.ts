@@ -55,12 +55,16 @@ export class ConnectionRbacFacts implements RbacFacts {
   }
 
   get directRemoteIp(): IpNumber | null {
-    if (this.peer === undefined) this.peer = this.connection === null ? null : parseIp(ipOf(this.connection.peerAddress))
+    const { connection } = this
+    if (this.peer === undefined)
+      this.peer = connection === null ? null : parseIp(ipOf(connection.proxyAddress || connection.peerAddress))
     return this.peer
   }
 
+  /** Who a proxy in front asks for (PROXY protocol), else the other end. */
   get remoteIp(): IpNumber | null {
-    return this.directRemoteIp
+    const { connection } = this
+    return connection === null || connection.proxyAddress === '' ? this.directRemoteIp : parseIp(ipOf(connection.peerAddress))
   }
 
   get serverName(): string {

@@ -154,6 +154,7 @@ function explicit(config: ListenerConfig, network: FilterChain['network'], origi
     bind: true,
     capture: 'none',
     handOver: false,
+    proxyProtocol: 'none',
     detectionTimeoutMs: 0,
     originalDst,
     filterChains: [chain],

@@ -11,7 +11,9 @@ export type OriginalSrc = Decoded<typeof OriginalSrc>
 export const TlsInspector = message(`${LISTENER}tls_inspector.v3.TlsInspector`, { initial_read_buffer_size: uint32Value(2) })
 export const HttpInspector = message(`${LISTENER}http_inspector.v3.HttpInspector`, {})
 export const ProxyProtocol = message(`${LISTENER}proxy_protocol.v3.ProxyProtocol`, {
+  rules: list(one(1, message(`${LISTENER}proxy_protocol.v3.ProxyProtocol.Rule`, { tlv_type: uint32(1) }))),
   allow_requests_without_proxy_protocol: bool(2),
+  disallowed_versions: list(enumeration(4, { V1: 0, V2: 1 })),
 })
 
 // ---- filter state --------------------------------------------------------------------------------------------------------

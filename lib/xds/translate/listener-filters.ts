@@ -1,4 +1,5 @@
 // Listener filters: where a connection was going, what its first bytes are looked at for, and as whom the application is dialled.
+import type { Listener } from '../../state/listener.ts'
 import { HttpInspector, OriginalDst, OriginalSrc, ProxyProtocol, TlsInspector } from '../proto/filters.ts'
 import type { ListenerFilter, ListenerFilterPredicate } from '../proto/listener.ts'
 import { type Any, type Message, TYPE_URL_PREFIX } from '../proto/schema.ts'
@@ -10,6 +11,7 @@ export interface ListenerFilters {
   /** Connections to the application have their client's address and this mark; null: they have not. */
   readonly originalSrc: { readonly mark: number } | null
   readonly hasTlsInspector: boolean
+  readonly proxyProtocol: Listener['proxyProtocol']
   /** First bytes are looked at, on some port. */
   readonly inspects: boolean
   /** Whether first bytes are looked at for TLS, and for HTTP, on connections to a port. 0: of a chain for any port. */
@@ -22,6 +24,7 @@ export function translateListenerFilters(filters: readonly ListenerFilter[], fin
   let originalSrc: ListenerFilters['originalSrc'] = null
   let tls: Inspector | null = null
   let http: Inspector | null = null
+  let proxyProtocol: Listener['proxyProtocol'] = 'none'
   for (const [i, filter] of filters.entries()) {
     const at = findings.at('listener_filters', i)
     const { typed_config: config } = filter
@@ -32,18 +35,28 @@ export function translateListenerFilters(filters: readonly ListenerFilter[], fin
     else if (is(config, OriginalSrc)) originalSrc = { mark: at.unpack(config, OriginalSrc)?.mark ?? 0 }
     else if (is(config, TlsInspector)) tls = new Inspector(filter.filter_disabled)
     else if (is(config, HttpInspector)) http = new Inspector(filter.filter_disabled)
-    else if (is(config, ProxyProtocol))
-      at.fault('the PROXY protocol of clients is not understood: their addresses would be those of who is in front')
+    else if (is(config, ProxyProtocol)) proxyProtocol = proxyProtocolOf(config, at)
     else at.fault(`the listener filter ${filter.name} (${shortType(config)}) is not understood`)
   }
   return {
     originalDst,
     originalSrc,
     hasTlsInspector: tls !== null,
+    proxyProtocol,
     inspects: tls !== null || http !== null,
     inspectsTls: (port) => tls?.appliesTo(port) ?? false,
     inspectsHttp: (port) => http?.appliesTo(port) ?? false,
   }
+}
+
+/** Who is told of the connection by it is whoever asks for addresses; its further values (TLV) nobody asks for here. */
+function proxyProtocolOf(config: Any, at: Findings): Listener['proxyProtocol'] {
+  const settings = at.unpack(config, ProxyProtocol)
+  if (settings === null) return 'required'
+  if (settings.rules.length > 0) at.at('rules').note('further values of the header are not kept')
+  for (const [i, version] of settings.disallowed_versions.entries())
+    at.at('disallowed_versions', i).fault(`${version} cannot be refused by itself`)
+  return settings.allow_requests_without_proxy_protocol ? 'optional' : 'required'
 }
 
 /** An inspector, and the ports on which it is switched off. */

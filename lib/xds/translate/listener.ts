@@ -130,6 +130,7 @@ export function translateListener(
           direction,
           ...place,
           ...captureOf(shell, filters),
+          proxyProtocol: filters.proxyProtocol,
           detectionTimeoutMs: detectionTimeout(shell, filters, filterChains, findings),
           originalDst: '',
           filterChains,

@@ -96,7 +96,7 @@ const DEFAULTS: BootstrapConfig = {
     ports: [],
     origin: BUILT_IN,
   },
-  gateway: { address: '0.0.0.0', ports: [], portOffset: 0, trustedProxies: 0, origin: BUILT_IN },
+  gateway: { address: '0.0.0.0', ports: [], portOffset: 0, trustedProxies: 0, proxyProtocol: false, origin: BUILT_IN },
   waypoint: {
     name: 'waypoint',
     address: '0.0.0.0',

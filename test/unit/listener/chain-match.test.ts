@@ -16,6 +16,7 @@ const facts = (over: Partial<ChainFacts> = {}): ChainFacts => ({
   transportProtocol: 'raw_buffer',
   applicationProtocols: [],
   sourceAddress: '10.0.0.9',
+  directSourceAddress: over.sourceAddress ?? '10.0.0.9',
   sourcePort: 40000,
   ...over,
 })

@@ -157,6 +157,7 @@ const GATEWAY: GatewayConfig = {
   ports: [],
   portOffset: 0,
   trustedProxies: 0,
+  proxyProtocol: false,
   origin: { kind: 'bootstrap', namespace: '', name: 'gateway', file: 'heddle.yaml', line: 1, column: 1 },
 }
 

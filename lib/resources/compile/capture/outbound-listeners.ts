@@ -122,6 +122,7 @@ function virtualOutbound(world: World): Listener {
     bind: true,
     capture: 'redirect',
     handOver: true,
+    proxyProtocol: 'none',
     detectionTimeoutMs: 0,
     originalDst: '',
     filterChains: [

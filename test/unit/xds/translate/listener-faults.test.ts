@@ -49,9 +49,9 @@ const FAULTS: readonly (readonly [title: string, json: JsonObject, fault: string
     'the internal listener mine is none of connect_terminate, main_internal, connect_originate, inner_connect_originate, outer_connect_originate, forward_inner_connect, which heddle knows',
   ],
   [
-    'the PROXY protocol',
-    listener({ listener_filters: [typed('p', `${LISTENER}proxy_protocol.v3.ProxyProtocol`)] }),
-    'listener_filters[0]: the PROXY protocol of clients is not understood: their addresses would be those of who is in front',
+    'one version of the PROXY protocol',
+    listener({ listener_filters: [typed('p', `${LISTENER}proxy_protocol.v3.ProxyProtocol`, { disallowed_versions: ['V1'] })] }),
+    'listener_filters[0].disallowed_versions[0]: V1 cannot be refused by itself',
   ],
   [
     'a listener filter that nobody knows',
