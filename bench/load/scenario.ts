@@ -114,15 +114,15 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...HTTP1,
     id: 'hbone-bulk',
-    title: 'TCP through two hops with HBONE between them, answers of 16 MB over 4 connections',
-    path: '/16m',
+    title: 'TCP through two hops with HBONE between them, answers of 4 MB over 4 connections',
+    path: '/4m',
     hop: 'hbone',
     connections: 4,
   },
 ]
 
 /** Bodies of the upstream's files by path, in bytes. */
-export const FILE_BYTES: Readonly<Record<string, number>> = { '/1k': 1024, '/64k': 65536, '/16m': 16 * 2 ** 20 }
+export const FILE_BYTES: Readonly<Record<string, number>> = { '/1k': 1024, '/64k': 65536, '/4m': 4 * 2 ** 20 }
 
 /** A gRPC message of 100 bytes with its prefix ("gRPC over HTTP/2", Length-Prefixed-Message). */
 export const GRPC_REQUEST: Uint8Array = grpcMessage(100)

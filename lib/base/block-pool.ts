@@ -7,7 +7,7 @@
 export const BLOCK_BYTES = 128 * 1024 + 16 * 1024
 export const SMALL_BLOCK_BYTES = 16 * 1024
 /** More free blocks than these are left to the garbage collector. */
-const MAX_FREE = 4
+const MAX_FREE = 16
 const MAX_FREE_SMALL = 128
 
 export class BlockPool {

@@ -108,6 +108,7 @@ export class TunnelLink implements Http2Events, HandshakeOwner, DeadlineOwner {
     this.secure = connection
     this.http2 = new Http2ClientConnection(connection, this, CLIENT_OPTIONS)
     connection.owner = this.http2
+    connection.gathers = true
     for (const pending of this.waiting.splice(0)) if (!pending.cancelled) this.begin(pending)
     if (this.retired) this.retire()
   }

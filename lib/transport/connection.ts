@@ -71,6 +71,8 @@ export abstract class Connection implements ByteSink {
   protected busy: boolean
   /** Output waits for the end of the turn of the event loop, not of the event: for who carries many exchanges. */
   gathers: boolean
+  /** Bulk waits as well, until a block is full: for who is fed by many small reads of one event of the loop, as records of TLS are. */
+  gathersBulk: boolean
   private dirty: boolean
   private readPauses: number
   /** Came while reads were disabled; null: nothing. */
@@ -101,6 +103,7 @@ export abstract class Connection implements ByteSink {
     this.outEpoch = 0
     this.busy = false
     this.gathers = false
+    this.gathersBulk = false
     this.dirty = false
     this.readPauses = 0
     this.held = null
@@ -170,7 +173,7 @@ export abstract class Connection implements ByteSink {
     }
     if (!this.dirty) {
       this.dirty = true
-      this.io.markDirty(this, n > SMALL_BLOCK_BYTES)
+      this.io.markDirty(this, n > SMALL_BLOCK_BYTES && !this.gathersBulk)
     }
     this.outPosition = 0
     this.out = this.io.blocks.acquire(n)
@@ -183,7 +186,7 @@ export abstract class Connection implements ByteSink {
     const large = blocks.acquire(BLOCK_BYTES)
     small.copy(large, 0, 0, this.outPosition)
     blocks.release(small)
-    if (this.gathers) this.io.markDirty(this, true)
+    if (this.gathers && !this.gathersBulk) this.io.markDirty(this, true)
     this.out = large
     this.outEpoch++
     return large
@@ -200,6 +203,13 @@ export abstract class Connection implements ByteSink {
     this.bytesWritten += this.outPosition
     this.blocked = true
     this.postpone(block, this.outPosition)
+  }
+
+  /** What `source` brings will be written here: each record of TLS, and each frame of a tunnel, is a read. */
+  fedBy(source: Connection): void {
+    if (source.tls === null) return
+    this.gathers = true
+    this.gathersBulk = true
   }
 
   /** Sends what is queued: one write. Called at the end of the event; harmless when nothing is. */

@@ -22,6 +22,8 @@ export class Splice {
     this.failed = null
     this.first = new SpliceSide(this, first)
     this.second = new SpliceSide(this, second)
+    first.fedBy(second)
+    second.fedBy(first)
     this.first.other = this.second
     this.second.other = this.first
   }

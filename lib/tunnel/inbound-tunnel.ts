@@ -111,6 +111,7 @@ export class InboundTunnel implements HandshakeOwner, Http2ServerEvents, Deadlin
     this.connection = connection
     this.codec = new Http2ServerConnection(connection, this, SERVER_OPTIONS)
     connection.owner = this.codec
+    connection.gathers = true
     if (this.draining) this.codec.shutdown()
   }
 

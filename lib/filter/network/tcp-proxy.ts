@@ -198,6 +198,8 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     const upstream = new UpstreamSide(this, connection)
     this.upstream = upstream
     this.upstreamLocalAddress = upstream.connection.localAddress
+    connection.fedBy(this.connection)
+    this.connection.fedBy(connection)
     const { host } = this
     if (host !== null) {
       host.add(ACTIVE)

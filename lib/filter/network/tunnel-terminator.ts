@@ -67,6 +67,7 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
     this.facts = factsThrough(connection.tls)
     this.codec = new Http2ServerConnection(connection, this, SERVER_OPTIONS)
     connection.owner = this.codec
+    connection.gathers = true
   }
 
   get activity(): string {

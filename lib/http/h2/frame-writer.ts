@@ -61,8 +61,12 @@ export class FrameWriter {
 
   /** A place for a frame whose payload has at most `bytes`: write from `payloadAt`, then call one of the `end…` methods. */
   begin(bytes: number): Buffer {
+    return this.place(bytes, this.flowing)
+  }
+
+  private place(bytes: number, now: boolean): Buffer {
     const need = F.FRAME_HEADER_BYTES + bytes
-    const block = this.flowing ? this.connection.reserve(need) : null
+    const block = now ? this.connection.reserve(need) : null
     if (block !== null) {
       this.direct = true
       this.buffer = block
@@ -133,7 +137,8 @@ export class FrameWriter {
 
   /** One DATA frame; the caller keeps to `dataLimit` and to the windows. */
   data(streamId: number, bytes: Buffer, start: number, end: number, endStream: boolean): void {
-    const b = this.begin(end - start)
+    // Of what was begun while the peer read all goes to the connection: it is one read at most, and its blocks are there to be used.
+    const b = this.place(end - start, this.waitingBytes === 0)
     copyBytes(bytes, start, end, b, this.payloadAt)
     this.end(this.payloadAt + (end - start), F.DATA, endStream ? F.END_STREAM : 0, streamId)
     this.remember(streamId)

@@ -182,7 +182,7 @@ export class Http2Stream {
       }
     }
     if (at < end) {
-      this.queue ??= new SendQueue()
+      this.queue ??= new SendQueue(this.connection.connection.io.blocks)
       this.queue.push(bytes, at, end)
       this.wait()
     }
@@ -330,7 +330,7 @@ export class Http2Stream {
     if (this.bodyForbidden) return BODY_NOT_ALLOWED
     if (this.bodyLength >= 0 && this.bytesReceived > this.bodyLength) return LENGTH_MISMATCH
     if (this.paused || this.delivering) {
-      this.received ??= new SendQueue()
+      this.received ??= new SendQueue(null)
       this.received.push(bytes, start, end)
       this.connection.relieve()
       return 0
