@@ -21,6 +21,7 @@ const FOLDERS = [
   'cases/visibility',
   'cases/grpc',
   'cases/gateway',
+  'cases/gateway-api-mesh',
   'cases/inbound',
   'examples/routing',
   'examples/resilience',
