@@ -104,10 +104,7 @@ t.test('the two kinds of Gateway are apart', async (t) => {
       ['Gateway', 'edge', 'in-force'],
     ],
   )
-  t.same(
-    result.snapshot.listeners.map((l) => l.name).toSorted(),
-    ['0.0.0.0_80', '0.0.0.0_81'],
-  )
+  t.same(result.snapshot.listeners.map((l) => l.name).toSorted(), ['0.0.0.0_80', '0.0.0.0_81'])
 })
 
 t.test('the order in which rules are asked', async (t) => {
