@@ -7,6 +7,7 @@ import { EXPOSITION_TYPE } from '../telemetry/metrics-registry.ts'
 import type { AdminSource } from './admin-source.ts'
 import { clustersJson, clustersText, socketAddress } from './cluster-page.ts'
 import { configDump, redactedJson } from './config-dump.ts'
+import { configUsePage } from './config-use-page.ts'
 import { envoyDump } from './dump-query.ts'
 import { ejectionsJson, ejectionsText } from './ejection-page.ts'
 import { certsJson, commandLineOptions, memoryJson, statsJson } from './envoy-pages.ts'
@@ -174,7 +175,7 @@ function memory(): Answer {
 }
 
 async function configUse(source: AdminSource): Promise<Answer> {
-  return answerOf(200, JSON_TYPE, jsonText(await source.configUse()))
+  return answerOf(200, JSON_TYPE, jsonText(configUsePage(await source.configUse(), source.snapshot())))
 }
 
 /** In the shape that who asks expects: heddle's own, or where a control plane feeds it, which Istio's tools ask next to, Envoy's. */

@@ -4,6 +4,7 @@ import type { BootstrapConfig, SocketAddress } from '../state/bootstrap-config.t
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { WorkloadWorld } from '../state/workload-world.ts'
 import type { ServerState } from '../telemetry/main-metrics.ts'
+import type { KindUse } from './config-use-page.ts'
 import type { DumpedConfig } from './dumped-config.ts'
 
 export interface ProxyState {
@@ -89,7 +90,7 @@ export interface TunnelView {
   readonly world: WorkloadWorld
 }
 
-/** `/config_use`; the ConfigUseReport of server/messages.ts is one. */
+/** The ConfigUseReport of server/messages.ts, and what a control plane sent. */
 export interface ConfigUseView {
   /** Of each worker that answers. */
   readonly workers: readonly {
@@ -101,6 +102,7 @@ export interface ConfigUseView {
   }[]
   /** Of memory that the workers share; `arenas` is all of it. */
   readonly bytes: { readonly clusters: number; readonly virtualHosts: number; readonly arenas: number }
+  readonly sent: readonly KindUse[]
 }
 
 export interface ServerInfo {

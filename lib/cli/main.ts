@@ -29,6 +29,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'how it stands with the control plane, and what one sends',
     load: async () => (await import('./xds.ts')).xdsCommand,
   },
+  top: {
+    summary: 'what of its configuration the proxy has used, and what that takes',
+    load: async () => (await import('./top.ts')).topCommand,
+  },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 

@@ -50,7 +50,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
       return status === null ? null : { ...status, warming: proxy.store.warming?.() ?? [] }
     },
     dumpedConfig: () => dumpedConfig(proxy),
-    configUse: () => proxy.configUse(),
+    configUse: async () => ({ ...(await proxy.configUse()), sent: proxy.store.sent?.() ?? [] }),
     ejections: () => proxy.outliers.history.all,
     hostHealth: (cluster, address) => healthView(proxy, cluster, address),
   }

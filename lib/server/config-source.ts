@@ -1,4 +1,5 @@
 // Where Snapshots come from, as the supervisor sees it: files (config-store.ts) or a control plane (xds-source.ts).
+import type { KindUse } from '../admin/config-use-page.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Credential } from '../transport/secrets.ts'
@@ -34,5 +35,7 @@ export interface ConfigSource {
   warming?(): readonly string[]
   /** Of a control plane: what it sent. */
   dump?(isHealthy: IsHealthy): FedConfig
+  /** Of a control plane: what of its resources is held, by kind. */
+  sent?(): readonly KindUse[]
   close(): Promise<void>
 }

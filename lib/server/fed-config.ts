@@ -1,4 +1,5 @@
 // What a control plane sent, for `/config_dump` in Envoy's shape: each resource in the JSON of its protobuf message, with the fields that heddle's tables have.
+import type { KindUse } from '../admin/config-use-page.ts'
 import type { DumpedConfig, DumpedFailure, DumpedResource, DumpedState } from '../admin/dumped-config.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import { XDS } from '../xds/client/resource-types.ts'
@@ -39,6 +40,25 @@ export function fedConfig(client: AdsClient, world: XdsWorld, isHealthy: IsHealt
     extensions: of(XDS.extension),
     missingSecrets: [...secrets].filter((name) => isFetched(name) && !world.secrets.has(name)),
   }
+}
+
+const KINDS = [
+  ['clusters', XDS.cluster],
+  ['endpoints', XDS.endpoints],
+  ['listeners', XDS.listener],
+  ['routes', XDS.route],
+  ['extensions', XDS.extension],
+  ['secrets', XDS.secret],
+] as const
+
+/** Bytes of what is held, as it was sent. */
+export function sentByKind(client: AdsClient): KindUse[] {
+  return KINDS.map(([kind, typeUrl]) => {
+    const held = client.resources(typeUrl)
+    let bytes = 0
+    for (const resource of held.values()) bytes += resource.bytes.length
+    return { kind, count: held.size, bytes }
+  })
 }
 
 /** Of a name that the control plane says is not there, there is nothing to show. */

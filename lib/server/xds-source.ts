@@ -1,5 +1,6 @@
 // Snapshots from a control plane. What it sends is translated as it comes and acknowledged or refused at once (xds/store/); what has become complete is put in
 // force together, after the event that brought it, so that a push of several types is one reload where it can be one.
+import type { KindUse } from '../admin/config-use-page.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -11,7 +12,7 @@ import { XDS } from '../xds/client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-update.ts'
 import { XdsWorld, type XdsWorldTerms } from '../xds/store/xds-world.ts'
 import type { ConfigSource } from './config-source.ts'
-import { type FedConfig, fedConfig, type IsHealthy } from './fed-config.ts'
+import { type FedConfig, fedConfig, type IsHealthy, sentByKind } from './fed-config.ts'
 import { StartError } from './start-error.ts'
 
 export interface XdsSourceOptions {
@@ -158,6 +159,10 @@ export class XdsSource implements ConfigSource {
 
   warming(): readonly string[] {
     return this.world.warming()
+  }
+
+  sent(): readonly KindUse[] {
+    return sentByKind(this.client)
   }
 
   dump(isHealthy: IsHealthy): FedConfig {

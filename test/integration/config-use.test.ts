@@ -1,56 +1,50 @@
-// What requests need of the configuration becomes live in a worker, and nothing else.
+// heddle top config: what was used, and the Sidecar that lets a workload know no more.
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import t from 'tap'
+import { connectAny } from '../support/any-client.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
-import { startInProcess } from '../support/in-process.ts'
-import { service, virtualService, yaml } from '../support/mesh.ts'
-import { askOnce } from '../support/raw-client.ts'
+import { service, yaml } from '../support/mesh.ts'
+import { runHeddle, startProxy } from '../support/proxy.ts'
 
-t.test('what was used, by name', async (t) => {
-  const echo = await EchoUpstream.start(t)
-  const services = (n: number) => Array.from({ length: n }, (_, i) => service({ host: `svc-${i}`, endpoints: [echo] }))
-  const proxy = await startInProcess(t, yaml(...services(20)), { bootstrap: { concurrency: 1 } })
-  const use = async () => {
-    const { workers, bytes } = await proxy.supervisor.configUse()
-    const names = (list: readonly string[]) => list.map((name) => /svc-\d+/.exec(name)?.[0]).sort()
-    return {
-      clusters: names(workers.flatMap((w) => w.clusters)),
-      hosts: names(workers.flatMap((w) => w.virtualHosts.map((v) => v.name))),
-      bytes,
-      workers,
-    }
+t.test('the Sidecar of what was used', async (t) => {
+  const upstream = await EchoUpstream.start(t)
+  const host = (name: string) => `${name}.default.svc.cluster.local`
+  const services = yaml(...['a', 'b', 'c'].map((name) => service({ host: host(name), endpoints: [upstream] })))
+  const proxy = await startProxy(t, { resources: { 'services.yaml': services } })
+  const client = await connectAny(t, proxy.port())
+  const status = async (name: string): Promise<number> => {
+    await client.send({ host: host(name) })
+    return (await client.response()).status
   }
-  const ask = async (host: string) => (await askOnce(t, proxy.port, { host })).status
+  const top = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await runHeddle(['top', 'config', '--config', proxy.configFile, ...args])
+    t.equal(code, 0, stderr)
+    return stdout
+  }
 
-  const before = await use()
-  t.same([before.clusters, before.hosts], [[], []])
-  t.ok(before.workers[0]!.heapBytes > 1e6)
-  t.ok(
-    before.bytes.clusters > 0 &&
-      before.bytes.virtualHosts > 0 &&
-      before.bytes.arenas >= before.bytes.clusters + before.bytes.virtualHosts,
-  )
+  t.match(JSON.parse(await top('--json')), { hosts: { configured: 3, used: [] } }, 'nothing yet')
+  t.match(await top('--sidecar'), /- "~\/\*"\n/, 'so nothing is known')
+  t.equal(await status('a'), 200)
+  t.equal(await status('c'), 200)
+  const text = await top('--admin', `127.0.0.1:${proxy.adminPort}`)
+  t.match(text, /^hosts that were used: 2 of 3\n {2}default\/a\.default\S+\n {2}default\/c\.default\S+\n/m)
+  t.match(text, /^clusters, packed +\d+ +2 +[\d.]+ \S+/m)
 
-  t.same([await ask('svc-3'), await ask('svc-7'), await ask('svc-3'), await ask('nobody')], [200, 200, 200, 404])
-  const after = await use()
-  t.same(
-    [after.clusters, after.hosts],
-    [
-      ['svc-3', 'svc-7'],
-      ['svc-3', 'svc-7'],
-    ],
-  )
-  t.match(
-    JSON.stringify(proxy.supervisor.snapshot()?.clusters.map((c) => c.name)),
-    /svc-19/,
-    'pages show those too that nobody uses',
-  )
+  const sidecar = await top('--sidecar')
+  const file = path.join(proxy.dir, 'sidecar.yaml')
+  writeFileSync(file, sidecar)
+  const checked = await runHeddle(['check', file, path.join(proxy.dir, 'mesh')])
+  t.equal(checked.code, 0, checked.stdout + checked.stderr)
+  await proxy.reload({ 'sidecar.yaml': sidecar })
+  t.strictSame([await status('a'), await status('c')], [200, 200], 'what was used is there')
+  t.match(await top('--json'), /"configured": 2\b/, 'and b is not')
+  t.match(JSON.parse(await top('--json')), { hosts: { configured: 2 } })
+})
 
-  await proxy.reload(yaml(...services(21)))
-  t.equal(await ask('svc-20'), 200)
-  t.same((await use()).clusters, ['svc-20', 'svc-3', 'svc-7'])
-
-  await proxy.reload(
-    yaml(...services(21), virtualService('vs', ['svc-7'], [{ name: 'other', route: [{ destination: { host: 'svc-3' } }] }])),
-  )
-  t.same((await use()).hosts, ['svc-20', 'svc-3', 'svc-7'], 'one that has changed has been used all the same')
+t.test('nobody answers', async (t) => {
+  const { code, stderr } = await runHeddle(['top', 'config', '--admin', '127.0.0.1:1'])
+  t.equal(code, 4)
+  t.match(stderr, /^heddle top config: no proxy answered on 127\.0\.0\.1:1/)
+  t.equal((await runHeddle(['top', 'config', '--admin', 'x'])).code, 2)
 })

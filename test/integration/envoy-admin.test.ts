@@ -105,6 +105,16 @@ t.test('fed by a control plane', async (t) => {
     )
   })
 
+  t.test('what was sent is counted', async (t) => {
+    const bytes = plane.world.get(XDS.listener)?.get('out')?.bytes.length
+    const { sent } = (await proxy.adminJson('/config_use')) as { sent: readonly { kind: string }[] }
+    t.match(
+      sent.find(({ kind }) => kind === 'listeners'),
+      { count: 1, bytes },
+    )
+    t.match((await runHeddle(['top', 'config', '--config', proxy.configFile])).stdout, /^endpoints +1 /m)
+  })
+
   t.test('the dump is an envoy.admin.v3.ConfigDump', async (t) => {
     put(plane, XDS.listener, 'bad', listener('bad', port, UNKNOWN_FILTER))
     const nack = await plane.answered(XDS.listener, 'NACK')

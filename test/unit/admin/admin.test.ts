@@ -63,6 +63,16 @@ const WELL: HostHealth = {
   ejection: null,
 }
 
+const USED = { table: '9080', name: 'reviews', domains: ['reviews'] }
+const USE: Awaited<ReturnType<AdminSource['configUse']>> = {
+  workers: [
+    { clusters: [cluster.name], virtualHosts: [USED], heapBytes: 1000 },
+    { clusters: [cluster.name, 'outbound|80||gone.shop.svc.cluster.local'], virtualHosts: [], heapBytes: 2000 },
+  ],
+  bytes: { clusters: 1, virtualHosts: 2, arenas: 4 },
+  sent: [],
+}
+
 const DUMPED: DumpedConfig = {
   fed: false,
   node: { id: 'n' },
@@ -178,7 +188,7 @@ class Source implements AdminSource {
     return DUMPED
   }
   async configUse(): ReturnType<AdminSource['configUse']> {
-    return { workers: [], bytes: { clusters: 1, virtualHosts: 2, arenas: 4 } }
+    return USE
   }
   ejections(): readonly Ejection[] {
     return this.ejected

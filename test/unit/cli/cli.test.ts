@@ -39,7 +39,7 @@ t.test('in a process of its own: output, exit codes, nothing left running', asyn
   t.match(await runHeddle(['run', '--config', 'nowhere.yaml']), { code: 3, stderr: /nowhere\.yaml: no such file/ })
 })
 
-const COMMANDS = ['run', 'dev', 'check', 'explain', 'ca', 'iptables', 'istio-iptables', 'xds', 'version']
+const COMMANDS = ['run', 'dev', 'check', 'explain', 'ca', 'iptables', 'istio-iptables', 'xds', 'top', 'version']
 
 t.test('help', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
