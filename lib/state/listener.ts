@@ -123,6 +123,10 @@ export interface HttpSettings {
   readonly serverName: string
   /** What becomes of an upstream's own (Envoy server_header_transformation). */
   readonly serverHeader: 'overwrite' | 'append_if_absent' | 'pass_through'
+  /** Clients of HTTP/1.0 are served (Envoy accept_http_10); otherwise they are told to upgrade, 426. */
+  readonly http10: boolean
+  /** x-forwarded-client-cert has the certificate itself, too (Envoy set_current_client_cert_details.cert). */
+  readonly forwardsCertificate: boolean
   /** Requests without x-request-id get one. */
   readonly requestIds: boolean
   /** x-forwarded-port is set where it is not there. */
@@ -147,6 +151,8 @@ export const HTTP_SETTINGS: HttpSettings = {
   pathNormalization: null,
   serverName: '',
   serverHeader: 'overwrite',
+  http10: true,
+  forwardsCertificate: false,
   requestIds: true,
   forwardedPort: false,
   limits: {},

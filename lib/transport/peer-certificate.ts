@@ -8,6 +8,7 @@ export class PeerCertificate {
   readonly notAfterMs: number
   private forwardedBy: string
   private forwardedText: string
+  private forwardedWhole: boolean
   private nameList: readonly string[] | null
   private read: CertificateFacts | null | undefined
   private pemText: string
@@ -17,6 +18,7 @@ export class PeerCertificate {
     this.notAfterMs = notAfterMs
     this.forwardedBy = ''
     this.forwardedText = ''
+    this.forwardedWhole = false
     this.nameList = null
     this.read = undefined
     this.pemText = ''
@@ -50,12 +52,13 @@ export class PeerCertificate {
 
   /**
    * An element of x-forwarded-client-cert as Istio has Envoy make it: `By=…;Hash=…;Subject="…";URI=…;DNS=…`. `by`: our own identity; empty: we have
-   * none.
+   * none. `whole`: with `Cert="…"` behind the hash, as on gateways.
    */
-  forwarded(by: string): string {
-    if (this.forwardedText === '' || this.forwardedBy !== by) {
-      this.forwardedText = this.element(by)
+  forwarded(by: string, whole = false): string {
+    if (this.forwardedText === '' || this.forwardedBy !== by || this.forwardedWhole !== whole) {
+      this.forwardedText = this.element(by, whole)
       this.forwardedBy = by
+      this.forwardedWhole = whole
     }
     return this.forwardedText
   }
@@ -66,9 +69,10 @@ export class PeerCertificate {
     return this.nameList
   }
 
-  private element(by: string): string {
+  private element(by: string, whole: boolean): string {
     const parts = by === '' ? [] : [`By=${value(by)}`]
     parts.push(`Hash=${createHash('sha256').update(this.der).digest('hex')}`)
+    if (whole) parts.push(`Cert="${this.pem}"`)
     const { facts } = this
     if (facts === null) return parts.join(';')
     const { subjectRfc2253, uris, dnsNames } = facts

@@ -157,7 +157,7 @@ t.test('requests by TLS and without', async (t) => {
       'x-forwarded-client-cert: Hash=1',
     )
     const forwarded = String(headersOf(adminApp)['x-forwarded-client-cert'])
-    t.match(forwarded, /Subject="CN=client\.test"/)
+    t.match(forwarded, /;Cert="-----BEGIN%20CERTIFICATE-----%0A[^"]+-----END%20CERTIFICATE-----%0A";Subject="CN=client\.test"/)
     t.notMatch(forwarded, /Hash=1(;|$)/)
   })
 

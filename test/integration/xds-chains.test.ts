@@ -95,6 +95,7 @@ t.test('filter chains of a control plane', async (t) => {
     decoded: {
       manager: { normalize_path: true, merge_slashes: true, path_with_escaped_slashes_action: 'UNESCAPE_AND_FORWARD' },
     },
+    'http-1.0': { manager: { http_protocol_options: { accept_http_10: true } } },
     small: { manager: { max_request_headers_kb: 1 } },
     denied: { filters: [rbac('DENY', { direct_remote_ip: range('127.0.0.1') })] },
     shadow: { filters: [rbac('DENY', { direct_remote_ip: range('127.0.0.1') }, 'shadow_rules')] },
@@ -114,6 +115,19 @@ t.test('filter chains of a control plane', async (t) => {
   const ask = (name: string, target = '/', headers: Record<string, string> = {}) =>
     askAny(t, port(name), { host: 'a.test', target, headers })
   const seen = (name: string) => headerValues(app.seen.at(-1)!, name)
+
+  const first = async (name: string, bytes: string): Promise<string> => {
+    const socket = net.connect(port(name), '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => {})
+    for (const byte of [bytes.slice(0, 3), bytes.slice(3)]) socket.write(byte, 'latin1')
+    let text = ''
+    for await (const chunk of socket) {
+      text += chunk
+      if (text.includes('\r\n')) break
+    }
+    return text.split('\r\n', 1)[0] as string
+  }
 
   t.equal((await ask('fault')).status, 418)
   t.equal((await ask('fault-unheard')).status, 200, 'a chain without the filter does not inject')
@@ -153,23 +167,15 @@ t.test('filter chains of a control plane', async (t) => {
   t.equal((await ask('small', '/', { 'x-long': 'x'.repeat(2000) })).status, 431)
   t.equal((await ask('base', '/', { 'x-long': 'x'.repeat(2000) })).status, 200)
 
+  const old = 'GET / HTTP/1.0\r\nHost: a.test\r\n\r\n'
+  t.equal(await first('base', old), 'HTTP/1.1 426 Upgrade Required', 'HTTP/1.0 is for who asks for it')
+  t.match(await first('http-1.0', old), /^HTTP\/1\.[01] 200 OK$/)
+
   t.equal((await ask('denied')).status, 403)
   t.equal((await ask('shadow')).status, 200, 'rules that are tried out let everybody in')
 
   await t.test('the PROXY protocol', async (t) => {
     const line = 'PROXY TCP4 192.0.2.7 192.0.2.8 4711 443\r\n'
-    const first = async (name: string, bytes: string): Promise<string> => {
-      const socket = net.connect(port(name), '127.0.0.1')
-      t.teardown(() => socket.destroy())
-      socket.on('error', () => {})
-      for (const byte of [bytes.slice(0, 3), bytes.slice(3)]) socket.write(byte, 'latin1')
-      let text = ''
-      for await (const chunk of socket) {
-        text += chunk
-        if (text.includes('\r\n')) break
-      }
-      return text.split('\r\n', 1)[0] as string
-    }
     const get = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
     const v2 = '\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x08\x12\x67\x01\xbb'
     t.equal(await first('proxied', line + get), 'HTTP/1.1 200 OK')

@@ -13,6 +13,7 @@ const MAX_NOMINATED = 10
 
 /** Prepares the request of `stream` for routing. Null, or why it is refused. */
 export function intake(stream: HttpStream, headers: HeaderMap): R.Reason | null {
+  if (stream.minor === 0 && !stream.manager.config.settings.http10) return R.LOW_VERSION
   return (
     readConnection(stream, headers) ??
     readHost(stream, headers) ??
@@ -187,7 +188,7 @@ function nameLocalPort({ session }: HttpStream, headers: HeaderMap): void {
 
 /** What stands there is believed from nobody who has no certificate (Envoy forward_client_cert_details). */
 function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void {
-  const mode = stream.manager.config.clientCertificate
+  const { clientCertificate: mode, settings } = stream.manager.config
   const { tls } = stream.session.connection
   const first = headers.firstKnown(H.H_X_FORWARDED_CLIENT_CERT)
   if (mode === 'always_forward_only') return
@@ -197,7 +198,9 @@ function forwardClientCertificate(stream: HttpStream, headers: HeaderMap): void 
   }
   if (mode === 'forward_only') return
   const ours =
-    mode === 'identities' ? `By=${tls.localIdentity};URI=${tls.peerIdentity}` : tls.peerCertificate.forwarded(tls.localIdentity)
+    mode === 'identities'
+      ? `By=${tls.localIdentity};URI=${tls.peerIdentity}`
+      : tls.peerCertificate.forwarded(tls.localIdentity, settings.forwardsCertificate)
   if (first < 0) {
     headers.append('x-forwarded-client-cert', ours)
     return

@@ -279,6 +279,7 @@ export type VirtualHost = Decoded<typeof VirtualHost>
 
 const ABOUT_ALL_HOSTS = {
   name: text(1),
+  internal_only_headers: list(text(3)),
   response_headers_to_add: list(one(4, HeaderValueOption)),
   response_headers_to_remove: list(text(5)),
   request_headers_to_add: list(one(6, HeaderValueOption)),

@@ -114,6 +114,8 @@ export const UpstreamTlsContext = message(`${PACKAGE}.UpstreamTlsContext`, {
   allow_renegotiation: bool(3),
   max_session_keys: uint32Value(4),
   enforce_rsa_key_usage: boolValue(5),
+  auto_host_sni: bool(6),
+  auto_sni_san_validation: bool(7),
 })
 export type UpstreamTlsContext = Decoded<typeof UpstreamTlsContext>
 

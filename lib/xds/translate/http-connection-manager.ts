@@ -83,6 +83,8 @@ function settingsOf(hcm: HttpConnectionManager, filters: HttpFilterDraft, findin
     pathNormalization: normalizationOf(hcm, findings),
     serverName: hcm.server_name === '' ? 'envoy' : hcm.server_name,
     serverHeader: headerFormat ?? 'overwrite',
+    http10: hcm.http_protocol_options?.accept_http_10 === true,
+    forwardsCertificate: hcm.set_current_client_cert_details?.cert === true,
     requestIds: hcm.generate_request_id ?? true,
     forwardedPort: hcm.append_x_forwarded_port,
     limits: limitsOf(hcm),
@@ -167,9 +169,9 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
   const common = findings.at('common_http_protocol_options')
   if ((age ?? 0) > 0) common.at('max_connection_duration').note('connections of clients may be of any age')
   if ((duration ?? 0) > 0) common.at('max_stream_duration').note('the time for a whole request is not limited')
-  const { cert = false, chain = false } = hcm.set_current_client_cert_details ?? {}
-  if ((cert || chain) && hcm.forward_client_cert_details !== 'SANITIZE')
+  const { chain = false } = hcm.set_current_client_cert_details ?? {}
+  if (chain && hcm.forward_client_cert_details !== 'SANITIZE')
     findings
       .at('set_current_client_cert_details')
-      .note('x-forwarded-client-cert says By, Hash, Subject, URI and DNS; the certificate itself is not in it')
+      .note('x-forwarded-client-cert says By, Hash, Cert, Subject, URI and DNS; the chain is not in it')
 }

@@ -61,6 +61,11 @@ const cors: Translator = (_config, draft) => {
   draft.cors = true
 }
 
+/** Whoever needs the filter is not served as asked; all others of the port are, and nobody gets in whom it would have kept out. */
+const without =
+  (what: string): Translator =>
+  (_config, _draft, findings) =>
+    findings.note(what)
 const notYet =
   (what: string): Translator =>
   (_config, _draft, findings) =>
@@ -97,9 +102,14 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   [`${HTTP}wasm.v3.Wasm`, anywhere(httpWasm)],
   [`${HTTP}jwt_authn.v3.JwtAuthentication`, { translate: jwtAuthn, stage: AUTHENTICATES }],
   [`${HTTP}ext_authz.v3.ExtAuthz`, anywhere(notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'))],
-  [`${HTTP}grpc_web.v3.GrpcWeb`, anywhere(notYet('gRPC-Web is not translated to gRPC'))],
+  [`${HTTP}grpc_web.v3.GrpcWeb`, anywhere(without('gRPC-Web is passed on as it is, not translated to gRPC'))],
   [`${HTTP}ext_proc.v3.ExternalProcessor`, anywhere(notYet('external processors are not asked'))],
-  [`${HTTP}dynamic_forward_proxy.v3.FilterConfig`, anywhere(notYet('hosts are not looked up for each request'))],
+  [
+    `${HTTP}dynamic_forward_proxy.v3.FilterConfig`,
+    anywhere(
+      without('hosts are not looked up for each request: clusters that ask for it are refused, and routes to them answer 503'),
+    ),
+  ],
   [`${HTTP}lua.v3.Lua`, anywhere(notYet('Lua is not run'))],
 ])
 

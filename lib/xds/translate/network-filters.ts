@@ -28,6 +28,10 @@ const NETWORK = 'envoy.extensions.filters.network.'
 
 const nothing: Translator = () => {}
 const observes: Translator = (_config, _draft, findings) => findings.note('what is said inside of connections is not observed')
+const without =
+  (what: string): Translator =>
+  (_config, _draft, findings) =>
+    findings.note(what)
 const notYet =
   (what: string): Translator =>
   (_config, _draft, findings) =>
@@ -52,7 +56,12 @@ const KNOWN: ReadonlyMap<string, Translator> = new Map<string, Translator>([
   ],
   [`${NETWORK}redis_proxy.v3.RedisProxy`, notYet('Redis is not proxied')],
   [`${NETWORK}sni_cluster.v3.SniCluster`, notYet('clusters are not chosen by server name (AUTO_PASSTHROUGH) yet')],
-  [`${NETWORK}sni_dynamic_forward_proxy.v3.FilterConfig`, notYet('hosts are not looked up for each connection')],
+  [
+    `${NETWORK}sni_dynamic_forward_proxy.v3.FilterConfig`,
+    without(
+      'hosts are not looked up for each connection: clusters that ask for it are refused, and connections to them are closed',
+    ),
+  ],
 ])
 
 export function translateNetworkFilters(filters: readonly Filter[], scope: ChainScope, findings: Findings): NetworkDraft {

@@ -89,6 +89,8 @@ const NOTHING: ReadonlyMap<string, TranslatedPart> = new Map()
 function surroundingsOf(config: RouteConfigurationInParts, terms: RouteTerms, findings: Findings): RouteSurroundings {
   if (config.ignore_path_parameters_in_path_matching)
     findings.at('ignore_path_parameters_in_path_matching').fault('it is not understood')
+  if (config.internal_only_headers.length > 0)
+    findings.at('internal_only_headers').fault('headers of clients outside of the mesh are not removed by a list')
   return {
     terms,
     requestEdits: headerEditsOf(config.request_headers_to_add, config.request_headers_to_remove, 'request_headers', findings),

@@ -157,7 +157,7 @@ export function translateUpstreamTls(
   if (context.allow_renegotiation) findings.at('allow_renegotiation').note('heddle never renegotiates')
   if (common.cipherSuites.length > 0)
     findings.at('common_tls_context').at('tls_params').at('cipher_suites').note("Node's own choice is used towards endpoints")
-  const { certificate, trust, subjectAltNames, subjectAltNamePrefixes, minVersion, maxVersion, alpn } = common
+  const { certificate, trust, minVersion, maxVersion, alpn } = common
   if (common.pins !== null) findings.at('common_tls_context').fault('pinned certificates of servers are not carried out')
   const autoSni = http?.auto_sni === true
   if ((http?.override_auto_sni_header ?? '') !== '')
@@ -165,8 +165,18 @@ export function translateUpstreamTls(
   // Who the server has to be is known only by the request.
   if (http?.auto_san_validation === true && !autoSni)
     findings.fault('auto_san_validation is carried out together with auto_sni only')
+  if (context.auto_host_sni)
+    findings.at('auto_host_sni').note('the server name is the one of `sni` or of the request, not the name of the endpoint')
+  const bySni = context.auto_sni_san_validation
+  if (bySni && (context.auto_host_sni || (context.sni === '' && !autoSni)))
+    findings.at('auto_sni_san_validation').fault('it is carried out together with `sni` or auto_sni only')
+  if (bySni && trust === '')
+    findings.at('auto_sni_san_validation').fault('there are no roots that a certificate could be verified with')
+  // The server name takes the place of the names.
+  const subjectAltNames = !bySni ? common.subjectAltNames : autoSni ? [] : [context.sni]
+  const subjectAltNamePrefixes = bySni ? [] : common.subjectAltNamePrefixes
   const anyName = subjectAltNames.length + subjectAltNamePrefixes.length === 0
-  if (autoSni && anyName && trust !== '' && trust !== MESH_TRUST && http?.auto_san_validation !== true)
+  if (autoSni && anyName && trust !== '' && trust !== MESH_TRUST && http?.auto_san_validation !== true && !bySni)
     findings.at('sni').note('the certificate has to be for the host of the request all the same')
   return {
     tls: {

@@ -42,6 +42,10 @@ t.test('an element has what Istio asks for, in its order', (t) => {
   const rest = `Hash=${hash};Subject="CN=web,O=shop";URI=spiffe://x/a;DNS=a.example;DNS=b.example`
   t.equal(certificate.forwarded(BY), `By=${BY};${rest}`)
   t.equal(certificate.forwarded(''), rest, 'we have no identity')
+  // As Envoy writes it: PEM with these five replaced.
+  const signs: Readonly<Record<string, string>> = { '\n': '%0A', ' ': '%20', '+': '%2B', '/': '%2F', '=': '%3D' }
+  const pem = execFileSync('openssl', ['x509', '-in', made.certFile], { encoding: 'utf8' }).replace(/[\n +/=]/g, (c) => signs[c]!)
+  t.equal(certificate.forwarded('', true), rest.replace(';Subject', `;Cert="${pem}";Subject`), 'with the certificate')
   t.equal(certificate.forwarded(`${BY}2`), `By=${BY}2;${rest}`, 'and another connection another')
   t.end()
 })

@@ -142,7 +142,7 @@ function httpChain({ authentications, authorizations }: World, routeTable: strin
     edge,
     jwt: authentications.filter(null),
     authorization,
-    settings: HTTP_SETTINGS,
+    settings: { ...HTTP_SETTINGS, forwardsCertificate: true },
   }
 }
 

@@ -5,6 +5,8 @@ export const NEWER_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.DirectResponseAction.body_format': "Envoy's API of January 2026",
   'envoy.config.listener.v3.Listener.tcp_keepalive': "Envoy's API of January 2026",
   'envoy.extensions.formatter.cel.v3.Cel.enable_typed_json': "Envoy's API of January 2026",
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.auto_host_sni': "Envoy's API of January 2026",
+  'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.auto_sni_san_validation': "Envoy's API of January 2026",
   'envoy.extensions.wasm.v3.PluginConfig.failure_policy': "Envoy's API of January 2026",
   'envoy.type.tracing.v3.CustomTag.value': "Envoy's API of January 2026",
 }

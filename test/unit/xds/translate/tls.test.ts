@@ -208,6 +208,20 @@ t.test('refused', async (t) => {
   ]
   for (const [common, more, faults] of rows) t.equal(down(common, more).faults, faults, faults)
   t.equal(up({}, {}, { auto_san_validation: true }).faults, 'auto_san_validation is carried out together with auto_sni only')
+  const bySni = (common: Json, more: Json) => {
+    const context = decode(UpstreamTlsContext, bytesOf(`${V3}.UpstreamTlsContext`, { common_tls_context: common, ...more }))
+    return found((f) => translateUpstreamTls({ ...context, auto_sni_san_validation: true }, null, f))
+  }
+  const system = { validation_context_sds_secret_config: sds('file-root:system') }
+  t.equal(bySni(system, {}).faults, 'auto_sni_san_validation: it is carried out together with `sni` or auto_sni only')
+  t.match(bySni(system, { sni: 'a.example' }), {
+    faults: '',
+    result: { tls: { sni: 'a.example', subjectAltNames: ['a.example'] } },
+  })
+  t.equal(
+    bySni({}, { sni: 'a.example' }).faults,
+    'auto_sni_san_validation: there are no roots that a certificate could be verified with',
+  )
 })
 
 t.test('secrets', async (t) => {
