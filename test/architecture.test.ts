@@ -148,6 +148,11 @@ t.test('a worker loads no configuration library and no HTTP of Node', async (t) 
   t.same(forbiddenFrom(entry), [])
 })
 
+t.test('what reads protobuf is loaded with the first control plane, certificate authority or check that needs it', async (t) => {
+  for (const entry of ['lib/cli/main.ts', 'lib/cli/serve.ts', 'lib/server/agent.ts', 'lib/server/config-reader.ts'])
+    t.same(forbiddenFrom(entry, ['pbf'], ['lib/xds/proto/', 'lib/grpc/']), [], entry)
+})
+
 t.test('koffi has one owner', async (t) => {
   const owner = 'lib/sys/libc.ts'
   t.same(
@@ -246,7 +251,7 @@ function found(s: Source, pattern: RegExp): string[] {
 }
 
 /** Follows static value imports, and shows the way to what must not be there. */
-function forbiddenFrom(entry: string): string[] {
+function forbiddenFrom(entry: string, modules = NOT_IN_A_WORKER, files = NOT_IN_A_WORKER_FILES): string[] {
   const wrong: string[] = []
   const seen = new Set([entry])
   const queue: { readonly file: string; readonly way: string }[] = [{ file: entry, way: entry }]
@@ -259,11 +264,11 @@ function forbiddenFrom(entry: string): string[] {
     }
     for (const i of source.imports) {
       if (i.typeOnly || i.dynamic) continue
-      if (NOT_IN_A_WORKER.some((m) => i.specifier === m || i.specifier.startsWith(`${m}/`)))
+      if (modules.some((m) => i.specifier === m || i.specifier.startsWith(`${m}/`)))
         wrong.push(`${way}:${i.line} imports ${i.specifier}`)
       if (!i.specifier.startsWith('.')) continue
       const target = resolved(file, i)
-      if (NOT_IN_A_WORKER_FILES.some((f) => target.startsWith(f))) wrong.push(`${way}:${i.line} imports ${target}`)
+      if (files.some((f) => target.startsWith(f))) wrong.push(`${way}:${i.line} imports ${target}`)
       if (seen.has(target)) continue
       seen.add(target)
       queue.push({ file: target, way: `${way} → ${target}` })

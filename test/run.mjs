@@ -7,11 +7,12 @@
 // Each file is one child process in a process group of its own, as many at once as there are cores. What is counted are the
 // assertions (the leaves of the TAP that a file prints). A file that crashes, prints no assertion, or is not done after
 // HEDDLE_TEST_FILE_TIMEOUT seconds (180) counts as one failure. What was skipped is listed before the last line.
+// Each has a folder for temporary files (TMPDIR) of its own, which ends with it, also when the file was killed.
 //
 // A run of all files has the machine to itself at no moment, and a few tests race with it. So up to MAX_AGAIN files that failed run once more
 // at the end, alone; what counts is the second run, and what failed in the first is printed as UNSTEADY. HEDDLE_TEST_AGAIN=0 switches that off.
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -127,6 +128,9 @@ function chosen(args) {
 }
 
 const running = new Set()
+/** For temporary files. */
+const folders = new Set()
+process.on('exit', () => folders.forEach(remove))
 
 function runFile(source) {
   return new Promise((resolve) => {
@@ -137,11 +141,12 @@ function runFile(source) {
       tap.fail(`${source} is not compiled: run npm run build first`)
       return resolve({ source, tap, stderr: '', ms: 0 })
     }
+    const temporary = temporaryFolder()
     const child = spawn(process.execPath, ['--enable-source-maps', compiled], {
       cwd: ROOT,
       detached: true, // a process group of its own: what a test starts ends with it
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TAP: '1', NO_COLOR: '1', TAP_TIMEOUT: process.env['TAP_TIMEOUT'] ?? '120', FORCE_COLOR: '0' },
+      env: { ...process.env, TMPDIR: temporary, TAP: '1', NO_COLOR: '1', TAP_TIMEOUT: process.env['TAP_TIMEOUT'] ?? '120', FORCE_COLOR: '0' },
     })
     running.add(child)
     let stderr = ''
@@ -163,6 +168,7 @@ function runFile(source) {
     child.on('close', (code, signal) => {
       clearTimeout(timer)
       running.delete(child)
+      remove(temporary)
       if (rest !== '') tap.line(rest)
       const how = signal === null ? `exit code ${code}` : `signal ${signal}`
       if (timedOut) tap.fail(`${source} was not done after ${FILE_TIMEOUT_MS / 1000} s`)
@@ -174,6 +180,23 @@ function runFile(source) {
       resolve({ source, tap, stderr, ms: Date.now() - started })
     })
   })
+}
+
+/** Programs that run as somebody else pass through it; sockets have short paths. */
+function temporaryFolder() {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-'))
+  chmodSync(folder, 0o711)
+  folders.add(folder)
+  return folder
+}
+
+function remove(folder) {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+    folders.delete(folder)
+  } catch {
+    // something still writes into it; once more at the end
+  }
 }
 
 function endGroup(child) {

@@ -103,7 +103,7 @@ async function openAgent(
   const { agent, dns, xds } = bootstrap
   if (agent.statusPort === 0 && agent.metricsPort === 0 && dns.port === 0 && xds.address === '') return null
   const { AgentDuties } = await import('../server/agent.ts')
-  return new AgentDuties({ bootstrap, identity, log })
+  return AgentDuties.open({ bootstrap, identity, log })
 }
 
 /** Without SO_REUSEPORT only one worker can listen on a port. */

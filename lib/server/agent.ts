@@ -10,7 +10,7 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import { DnsMetrics } from '../telemetry/dns-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'
-import { AgentFeed, type NamesOfMesh } from '../xds/agent/agent-feed.ts'
+import type { AgentFeed, NamesOfMesh } from '../xds/agent/agent-feed.ts'
 
 export interface AgentDutiesOptions {
   readonly bootstrap: BootstrapConfig
@@ -26,24 +26,38 @@ export interface AgentHost extends Omit<AgentSource, 'names'> {
 const RESOLV_CONF = '/etc/resolv.conf'
 
 export class AgentDuties {
-  /** What is asked of a control plane for it; null: nothing. */
-  readonly feed: AgentFeed | null
   readonly #options: AgentDutiesOptions
+  #feed: AgentFeed | null
   /** As they were told last; null: not yet. */
   #names: NamesOfMesh | null
   #dns: DnsProxy | null
   #servers: (AgentServer | MetricsServer)[]
 
-  constructor(options: AgentDutiesOptions) {
-    const { bootstrap, identity } = options
+  private constructor(options: AgentDutiesOptions) {
     this.#options = options
+    this.#feed = null
     this.#names = null
     this.#dns = null
     this.#servers = []
-    const onNames = bootstrap.dns.port === 0 ? null : (names: NamesOfMesh) => this.#useNames(names)
+  }
+
+  /** What reads the control plane's messages is loaded only where there is one. */
+  static async open(options: AgentDutiesOptions): Promise<AgentDuties> {
+    const duties = new AgentDuties(options)
+    const { bootstrap, identity } = options
+    const onNames = bootstrap.dns.port === 0 ? null : (names: NamesOfMesh) => duties.#useNames(names)
     const onRoots = identity === null ? null : (pems: readonly string[]) => identity.useMeshRoots(pems)
     const isFed = bootstrap.xds.address !== '' && bootstrap.role !== 'node'
-    this.feed = isFed && (onNames !== null || onRoots !== null) ? new AgentFeed({ onNames, onRoots }) : null
+    if (isFed && (onNames !== null || onRoots !== null)) {
+      const { AgentFeed } = await import('../xds/agent/agent-feed.ts')
+      duties.#feed = new AgentFeed({ onNames, onRoots })
+    }
+    return duties
+  }
+
+  /** What is asked of a control plane for it; null: nothing. */
+  get feed(): AgentFeed | null {
+    return this.#feed
   }
 
   /** Rejects with an Error that names the setting to change. */

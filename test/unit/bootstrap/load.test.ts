@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import t from 'tap'
@@ -153,6 +153,7 @@ t.test('without anything the documented defaults hold', async (t) => {
 
 t.test('the shape of the documentation', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-bootstrap-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const file = join(folder, 'heddle.yaml')
   writeFileSync(
     file,
