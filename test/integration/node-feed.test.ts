@@ -57,7 +57,17 @@ interface World {
   readonly b: Pod
 }
 
+/** The pods stay; whose tunnel they are in, and who tells of them, each test makes anew. */
+let pods: Promise<NodeMesh> | null = null
+
 async function world(t: Test): Promise<World> {
+  pods ??= podsOfTwoNodes()
+  const mesh = await pods
+  const plane = await FakeControlPlane.start(t)
+  return { mesh, plane, a: mesh.pod('a'), b: mesh.pod('b') }
+}
+
+async function podsOfTwoNodes(): Promise<NodeMesh> {
   const mesh = await nodeMesh(t, {
     pods: [
       { name: 'a', node: 0 },
@@ -65,10 +75,8 @@ async function world(t: Test): Promise<World> {
     ],
     withoutHeddle: [0, 1],
   })
-  const plane = await FakeControlPlane.start(t)
-  const [a, b] = [mesh.pod('a'), mesh.pod('b')]
-  await serve(b, HTTP('hello of b'), 8080)
-  return { mesh, plane, a, b }
+  await serve(mesh.pod('b'), HTTP('hello of b'), 8080)
+  return mesh
 }
 
 /** On the machine itself, where control plane and agent are. */
