@@ -35,7 +35,7 @@ async function get(uri: string, signal: AbortSignal): Promise<string> {
   const literal = hostname.replace(/^\[|\]$/g, '')
   if (isIP(literal) !== 0 && isForbidden(literal)) throw new Error(forbiddenText(literal))
   const { Agent, request } = await import('undici')
-  const agent = new Agent({ connect: { lookup: guardedLookup, minVersion: 'TLSv1.2' } })
+  const agent = new Agent({ connect: { lookup: guarded(lookup), minVersion: 'TLSv1.2' } })
   try {
     // Redirects are not followed: they would lead where nobody has looked.
     const { statusCode, body } = await request(uri, { dispatcher: agent, signal, headers: { accept: 'application/json' } })
@@ -80,16 +80,19 @@ function parsed(text: string, what: string): unknown {
   }
 }
 
-const guardedLookup: LookupFunction = (hostname, options, callback) => {
-  lookup(hostname, { ...options, all: true }, (error, found) => {
-    const addresses: LookupAddress[] = error === null ? found : []
-    const bad = addresses.find(({ address }) => isForbidden(address))
-    const [first] = addresses
-    if (error !== null) callback(error, [])
-    else if (bad !== undefined) callback(new Error(forbiddenText(bad.address)), [])
-    else if (options.all === true || first === undefined) callback(null, addresses)
-    else callback(null, first.address, first.family)
-  })
+/** Looks names up as Node does, for who dials the addresses that come of it, and no others. One that is forbidden spoils its name. */
+export function guarded(resolve: typeof lookup): LookupFunction {
+  return (hostname, options, callback) => {
+    resolve(hostname, { ...options, all: true }, (error, found) => {
+      const addresses: LookupAddress[] = error === null ? found : []
+      const bad = addresses.find(({ address }) => isForbidden(address))
+      const [first] = addresses
+      if (error !== null) callback(error, [])
+      else if (bad !== undefined) callback(new Error(forbiddenText(bad.address)), [])
+      else if (options.all === true || first === undefined) callback(null, addresses)
+      else callback(null, first.address, first.family)
+    })
+  }
 }
 
 export function isForbidden(address: string): boolean {

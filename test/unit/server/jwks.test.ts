@@ -1,8 +1,9 @@
 // Keys of issuers: what is asked for them and what never, and when they are asked for again.
+import type { lookup } from 'node:dns'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { fetchJwks, isForbidden } from '../../../lib/server/jwks-fetch.ts'
+import { fetchJwks, guarded, isForbidden } from '../../../lib/server/jwks-fetch.ts'
 import { JwksKeeper } from '../../../lib/server/jwks-keeper.ts'
 import type { JwksSource, JwtProvider } from '../../../lib/state/jwt.ts'
 import type { HttpChain, Listener } from '../../../lib/state/listener.ts'
@@ -55,6 +56,22 @@ t.test('what is not asked for', async (t) => {
     await t.rejects(fetchJwks(source(uri)), /an address that keys are never asked for at/, uri)
   for (const uri of ['ftp://a/', 'file:///etc/passwd', 'nonsense'])
     await t.rejects(fetchJwks(source(uri)), /by http or https only/, uri)
+})
+
+t.test('a name that has a forbidden address among others is dialled nowhere', async (t) => {
+  const resolving = (...addresses: string[]) =>
+    guarded(((_name: string, _options: object, done: (error: null, found: object[]) => void) =>
+      done(
+        null,
+        addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+      )) as unknown as typeof lookup)
+  const dialled = (...addresses: string[]) =>
+    new Promise((resolve) =>
+      resolving(...addresses)('a.example', { all: true }, (error, found) => resolve(error?.message ?? found)),
+    )
+  t.match(await dialled('10.0.0.1', '169.254.169.254'), /^169\.254\.169\.254 is an address that keys are never asked for at$/)
+  t.match(await dialled('::ffff:169.254.0.1'), /never asked for/)
+  t.same(await dialled('10.0.0.1'), [{ address: '10.0.0.1', family: 4 }])
 })
 
 t.test('answers that are no keys, none of which is told further', async (t) => {
