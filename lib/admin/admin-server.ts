@@ -6,7 +6,7 @@ import { LOG_LEVELS, type Logger, type LogLevel } from '../telemetry/logger.ts'
 import { EXPOSITION_TYPE } from '../telemetry/metrics-registry.ts'
 import type { AdminSource } from './admin-source.ts'
 import { clustersJson, clustersText, socketAddress } from './cluster-page.ts'
-import { configDump, redactedJson } from './config-dump.ts'
+import { configDump, redactedEnvoyJson, redactedJson } from './config-dump.ts'
 import { configUsePage } from './config-use-page.ts'
 import { envoyDump } from './dump-query.ts'
 import { ejectionsJson, ejectionsText } from './ejection-page.ts'
@@ -183,7 +183,7 @@ function dump(source: AdminSource, query: URLSearchParams): Answer {
   const format = query.get('format') ?? (source.controlPlane() !== null && source.tunnel() === null ? 'envoy' : 'heddle')
   if (format === 'envoy') {
     const { status, body } = envoyDump(source.dumpedConfig(), query)
-    return status === 200 ? answerOf(200, JSON_TYPE, redactedJson(body)) : answerOf(status, TEXT, String(body))
+    return status === 200 ? answerOf(200, JSON_TYPE, redactedEnvoyJson(body)) : answerOf(status, TEXT, String(body))
   }
   if (format !== 'heddle') return answerOf(400, TEXT, 'format is envoy or heddle\n')
   const value = configDump(source, query.get('resource') ?? '')

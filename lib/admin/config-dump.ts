@@ -29,6 +29,18 @@ export function redactedJson(value: unknown): string {
   return `${JSON.stringify(value, (key, v: unknown) => (isSecretHeader(v) ? redacted(v) : key === 'headers' ? redactedPairs(v) : v), 1)}\n`
 }
 
+/** The same of what is in Envoy's shape: HeaderValue `{key, value}`, and conditions on headers. */
+export function redactedEnvoyJson(value: unknown): string {
+  return `${JSON.stringify(value, (_, v: unknown) => (typeof v === 'object' && v !== null ? redactedHeader(v) : v), 1)}\n`
+}
+
+function redactedHeader(v: object): object {
+  if ('key' in v && 'value' in v && typeof v.value === 'string' && SECRET_NAME.test(String(v.key)))
+    return { ...v, value: REDACTED }
+  if ('name' in v && 'string_match' in v && SECRET_NAME.test(String(v.name))) return { ...v, string_match: { exact: REDACTED } }
+  return v
+}
+
 interface NamedValue {
   readonly name: string
   readonly [key: string]: unknown
