@@ -13,6 +13,7 @@ const DOCUMENTS = [
   'docker/README.md',
   'docs/control-plane.md',
   'docs/interception.md',
+  'docs/istio-pods.md',
   'test/README.md',
   'test/support/README.md',
 ]

@@ -35,8 +35,9 @@ export async function askApplication(probe: AppProbe, address: string, headers: 
     const { passed, seen } = await attempt.result
     return passed ? { status: 200, body: Buffer.alloc(0) } : failed(seen)
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    return failed(code ?? message)
+    const { name, code, message } = error as NodeJS.ErrnoException
+    if (name === 'TimeoutError') return failed(`no whole answer within ${timeoutMs} ms`)
+    return failed(typeof code === 'string' ? code : message)
   }
 }
 
@@ -57,7 +58,8 @@ async function overHttp(
   const origin = `${ask.tls ? 'https' : 'http'}://${address.includes(':') ? `[${address}]` : address}:${ask.port}`
   const client = new Client(origin, {
     // A connection for each: whether new ones are accepted is part of the question. As a kubelet does it, certificates are not verified.
-    connect: { localAddress, rejectUnauthorized: false, timeout: timeoutMs },
+    localAddress,
+    connect: { rejectUnauthorized: false, timeout: timeoutMs },
     pipelining: 0,
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: 0,
@@ -81,18 +83,16 @@ async function overHttp(
   }
 }
 
-function headersOf(ask: HttpAsk, given: IncomingHttpHeaders): Record<string, string[]> {
-  const headers: Record<string, string[]> = {}
-  for (const [name, value] of Object.entries(given)) {
-    if (!NOT_PASSED_ON.has(name) && value !== undefined) headers[name] = typeof value === 'string' ? [value] : value
-  }
+/** Names and values in turn, lower case. */
+function headersOf(ask: HttpAsk, given: IncomingHttpHeaders): string[] {
   const own = ask.headers.map(([name, value]) => [name.toLowerCase().replace(/^:authority$/, 'host'), value] as const)
-  for (const [name] of own) delete headers[name]
-  for (const [name, value] of own) {
-    if (name.startsWith(':') || (NOT_PASSED_ON.has(name) && name !== 'host')) continue
-    headers[name] = [...(headers[name] ?? []), value]
-  }
-  return headers
+  const replaced = new Set(own.map(([name]) => name))
+  const passed = Object.entries(given).filter(([name]) => !NOT_PASSED_ON.has(name) && !replaced.has(name))
+  const headers = passed.flatMap(([name, value]) => [value ?? []].flat().flatMap((v) => [name, v]))
+  const sent = own.filter(([name], i) =>
+    name === 'host' ? own.findIndex(([other]) => other === 'host') === i : !NOT_PASSED_ON.has(name),
+  )
+  return [...headers, ...sent.flatMap(([name, value]) => (name.startsWith(':') ? [] : [name, value]))]
 }
 
 /** The path that is led to; null: it is none of the same host and port. */

@@ -33,6 +33,11 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'what of its configuration the proxy has used, and what that takes',
     load: async () => (await import('./top.ts')).topCommand,
   },
+  proxy: {
+    summary: "run in the place of Istio's pilot-agent and Envoy",
+    load: async () => (await import('./proxy.ts')).proxyCommand,
+  },
+  wait: { summary: 'wait until a proxy on this machine is ready', load: async () => (await import('./wait.ts')).waitCommand },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 

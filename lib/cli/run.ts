@@ -1,4 +1,5 @@
 import { ConfigThread } from '../server/config-thread.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
 import { bootstrapFlags, bootstrapFlagValues, CONFIG_FLAG, type Command } from './command.ts'
 import { EXIT_CONFIG, EXIT_INTERRUPTED } from './exit-codes.ts'
@@ -23,18 +24,23 @@ was cut, and ends with 0; SIGINT takes no new connections; a second one ends at 
     const thread = new ConfigThread()
     const read: BootstrapReader = (file, env, flags) => thread.loadBootstrap(file, env, flags)
     const bootstrap = await loadOrReport(requiredConfigFile(args, io), bootstrapFlagValues(args), io, read)
-    if (bootstrap === null) {
-      await thread.close()
-      return EXIT_CONFIG
-    }
-    const { serve } = await import('./serve.ts')
-    return serve(bootstrap, thread, async (proxy) => {
-      if (proxy.boundPorts().length === 0) proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
-      for (const { listener, port } of proxy.boundPorts()) {
-        proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)
-      }
-    })
+    return await runProxy(bootstrap, thread)
   },
+}
+
+/** To its end; the exit code. `bootstrap` null: it was found wrong, and that is told. `thread` ends with it. */
+export async function runProxy(bootstrap: BootstrapConfig | null, thread: ConfigThread): Promise<number> {
+  if (bootstrap === null) {
+    await thread.close()
+    return EXIT_CONFIG
+  }
+  const { serve } = await import('./serve.ts')
+  return serve(bootstrap, thread, async (proxy) => {
+    if (proxy.boundPorts().length === 0) proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
+    for (const { listener, port } of proxy.boundPorts()) {
+      proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)
+    }
+  })
 }
 
 /** `outbound http on 127.0.0.1:8080`, `inbound tcp on 0.0.0.0:9000 to inbound|9000||`, `outbound, captured, on 0.0.0.0:15001`. */

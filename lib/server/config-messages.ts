@@ -11,6 +11,8 @@ export type ToConfigThread =
       readonly file: string | null
       readonly env: Readonly<Record<string, string | undefined>>
       readonly flags: FlagValues
+      /** In place of what the file says; null: the file is read. */
+      readonly text: string | null
     }
   /** `memory`: what the last thread knew. Read only with the first of these questions, as is the bootstrap. */
   | { readonly type: 'resources'; readonly bootstrap: BootstrapConfig; readonly memory: LoaderMemory | null }

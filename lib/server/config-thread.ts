@@ -31,13 +31,14 @@ export class ConfigThread {
     this.#closed = false
   }
 
-  /** As bootstrap/load.ts. */
+  /** As bootstrap/load.ts. `text`: in place of what `file` says, which is then only a name. */
   async loadBootstrap(
     file: string | null,
     env: Readonly<Record<string, string | undefined>>,
     flags: FlagValues,
+    text: string | null = null,
   ): Promise<LoadedBootstrap> {
-    const answer = await this.#ask({ type: 'bootstrap', file, env: { ...env }, flags })
+    const answer = await this.#ask({ type: 'bootstrap', file, env: { ...env }, flags, text })
     if (answer.type !== 'bootstrap') throw new Error('not what was asked')
     return answer.result
   }
