@@ -88,6 +88,8 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
   private settingsSentMs: number
   private pingSentMs: number
   private lastReadMs: number
+  /** When the peer was asked last whether it is alive. */
+  private askedMs: number
   private goawayBegun: boolean
   /** What the streams' windows have grown to: new ones follow, … */
   private streamWindow: number
@@ -130,6 +132,7 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
     this.settingsSentMs = now
     this.pingSentMs = 0
     this.lastReadMs = now
+    this.askedMs = now
     this.goawayBegun = false
     this.streamWindow = options.initialStreamWindow
     this.grown = 0
@@ -514,14 +517,15 @@ export abstract class Http2Connection implements ConnectionOwner, DeadlineOwner 
           this.deadlines.arm(D.KEEPALIVE, options.keepaliveIntervalMs - idleMs)
           break
         }
-        this.pingSentMs = this.nowMs
+        this.askedMs = this.nowMs
+        this.pingSentMs = this.askedMs
         this.writer.ping(false, PING_KEEPALIVE, 0)
         this.deadlines.arm(D.KEEPALIVE_ANSWER, options.keepaliveTimeoutMs)
         break
       }
       case D.KEEPALIVE_ANSWER:
-        if (this.lastReadMs >= this.nowMs - options.keepaliveTimeoutMs)
-          this.deadlines.arm(D.KEEPALIVE, options.keepaliveIntervalMs)
+        // Not by the time that has passed: this deadline comes a little late, and the answer of a near peer at once.
+        if (this.lastReadMs >= this.askedMs) this.deadlines.arm(D.KEEPALIVE, options.keepaliveIntervalMs)
         else {
           this.close(E.CONNECTION_LOST)
           this.connection.destroy('keepalive_timeout')

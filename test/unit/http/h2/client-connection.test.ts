@@ -195,6 +195,15 @@ t.test('keepalive: a silent peer is asked, and given up', async (t) => {
   side.run(() => side.h2.onDeadline(4))
   t.notOk(side.wire.destroyed)
   now += 10_000
+  t.same(
+    side.run(() => side.h2.onDeadline(3)),
+    ['PING'],
+  )
+  side.feed(frame('PING', 1, 0, Buffer.from([0x68, 0x64, 0x6c, 0, 0, 0, 0, 1])))
+  now += 20_007
+  side.run(() => side.h2.onDeadline(4))
+  t.notOk(side.wire.destroyed, 'it answered at once, and the deadline was late')
+  now += 10_000
   side.run(() => side.h2.onDeadline(3))
   now += 20_001
   side.run(() => side.h2.onDeadline(4))
