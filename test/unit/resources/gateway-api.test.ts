@@ -202,6 +202,30 @@ t.test('which parents take a route', async (t) => {
   }
 })
 
+t.test('a host belongs to the most special listener of its port', async (t) => {
+  const listeners = [http('wild', { hostname: '*.a.test' }), http('own', { hostname: 'x.a.test' }), http('rest')]
+  const at = (sectionName: string, hostnames: readonly string[]) =>
+    httpRoute(sectionName, { parentRefs: [{ name: 'edge', sectionName }], hostnames, rules: [{ name: sectionName, ...toWeb }] })
+  const result = loadText(
+    t,
+    yaml(
+      k8sGateway('edge', listeners),
+      at('wild', ['x.a.test', 'y.a.test', '*.a.test']),
+      at('rest', ['x.a.test', 'b.test']),
+      ...web,
+    ),
+    EDGE,
+  )
+  const hosts = result.snapshot.routeTables.find((r) => r.name === 'http.80')?.virtualHosts ?? []
+  t.same(Object.fromEntries(hosts.map((v) => [v.domains.join(), names(v.routes)])), {
+    '*': [],
+    '*.a.test': ['wild'],
+    'b.test': ['rest'],
+    'x.a.test': [],
+    'y.a.test': ['wild'],
+  })
+})
+
 t.test('which Gateways are ours', async (t) => {
   const withClass = (gatewayClassName: string, more: Resource = {}) =>
     k8sGateway('edge', [http('a')], { gatewayClassName, ...more })
@@ -312,6 +336,11 @@ t.test('backends', async (t) => {
     { kind: 'direct', status: 500 },
     'a filter that is not known is never passed over',
   )
+})
+
+t.test('an HTTPRoute without rules', async (t) => {
+  const result = loadText(t, yaml(k8sGateway('edge', [http('http')]), httpRoute('x', atEdge)), EDGE)
+  t.match(routesOf(result, 'http.80', '*')[0]?.action, { kind: 'direct', status: 500 }, 'has one that leads nowhere')
 })
 
 t.test('services of the mesh', async (t) => {

@@ -47,7 +47,8 @@ export function attach(
     return `waiting to be allowed: the listeners ${names} take no ${route.kind} of the namespace \`${route.namespace}\` (allowedRoutes)`
   }
   const attachments = allowed.flatMap((listener): Attachment[] => {
-    const hosts = hostsOf(route, listener)
+    const nearer = listeners.filter((l) => isNearer(l, listener))
+    const hosts = hostsOf(route, listener).filter((host) => !nearer.some((l) => intersection(l.host, host) === host))
     return hosts.length === 0 ? [] : [{ listener, hosts }]
   })
   if (attachments.length > 0) return attachments
@@ -84,6 +85,13 @@ function selects(
     return operator === 'In' ? listed : !listed
   }
   return hasLabels(labels, matchLabels) && matchExpressions.every(holds)
+}
+
+/** A host has one listener on a port, the most special one: whoever is not attached there has no part in it (listener isolation). */
+function isNearer(other: GatewayListener, { host, spec, takes }: GatewayListener): boolean {
+  return (
+    other.spec.port === spec.port && other.takes === takes && other.host !== host && intersection(other.host, host) === other.host
+  )
 }
 
 function hostsOf(route: RouteObject, { host }: GatewayListener): string[] {

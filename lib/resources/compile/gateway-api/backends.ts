@@ -21,10 +21,15 @@ export class BackendResolver {
     this.#grants = grants
   }
 
-  /** `granted`: references to other namespaces need a ReferenceGrant, as they do behind Gateways. */
-  resolve(route: ResourceObject, path: Path, ref: BackendRefSpec, granted: boolean): DestinationSpec {
+  /** `granted`: references to other namespaces need a ReferenceGrant, as they do behind Gateways. `result`: of one that means nothing. */
+  resolve(
+    route: ResourceObject,
+    path: Path,
+    ref: BackendRefSpec,
+    granted: boolean,
+    result = 'requests for it get 500',
+  ): DestinationSpec {
     const { group = '', kind = 'Service', name, namespace = route.namespace, port } = ref
-    const result = 'requests for it get 500'
     const note = (reason: string): DestinationSpec => {
       this.#world.verdicts.partly(route, path, `${reason}; ${result}`)
       return NOWHERE

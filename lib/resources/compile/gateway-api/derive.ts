@@ -220,7 +220,13 @@ class Derivation {
 
   #destinations(route: RouteObject, { backendRefs = [] }: ConnectionRuleSpec, rule: number, granted: boolean): L4RouteSpec[] {
     const all = backendRefs.map((ref, i): L4RouteSpec => {
-      const destination = this.#backends.resolve(route, ['rules', rule, 'backendRefs', i], ref, granted)
+      const destination = this.#backends.resolve(
+        route,
+        ['rules', rule, 'backendRefs', i],
+        ref,
+        granted,
+        'its connections are closed',
+      )
       return { destination, weight: ref.weight ?? 1 }
     })
     const drawn = all.filter((d) => d.weight !== 0)

@@ -46,7 +46,8 @@ export interface RuleSurroundings {
 
 /** In the order in which they were written. */
 export function convertRules(route: HttpRouteObject, around: RuleSurroundings): ConvertedRule[] {
-  const rules: readonly (HttpRouteRuleSpec | GrpcRouteRuleSpec)[] = route.spec.rules ?? []
+  // Without rules an HTTPRoute has one for every path, which leads nowhere: so an API server writes it.
+  const rules: readonly (HttpRouteRuleSpec | GrpcRouteRuleSpec)[] = route.spec.rules ?? (route.kind === 'HTTPRoute' ? [{}] : [])
   return rules.flatMap((rule, i) => convertRule(route, rule, i, around))
 }
 
@@ -140,7 +141,13 @@ function addMirror(
 ): void {
   if (requestMirror === undefined) return
   const { backendRef, percent, fraction } = requestMirror
-  const destination = backends.resolve(route, [...path, 'requestMirror', 'backendRef'], backendRef, granted)
+  const destination = backends.resolve(
+    route,
+    [...path, 'requestMirror', 'backendRef'],
+    backendRef,
+    granted,
+    'nothing is mirrored there',
+  )
   if (destination === NOWHERE) return
   const value = fraction === undefined ? (percent ?? 100) : (fraction.numerator * 100) / (fraction.denominator ?? 100)
   spec.mirrors = [...(spec.mirrors ?? []), { destination, percentage: { value } }]

@@ -3,6 +3,7 @@ import type { ResourceObject } from '../../resource-object.ts'
 import { identityText } from '../../resource-object.ts'
 import type { GatewayServerSpec, ServerTlsSpec } from '../../schema/gateway.ts'
 import type { EffectiveRule } from '../destination-rules.ts'
+import { isGatewayApi } from '../gateway-api/derived.ts'
 import type { DestinationHashes } from '../hash-policies.ts'
 import { hasLabels } from '../host-names.ts'
 import type { Registry } from '../registry.ts'
@@ -142,7 +143,9 @@ function domainsOf(site: Site): ServedDomain[] {
     source.placements.push({ rules, port, services: [], routes, scope })
     for (const domain of hosts) domains.push({ domain, routes, redirects, origin: rules.object.origin() })
   }
-  // Also where nobody has a rule: plaintext is sent to https.
+  // Also where nobody has a rule: a listener of the Gateway API keeps its host from those with a wildcard, and plaintext is sent to https.
+  if (isGatewayApi(gateway) && !domains.some((d) => d.domain === hostOf(spec.hosts?.[0] ?? '*', gateway).host))
+    domains.push({ domain: hostOf(spec.hosts?.[0] ?? '*', gateway).host, routes: [], redirects, origin: gateway.origin() })
   if (redirects)
     for (const written of spec.hosts ?? [])
       domains.push({ domain: hostOf(written, gateway).host, routes: [], redirects, origin: gateway.origin() })
