@@ -24,6 +24,7 @@ export function nodeTunnel(
     {
       io,
       config: init.bootstrap.node,
+      clusterId: init.bootstrap.xds.clusterId,
       stats: worker,
       metrics: new TunnelMetrics(slab),
       accessLog,

@@ -61,7 +61,7 @@ class NodePart implements RolePart {
     const { bootstrap } = options
     this.#options = options
     this.#pods = new Map(bootstrap.node.pods.map((pod) => [uidOf(pod), { ...pod, uid: uidOf(pod), netnsIdentity: '' }]))
-    this.#index = new MeshIndex(EMPTY_WORLD)
+    this.#index = new MeshIndex(EMPTY_WORLD, bootstrap.xds.clusterId)
     this.#world = EMPTY_WORLD
     this.#wanted = new Set()
     this.#wasReady = false
@@ -143,7 +143,7 @@ class NodePart implements RolePart {
   use({ world }: Snapshot): void {
     if (this.#feed !== null) return
     this.#world = world
-    this.#index = new MeshIndex(world)
+    this.#index = new MeshIndex(world, this.#options.bootstrap.xds.clusterId)
     this.#wantCertificates()
   }
 

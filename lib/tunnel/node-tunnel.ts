@@ -39,7 +39,7 @@ export class NodeTunnel {
     this.parts = parts
     this.speaks = speaks
     this.ownPorts = [outboundPort, inboundPort, tunnelPort]
-    this.index = new MeshIndex(EMPTY_WORLD)
+    this.index = new MeshIndex(EMPTY_WORLD, parts.clusterId)
     this.authorizer = new L4Authorizer([])
     this.draining = false
     this.waiting = new Set()
@@ -59,7 +59,7 @@ export class NodeTunnel {
 
   /** Between two events: connections that are open go on, unless policy has something against them now. */
   use(world: WorkloadWorld): void {
-    this.index = new MeshIndex(world)
+    this.index = new MeshIndex(world, this.parts.clusterId)
     this.policies = new Map(world.policies.map((p) => [policyKey(p), p]))
     this.authorizer = new L4Authorizer(world.policies)
     this.changed(true)

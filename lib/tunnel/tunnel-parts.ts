@@ -14,6 +14,8 @@ import type { RecentConnections } from './recent-connections.ts'
 export interface TunnelParts {
   readonly io: Io
   readonly config: NodeConfig
+  /** Of this node; empty: not known. */
+  readonly clusterId: string
   readonly stats: WorkerStats
   readonly metrics: TunnelMetrics
   readonly accessLog: AccessLog | null

@@ -29,6 +29,7 @@ export class MeshIndex {
   readonly #byAddress: Map<string, readonly Workload[]>
   /** By `namespace/service account/name`. */
   readonly #byInfo: Map<string, readonly Workload[]>
+  readonly #ownCluster: string
   /** Workloads with a host name, by `namespace/hostname`. */
   readonly #byHostname: Map<string, readonly Workload[]>
   readonly #services: Map<string, IndexedService>
@@ -40,7 +41,9 @@ export class MeshIndex {
   /** By uid: services that list the workload. */
   readonly #listing: Map<string, readonly IndexedService[]>
 
-  constructor(world: WorkloadWorld) {
+  /** `ownCluster`: of several pods with one name those of this cluster are meant; empty: any. */
+  constructor(world: WorkloadWorld, ownCluster = '') {
+    this.#ownCluster = ownCluster
     this.#byUid = new Map()
     this.#byAddress = new Map()
     this.#byInfo = new Map()
@@ -77,7 +80,9 @@ export class MeshIndex {
   }
 
   workloadByInfo({ namespace, serviceAccount, name }: WorkloadInfo): Workload | null {
-    return this.#byInfo.get(`${namespace}/${serviceAccount}/${name}`)?.[0] ?? null
+    const all = this.#byInfo.get(`${namespace}/${serviceAccount}/${name}`)
+    if (all === undefined) return null
+    return all.find((w) => w.clusterId === this.#ownCluster) ?? all[0] ?? null
   }
 
   /**

@@ -1,7 +1,7 @@
 // Messages of envoy.extensions.upstreams.http.v3: which HTTP a cluster's endpoints are spoken to.
 import { HttpProtocolOptions as ForAllVersions, Http1ProtocolOptions, Http2ProtocolOptions } from './core.ts'
 import { HttpFilter } from './http-connection-manager.ts'
-import { bool, type Decoded, list, message, one, oneof, text } from './schema.ts'
+import { bool, bytes, type Decoded, list, message, one, oneof, text } from './schema.ts'
 
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 
@@ -38,5 +38,7 @@ export const HttpProtocolOptions = message(OPTIONS, {
     auto_config: one(5, AutoHttpConfig),
   }),
   http_filters: list(one(6, HttpFilter)),
+  /** Which responses count as failures; looked at only for whether it is there. */
+  outlier_detection: bytes(8),
 })
 export type HttpProtocolOptions = Decoded<typeof HttpProtocolOptions>

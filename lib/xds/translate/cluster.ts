@@ -102,6 +102,9 @@ function refuseUnknown(of: Message, findings: Findings): void {
   for (const [i, { name, typed_config: config, config_discovery: discovery }] of of.filters.entries())
     if (!OBSERVERS.has(name) && (config !== null || discovery !== null))
       findings.at('filters', i).fault(`the filter ${name} is not understood`)
+  const family = of.dns_lookup_family
+  if ((of.type === 'STRICT_DNS' || of.type === 'LOGICAL_DNS') && (family === 'V6_ONLY' || family === 'ALL'))
+    findings.at('dns_lookup_family').note(`of a name with addresses of both families those of IPv4 are taken, not ${family}`)
   if (of.connection_pool_per_downstream_connection)
     findings.at('connection_pool_per_downstream_connection').note('connections to endpoints are shared by all clients')
   const original = of.original_dst_lb_config
@@ -189,6 +192,8 @@ function protocolOf(of: Message, http: HttpProtocolOptions | null, findings: Fin
     if (explicit !== null) at.at('explicit_http_config').fault('HTTP/3 is not spoken')
     else at.note('HTTP/3 is not spoken')
   }
+  if ((http?.outlier_detection.length ?? 0) > 0 && of.outlier_detection !== null)
+    at.at('outlier_detection').note('which responses are failures is not understood: those of 5xx are')
   noteHttp1(options?.http_protocol_options ?? null, at)
   for (const [i, { name, is_optional: optional, disabled }] of (http?.http_filters ?? []).entries())
     if (name !== UPSTREAM_CODEC && !optional && !disabled) at.at('http_filters', i).fault(`the filter ${name} is not understood`)

@@ -157,6 +157,8 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
     if (there) findings.at(field).note(text)
   }
   note('request_timeout', (hcm.request_timeout ?? 0) > 0, 'the time for a whole request is not limited')
+  note('strip_matching_host_port', hcm.strip_matching_host_port, 'the port stays in the host of requests')
+  note('skip_xff_append', hcm.skip_xff_append, 'x-forwarded-for gets the client all the same')
   note('via', hcm.via !== '', 'no via is written')
   note('local_reply_config', hcm.local_reply_config !== null, "heddle's own answers are as they are")
   note('always_set_request_id_in_response', hcm.always_set_request_id_in_response, 'responses have no x-request-id of their own')

@@ -59,6 +59,12 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
   for (const field of ['metadata_match', 'path_rewrite_policy', 'host_rewrite_header', 'host_rewrite_path_regex'] as const)
     if (action[field] !== null) findings.at(field).fault('it is not understood')
   if (action.auto_host_rewrite === true) findings.at('auto_host_rewrite').note('the host stays what the client asked for')
+  const grpc = action.max_stream_duration?.grpc_timeout_header_max ?? 0
+  if (grpc > 0 && grpc !== action.timeout)
+    findings
+      .at('max_stream_duration')
+      .at('grpc_timeout_header_max')
+      .note('grpc-timeout is lowered by the timeout of the route only')
   if ((action.idle_timeout ?? 0) > 0) findings.at('idle_timeout').note('the idle timeout of the listener counts')
   if ((action.max_stream_duration?.max_stream_duration ?? 0) > 0) findings.at('max_stream_duration').note('it has no effect')
 }

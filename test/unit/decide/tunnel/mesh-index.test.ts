@@ -78,6 +78,20 @@ t.test('a workload by its address', async (t) => {
   const index = indexOf([], [workload('a', { serviceAccount: 'sa', hostname: 'a.example' })])
   t.equal(index.workloadByInfo({ name: 'a', namespace: 'ns', serviceAccount: 'sa' })?.name, 'a')
   t.equal(index.workloadByInfo({ name: 'a', namespace: 'ns', serviceAccount: 'other' }), null)
+  const same = { serviceAccount: 'sa', name: 'a' }
+  const [east, west] = [
+    workload('a', { ...same, uid: 'east', clusterId: 'east' }),
+    workload('a', { ...same, uid: 'west', clusterId: 'west' }),
+  ]
+  for (const own of ['east', 'west'])
+    for (const workloads of [
+      [east, west],
+      [west, east],
+    ])
+      t.equal(
+        new MeshIndex({ workloads, services: [], policies: [] }, own).workloadByInfo({ ...same, namespace: 'ns' })?.uid,
+        own,
+      )
   t.equal(index.workloadByUid('cluster1//Pod/ns/a')?.name, 'a')
   t.equal((index.gateway({ kind: 'hostname', namespace: 'ns', hostname: 'a.example' }, null) as Workload).name, 'a')
 })

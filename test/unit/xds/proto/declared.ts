@@ -7,6 +7,7 @@ export const NEWER_FIELDS: Readonly<Record<string, string>> = {
   'envoy.extensions.formatter.cel.v3.Cel.enable_typed_json': "Envoy's API of January 2026",
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.auto_host_sni': "Envoy's API of January 2026",
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.auto_sni_san_validation': "Envoy's API of January 2026",
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions.outlier_detection': "Envoy's API of January 2026",
   'envoy.extensions.wasm.v3.PluginConfig.failure_policy': "Envoy's API of January 2026",
   'envoy.type.tracing.v3.CustomTag.value': "Envoy's API of January 2026",
 }

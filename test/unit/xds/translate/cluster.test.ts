@@ -318,6 +318,15 @@ t.test('refused, in words that name field and value', async (t) => {
   t.equal(both.split('; ').length, 2, 'all faults at once')
 })
 
+t.test('which family of addresses a name is looked up for', async (t) => {
+  const of = (type: string, dns_lookup_family: string): string => clusterFrom({ name: 'd', type, dns_lookup_family }).notes
+  const note = 'dns_lookup_family: of a name with addresses of both families those of IPv4 are taken, not '
+  t.equal(of('STRICT_DNS', 'V4_ONLY'), '')
+  t.equal(of('STRICT_DNS', 'V6_ONLY'), `${note}V6_ONLY`)
+  t.equal(of('LOGICAL_DNS', 'ALL'), `${note}ALL`)
+  t.equal(of('EDS', 'ALL'), '')
+})
+
 t.test('health checks of other control planes', async (t) => {
   const check = { timeout: '1s', interval: '5s', unhealthy_threshold: 2, healthy_threshold: 1 }
   const of = (kind: Json, own: Json = {}): unknown =>
