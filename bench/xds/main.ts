@@ -1,0 +1,231 @@
+// What it costs to be fed, beside Envoy fed by the same control plane with the same resources: time until a change acts in all workers, memory of what
+// nobody asks for, and CPU time of a small push into a large world. Seen from outside, in the same way for both.
+// `node build/bench/xds/main.js [heddle] [envoy] [--rounds N] [--services 1000,5000]`
+import { mkdirSync } from 'node:fs'
+import { Agent, get } from 'node:http'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { XDS } from '../../lib/xds/client/resource-types.ts'
+import { FakeControlPlane } from '../../test/support/fake-control-plane.ts'
+import { type Child, cleanUpAtExit, makeFolder } from '../load/child.ts'
+import { allowedCores, chooseCores } from '../load/cores.ts'
+import { cpuSeconds, residentBytes } from '../load/cpu-time.ts'
+import { findProgram } from '../load/find-program.ts'
+import { freePorts } from '../load/free-port.ts'
+import { median } from '../load/summary.ts'
+import { table } from '../load/table.ts'
+import { envoyFed, type FedPeer, heddleFed } from './fed-peers.ts'
+import { ENDPOINTS, PROBE, setEndpoint, setListener, setRoutes, setServices } from './world.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '15' }, services: { type: 'string', default: '1000,5000' } },
+})
+const ROUNDS = Number(values.rounds)
+const SERVICES = values.services.split(',').map(Number)
+const ROUTES = [1, 100, 10_000]
+/** Enough that each of two workers has some, but for once in 32,768 runs. */
+const CLIENTS = 16
+const PUSHES = 100
+/** V8 gives memory back some ten seconds after it was busy. */
+const SETTLE_MS = 15_000
+const LIMIT_MS = 120_000
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+const teardowns: (() => unknown)[] = []
+const teardown = { teardown: (fn: () => unknown) => void teardowns.push(fn) }
+
+interface Fed {
+  readonly plane: FakeControlPlane
+  readonly child: Child
+  readonly port: number
+  /** From its start until it serves. */
+  readonly startedMs: number
+}
+
+/** Which version answers; empty: none. */
+function ask(port: number, agent: Agent): Promise<string> {
+  return new Promise((done) => {
+    const request = get({ host: '127.0.0.1', port, path: PROBE, agent, timeout: 5000 }, (response) => {
+      let text = ''
+      response.setEncoding('latin1').on('data', (d: string) => {
+        text += d
+      })
+      response.on('end', () => done(response.statusCode === 200 ? text : ''))
+    })
+    request.on('timeout', () => request.destroy())
+    request.on('error', () => done(''))
+  })
+}
+
+/** Until all that was sent is acknowledged. */
+async function settled(plane: FakeControlPlane): Promise<void> {
+  const deadline = performance.now() + LIMIT_MS
+  const isSettled = (): boolean => {
+    const stream = plane.current
+    if (stream === null || !stream.watched.has(XDS.route)) return false
+    return [...stream.watched].every(([typeUrl, { nonce }]) =>
+      plane.said.some((s) => s.stream === stream.index && s.typeUrl === typeUrl && s.nonce === nonce && s.kind === 'ACK'),
+    )
+  }
+  while (!isSettled()) {
+    const nack = plane.said.find((s) => s.kind === 'NACK')
+    if (nack !== undefined) throw new Error(`NACK of ${nack.typeUrl}: ${nack.error}`)
+    if (performance.now() > deadline) throw new Error('what was sent is not acknowledged')
+    await sleep(2)
+  }
+}
+
+async function start(peer: FedPeer, folder: string, services: number, core: number | null): Promise<Fed> {
+  const plane = await FakeControlPlane.start(teardown)
+  const [port = 0, ...spare] = await freePorts(3)
+  setListener(plane, port)
+  setServices(plane, services)
+  setRoutes(plane, 0, 1, services)
+  mkdirSync(folder, { recursive: true })
+  const began = performance.now()
+  const child = peer.start(folder, plane.address.port, spare, core)
+  const agent = new Agent()
+  while ((await ask(port, agent)) !== '0') {
+    if (child.hasExited()) throw new Error(`${peer.id} ended: ${child.tail()}`)
+    if (performance.now() - began > LIMIT_MS) throw new Error(`${peer.id} does not serve: ${child.tail()}`)
+    await sleep(20)
+  }
+  const startedMs = performance.now() - began
+  agent.destroy()
+  await settled(plane)
+  return { plane, child, port, startedMs }
+}
+
+async function stop({ plane, child }: Fed): Promise<void> {
+  await child.stop()
+  plane.stop()
+}
+
+/** Milliseconds from a push until each of the clients, which ask again and again, has been answered by it. */
+async function timesToEffect({ plane, port }: Fed, routes: number, first: number): Promise<number[]> {
+  const agents = Array.from({ length: CLIENTS }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
+  const times: number[] = []
+  for (let round = 0; round <= ROUNDS; round++) {
+    const version = first + round
+    setRoutes(plane, version, routes, 0)
+    await Promise.all(agents.map((agent) => ask(port, agent)))
+    await sleep(50)
+    const began = performance.now()
+    plane.push([XDS.route])
+    const see = async (agent: Agent): Promise<void> => {
+      while ((await ask(port, agent)) !== String(version)) {
+        if (performance.now() - began > LIMIT_MS) throw new Error('the change does not come into force')
+        await sleep(1)
+      }
+    }
+    await Promise.all(agents.map(see))
+    // The first one has another number of routes than what was there.
+    if (round > 0) times.push(performance.now() - began)
+    await settled(plane)
+  }
+  for (const agent of agents) agent.destroy()
+  return times
+}
+
+/** Milliseconds of CPU for each push of one other endpoint, without what the process takes anyway. */
+async function pushCost(fed: Fed, services: number): Promise<number> {
+  const { plane, child } = fed
+  const push = async (round: number): Promise<void> => {
+    setEndpoint(plane, (round * 7) % services, round)
+    plane.push([XDS.endpoints])
+    await settled(plane)
+  }
+  for (let round = 1; round <= 10; round++) await push(round)
+  const began = performance.now()
+  const before = cpuSeconds(child.pid)
+  for (let round = 11; round <= 10 + PUSHES; round++) await push(round)
+  const busy = cpuSeconds(child.pid) - before
+  const ms = performance.now() - began
+  const idleFrom = cpuSeconds(child.pid)
+  await sleep(ms)
+  return ((busy - (cpuSeconds(child.pid) - idleFrom)) * 1000) / PUSHES
+}
+
+interface Result {
+  readonly peer: string
+  readonly effect: readonly string[]
+  /** MB with no services, and with each number of them. */
+  readonly resident: readonly number[]
+  readonly startedMs: readonly number[]
+  readonly pushMs: number
+}
+
+async function measure(peer: FedPeer, folder: string, core: number | null): Promise<Result> {
+  const effect: string[] = []
+  const resident: number[] = []
+  const startedMs: number[] = []
+  let pushMs = 0
+  for (const services of [0, ...SERVICES]) {
+    const fed = await start(peer, join(folder, `${peer.id}-${services}`), services, core)
+    await sleep(SETTLE_MS)
+    resident.push(residentBytes(fed.child.pid))
+    startedMs.push(fed.startedMs)
+    say(
+      `  ${peer.id}, ${services} services: ${(residentBytes(fed.child.pid) / 2 ** 20).toFixed(0)} MB, serves after ${fed.startedMs.toFixed(0)} ms`,
+    )
+    if (services === 0) {
+      for (const [i, routes] of ROUTES.entries()) {
+        const times = await timesToEffect(fed, routes, (i + 1) * 1000)
+        effect.push(`${median(times).toFixed(1)} (${Math.min(...times).toFixed(1)}-${Math.max(...times).toFixed(1)})`)
+        say(`  ${peer.id}, ${routes} routes: ${effect.at(-1)} ms to effect`)
+      }
+    } else if (services === SERVICES.at(-1)) {
+      pushMs = await pushCost(fed, services)
+      say(`  ${peer.id}: ${pushMs.toFixed(2)} ms of CPU for a push of one endpoint`)
+    }
+    await stop(fed)
+  }
+  return { peer: peer.id, effect, resident, startedMs, pushMs }
+}
+
+async function main(): Promise<void> {
+  cleanUpAtExit()
+  const cores = chooseCores(allowedCores(), findProgram('taskset', 'TASKSET') !== null)
+  const folder = makeFolder()
+  const results: Result[] = []
+  for (const peer of [heddleFed(resolve('.')), envoyFed()]) {
+    if (positionals.length > 0 && !positionals.includes(peer.id)) continue
+    if (peer.missing !== null) say(`SKIPPED ${peer.id}: ${peer.missing}`)
+    else results.push(await measure(peer, folder, cores.proxy))
+  }
+  const kb = ({ resident }: Result, i: number): string =>
+    (((resident[i + 1] ?? 0) - (resident[0] ?? 0)) / 1024 / (SERVICES[i] ?? 1)).toFixed(1)
+  say(
+    `\nservices of ${ENDPOINTS} endpoints each, with a virtual host each; two workers on one core; ${ROUNDS} changes, median (least-most)\n`,
+  )
+  const column = (title: string, read: (result: Result) => string): string[] => [title, ...results.map(read)]
+  say(
+    table(
+      ['', ...results.map((r) => r.peer)],
+      [
+        ...ROUTES.map((routes, i) => column(`ms from a change to its effect, ${routes} routes`, (r) => r.effect[i] ?? '')),
+        column('MB without services', (r) => ((r.resident[0] ?? 0) / 2 ** 20).toFixed(0)),
+        ...SERVICES.map((services, i) => column(`KB for each of ${services} services`, (r) => kb(r, i))),
+        ...SERVICES.map((services, i) =>
+          column(`ms until it serves with ${services} services`, (r) => (r.startedMs[i + 1] ?? 0).toFixed(0)),
+        ),
+        column(`ms of CPU, one other endpoint with ${SERVICES.at(-1)} services`, (r) => r.pushMs.toFixed(2)),
+      ],
+    ),
+  )
+}
+
+main()
+  .then(
+    () => 0,
+    (error: unknown) => {
+      process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+      return 1
+    },
+  )
+  .then(async (code) => {
+    for (const fn of teardowns) await fn()
+    process.exit(code)
+  })
