@@ -120,6 +120,11 @@ export class ClusterManager implements ClusterContext, ClusterDirectory, Cluster
     return this.entryOf(name)
   }
 
+  /** As `refOf`, for names that peers say: what is not known is not remembered. */
+  knownRef(name: string): ClusterRef | null {
+    return this.entries.get(name) ?? null
+  }
+
   private entryOf(name: string): Entry {
     const known = this.entries.get(name) ?? this.missing.get(name)?.deref()
     if (known !== undefined) return known

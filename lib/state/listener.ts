@@ -169,6 +169,8 @@ export interface TcpChain {
   readonly kind: 'tcp'
   /** Where connections go, drawn by weight. Empty: connections are closed with NC. */
   readonly clusters: readonly WeightedCluster[]
+  /** In place of `clusters`: to the one that has the name that the client's TLS says (Envoy sni_cluster, Istio AUTO_PASSTHROUGH). */
+  readonly byServerName: boolean
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
   /** Nothing moved for so long: closed. 0: never; null: as the cluster has it. */

@@ -19,12 +19,13 @@ import { PROXY_AS } from './pods.ts'
 t.setTimeout(150_000)
 const skip = canMakeNamespaces()
 
-/** `/once` fails at first, `/boom` always in reviews-2. */
+/** `/once` fails at first, `/boom` always in reviews-2; `/x` is the last on its connection, so that a tunnel logs it at once. */
 const app = (name: string) => `const seen = new Set()
   require('http').createServer((q, r) => {
     const once = q.url.startsWith('/once') && !seen.has(q.url)
     seen.add(q.url)
-    r.writeHead(once || (q.url.startsWith('/boom') && '${name}' === 'reviews-2') ? 503 : 200)
+    const more = q.url === '/x' ? { connection: 'close' } : {}
+    r.writeHead(once || (q.url.startsWith('/boom') && '${name}' === 'reviews-2') ? 503 : 200, more)
     r.end(JSON.stringify({ pod: '${name}', url: q.url, xfcc: q.headers['x-forwarded-client-cert'] ?? '' }) + '\\n')
   }).listen(${APP_PORT}, '0.0.0.0')`
 

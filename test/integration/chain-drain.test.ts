@@ -139,6 +139,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
     ({
       kind: 'tcp',
       clusters: [aDestination('app')],
+      byServerName: false,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

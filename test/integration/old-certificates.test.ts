@@ -48,6 +48,7 @@ async function world(t: Teardown, drains = true) {
   const tcp: TcpChain = {
     kind: 'tcp',
     clusters: [aDestination('tcp')],
+    byServerName: false,
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,

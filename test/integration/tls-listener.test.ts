@@ -40,6 +40,7 @@ const http = anHttpChain({ routeTable: 'any' })
 const tcp: TcpChain = {
   kind: 'tcp',
   clusters: [aDestination(APP)],
+  byServerName: false,
   hashSourceIp: false,
   idleTimeoutMs: null,
   maxDurationMs: null,

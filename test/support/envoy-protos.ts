@@ -34,6 +34,7 @@ const FILES = [
   'envoy/extensions/filters/network/http_connection_manager/v3',
   'envoy/extensions/filters/network/rbac/v3',
   'envoy/extensions/filters/network/set_filter_state/v3',
+  'envoy/extensions/filters/network/sni_cluster/v3',
   'envoy/extensions/filters/network/tcp_proxy/v3',
   'envoy/extensions/load_balancing_policies/least_request/v3',
   'envoy/extensions/load_balancing_policies/maglev/v3',

@@ -78,12 +78,13 @@ export class TcpProxy {
     const session = new TcpSession(this, connection)
     this.sessions.add(session)
     const refusal = this.authorization.refusal(connection, this.listener.originalDst)
-    if (refusal === '') session.begin(this.draw())
+    if (refusal === '') session.begin(this.draw(connection.serverName))
     else session.fail(0, 'rbac_access_denied', refusal)
   }
 
   /** One draw for each connection. */
-  private draw(): BalancedCluster | null {
+  private draw(serverName: string): BalancedCluster | null {
+    if (this.config.byServerName) return this.clusters.knownRef(serverName)?.live() ?? null
     const list = this.destinations
     const last = list.at(-1)
     if (last === undefined || last.end === 0) return null

@@ -84,7 +84,15 @@ function outboundTcp(
   const clusters: WeightedCluster[] = allowed ? [weighted(PASSTHROUGH_CLUSTER, 1)] : []
   return explicit(
     config,
-    { kind: 'tcp', clusters, hashSourceIp: false, idleTimeoutMs: null, maxDurationMs: null, authorization: [] },
+    {
+      kind: 'tcp',
+      clusters,
+      byServerName: false,
+      hashSourceIp: false,
+      idleTimeoutMs: null,
+      maxDurationMs: null,
+      authorization: [],
+    },
     address ? config.destination : '',
   )
 }
@@ -98,6 +106,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
   const tcp: TcpChain = {
     kind: 'tcp',
     clusters: [weighted(cluster.name, 1)],
+    byServerName: false,
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,

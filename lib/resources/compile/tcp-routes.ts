@@ -47,6 +47,7 @@ export function chainToRoutes(
   return {
     kind: 'tcp',
     clusters,
+    byServerName: false,
     hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : ''),
     idleTimeoutMs: null,
     maxDurationMs: null,
@@ -59,6 +60,7 @@ export function chainToService(service: RegistryService, port: number, hashes: D
   return {
     kind: 'tcp',
     clusters,
+    byServerName: false,
     hashSourceIp: hashes.bySourceIp(service.hostname, ''),
     idleTimeoutMs: null,
     maxDurationMs: null,

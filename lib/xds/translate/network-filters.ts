@@ -13,11 +13,14 @@ import { tcpProxy } from './tcp-proxy.ts'
 
 export class NetworkDraft {
   readonly authorization: RbacFilter[]
+  /** The cluster is the one that has the name that the client's TLS says. */
+  byServerName: boolean
   /** null: no filter takes the connection yet. */
   network: HttpChain | TcpChain | RefuseChain | null
 
   constructor() {
     this.authorization = []
+    this.byServerName = false
     this.network = null
   }
 }
@@ -32,6 +35,9 @@ const without =
   (what: string): Translator =>
   (_config, _draft, findings) =>
     findings.note(what)
+const sniCluster: Translator = (_config, draft) => {
+  draft.byServerName = true
+}
 const notYet =
   (what: string): Translator =>
   (_config, _draft, findings) =>
@@ -55,7 +61,7 @@ const KNOWN: ReadonlyMap<string, Translator> = new Map<string, Translator>([
     notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'),
   ],
   [`${NETWORK}redis_proxy.v3.RedisProxy`, notYet('Redis is not proxied')],
-  [`${NETWORK}sni_cluster.v3.SniCluster`, notYet('clusters are not chosen by server name (AUTO_PASSTHROUGH) yet')],
+  [`${NETWORK}sni_cluster.v3.SniCluster`, sniCluster],
   [
     `${NETWORK}sni_dynamic_forward_proxy.v3.FilterConfig`,
     without(

@@ -28,6 +28,7 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
   draft.network = {
     kind: 'tcp',
     clusters: clustersOf(proxy, findings),
+    byServerName: draft.byServerName,
     hashSourceIp: hashes(proxy, findings),
     idleTimeoutMs: proxy.idle_timeout ?? IDLE_MS,
     maxDurationMs: proxy.max_downstream_connection_duration ?? 0,

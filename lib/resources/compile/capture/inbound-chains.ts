@@ -137,6 +137,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
   return {
     kind: 'tcp',
     clusters: [weighted(cluster, 1)],
+    byServerName: false,
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,

@@ -152,6 +152,7 @@ function passthrough(name: string, world: World): FilterChain {
     network: {
       kind: 'tcp',
       clusters: [weighted(outboundTrafficPolicy === 'ALLOW_ANY' ? PASSTHROUGH_CLUSTER : BLACK_HOLE_CLUSTER, 1)],
+      byServerName: false,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

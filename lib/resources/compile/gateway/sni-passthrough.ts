@@ -56,6 +56,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
     network: {
       kind: 'tcp',
       clusters: [weighted(name, 1)],
+      byServerName: false,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

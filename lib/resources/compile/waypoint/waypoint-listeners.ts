@@ -116,6 +116,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
     const tcp: TcpChain = {
       kind: 'tcp',
       clusters: [weighted(ENCAP, 1)],
+      byServerName: false,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,
