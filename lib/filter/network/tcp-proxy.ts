@@ -85,11 +85,10 @@ export class TcpProxy {
   /** One draw for each connection. */
   private draw(serverName: string): BalancedCluster | null {
     if (this.config.byServerName) return this.clusters.knownRef(serverName)?.live() ?? null
-    const list = this.destinations
-    const last = list.at(-1)
+    const last = this.destinations.at(-1)
     if (last === undefined || last.end === 0) return null
     const value = this.parts.rng.uint32() % last.end
-    for (const destination of list) if (destination.end > value) return destination.target.live()
+    for (const destination of this.destinations) if (destination.end > value) return destination.target.live()
     return null
   }
 
