@@ -380,5 +380,5 @@ function withFindings(of: TranslatedListener, findings: Findings): TranslatedLis
 }
 
 function emptyAssignment(name: string): LoadAssignment {
-  return { name, groups: [], known: new Map(), tunnelFields: '' }
+  return { name, groups: [], from: new Uint8Array(0), places: new Int32Array(0), tunnelFields: '' }
 }

@@ -11,8 +11,6 @@ export interface AssembledCluster {
   readonly from: TranslatedCluster
   /** null: there were no endpoints yet. */
   readonly assignment: LoadAssignment | null
-  /** What each of the assignment's became, by its place: for the next one. */
-  readonly made: ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]>
 }
 
 interface PlacedEndpoint {
@@ -29,8 +27,7 @@ export function assembleCluster(
 ): AssembledCluster {
   const given = from.inline ?? assignment
   if (previous !== null && previous.from === from && previous.assignment === given) return previous
-  const reusable = previous !== null && makesTheSame(previous.from, from) ? previous.made : null
-  const made = new Map<AssignedEndpoint, PlacedEndpoint[]>()
+  const reusable = previous !== null && makesTheSame(previous.from, from) ? placedIn(previous) : null
   const endpoints: Endpoint[] = []
   for (const { locality, priority, endpoints: assigned } of given?.groups ?? [])
     for (const one of assigned) {
@@ -39,13 +36,10 @@ export function assembleCluster(
         priority,
         endpoint: endpointOf(from, one, locality, priority),
       }
-      const known = made.get(one)
-      if (known === undefined) made.set(one, [placed])
-      else known.push(placed)
       endpoints.push(placed.endpoint)
     }
   const cluster = withEndpoints(from, given, endpoints)
-  return { cluster, from, assignment: given, made }
+  return { cluster, from, assignment: given }
 }
 
 /** Whether endpoints of both are alike: all but this of a cluster is not in its endpoints. */
@@ -54,6 +48,22 @@ function makesTheSame(a: TranslatedCluster, b: TranslatedCluster): boolean {
   const seen = ({ sockets, healthCheck, cluster }: TranslatedCluster): string =>
     JSON.stringify([sockets.matches, sockets.otherwise, sockets.reason, healthCheck, cluster.origin])
   return seen(a) === seen(b)
+}
+
+/** What each of the assignment's became, by its place. Endpoints stand in the order of the assignment. */
+function placedIn({ cluster, assignment }: AssembledCluster): ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]> {
+  const endpoints = cluster.type === 'DNS' ? cluster.dnsNames.map((name) => name.endpoint) : cluster.endpoints
+  const placed = new Map<AssignedEndpoint, PlacedEndpoint[]>()
+  let at = 0
+  for (const { locality, priority, endpoints: assigned } of assignment?.groups ?? [])
+    for (const one of assigned) {
+      const endpoint = endpoints[at++]
+      if (endpoint === undefined) continue
+      const known = placed.get(one)
+      if (known === undefined) placed.set(one, [{ locality, priority, endpoint }])
+      else known.push({ locality, priority, endpoint })
+    }
+  return placed
 }
 
 function find(placed: readonly PlacedEndpoint[] | undefined, locality: Locality, priority: number): PlacedEndpoint | undefined {

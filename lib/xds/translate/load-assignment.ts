@@ -36,8 +36,10 @@ export interface LoadAssignment {
   /** cluster_name: of the cluster, or its `service_name`. */
   readonly name: string
   readonly groups: readonly EndpointGroup[]
-  /** By the bytes of the LbEndpoint: for the next one. */
-  readonly known: ReadonlyMap<string, AssignedEndpoint>
+  /** What it was made of, which whoever holds the resource has anyway. */
+  readonly from: Uint8Array
+  /** Begin and length in `from` of the LbEndpoint of each endpoint, in their order: what the next one is compared with. */
+  readonly places: Int32Array
   /** `fields` that its tunnels have. */
   readonly tunnelFields: string
 }
@@ -90,7 +92,8 @@ export function translateLoadAssignment(
   if (decoded.policy !== null) notePolicy(decoded.policy, findings.at('policy'))
   if (decoded.named_endpoints.size > 0) findings.at('named_endpoints').fault('endpoints by name are not understood')
   const reader = new EndpointReader(
-    previous !== null && previous.tunnelFields === tunnelFields ? previous.known : null,
+    previous !== null && previous.tunnelFields === tunnelFields ? knownBytes(previous) : null,
+    from,
     tunnelFields,
     gateway,
   )
@@ -109,7 +112,7 @@ export function translateLoadAssignment(
     }
   })
   checkPriorities(groups, findings)
-  return { name: decoded.cluster_name, groups, known: reader.known, tunnelFields }
+  return { name: decoded.cluster_name, groups, from, places: Int32Array.from(reader.places), tunnelFields }
 }
 
 /** Envoy: they begin at 0 and none is left out. */
@@ -132,31 +135,52 @@ function notePolicy(policy: { readonly [K in keyof typeof RawPolicy.empty]: (typ
     at.at('weighted_priority_health').note('endpoints count alike for the health of a priority')
 }
 
+/** Endpoints by the bytes that they were made of. Thousands are held, and seldom asked for: so this is made when it is. */
+function knownBytes({ from, places, groups }: LoadAssignment): Map<string, AssignedEndpoint> {
+  const known = new Map<string, AssignedEndpoint>()
+  let at = 0
+  for (const { endpoints } of groups)
+    for (const endpoint of endpoints) {
+      const [begin, length] = [places[at] ?? 0, places[at + 1] ?? 0]
+      at += 2
+      if (length > 0) known.set(textOfBytes(from.subarray(begin, begin + length)), endpoint)
+    }
+  return known
+}
+
+function textOfBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+}
+
 class EndpointReader {
-  readonly known: Map<string, AssignedEndpoint>
-  readonly #before: ReadonlyMap<string, AssignedEndpoint> | null
+  readonly places: number[]
+  readonly #known: Map<string, AssignedEndpoint>
+  readonly #from: Uint8Array
   readonly #fields: string
   readonly #gateway: GatewayFields
 
-  constructor(before: ReadonlyMap<string, AssignedEndpoint> | null, fields: string, gateway: GatewayFields) {
-    this.known = new Map()
-    this.#before = before
+  constructor(before: Map<string, AssignedEndpoint> | null, from: Uint8Array, fields: string, gateway: GatewayFields) {
+    this.places = []
+    this.#known = before ?? new Map()
+    this.#from = from
     this.#fields = fields
     this.#gateway = gateway
   }
 
-  read(from: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
-    const key = Buffer.from(from.buffer, from.byteOffset, from.byteLength).toString('latin1')
-    const known = this.known.get(key) ?? this.#before?.get(key)
-    if (known !== undefined) {
-      this.known.set(key, known)
-      return known
-    }
-    const within = at.at('lb_endpoints', index)
-    const decoded = within.decode(from, LbEndpoint)
-    const made = decoded === null ? null : endpointOf(decoded, this.#fields, this.#gateway, within)
-    if (made !== null) this.known.set(key, made)
-    return made
+  read(bytes: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
+    const key = textOfBytes(bytes)
+    const known = this.#known.get(key) ?? this.#make(bytes, at.at('lb_endpoints', index))
+    if (known === null) return null
+    this.#known.set(key, known)
+    // What was put together of pieces stands nowhere in the resource.
+    const isView = bytes.buffer === this.#from.buffer
+    this.places.push(isView ? bytes.byteOffset - this.#from.byteOffset : 0, isView ? bytes.length : 0)
+    return known
+  }
+
+  #make(bytes: Uint8Array, at: Findings): AssignedEndpoint | null {
+    const decoded = at.decode(bytes, LbEndpoint)
+    return decoded === null ? null : endpointOf(decoded, this.#fields, this.#gateway, at)
   }
 }
 
@@ -174,12 +198,24 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
     // DEGRADED ones are used like others.
     healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
     workload: workloadOf(of.metadata),
-    socketMatch: of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH,
+    socketMatch: socketMatchOf(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
     check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },
   }
 }
 
 const NO_MATCH: Struct = {}
+
+const MAX_MATCHES = 1000
+const matches = new Map<string, Struct>()
+
+/** The same few are said of thousands of endpoints. */
+function socketMatchOf(match: Struct): Struct {
+  const text = JSON.stringify(match)
+  const known = matches.get(text)
+  if (known !== undefined) return known
+  if (matches.size < MAX_MATCHES) matches.set(text, match)
+  return match
+}
 
 function placeOf(
   of: LbEndpoint,
