@@ -4,7 +4,7 @@
 //   node test/run.mjs                                  every test/**/*.test.ts, as compiled into build/
 //   node test/run.mjs test/unit/http test/docs.test.ts files or folders, as in the sources
 //
-// Each file is one child process in a process group of its own, as many at once as there are cores. What is counted are the
+// Each file is one child process in a process group of its own, one more at once than there are cores. What is counted are the
 // assertions (the leaves of the TAP that a file prints). A file that crashes, prints no assertion, or is not done after
 // HEDDLE_TEST_FILE_TIMEOUT seconds (180) counts as one failure. What was skipped is listed before the last line.
 // Each has a folder for temporary files (TMPDIR) of its own, which ends with it, also when the file was killed.
@@ -22,7 +22,8 @@ const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) *
 /** More than this is no matter of luck. */
 const MAX_AGAIN = 4
 const AGAIN = process.env['HEDDLE_TEST_AGAIN'] !== '0'
-const JOBS = Math.max(1, Number(process.env['HEDDLE_TEST_JOBS'] ?? os.availableParallelism()))
+/** One more than there are cores: a good part of what files do is waiting. */
+const JOBS = Math.max(1, Number(process.env['HEDDLE_TEST_JOBS'] ?? os.availableParallelism() + 1))
 /** Files that take longest start first, so that the end of a run is not one file alone. */
 const SLOW_FIRST = [/\/conformance\//, /\/chaos\//, /\/e2e\//, /\/fuzz\//, /\/integration\//]
 
