@@ -20,7 +20,7 @@ function reason(code: string, status: number, flags: number, details: string, bo
 
 export const MALFORMED = reason('malformed_request', 400, F.DPE, 'http1.codec_error', 'Bad Request', true)
 export const UNKNOWN_VERSION = reason('unsupported_version', 505, F.DPE, 'http1.codec_error', 'HTTP Version Not Supported', true)
-export const LOW_VERSION = reason('http_1_0', 426, F.DPE, 'low_version', '', true)
+export const LOW_VERSION = reason('http_1_0', 426, F.DPE, 'low_version', 'Upgrade Required', true)
 export const LENGTH_AND_CHUNKED = reason(
   'length_and_chunked',
   400,
