@@ -19,11 +19,15 @@ export interface IpPrefix {
 
 /** null: no IP address. `::ffff:10.0.0.1` is 10.0.0.1, as a dual-stack socket has its IPv4 peers; a zone (`%eth0`) does not count. */
 export function parseIp(text: string): IpNumber | null {
+  const ip = parseWrittenIp(text)
+  return ip?.v6 && ip.a === 0 && ip.b === 0 && ip.c === 0xffff ? { v6: false, a: 0, b: 0, c: 0, d: ip.d } : ip
+}
+
+/** As it is written: `::ffff:10.0.0.1` is an IPv6 address. null: no IP address; a zone does not count. */
+export function parseWrittenIp(text: string): IpNumber | null {
   const family = isIP(text)
   if (family === 4) return { v6: false, a: 0, b: 0, c: 0, d: parse4(text) }
-  if (family === 0) return null
-  const ip = parse6(text)
-  return ip.a === 0 && ip.b === 0 && ip.c === 0xffff ? { v6: false, a: 0, b: 0, c: 0, d: ip.d } : ip
+  return family === 6 ? parse6(text) : null
 }
 
 /** `10.0.0.0/8`; null when it is none. A length is required, and at most the bits of the family. */
@@ -35,6 +39,28 @@ export function parsePrefix(text: string): IpPrefix | null {
   if (family === 0 || address.includes('%') || !/^\d{1,3}$/.test(bits)) return null
   const length = Number(bits)
   return length <= (family === 4 ? 32 : 128) ? { address, length } : null
+}
+
+/** A block that says how long it is, so that the longest of several can be found. */
+export interface AddressRange {
+  /** Leading bits that count. IPv4: 0–32, IPv6: 0–128. */
+  readonly bits: number
+  /** @param address an IP address, without port and brackets; of the other family: false. */
+  contains(address: string): boolean
+}
+
+/** `10.0.0.0/8`, `fd00::/8`, or an address, which is a range of itself; null when it is neither. Bits beyond the prefix do not count. */
+export function parseRange(text: string): AddressRange | null {
+  const prefix = parsePrefix(text.includes('/') ? text : `${text}/${isIP(text) === 4 ? 32 : 128}`)
+  if (prefix === null) return null
+  const set = new PrefixSet([prefix])
+  return {
+    bits: prefix.length,
+    contains: (address) => {
+      const ip = parseIp(address)
+      return ip !== null && set.contains(ip)
+    },
+  }
 }
 
 export function isLoopback(ip: IpNumber): boolean {

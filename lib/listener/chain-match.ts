@@ -1,5 +1,5 @@
 // Which filter chain takes a connection (envoy.config.listener.v3.FilterChainMatch): compiled for each configuration, walked once for each connection.
-import { type AddressRange, parseRange } from '../base/address-range.ts'
+import { type AddressRange, parseRange } from '../base/ip-prefix.ts'
 import type { FilterChainMatch } from '../state/listener.ts'
 
 /** What is known of a connection. */

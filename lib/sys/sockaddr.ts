@@ -1,7 +1,6 @@
 // Hot lane: socket addresses as the kernel has them (struct sockaddr_in and sockaddr_in6 of Linux), read and written once per connection.
-import { isIP } from 'node:net'
 import { endianness, networkInterfaces } from 'node:os'
-import { wordsOf } from '../base/address-range.ts'
+import { parseWrittenIp } from '../base/ip-prefix.ts'
 
 export const AF_INET = 2
 export const AF_INET6 = 10
@@ -13,18 +12,20 @@ const LITTLE = endianness() === 'LE'
 
 /** Writes the address, IPv4 or IPv6 in any form and with a zone, to 28 bytes. Returns how many it takes; 0: it is no address. */
 export function writeSockaddr(bytes: Uint8Array, address: string, port: number): number {
-  const version = isIP(address)
-  if (version === 0) return 0
+  const ip = parseWrittenIp(address)
+  if (ip === null) return 0
   bytes.fill(0)
-  bytes[LITTLE ? 0 : 1] = version === 6 ? AF_INET6 : AF_INET
+  bytes[LITTLE ? 0 : 1] = ip.v6 ? AF_INET6 : AF_INET
   bytes[2] = port >> 8
   bytes[3] = port & 0xff
-  let at = version === 6 ? 8 : 4
-  for (const word of wordsOf(address)) {
-    bytes[at++] = word >> 8
-    bytes[at++] = word & 0xff
+  if (!ip.v6) {
+    writeWord(bytes, 4, ip.d)
+    return SOCKADDR_IN
   }
-  if (version === 4) return SOCKADDR_IN
+  writeWord(bytes, 8, ip.a)
+  writeWord(bytes, 12, ip.b)
+  writeWord(bytes, 16, ip.c)
+  writeWord(bytes, 20, ip.d)
   const zone = address.indexOf('%')
   if (zone >= 0) writeScope(bytes, address.substring(zone + 1))
   return SOCKADDR_MAX
@@ -75,6 +76,13 @@ function v6Text(b: Uint8Array): string {
     }
   }
   return text
+}
+
+function writeWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word >>> 24
+  bytes[at + 1] = (word >>> 16) & 0xff
+  bytes[at + 2] = (word >>> 8) & 0xff
+  bytes[at + 3] = word & 0xff
 }
 
 function group(b: Uint8Array, i: number): number {

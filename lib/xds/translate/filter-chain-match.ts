@@ -1,5 +1,5 @@
 // What a filter chain asks of connections (envoy.config.listener.v3.FilterChainMatch).
-import { parseRange } from '../../base/address-range.ts'
+import { parseRange } from '../../base/ip-prefix.ts'
 import { type FilterChainMatch, MATCH_EVERYTHING } from '../../state/listener.ts'
 import type { CidrRange } from '../proto/core.ts'
 import type { FilterChainMatch as SentMatch } from '../proto/listener.ts'

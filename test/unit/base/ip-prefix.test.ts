@@ -1,7 +1,7 @@
 import { BlockList, isIP, SocketAddress } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { isLoopback, PrefixSet, parseIp, parsePrefix } from '../../../lib/base/ip-prefix.ts'
+import { isLoopback, PrefixSet, parseIp, parsePrefix, parseRange, parseWrittenIp } from '../../../lib/base/ip-prefix.ts'
 
 t.test('addresses', async (t) => {
   const v4 = (d: number) => ({ v6: false, a: 0, b: 0, c: 0, d })
@@ -23,6 +23,30 @@ t.test('addresses', async (t) => {
     ['localhost', null],
   ]
   for (const [text, ip] of rows) t.same(parseIp(text), ip, text)
+})
+
+t.test('addresses as they are written', async (t) => {
+  t.same(parseWrittenIp('::ffff:10.1.2.3'), { v6: true, a: 0, b: 0, c: 0xffff, d: 0x0a010203 })
+  t.same(parseWrittenIp('10.1.2.3'), parseIp('10.1.2.3'))
+  t.equal(parseWrittenIp('localhost'), null)
+})
+
+t.test('ranges', async (t) => {
+  const rows: [range: string, bits: number, inside: string[], outside: string[]][] = [
+    ['10.1.0.0/16', 16, ['10.1.255.255', '::ffff:10.1.0.1'], ['10.2.0.0', '::1', 'localhost']],
+    ['10.1.2.3/8', 8, ['10.255.0.0'], ['11.0.0.0']],
+    ['10.1.2.3', 32, ['10.1.2.3'], ['10.1.2.4']],
+    ['0.0.0.0/0', 0, ['255.255.255.255'], ['::']],
+    ['fd00::/8', 8, ['fdff::1', 'fd00::1%eth0'], ['fe80::1', '10.0.0.1']],
+    ['::1', 128, ['::1'], ['::2']],
+  ]
+  for (const [text, bits, inside, outside] of rows) {
+    const range = parseRange(text)
+    t.equal(range?.bits, bits, text)
+    for (const address of inside) t.equal(range?.contains(address), true, `${text} has ${address}`)
+    for (const address of outside) t.equal(range?.contains(address), false, `${text} has not ${address}`)
+  }
+  for (const text of ['10.1.2', '10.0.0.0/33', '::/129', 'a/8', '']) t.equal(parseRange(text), null, text)
 })
 
 t.test('prefixes', async (t) => {
