@@ -100,6 +100,9 @@ function listenerJson(l: Listener): object {
     '@type': `${TYPE}.config.listener.v3.Listener`,
     name: l.name,
     address: socketAddress(l.address, l.port),
+    ...(l.otherAddresses.length === 0
+      ? {}
+      : { additional_addresses: l.otherAddresses.map((other) => ({ address: socketAddress(other, l.port) })) }),
     filter_chains: l.filterChains.map(chainJson),
     ...(l.defaultFilterChain === null ? {} : { default_filter_chain: chainJson(l.defaultFilterChain) }),
     traffic_direction: l.direction === 'inbound' ? 'INBOUND' : 'OUTBOUND',

@@ -48,7 +48,10 @@ export function takenBy(
 function captured(http: readonly Listener[], authority: string, port: number): TakenBy {
   const ip = canonicalIp(hostOf(authority).replace(/^\[|\]$/g, ''))
   const standing = http.filter((l) => !l.bind && l.direction === 'outbound' && l.port === port)
-  const listener = standing.find((l) => l.address === ip) ?? standing.find((l) => l.address === '0.0.0.0') ?? standing[0]
+  const listener =
+    standing.find((l) => l.address === ip || (ip !== null && l.otherAddresses.includes(ip))) ??
+    standing.find((l) => l.address === '0.0.0.0') ??
+    standing[0]
   if (listener === undefined) {
     const message = `connections to port ${port} are captured and carry no HTTP here: no service has any on that port`
     return { ok: false, message }

@@ -5,6 +5,10 @@ import type { Listener } from '../state/listener.ts'
 import { ChainMatcher } from './chain-match.ts'
 import { RunningChain } from './running-chain.ts'
 
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.join() === b.join()
+}
+
 export class ActiveListener {
   /** As the newest configuration has it. */
   listener: Listener
@@ -31,8 +35,14 @@ export class ActiveListener {
   }
 
   /** Whether a listener of this name in a new configuration is this one: its socket cannot move. */
-  isAt({ bind, address }: Listener, port: number): boolean {
-    return this.listener.bind === bind && (!bind || (this.listener.address === address && this.port === port))
+  isAt({ bind, address, otherAddresses }: Listener, port: number): boolean {
+    const { listener } = this
+    if (listener.bind !== bind) return false
+    const others = otherAddresses.length === 0 && listener.otherAddresses.length === 0
+    return (
+      !bind ||
+      (listener.address === address && this.port === port && (others || sameList(listener.otherAddresses, otherAddresses)))
+    )
   }
 
   /** New configuration. */

@@ -1,6 +1,7 @@
 // The listeners of one worker: a bound one accepts until configuration has it no more or the worker drains. Configuration changes what they do with
 // a connection, and binds and closes sockets only where a listener comes or goes. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
 import net from 'node:net'
+import { canonicalIp } from '../base/ip-address.ts'
 import type { TunnelEntrance, WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
@@ -22,7 +23,7 @@ export class ListenerSet implements TunnelEntrance {
   /** Connections that have no filter chain yet. */
   readonly arrivals: Set<Arrival>
   /** By listener name. */
-  private readonly servers: Map<string, net.Server>
+  private readonly servers: Map<string, readonly net.Server[]>
   /** What each listener that is to be bound has; the others are not to be. */
   private ports: Readonly<Record<string, number>>
   private readonly byName: Map<string, ActiveListener>
@@ -74,21 +75,30 @@ export class ListenerSet implements TunnelEntrance {
   private async bind(listener: Listener): Promise<void> {
     const active = this.byName.get(listener.name)
     if (active === undefined || !this.isToBeBound(listener)) return
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-      this.accept(active, socket),
+    const addresses = [listener.address, ...listener.otherAddresses]
+    const servers = addresses.map(() =>
+      net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => this.accept(active, socket)),
     )
-    this.servers.set(listener.name, server)
-    await listen(server, listener.address, active.port, listenOptionsOf(listener))
-    // Told to drain while it was starting, as a replacement may be; or configuration has changed its mind.
-    if (this.draining || this.servers.get(listener.name) !== server) server.close()
-    // An accept error (EMFILE) is the process's trouble, not this listener's end.
-    server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
+    this.servers.set(listener.name, servers)
+    try {
+      for (const [i, server] of servers.entries()) {
+        await listen(server, addresses[i] as string, active.port, listenOptionsOf(listener))
+        // An accept error (EMFILE) is the process's trouble, not this listener's end.
+        server.on('error', (error) => this.parts.logger.error(`listener ${listener.name}`, { error }))
+        // Told to drain while it was starting, as a replacement may be; or configuration has changed its mind.
+        if (this.draining || this.servers.get(listener.name) !== servers) break
+      }
+    } catch (error) {
+      closeAll(servers)
+      throw error
+    }
+    if (this.draining || this.servers.get(listener.name) !== servers) closeAll(servers)
   }
 
   private unbind(name: string): void {
-    const server = this.servers.get(name)
+    const servers = this.servers.get(name)
     this.servers.delete(name)
-    if (server?.listening) server.close()
+    if (servers !== undefined) closeAll(servers)
   }
 
   private accept(active: ActiveListener, socket: net.Socket): void {
@@ -225,7 +235,9 @@ export class ListenerSet implements TunnelEntrance {
     this.byDestination.clear()
     for (const l of listeners) {
       const active = this.byName.get(l.name)
-      if (!l.bind && active !== undefined) this.byDestination.set(`${l.address}:${l.port}`, active)
+      if (l.bind || active === undefined) continue
+      for (const address of [l.address, ...l.otherAddresses])
+        this.byDestination.set(`${canonicalIp(address) ?? address}:${l.port}`, active)
     }
   }
 
@@ -259,11 +271,15 @@ export class ListenerSet implements TunnelEntrance {
   /** Stops accepting, and asks connections to end. */
   drain(): void {
     this.draining = true
-    for (const server of this.servers.values()) if (server.listening) server.close()
+    for (const servers of this.servers.values()) closeAll(servers)
     for (const arrival of [...this.arrivals]) arrival.cancel()
     for (const active of this.byName.values()) active.drain()
     for (const active of this.retired) active.drain()
   }
+}
+
+function closeAll(servers: readonly net.Server[]): void {
+  for (const server of servers) if (server.listening) server.close()
 }
 
 function destinationText(address: string, port: number): string {

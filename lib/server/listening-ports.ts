@@ -5,7 +5,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { bindErrorText, StartError } from './start-error.ts'
 
 interface Held {
-  readonly reservation: Reservation
+  /** For each of its addresses. */
+  readonly reservations: readonly Reservation[]
+  readonly port: number
   /** Address and port as configuration has them. */
   readonly place: string
 }
@@ -22,11 +24,11 @@ export class ListeningPorts {
 
   /** What the workers are told: listeners that are not here stay unbound. */
   byName(): Record<string, number> {
-    return Object.fromEntries([...this.#held].map(([name, { reservation }]) => [name, reservation.port]))
+    return Object.fromEntries([...this.#held].map(([name, { port }]) => [name, port]))
   }
 
   portOf({ name }: Listener): number | undefined {
-    return this.#held.get(name)?.reservation.port
+    return this.#held.get(name)?.port
   }
 
   /** Of the first configuration. Rejects with a StartError. */
@@ -52,7 +54,8 @@ export class ListeningPorts {
       if (this.#held.has(listener.name)) continue
       try {
         await this.#reserve(listener)
-        this.#log.info(`listener ${listener.name}: on ${listener.address}, port ${this.portOf(listener)}`)
+        const addresses = [listener.address, ...listener.otherAddresses].join(' and ')
+        this.#log.info(`listener ${listener.name}: on ${addresses}, port ${this.portOf(listener)}`)
       } catch (error) {
         this.#log.error(bindErrorText(listener, error as NodeJS.ErrnoException))
       }
@@ -64,16 +67,24 @@ export class ListeningPorts {
   }
 
   async #reserve(listener: Listener): Promise<void> {
-    const reservation = await reserve(listener.address, listener.port, listenOptionsOf(listener))
-    this.#held.set(listener.name, { reservation, place: placeOf(listener) })
+    const options = listenOptionsOf(listener)
+    const first = await reserve(listener.address, listener.port, options)
+    const reservations = [first]
+    try {
+      for (const address of listener.otherAddresses) reservations.push(await reserve(address, first.port, options))
+    } catch (error) {
+      for (const reservation of reservations) reservation.close()
+      throw error
+    }
+    this.#held.set(listener.name, { reservations, port: first.port, place: placeOf(listener) })
   }
 
   #giveUp(name: string): void {
-    this.#held.get(name)?.reservation.close()
+    for (const reservation of this.#held.get(name)?.reservations ?? []) reservation.close()
     this.#held.delete(name)
   }
 }
 
-function placeOf({ address, port }: Listener): string {
-  return `${address} ${port}`
+function placeOf({ address, otherAddresses, port }: Listener): string {
+  return `${[address, ...otherAddresses].join()} ${port}`
 }

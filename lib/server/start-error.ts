@@ -16,6 +16,8 @@ export function bindErrorText(listener: Listener, error: NodeJS.ErrnoException):
   const { file, line } = listener.origin
   const where = line === 0 ? file : `${file}:${line}`
   const reason = { EADDRINUSE: 'the port is taken', EACCES: 'not permitted; ports below 1024 need a privilege' }[error.code ?? '']
-  const address = listener.address.includes(':') ? `[${listener.address}]` : listener.address
-  return `cannot listen on ${address}:${listener.port} for listener \`${listener.name}\` (${where}): ${reason ?? error.message}`
+  const places = [listener.address, ...listener.otherAddresses].map(
+    (address) => `${address.includes(':') ? `[${address}]` : address}:${listener.port}`,
+  )
+  return `cannot listen on ${places.join(' and ')} for listener \`${listener.name}\` (${where}): ${reason ?? error.message}`
 }

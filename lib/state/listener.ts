@@ -10,6 +10,8 @@ export interface Listener {
   readonly name: string
   readonly direction: 'inbound' | 'outbound'
   readonly address: string
+  /** Further ones, with the same port: of the other family of a service, a pod or a gateway (Envoy additional_addresses). */
+  readonly otherAddresses: readonly string[]
   /** 0: the system chooses; `/listeners` shows what it chose. */
   readonly port: number
   /** false: nobody listens on it; it takes connections that a capturing listener hands over by their destination (Envoy bind_to_port). */

@@ -209,6 +209,7 @@ export function aListener(over: Partial<Listener> = {}): Listener {
     bind: true,
     capture: 'none',
     handOver: false,
+    otherAddresses: [],
     proxyProtocol: 'none',
     detectionTimeoutMs: 0,
     originalDst: '',

@@ -163,6 +163,7 @@ function explicit(config: ListenerConfig, network: FilterChain['network'], origi
     bind: true,
     capture: 'none',
     handOver: false,
+    otherAddresses: [],
     proxyProtocol: 'none',
     detectionTimeoutMs: 0,
     originalDst,

@@ -163,22 +163,31 @@ function directionOf({ name, traffic_direction: direction }: ListenerShell): 'in
 }
 
 /** Where it is bound, or what it stands for. */
-function placeOf(shell: ListenerShell, findings: Findings): Pick<Listener, 'address' | 'port' | 'bind'> {
-  if (shell.internal_listener !== null) return { address: '', port: 0, bind: false }
+function placeOf(shell: ListenerShell, findings: Findings): Pick<Listener, 'address' | 'otherAddresses' | 'port' | 'bind'> {
+  if (shell.internal_listener !== null) return { address: '', otherAddresses: [], port: 0, bind: false }
   const at = findings.at('address')
   const socket = shell.address?.socket_address ?? null
   if (shell.udp_listener_config !== null || socket?.protocol === 'UDP') at.fault('UDP (HTTP/3) is not listened for')
   if (socket === null) at.fault('an address with a port is expected')
   else if (socket.port_value === null) at.fault(`a port is expected, not the name ${socket.named_port ?? ''}`)
-  const others = shell.additional_addresses.map((a) => a.address?.socket_address ?? null)
-  const addresses = [socket?.address ?? '', ...others.map((o) => o?.address ?? '')]
+  const addresses = [socket?.address ?? '']
+  for (const [i, { address }] of shell.additional_addresses.entries()) {
+    const other = address?.socket_address ?? null
+    const within = findings.at('additional_addresses', i).at('address')
+    if (other === null) within.fault('an address with a port is expected')
+    else if (other.port_value !== socket?.port_value)
+      within.fault(`port ${other.port_value} beside ${socket?.port_value} is not listened on`)
+    else if (!addresses.includes(other.address)) addresses.push(other.address)
+  }
+  // A socket of `::` is for both families.
   const bothFamilies = addresses.includes('::') && addresses.includes('0.0.0.0')
-  for (const [i, other] of others.entries())
-    if (!bothFamilies || addresses.length > 2 || other?.port_value !== socket?.port_value)
-      findings.at('additional_addresses', i).fault(`${other?.address ?? ''} beside ${addresses[0]} is not listened on`)
+  const [address = '', ...otherAddresses] = bothFamilies
+    ? ['::', ...addresses.filter((a) => a !== '::' && a !== '0.0.0.0')]
+    : addresses
   if (shell.tcp_keepalive !== null) findings.at('tcp_keepalive').note("keepalive of clients' connections is the system's")
   return {
-    address: bothFamilies ? '::' : (addresses[0] as string),
+    address,
+    otherAddresses,
     port: socket?.port_value ?? 0,
     bind: shell.bind_to_port !== false,
   }

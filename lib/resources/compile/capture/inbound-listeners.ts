@@ -113,6 +113,7 @@ function listener(world: World, name: string, port: number): Listener {
     bind: false,
     capture: 'none',
     handOver: false,
+    otherAddresses: [],
     proxyProtocol: 'none',
     detectionTimeoutMs,
     originalDst: '',

@@ -67,6 +67,7 @@ export class ListenerDraft {
       bind: false,
       capture: 'none',
       handOver: false,
+      otherAddresses: [],
       proxyProtocol: 'none',
       detectionTimeoutMs: this.#world.bootstrap.capture.detectionTimeoutMs,
       originalDst: '',

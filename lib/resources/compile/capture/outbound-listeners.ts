@@ -122,6 +122,7 @@ function virtualOutbound(world: World): Listener {
     bind: true,
     capture: 'redirect',
     handOver: true,
+    otherAddresses: [],
     proxyProtocol: 'none',
     detectionTimeoutMs: 0,
     originalDst: '',

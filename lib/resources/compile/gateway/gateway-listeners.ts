@@ -87,6 +87,7 @@ function listenerOf(
     bind: true,
     capture: 'none',
     handOver: false,
+    otherAddresses: [],
     proxyProtocol: world.bootstrap.gateway.proxyProtocol ? 'required' : 'none',
     detectionTimeoutMs: 0,
     originalDst: '',

@@ -82,6 +82,7 @@ function listener(world: World, name: string): Listener {
     bind: false,
     capture: 'none',
     handOver: false,
+    otherAddresses: [],
     proxyProtocol: 'none',
     detectionTimeoutMs,
     originalDst: '',

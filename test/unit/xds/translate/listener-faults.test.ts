@@ -39,9 +39,9 @@ const FAULTS: readonly (readonly [title: string, json: JsonObject, fault: string
     'address: UDP (HTTP/3) is not listened for',
   ],
   [
-    'a second address that is not the other family',
-    listener({ additional_addresses: [{ address: address(80, '10.0.0.1') }] }),
-    'additional_addresses[0]: 10.0.0.1 beside 0.0.0.0 is not listened on',
+    'a second address with another port',
+    listener({ additional_addresses: [{ address: address(81, '10.0.0.1') }] }),
+    'additional_addresses[0].address: port 81 beside 80 is not listened on',
   ],
   [
     'an internal listener that nobody knows',

@@ -35,7 +35,12 @@ t.test('listeners', async (t) => {
       { capture: 'redirect', handOver: true },
     ],
     [{ use_original_dst: true, bind_to_port: false }, { capture: 'none' }],
-    [{ additional_addresses: [{ address: address(80, '::') }] }, { address: '::' }],
+    [{ additional_addresses: [{ address: address(80, '::') }] }, { address: '::', otherAddresses: [] }],
+    // A service with addresses of both families.
+    [
+      { address: address(80, '10.0.0.1'), additional_addresses: [{ address: address(80, 'fd00::1') }], bind_to_port: false },
+      { address: '10.0.0.1', otherAddresses: ['fd00::1'], bind: false },
+    ],
     [{ listener_filters: [typed('h', `${LISTENER}http_inspector.v3.HttpInspector`)] }, { detectionTimeoutMs: 15_000 }],
     [
       { listener_filters: [typed('h', `${LISTENER}http_inspector.v3.HttpInspector`)], listener_filters_timeout: '0s' },
