@@ -1,6 +1,7 @@
 // docker/: manifests are what Kubernetes takes, and fit together and to heddle; the Dockerfile copies what is there.
 // The schema is the OpenAPI schema of Kubernetes, compiled into validators by the package kubernetes-models.
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -251,14 +252,26 @@ t.test('the Dockerfile', async (t) => {
   const stages = [...text.matchAll(/^FROM (\S+) AS (\S+)$/gm)].map((m) => ({ base: m[1], name: m[2] }))
   t.same(
     stages.map((s) => s.name),
-    ['build', 'init', 'proxy'],
+    ['build', 'init', 'istio', 'proxy'],
     'the last is what is built unless another is named',
   )
-  t.match(stages[2]!.base, /distroless/)
+  t.equal(stages[2]!.base, 'init', 'the injector gives rules and proxy one image')
+  t.match(stages[3]!.base, /distroless/)
   t.match(text.slice(text.lastIndexOf('FROM ')), /^USER 1337:1337$/m)
   const copied = [...text.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((m) => m[1]!.split(' '))
   t.ok(copied.length > 3)
   for (const source of copied) t.ok(existsSync(path.join(ROOT, source)), source)
   t.match(text, /^CMD \["iptables", "apply"\]$/m)
   t.match(text, /apt-get install .*\biptables nftables iproute2\b/)
+})
+
+t.test('by the name of pilot-agent, as the image for the injector has it', async (t) => {
+  const [, target = '', name = ''] = /^RUN ln -s (\S+) (\S+)$/m.exec(readText(ROOT, 'docker/Dockerfile')) ?? []
+  t.same([target, name], ['/opt/heddle/bin/heddle', '/usr/local/bin/pilot-agent'])
+  const dir = mkdtempSync(path.join(tmpdir(), 'heddle-image-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  symlinkSync(path.join(ROOT, target.slice('/opt/heddle/'.length)), path.join(dir, 'pilot-agent'))
+  const env = { ...process.env, PATH: `${dir}:${path.dirname(process.execPath)}:${process.env['PATH']}` }
+  for (const args of [['version'], ['request', '--help'], ['wait', '--help'], ['istio-iptables', '--dry-run', '-p', '15001']])
+    t.equal(spawnSync('pilot-agent', args, { env, stdio: 'ignore' }).status, 0, args.join(' '))
 })

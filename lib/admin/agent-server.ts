@@ -16,6 +16,8 @@ export interface AgentSource {
   metricsText(): string
   /** Shut down as SIGTERM does; returns before that is done. */
   quit(): void
+  /** The end is near: clients of the workload are told to go elsewhere. Returns at once. */
+  announceDrain(): void
   /** The names that the DNS proxy knows; null: there is none. */
   names(): unknown
 }
@@ -55,7 +57,8 @@ export class AgentServer {
     const end = url.indexOf('?')
     const path = end < 0 ? url : url.slice(0, end)
     const isProbe = path.startsWith('/app-health/') || path.startsWith('/app-lifecycle/')
-    if (path === '/quitquitquit') this.#quit(req, res)
+    if (path === '/quitquitquit') this.#act(req, res, () => this.#source.quit())
+    else if (path === '/drain') this.#act(req, res, () => this.#source.announceDrain())
     else if (req.method !== 'GET' && req.method !== 'HEAD') {
       res.setHeader('allow', 'GET, HEAD')
       answer(res, 405, TEXT, 'GET only\n')
@@ -108,14 +111,14 @@ export class AgentServer {
     else answer(res, 200, JSON_TYPE, `${JSON.stringify(this.#source.names(), null, 2)}\n`)
   }
 
-  #quit(req: IncomingMessage, res: ServerResponse): void {
+  #act(req: IncomingMessage, res: ServerResponse, act: () => void): void {
     if (!isLocal(req, this.#config.address)) forbid(res)
     else if (req.method !== 'POST') {
       res.setHeader('allow', 'POST')
       answer(res, 405, TEXT, 'POST only\n')
     } else {
       answer(res, 200, TEXT, 'OK\n')
-      this.#source.quit()
+      act()
     }
   }
 }

@@ -38,6 +38,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./proxy.ts')).proxyCommand,
   },
   wait: { summary: 'wait until a proxy on this machine is ready', load: async () => (await import('./wait.ts')).waitCommand },
+  request: {
+    summary: 'ask the admin page or the agent of a proxy on this machine',
+    load: async () => (await import('./request.ts')).requestCommand,
+  },
   version: { summary: 'which heddle this is', load: async () => (await import('./version.ts')).versionCommand },
 }
 

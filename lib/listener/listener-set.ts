@@ -35,6 +35,8 @@ export class ListenerSet implements TunnelEntrance {
   private readonly places: Limiter | null
   private readonly givePlace: () => void
   private draining: boolean
+  /** Whose connections have been asked to end, also those that come with a new configuration. */
+  private announced: 'none' | 'inbound' | 'all'
 
   constructor(parts: Omit<WorkerParts, 'tunnels'>, ports: Readonly<Record<string, number>>, places: Limiter | null) {
     this.parts = { ...parts, tunnels: this }
@@ -47,6 +49,7 @@ export class ListenerSet implements TunnelEntrance {
     this.places = places
     this.givePlace = () => places?.give(CONNECTIONS)
     this.draining = false
+    this.announced = 'none'
   }
 
   /** Binds all that are to be bound. Rejects with an errno in `code` and the listener's name in the message. */
@@ -232,6 +235,7 @@ export class ListenerSet implements TunnelEntrance {
     }
     const named = new Set(listeners.map((l) => l.name))
     for (const [name, active] of this.byName) if (!named.has(name)) this.retire(name, active)
+    if (this.announced !== 'none') this.announceDrain(this.announced === 'inbound')
     this.byDestination.clear()
     for (const l of listeners) {
       const active = this.byName.get(l.name)
@@ -264,6 +268,7 @@ export class ListenerSet implements TunnelEntrance {
 
   /** The next answer of each connection is its last. New connections are taken still. */
   announceDrain(inboundOnly: boolean): void {
+    this.announced = inboundOnly ? 'inbound' : 'all'
     for (const active of [...this.byName.values(), ...this.retired])
       if (!inboundOnly || active.listener.direction === 'inbound') active.announceDrain()
   }

@@ -114,7 +114,12 @@ export class AgentDuties {
 }
 
 function sourceOf(host: AgentHost): Omit<AgentSource, 'names'> {
-  return { waitingFor: () => host.waitingFor(), metricsText: () => host.metricsText(), quit: () => host.quit() }
+  return {
+    waitingFor: () => host.waitingFor(),
+    metricsText: () => host.metricsText(),
+    quit: () => host.quit(),
+    announceDrain: () => host.announceDrain(),
+  }
 }
 
 function textOf(file: string): string {

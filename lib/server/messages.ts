@@ -46,6 +46,8 @@ export type ToWorker =
    * now. `inboundOnly`: until then outbound listeners go on as ever.
    */
   | { readonly type: 'drain'; readonly acceptMs: number; readonly deadlineMs: number; readonly inboundOnly: boolean }
+  /** The next answer of each connection is its last; all else goes on. `inboundOnly`: not of outbound listeners. */
+  | { readonly type: 'announce-drain'; readonly inboundOnly: boolean }
   /** Answered with `reply`: an `Explanation` or null. */
   | { readonly type: 'explain'; readonly call: number; readonly id: string }
   /** Answered with `reply`: what it remembers of failures of an endpoint, FailedRequest[]. */

@@ -30,6 +30,7 @@ export class ProbeServers {
       waitingFor: () => proxy.waitingFor(),
       metricsText: () => proxy.metricsText(),
       quit: () => void proxy.shutdown('/quitquitquit'),
+      announceDrain: () => proxy.announceDrain('/drain'),
     })
     return adminPort
   }

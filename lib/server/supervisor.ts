@@ -78,6 +78,8 @@ export class Supervisor {
   /** Why a reload was asked for before the first configuration was in force; empty: none was. */
   #missed: string
   #ending: boolean
+  /** Clients were asked to go elsewhere. */
+  #announced: boolean
 
   constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
     const { logger } = options
@@ -169,6 +171,7 @@ export class Supervisor {
     this.#started = false
     this.#missed = ''
     this.#ending = false
+    this.#announced = false
   }
 
   /** A proxy of which no worker serves is not live, whatever else is well. */
@@ -289,6 +292,18 @@ export class Supervisor {
     this.pool.broadcast({ type: 'reopen-logs' })
   }
 
+  /**
+   * The end is near, and a signal will say when: readiness fails and clients are told to go elsewhere, while the application ends its own work. As Istio's agent
+   * does it for sidecar containers of Kubernetes, whose signal comes when all others are gone; nobody is waited for then.
+   */
+  announceDrain(why: string): void {
+    if (this.#ending || this.#announced || !this.#started) return
+    this.#announced = true
+    this.#setState('DRAINING')
+    this.logger.info(`${why}: clients are asked to go elsewhere until the end comes`)
+    this.pool.announceDrain(this.bootstrap.capture.mode !== 'none')
+  }
+
   /** Stops accepting and finishes what is in flight; the process stays. */
   drain(acceptMs = 0): Promise<readonly CutConnection[]> {
     this.#drained ??= this.#drain(acceptMs)
@@ -301,7 +316,7 @@ export class Supervisor {
     this.#ending = true
     this.logger.info(`${why}: shutting down`)
     if (this.#started) {
-      const cut = await this.drain(atOnce ? 0 : this.bootstrap.drain.acceptMs)
+      const cut = await this.drain(atOnce || this.#announced ? 0 : this.bootstrap.drain.acceptMs)
       await this.#closeAll()
       this.#finish(cut)
       return

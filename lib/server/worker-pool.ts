@@ -76,6 +76,8 @@ export class WorkerPool {
   readonly #watchers: Set<() => void>
   #lastCall: number
   #closing: boolean
+  /** What a worker that replaces another is told too; null: nothing. */
+  #announced: ToWorker | null
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
@@ -94,6 +96,7 @@ export class WorkerPool {
     this.#watchers = new Set()
     this.#lastCall = 0
     this.#closing = false
+    this.#announced = null
   }
 
   get serving(): number {
@@ -137,6 +140,12 @@ export class WorkerPool {
     })
   }
 
+  /** Connections are asked to end, and nothing ends by it. */
+  announceDrain(inboundOnly: boolean): void {
+    this.#announced = { type: 'announce-drain', inboundOnly }
+    this.broadcast(this.#announced)
+  }
+
   /** Nobody is replaced from now on. Resolves with what all workers cut, at the latest a second after the deadline. */
   async drain(times: DrainTimes): Promise<readonly CutConnection[]> {
     const { deadlineMs } = times
@@ -169,6 +178,7 @@ export class WorkerPool {
     slot.startedMs = performance.now()
     slot.applied = init.config.version
     slot.restart = null
+    if (this.#announced !== null) worker.postMessage(this.#announced)
     // A predecessor's last messages and its exit belong to it, not to the slot.
     worker.on('message', (message: FromWorker) => {
       if (slot.worker === worker) this.#onMessage(slot, message)

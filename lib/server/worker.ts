@@ -191,6 +191,9 @@ class Worker {
       case 'drain':
         void drainWorker(this.parts, this.listeners, this.tunnel, message).then((cut) => post({ type: 'drained', cut }))
         return
+      case 'announce-drain':
+        this.parts.io.run('drain', () => this.listeners.announceDrain(message.inboundOnly))
+        return
       case 'explain':
         void explainRecent(this.parts, this.tunnel, message.id).then((value) =>
           post({ type: 'reply', call: message.call, value }),

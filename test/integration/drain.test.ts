@@ -3,9 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { connectAny } from '../support/any-client.ts'
 import { eventually } from '../support/eventually.ts'
+import { freePort } from '../support/free-port.ts'
 import { header } from '../support/h1-reader.ts'
 import { service, yaml } from '../support/mesh.ts'
-import { httpRequest, startProxy } from '../support/proxy.ts'
+import { httpRequest, runHeddle, startProxy } from '../support/proxy.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { Upstream } from '../support/upstream.ts'
@@ -191,6 +192,37 @@ t.test('/quitquitquit ends it as SIGTERM does, but only by POST', async (t) => {
   await exchange.answer({ body: 'in time' })
   t.equal((await client.response()).body.toString(), 'in time')
   t.same(await proxy.exited, { code: 0, signal: null })
+})
+
+t.test('preStop of a sidecar container: clients go elsewhere, all else goes on until the signal', async (t) => {
+  const upstream = await Upstream.start(t)
+  const statusPort = await freePort()
+  const services = service({ host: 'web', endpoints: [upstream] })
+  const proxy = await startProxy(t, {
+    resources: yaml(services),
+    bootstrap: { concurrency: 1, drain: { accept: '60s', deadline: '60s' }, agent: { address: '127.0.0.1', statusPort } },
+  })
+  const drain = ['request', `--debug-port=${statusPort}`]
+  const get = await runHeddle([...drain, 'GET', 'drain'])
+  t.not(get.code, 0)
+  t.match(get.stderr, /405: POST only/)
+  const client = await connectAny(t, proxy.port())
+  const ask = async (c: typeof client) => {
+    await c.send({ host: 'web' })
+    await (await upstream.next()).answer({ body: 'served' })
+    const response = await c.response()
+    return [response.body.toString(), header(response, 'connection')?.toLowerCase()]
+  }
+  t.same(await ask(client), ['served', undefined])
+
+  const post = await runHeddle([...drain, 'POST', 'drain'])
+  t.same([post.code, post.stdout, post.stderr], [0, 'OK\n', ''])
+  await proxy.said(/\/drain: clients are asked to go elsewhere/)
+  t.equal((await httpRequest(statusPort, '/healthz/ready')).status, 503)
+  t.same(await ask(client), ['served', CLOSE], 'who was there')
+  t.same(await ask(await connectAny(t, proxy.port())), ['served', CLOSE], 'who comes')
+  proxy.signal('SIGTERM')
+  t.same(await proxy.exited, { code: 0, signal: null }, 'and does not wait for more')
 })
 
 t.test('/drain_listeners stops accepting, finishes what is in flight, and the process stays', async (t) => {
