@@ -31,6 +31,14 @@ export class ListeningPorts {
     return this.#held.get(name)?.port
   }
 
+  /** Those of the listeners that have one. */
+  bound(listeners: readonly Listener[]): { readonly listener: Listener; readonly port: number }[] {
+    return listeners.flatMap((listener) => {
+      const port = this.portOf(listener)
+      return port === undefined ? [] : [{ listener, port }]
+    })
+  }
+
   /** Of the first configuration. Rejects with a StartError. */
   async reserveAll(listeners: readonly Listener[]): Promise<void> {
     for (const listener of listeners) {

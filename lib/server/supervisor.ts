@@ -78,8 +78,6 @@ export class Supervisor {
   /** Why a reload was asked for before the first configuration was in force; empty: none was. */
   #missed: string
   #ending: boolean
-  /** Clients were asked to go elsewhere. */
-  #announced: boolean
 
   constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
     const { logger } = options
@@ -171,7 +169,6 @@ export class Supervisor {
     this.#started = false
     this.#missed = ''
     this.#ending = false
-    this.#announced = false
   }
 
   /** A proxy of which no worker serves is not live, whatever else is well. */
@@ -234,11 +231,7 @@ export class Supervisor {
 
   /** The port that each listener was given that is bound, in the order of the configuration. */
   boundPorts(): { readonly listener: Listener; readonly port: number }[] {
-    if (this.store.appliedVersion === 0) return []
-    return this.store.snapshot.listeners.flatMap((listener) => {
-      const port = this.#ports.portOf(listener)
-      return port === undefined ? [] : [{ listener, port }]
-    })
+    return this.store.appliedVersion === 0 ? [] : this.#ports.bound(this.store.snapshot.listeners)
   }
 
   /** Reads the resources anew. One reload at a time; those asked for meanwhile follow. */
@@ -292,13 +285,9 @@ export class Supervisor {
     this.pool.broadcast({ type: 'reopen-logs' })
   }
 
-  /**
-   * The end is near, and a signal will say when: readiness fails and clients are told to go elsewhere, while the application ends its own work. As Istio's agent
-   * does it for sidecar containers of Kubernetes, whose signal comes when all others are gone; nobody is waited for then.
-   */
+  /** A signal will say when it ends: until then readiness fails and clients are told to go elsewhere (preStop of Kubernetes' sidecar containers). */
   announceDrain(why: string): void {
-    if (this.#ending || this.#announced || !this.#started) return
-    this.#announced = true
+    if (this.#state !== 'LIVE') return
     this.#setState('DRAINING')
     this.logger.info(`${why}: clients are asked to go elsewhere until the end comes`)
     this.pool.announceDrain(this.bootstrap.capture.mode !== 'none')
@@ -316,7 +305,7 @@ export class Supervisor {
     this.#ending = true
     this.logger.info(`${why}: shutting down`)
     if (this.#started) {
-      const cut = await this.drain(atOnce || this.#announced ? 0 : this.bootstrap.drain.acceptMs)
+      const cut = await this.drain(atOnce || this.#state === 'DRAINING' ? 0 : this.bootstrap.drain.acceptMs)
       await this.#closeAll()
       this.#finish(cut)
       return
