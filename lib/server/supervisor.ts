@@ -33,10 +33,9 @@ import { StartError } from './start-error.ts'
 import type { SupervisorOptions } from './supervisor-options.ts'
 import { WorkerPool } from './worker-pool.ts'
 
-/** The first look-ups of DNS names, and fetches of keys for tokens, may hold up the start this long, and those of a reload half of a second. */
+/** The first look-ups of DNS names, fetches of keys for tokens and health checks of endpoints may hold up the start this long, and those of a reload half of a second. */
 const DNS_START_MS = 3000
 const DNS_RELOAD_MS = 500
-/** The same for the first health checks of endpoints. */
 const CHECKS_START_MS = 3000
 /** The first certificate may hold up the start this long; later it is waited for with readiness only. */
 const IDENTITY_START_MS = 5000
@@ -349,16 +348,15 @@ export class Supervisor {
     await this.checks.settled(CHECKS_RELOAD_MS)
     await this.#ports.follow(snapshot.listeners)
     this.delivery.tell(snapshot)
-    const { version } = snapshot
-    if (!(await this.pool.applied(version, APPLY_LIMIT_MS))) {
+    if (!(await this.pool.applied(snapshot.version, APPLY_LIMIT_MS))) {
       // The next reload need not wait for a worker that is busy; it becomes known when that one has followed.
-      this.logger.warning(`a worker has not put configuration ${version} in force within ${APPLY_LIMIT_MS} ms`)
-      void this.pool.applied(version, 0).then(() => this.#noteApplied(version))
+      this.logger.warning(`a worker has not put configuration ${snapshot.version} in force within ${APPLY_LIMIT_MS} ms`)
+      void this.pool.applied(snapshot.version, 0).then(() => this.#noteApplied(snapshot.version))
       return
     }
-    this.#noteApplied(version)
+    this.#noteApplied(snapshot.version)
     const but = this.store.lastGood ? ', but for what is refused: of that the last good version serves' : ''
-    this.logger.info(`configuration ${version} is in force (${why})${but}`)
+    this.logger.info(`configuration ${snapshot.version} is in force (${why})${but}`)
   }
 
   /** All workers have it. What was refused counts as a failed reload, although the rest of it succeeded. */
