@@ -60,6 +60,8 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
     draw: request.draw,
     pick,
     context: null,
+    session: 'routes' as const,
+    nowSeconds: 0,
   }
   const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
   const explanation = explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id)

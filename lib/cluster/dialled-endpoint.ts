@@ -21,6 +21,7 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
     locality: { region: '', zone: '', subzone: '' },
     priority: 0,
     healthy: true,
+    keepsSessions: true,
     healthCheck: null,
     tls: tls !== null,
     tlsReason: null,

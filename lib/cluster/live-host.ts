@@ -57,6 +57,10 @@ export class LiveHost extends Host {
     this.draining = false
   }
 
+  override get keepsSessions(): boolean {
+    return this.health === 0 && this.endpoint.keepsSessions
+  }
+
   poolFor(http2: boolean): EndpointPool {
     if (!http2) return this.pool
     if (this.http2 === null) {

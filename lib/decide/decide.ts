@@ -1,5 +1,6 @@
 // Hot lane: runs once for each request, on what was compiled when configuration changed. Pure: chance, health and addresses
 // come in with the facts, so that the explainer and what-if runs get the same answer from the same function.
+import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import type { Host } from '../cluster/lb/host.ts'
 import type { PickContext } from '../cluster/lb/picker.ts'
 import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
@@ -8,6 +9,7 @@ import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts
 import type { RouteHash } from '../route/hash-policy.ts'
 import type { EditContext } from '../route/header-operators.ts'
 import type { RequestView } from '../route/request-view.ts'
+import type { CompiledSession } from '../route/session.ts'
 import { balancesByHash } from '../state/cluster.ts'
 import {
   type Decision,
@@ -30,6 +32,10 @@ import {
   NO_TABLE,
   NO_VIRTUAL_HOST_STEP,
   ROUTE,
+  SESSION,
+  SESSION_KEPT,
+  SESSION_LOST,
+  SESSION_NEW,
   type StepRing,
   TABLE,
   TABLE_BY_DEFAULT,
@@ -51,6 +57,10 @@ export interface Facts {
   readonly pick: PickContext
   /** The client's connection, and what edits of a hashed header read; null: not known. */
   readonly context: EditContext | null
+  /** What keeps sessions with their endpoints, where a route does not say otherwise; `none`: nothing, whatever routes say. */
+  readonly session: CompiledSession | 'routes' | 'none'
+  /** Seconds of the epoch. */
+  readonly nowSeconds: number
 }
 
 /** Fills `decision`, which has been reset, and begins the request's steps: `decision.steps` is what they are read by. */
@@ -114,15 +124,41 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   if (route.hash !== null && balancesByHash(cluster.config.loadBalancer))
     hashRequest(route, route.hash, weighted, facts, decision, steps)
   if (cluster.unavailable !== 0) steps.add(UNAVAILABLE, cluster.unavailable, cluster.hosts.length)
-  const host = cluster.picker.pick(facts.pick)
+  const session = facts.session === 'none' ? null : sessionOf(weighted, facts, decision)
+  const kept = session === null ? null : keptHost(session, cluster, facts, decision, steps)
+  const mustKeep = session?.config.strict === true && decision.sessionAddress !== ''
+  const host = kept !== null || mustKeep ? kept : cluster.picker.pick(facts.pick)
   if (host === null) {
     steps.add(NO_ENDPOINT, cluster.hosts.length, 0)
     return NO_HEALTHY_UPSTREAM
   }
   decision.host = host
-  if (cluster.layers !== null) addLayerSteps(cluster.layers, host, 0, steps)
+  if (cluster.layers !== null && kept === null) addLayerSteps(cluster.layers, host, 0, steps)
   steps.add(ENDPOINT, host.id, cluster.hosts.length)
   return FORWARD
+}
+
+function sessionOf(weighted: CompiledWeighted, facts: Facts, decision: Decision): CompiledSession | null {
+  const session = weighted.session ?? facts.session
+  if (session === 'none' || session === 'routes' || !session.concerns(facts.request)) return null
+  decision.session = session
+  return session
+}
+
+/** Of the session's endpoint only whether it may serve sessions counts, not what balancers prefer (Envoy override_host_status). */
+function keptHost(
+  session: CompiledSession,
+  cluster: BalancedCluster,
+  facts: Facts,
+  decision: Decision,
+  steps: StepRing,
+): Host | null {
+  const address = session.addressOf(facts.request, facts.nowSeconds)
+  decision.sessionAddress = address
+  const host = address === '' ? null : cluster.hostAt(address)
+  const kept = host?.keepsSessions ? host : null
+  steps.add(SESSION, address === '' ? SESSION_NEW : kept !== null ? SESSION_KEPT : SESSION_LOST, host === null ? -1 : host.id)
+  return kept
 }
 
 function hashRequest(

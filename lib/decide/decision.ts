@@ -3,6 +3,7 @@ import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import type { Host } from '../cluster/lb/host.ts'
 import type { CompiledTable, CompiledVirtualHost } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
+import type { CompiledSession } from '../route/session.ts'
 
 /** Nothing decided yet. */
 export const UNDECIDED = 0
@@ -52,6 +53,10 @@ export class Decision {
   cookiesMade: number
   /** Its value; empty for none. */
   cookie: string
+  /** What keeps the request's session with its endpoint; null: nothing. */
+  session: CompiledSession | null
+  /** The endpoint that the request says it belongs to; empty: none. */
+  sessionAddress: string
   /** Priorities that its retries avoid, a bit each (retryRemoteLocalities). */
   avoided: number
   /** How many of the hosts tried play no part in that any more. */
@@ -73,6 +78,8 @@ export class Decision {
     this.hashLow = 0
     this.cookiesMade = 0
     this.cookie = ''
+    this.session = null
+    this.sessionAddress = ''
     this.avoided = 0
     this.avoidedFrom = 0
     this.steps = -1
@@ -92,6 +99,8 @@ export class Decision {
     this.hashLow = 0
     this.cookiesMade = 0
     this.cookie = ''
+    this.session = null
+    this.sessionAddress = ''
     this.avoided = 0
     this.avoidedFrom = 0
     this.steps = -1

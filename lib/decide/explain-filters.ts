@@ -1,8 +1,18 @@
 // Sentences about what filters did to a request: faults, CORS, mirrors.
 import * as S from './steps.ts'
 
+/** Of FAULT, CORS and SESSION. */
+export function filterWord(code: number): 'fault' | 'cors' | 'session' {
+  return code === S.FAULT ? 'fault' : code === S.CORS ? 'cors' : 'session'
+}
+
+export function filterText(code: number, a: number, b: number): string {
+  if (code === S.FAULT) return faultText(a, b)
+  return code === S.CORS ? corsText(a === 1, b) : sessionText(a)
+}
+
 /** `value`: milliseconds of a delay, status of an abort. */
-export function faultText(kind: number, value: number): string {
+function faultText(kind: number, value: number): string {
   switch (kind) {
     case S.FAULT_DELAY:
       return `fault injection held it for ${value} ms`
@@ -13,7 +23,18 @@ export function faultText(kind: number, value: number): string {
   }
 }
 
-export function corsText(allowed: boolean, preflight: number): string {
+function sessionText(outcome: number): string {
+  switch (outcome) {
+    case S.SESSION_KEPT:
+      return 'its session is with that endpoint'
+    case S.SESSION_LOST:
+      return 'the endpoint of its session is not there any more, or not well'
+    default:
+      return 'it has no session yet: the response tells its client which endpoint it belongs to'
+  }
+}
+
+function corsText(allowed: boolean, preflight: number): string {
   const origin = allowed ? 'the CORS policy allows its origin' : 'the CORS policy does not allow its origin'
   switch (preflight) {
     case S.CORS_ANSWERED:

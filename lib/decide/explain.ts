@@ -10,7 +10,7 @@ import { BUILT_IN, type Origin, originText } from '../state/origin.ts'
 import { decide, type Facts } from './decide.ts'
 import { Decision, FORWARD, NO_HEALTHY_UPSTREAM, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
 import { failedConditionOf } from './explain-condition.ts'
-import { corsText, faultText, mirrorText } from './explain-filters.ts'
+import { filterText, filterWord, mirrorText } from './explain-filters.ts'
 import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
 import { localityText, priorityText, readPriority, type ToldPriority } from './explain-layers.ts'
 import { notRetriedText, retriedText, writtenText } from './explain-retry.ts'
@@ -166,11 +166,10 @@ class Story {
         this.#hashed = true
         this.#say('hash', hashText(this.#route?.hash?.configs ?? [], a, b))
         break
+      case S.SESSION:
       case S.FAULT:
-        this.#say('fault', faultText(a, b))
-        break
       case S.CORS:
-        this.#say('cors', corsText(a === 1, b))
+        this.#say(filterWord(code), filterText(code, a, b))
         break
       case S.MIRROR:
         this.#say('mirror', mirrorText(this.#route?.mirrors[a]?.config.cluster ?? '?', b))

@@ -48,6 +48,7 @@ export interface ExplainedStep {
     | 'weight'
     | 'cluster'
     | 'hash'
+    | 'session'
     | 'priority'
     | 'locality'
     | 'health'

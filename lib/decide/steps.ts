@@ -22,6 +22,7 @@ import type { TriedRoutes } from '../route/compile.ts'
  * | NO_ENDPOINT | hosts of the cluster | 0 |
  * | ATTEMPT | number, from 1 | status of the response, or an OUTCOME_… below 100 |
  * | HASH | hash policies of the route that had something to hash, a bit each | those that made a cookie |
+ * | SESSION | SESSION_NEW, SESSION_KEPT, SESSION_LOST | id of the host, -1: the cluster has none at that address |
  * | UNAVAILABLE | hosts that are ejected or fail their checks; not taken when there are none | hosts of the cluster |
  * | FAULT | FAULT_DELAY, FAULT_ABORT, FAULT_GRPC_ABORT | milliseconds, the status |
  * | CORS | 1: the origin is allowed, 0: it is not | 0: no preflight, CORS_ANSWERED, CORS_FORWARDED |
@@ -71,6 +72,13 @@ export const CORS = 24
 export const MIRROR = 25
 export const RBAC = 26
 export const JWT = 27
+export const SESSION = 28
+
+/** The request does not say which endpoint its session is with. */
+export const SESSION_NEW = 0
+export const SESSION_KEPT = 1
+/** The endpoint is not there any more, or not well. */
+export const SESSION_LOST = 2
 
 export const RBAC_FILTER = 16
 export const RBAC_SHADOW = 8

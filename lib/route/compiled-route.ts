@@ -1,15 +1,26 @@
 // A route made ready for requests. Built when configuration changes, read-only afterwards.
 import { compileRegex, compileTemplate, type Regex, type RegexTemplate } from '../base/regex.ts'
 import type { ClusterDirectory, ClusterRef } from '../cluster/lb/cluster-ref.ts'
-import type { HashPolicy, Mirror, PathRewrite, Route, RouteAction, WeightedCluster } from '../state/route.ts'
+import type {
+  Fault,
+  ForwardAction,
+  HashPolicy,
+  Mirror,
+  PathRewrite,
+  Route,
+  RouteAction,
+  RouteFilters,
+  WeightedCluster,
+} from '../state/route.ts'
 import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
 import { CompiledCors } from './cors.ts'
 import { RouteHash } from './hash-policy.ts'
 import { type CompiledEdits, compileEdits } from './header-edits.ts'
 import type { RequestView } from './request-view.ts'
+import { CompiledSession } from './session.ts'
 
 /** A destination of a route. */
-export interface CompiledWeighted {
+export interface CompiledWeighted extends CompiledFilters {
   readonly config: WeightedCluster
   /** Without a live cluster the answer is `clusterNotFoundStatus`. */
   readonly target: ClusterRef
@@ -19,6 +30,14 @@ export interface CompiledWeighted {
   readonly responseEdits: CompiledEdits | null
   /** Empty: not rewritten. */
   readonly hostRewrite: string
+}
+
+/** What optional filters do for a destination. */
+export interface CompiledFilters {
+  readonly fault: Fault | null
+  readonly cors: CompiledCors | null
+  /** null: as the listener has it. */
+  readonly session: CompiledSession | 'none' | null
 }
 
 export interface CompiledMirror {
@@ -56,7 +75,6 @@ export class CompiledRoute {
   readonly pathRewrite: CompiledPathRewrite | null
   /** null: requests have no hash. */
   readonly hash: RouteHash | null
-  readonly cors: CompiledCors | null
 
   constructor(config: Route, index: number, clusters: ClusterDirectory) {
     const action = config.action
@@ -68,12 +86,11 @@ export class CompiledRoute {
     this.query = config.match.query.map((q) => new CompiledQuery(q))
     this.requestEdits = compileEdits(config.requestEdits)
     this.responseEdits = compileEdits(config.responseEdits)
-    this.weighted = action.kind === 'forward' ? compileWeighted(action.clusters, clusters) : []
+    this.weighted = action.kind === 'forward' ? compileWeighted(action, clusters) : []
     this.totalWeight = this.weighted.at(-1)?.end ?? 0
     this.mirrors = action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, target: clusters.refOf(m.cluster) })) : []
     this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
     this.hash = action.kind === 'forward' && action.hashPolicies.length > 0 ? this.#hashOf(action.hashPolicies) : null
-    this.cors = action.kind === 'forward' && action.cors !== null ? new CompiledCors(action.cors) : null
   }
 
   /**
@@ -103,7 +120,9 @@ export class CompiledRoute {
   }
 }
 
-function compileWeighted(configs: readonly WeightedCluster[], clusters: ClusterDirectory): readonly CompiledWeighted[] {
+function compileWeighted(action: ForwardAction, clusters: ClusterDirectory): readonly CompiledWeighted[] {
+  const configs: readonly WeightedCluster[] = action.clusters
+  const ofRoute = compileFilters(action)
   let end = 0
   return configs.map((config) => {
     // A single destination takes everything, whatever its weight.
@@ -115,8 +134,17 @@ function compileWeighted(configs: readonly WeightedCluster[], clusters: ClusterD
       requestEdits: compileEdits(config.requestEdits),
       responseEdits: compileEdits(config.responseEdits),
       hostRewrite: config.hostRewrite,
+      ...(config.filters === null ? ofRoute : compileFilters(config.filters)),
     }
   })
+}
+
+function compileFilters({ fault, cors, session }: RouteFilters): CompiledFilters {
+  return {
+    fault,
+    cors: cors === null ? null : new CompiledCors(cors),
+    session: session === null || session === 'none' ? session : new CompiledSession(session),
+  }
 }
 
 function compileRewrite(rewrite: PathRewrite): CompiledPathRewrite {

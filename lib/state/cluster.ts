@@ -51,6 +51,8 @@ export interface Endpoint {
   readonly workload: EndpointWorkload
   /** false: who knows it says that it is not well (EDS health_status): it gets nothing, but counts where the healthy ones are counted. */
   readonly healthy: boolean
+  /** Requests of sessions that it has are sent to it, also while it is not healthy (Envoy override_host_status). */
+  readonly keepsSessions: boolean
   /** null: nobody asks it how it is. */
   readonly healthCheck: HealthCheck | null
   /** It is spoken to with its cluster's TLS, where that has any; false: in plaintext (Envoy transport_socket_matches). */

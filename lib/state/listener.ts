@@ -2,7 +2,7 @@ import type { Limits, PathNormalization } from './bootstrap-config.ts'
 import type { JwtAuthentication } from './jwt.ts'
 import type { Origin } from './origin.ts'
 import type { RbacFilter } from './rbac.ts'
-import type { WeightedCluster } from './route.ts'
+import type { SessionState, WeightedCluster } from './route.ts'
 import type { DownstreamTls } from './tls.ts'
 
 /** A listener as the data path needs it: made from the bootstrap's explicit listeners, and for roles that intercept from services and policies. */
@@ -117,6 +117,8 @@ export interface HttpSettings {
   /** The filter is there; without it what routes say for it has no effect. */
   readonly fault: boolean
   readonly cors: boolean
+  /** Sessions stay with their endpoints: this one where routes do not say otherwise, `routes`: only where they do; null: the filter is not there. */
+  readonly session: SessionState | 'routes' | null
   /** Upgrades to WebSocket are let through (Envoy upgrade_configs). */
   readonly upgrades: boolean
   /** null: as heddle.yaml says. */
@@ -149,6 +151,7 @@ export type ChainLimit =
 export const HTTP_SETTINGS: HttpSettings = {
   fault: true,
   cors: true,
+  session: null,
   upgrades: true,
   pathNormalization: null,
   serverName: '',

@@ -126,6 +126,19 @@ export type HashPolicy =
   /** Case-sensitive. */
   | { readonly kind: 'query'; readonly name: string }
 
+/** Requests of a session stay with the endpoint that answered its first one (envoy.extensions.filters.http.stateful_session.v3). */
+export interface SessionState {
+  /** Where the client keeps the endpoint's address for us: a cookie that we set, or a header that it sends back. */
+  readonly kind: 'cookie' | 'header'
+  readonly name: string
+  /** Of a cookie: sent for this path and below; empty: for all, and none is said. */
+  readonly path: string
+  /** Of a cookie; 0: until the browser is closed. */
+  readonly ttlSeconds: number
+  /** A session whose endpoint is gone is answered 503; otherwise it goes on with another one. */
+  readonly strict: boolean
+}
+
 export interface WeightedCluster {
   readonly cluster: string
   readonly weight: number
@@ -134,9 +147,19 @@ export interface WeightedCluster {
   readonly responseEdits: readonly HeaderEdit[]
   /** Empty: not rewritten. */
   readonly hostRewrite: string
+  /** null: the route's. */
+  readonly filters: RouteFilters | null
 }
 
-export interface ForwardAction {
+/** What a route, or one of its destinations, says for optional filters. */
+export interface RouteFilters {
+  readonly fault: Fault | null
+  readonly cors: Cors | null
+  /** null: as the listener says; `none`: requests have no session. */
+  readonly session: SessionState | 'none' | null
+}
+
+export interface ForwardAction extends RouteFilters {
   readonly kind: 'forward'
   /** At least one; a single one takes everything whatever its weight. */
   readonly clusters: readonly WeightedCluster[]
@@ -153,8 +176,6 @@ export interface ForwardAction {
   /** A host that is rewritten is appended to x-forwarded-host first. */
   readonly appendForwardedHost: boolean
   readonly mirrors: readonly Mirror[]
-  readonly fault: Fault | null
-  readonly cors: Cors | null
   /** Answer when the cluster is unknown: 503 for a sidecar, 500 under gateway semantics. */
   readonly clusterNotFoundStatus: number
 }

@@ -27,6 +27,8 @@ const FILES = [
   'envoy/extensions/filters/http/set_filter_state/v3',
   'envoy/extensions/filters/common/set_filter_state/v3',
   'envoy/extensions/filters/http/stateful_session/v3',
+  'envoy/extensions/http/stateful_session/cookie/v3',
+  'envoy/extensions/http/stateful_session/header/v3',
   'envoy/extensions/filters/listener/http_inspector/v3',
   'envoy/extensions/filters/listener/original_dst/v3',
   'envoy/extensions/filters/listener/proxy_protocol/v3',

@@ -246,6 +246,11 @@ export class Envoy {
     }))
   }
 
+  /** These listeners and clusters; one listener is on the port. */
+  static async withResources(t: Teardown, resources: (port: number) => object): Promise<Envoy> {
+    return Envoy.start(t, null, resources)
+  }
+
   private static async start(
     t: Teardown,
     as: HboneIdentity | null,
@@ -285,6 +290,8 @@ export class Envoy {
       '--disable-hot-restart',
       '--drain-time-s',
       '1',
+      '--file-flush-interval-msec',
+      '5',
     ]
     const child = spawn(findEnvoy() ?? 'envoy', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''

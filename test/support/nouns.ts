@@ -30,6 +30,7 @@ export function anEndpoint(over: Partial<Endpoint> = {}): Endpoint {
     priority: 0,
     workload: NO_WORKLOAD,
     healthy: true,
+    keepsSessions: true,
     healthCheck: null,
     tls: false,
     tlsReason: null,
@@ -129,7 +130,7 @@ export function aRetryPolicy(over: Partial<RetryPolicy> = {}): RetryPolicy {
 }
 
 export function aDestination(cluster = 'c', weight = 1): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '' }
+  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
 }
 
 /** To cluster `c`, without anything else. `totalWeight` is that of the clusters. */
@@ -149,6 +150,7 @@ export function aForward(over: Partial<ForwardAction> = {}): ForwardAction {
     mirrors: [],
     fault: null,
     cors: null,
+    session: null,
     clusterNotFoundStatus: 503,
     ...over,
   }

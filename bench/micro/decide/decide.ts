@@ -61,6 +61,8 @@ function bench(name: string, path: string): Bench {
     draw: 0x1234_5678,
     pick: Object.assign(new PickContext(), { draw: 0x9abc_def0, draw2: 0x0fed_cba9 }),
     context: null,
+    session: 'none',
+    nowSeconds: 0,
   }
   const decision = new Decision()
   const steps = new StepRing(65_536)

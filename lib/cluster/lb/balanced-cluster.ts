@@ -25,6 +25,8 @@ export class BalancedCluster {
   /** Monotonic ms at which the last warming host has its full share; from then on `refresh` gives a cheaper picker. 0: none warms. */
   warmAtMs: number
   #balancer: LayeredBalancer
+  /** Made when the first session asks; null: not since `hosts` are what they are. */
+  #byAddress: ReadonlyMap<string, Host> | null
   readonly #dialled: DialledHosts
 
   /** `dialled`: of an ORIGINAL_DST cluster, who makes its hosts. */
@@ -38,6 +40,7 @@ export class BalancedCluster {
     this.picker = EMPTY_PICKER
     this.layers = null
     this.warmAtMs = 0
+    this.#byAddress = null
     this.#balancer = new LayeredBalancer(config, this.#dialled)
     this.refresh(0)
   }
@@ -47,7 +50,14 @@ export class BalancedCluster {
     if (!this.#balancer.serves(config)) this.#balancer = new LayeredBalancer(config, this.#dialled)
     this.config = config
     this.hosts = hosts
+    this.#byAddress = null
     this.refresh(nowMs)
+  }
+
+  /** `ip:port`; null: none is there. */
+  hostAt(address: string): Host | null {
+    this.#byAddress ??= new Map(this.hosts.map((host) => [host.address, host]))
+    return this.#byAddress.get(address) ?? null
   }
 
   /** Publishes a picker anew after a host's availability or weight has changed. */

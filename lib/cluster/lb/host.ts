@@ -61,6 +61,11 @@ export class Host {
     this.locality = -1
   }
 
+  /** Whether requests of sessions that it has may be sent to it. One that is ejected or fails its checks gets none. */
+  get keepsSessions(): boolean {
+    return this.endpoint.keepsSessions && (this.available || !this.endpoint.healthy)
+  }
+
   /** Requests in flight from all workers. */
   get active(): number {
     return this.cells[this.row] as number

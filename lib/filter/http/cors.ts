@@ -8,11 +8,10 @@ import type { HttpStream } from './http-stream.ts'
 import { sendFilterReply } from './local-reply.ts'
 
 export function beginCors(stream: HttpStream): number {
-  const { route } = stream.decision
-  if (route === null || route.cors === null || !stream.manager.config.settings.cors) return CONTINUE
+  const cors = stream.decision.weighted?.cors ?? null
+  if (cors === null || !stream.manager.config.settings.cors) return CONTINUE
   const origin = joined(stream.headers, 'origin')
   if (origin === '') return CONTINUE
-  const { cors } = route
   const { manager } = stream
   const allowed = cors.allows(origin)
   if (allowed) stream.corsOrigin = origin
@@ -47,7 +46,7 @@ function answerPreflight(stream: HttpStream, cors: CompiledCors, method: string)
 
 /** To a response whose request's origin is allowed; what the upstream or an edit said of it is replaced. */
 export function addCorsHeaders(stream: HttpStream, headers: HeaderMap): void {
-  const cors = stream.decision.route?.cors ?? null
+  const cors = stream.decision.weighted?.cors ?? null
   if (cors === null) return
   headers.set('access-control-allow-origin', stream.corsOrigin)
   if (cors.config.allowCredentials) headers.set('access-control-allow-credentials', 'true')

@@ -59,10 +59,10 @@ class Delay implements DeadlineOwner, Holder {
 }
 
 export function beginFault(stream: HttpStream): number {
-  const { route } = stream.decision
+  const { weighted } = stream.decision
   const { manager } = stream
-  if (route === null || route.action.kind !== 'forward' || !manager.config.settings.fault) return CONTINUE
-  const policy = route.action.fault
+  if (weighted === null || !manager.config.settings.fault) return CONTINUE
+  const policy = weighted.fault
   // The proxy of the client injects, never the one of the service.
   const fault = manager.obeysFaultHeaders && stream.outbound ? faultAskedFor(stream.headers, policy) : policy
   if (fault === null) return CONTINUE

@@ -22,6 +22,7 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   if (decision.cookiesMade !== 0) addHashCookies(decision, headers)
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)
   if (route !== null && route.responseEdits !== null) applyEdits(route.responseEdits, headers, stream)
+  if (decision.session !== null) saySession(stream, headers)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (headers.firstKnown(H.H_DATE) < 0 && headers.get('date') === null) headers.append('date', manager.io.clock.httpDate())
   nameServer(headers, manager)
@@ -33,6 +34,11 @@ function nameServer(headers: HeaderMap, { config, serverName }: HttpConnectionMa
   if (serverHeader === 'pass_through' || (serverHeader === 'append_if_absent' && headers.firstKnown(H.H_SERVER) >= 0)) return
   headers.removeKnown(H.H_SERVER)
   headers.append('server', serverName)
+}
+
+/** The client of a session is told which endpoint it belongs to from now on, when that is another one than it said. */
+export function saySession({ decision, upstreamHost, startTimeMs }: HttpStream, headers: HeaderMap): void {
+  if (upstreamHost !== decision.sessionAddress) decision.session?.say(upstreamHost, headers, Math.floor(startTimeMs / 1000))
 }
 
 /** The client is told which endpoint it belongs to; edits may take it away again (Envoy). */

@@ -14,6 +14,7 @@ import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-operators.ts'
 import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
+import { CompiledSession } from '../../route/session.ts'
 import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
 import type { HttpChain, Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
@@ -77,6 +78,8 @@ class ReusedFacts implements Facts {
   draw: number
   pick: PickContext
   context: EditContext | null
+  session: Facts['session']
+  nowSeconds: number
 
   constructor(request: RequestView, pick: PickContext) {
     this.request = request
@@ -84,6 +87,8 @@ class ReusedFacts implements Facts {
     this.draw = 0
     this.pick = pick
     this.context = null
+    this.session = 'none'
+    this.nowSeconds = 0
   }
 }
 
@@ -116,6 +121,8 @@ export class HttpConnectionManager {
   tokens: JwtAuthenticator | null
   /** null: everybody may ask for everything. */
   authorizer: Authorizer | null
+  /** What keeps sessions with their endpoints where routes do not say otherwise. */
+  session: Facts['session']
   readonly rbacFacts: HttpRbacFacts
   draining: boolean
   private readonly port: number
@@ -146,6 +153,7 @@ export class HttpConnectionManager {
     this.tables = tables
     this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
+    this.session = sessionOf(config)
     this.rbacFacts = new HttpRbacFacts()
     this.draining = false
     this.port = port
@@ -171,6 +179,7 @@ export class HttpConnectionManager {
     this.tables = tables
     this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
+    this.session = sessionOf(config)
     this.limits = limitsOf(this.parts.limits, config)
     this.serverName = serverNameOf(listener, config)
     this.pathNormalization = config.settings.pathNormalization ?? this.parts.pathNormalization
@@ -228,6 +237,8 @@ export class HttpConnectionManager {
     const { facts } = this
     facts.request = stream
     facts.context = stream
+    facts.session = this.session
+    facts.nowSeconds = Math.floor(stream.startTimeMs / 1000)
     facts.routeTable = this.config.routeTable
     facts.draw = this.rng.uint32()
     return facts
@@ -321,6 +332,10 @@ export class HttpConnectionManager {
       session.drain()
     }
   }
+}
+
+function sessionOf({ settings: { session } }: HttpChain): Facts['session'] {
+  return session === null ? 'none' : session === 'routes' ? session : new CompiledSession(session)
 }
 
 function limitsOf(limits: Limits, { settings }: HttpChain): Limits {

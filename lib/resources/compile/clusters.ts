@@ -179,6 +179,7 @@ function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls, tunnel
     priority,
     workload,
     healthy: true,
+    keepsSessions: true,
     healthCheck,
     tls: inside,
     tlsReason,

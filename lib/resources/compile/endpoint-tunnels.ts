@@ -43,7 +43,7 @@ export class EndpointTunnels {
         .filter((b) => isIP(b.address) !== 0)
         .map((backend): Endpoint => {
           const { address, port, weight, locality, workload, origin } = backend
-          const rest = { priority: 0, healthy: true, healthCheck: null, tls: false, tlsReason: null, origin }
+          const rest = { priority: 0, healthy: true, keepsSessions: true, healthCheck: null, tls: false, tlsReason: null, origin }
           return { address, port, weight, locality, workload, tunnel: this.of(backend), ...rest }
         }),
     )

@@ -76,6 +76,7 @@ export function compileForward(
       requestEdits: edits.request,
       responseEdits: edits.response,
       hostRewrite: edits.authority,
+      filters: null,
     }
   })
   const fieldOrigin = (field: string, set: boolean) => (set ? fieldPlace(rule, field) : BUILT_IN)
@@ -101,6 +102,7 @@ export function compileForward(
     mirrors: mirrors(world, spec, namespace, port),
     fault: spec.fault === undefined ? null : compileFault(spec.fault),
     cors: spec.corsPolicy === undefined ? null : compileCors(spec.corsPolicy),
+    session: null,
     clusterNotFoundStatus: isGatewayApi(rule.root) ? BACKEND_NOT_FOUND : CLUSTER_NOT_FOUND,
   }
   return { action, destinationHeaders }
@@ -132,7 +134,7 @@ function fieldPlace(rule: HttpRule, field: string) {
 export function forwardTo(cluster: string, retry: ForwardAction['retry']): ForwardAction {
   return {
     kind: 'forward',
-    clusters: [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }],
+    clusters: [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }],
     totalWeight: 1,
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
@@ -144,6 +146,7 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
     mirrors: [],
     fault: null,
     cors: null,
+    session: null,
     clusterNotFoundStatus: CLUSTER_NOT_FOUND,
   }
 }

@@ -45,8 +45,8 @@ export function assembleCluster(
 /** Whether endpoints of both are alike: all but this of a cluster is not in its endpoints. */
 function makesTheSame(a: TranslatedCluster, b: TranslatedCluster): boolean {
   if (a === b) return true
-  const seen = ({ sockets, healthCheck, cluster }: TranslatedCluster): string =>
-    JSON.stringify([sockets.matches, sockets.otherwise, sockets.reason, healthCheck, cluster.origin])
+  const seen = ({ sockets, healthCheck, keepsSessions, cluster }: TranslatedCluster): string =>
+    JSON.stringify([sockets.matches, sockets.otherwise, sockets.reason, healthCheck, [...keepsSessions], cluster.origin])
   return seen(a) === seen(b)
 }
 
@@ -83,6 +83,7 @@ function endpointOf(from: TranslatedCluster, of: AssignedEndpoint, locality: Loc
     locality,
     priority,
     healthy: of.healthy,
+    keepsSessions: from.keepsSessions.has(of.status),
     workload: of.workload,
     healthCheck: healthCheckOf(from.healthCheck, of.check),
     tls,

@@ -32,6 +32,8 @@ export interface TranslatedCluster {
   readonly inline: LoadAssignment | null
   readonly sockets: UpstreamSockets
   readonly healthCheck: HealthCheck | null
+  /** Endpoints of these states get the requests of sessions that they have. */
+  readonly keepsSessions: ReadonlySet<string>
   /** Localities get what their weights say. */
   readonly weighsLocalities: boolean
 }
@@ -90,8 +92,17 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
     inline: inlineOf(of, tunnelFields, findings),
     sockets,
     healthCheck: translateHealthChecks(of.health_checks, sockets.tls !== null, policyOrigin, findings),
+    keepsSessions: sessionStatesOf(of),
     weighsLocalities,
   }
+}
+
+/** Of endpoints that sessions stay with (Envoy override_host_status). */
+const SESSION_STATES: ReadonlySet<string> = new Set(['UNKNOWN', 'HEALTHY', 'DEGRADED'])
+
+function sessionStatesOf({ common_lb_config: common }: Message): ReadonlySet<string> {
+  const said = common?.override_host_status ?? null
+  return said === null ? SESSION_STATES : new Set(said.statuses)
 }
 
 function refuseUnknown(of: Message, findings: Findings): void {

@@ -22,6 +22,7 @@ export class HttpFilterDraft {
   readonly authorization: RbacFilter[]
   fault: boolean
   cors: boolean
+  session: HttpSettings['session']
   /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
   identities: boolean
   /** The router: what comes behind it never runs. */
@@ -34,13 +35,14 @@ export class HttpFilterDraft {
     this.authorization = []
     this.fault = false
     this.cors = false
+    this.session = null
     this.identities = false
     this.ends = false
     this.stage = 0
   }
 
-  get settings(): Pick<HttpSettings, 'fault' | 'cors'> {
-    return { fault: this.fault, cors: this.cors }
+  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session'> {
+    return { fault: this.fault, cors: this.cors, session: this.session }
   }
 }
 

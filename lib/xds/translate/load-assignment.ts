@@ -15,6 +15,8 @@ export interface AssignedEndpoint {
   readonly port: number
   readonly weight: number
   readonly healthy: boolean
+  /** As it came: `UNKNOWN`, `HEALTHY`, `DRAINING` … */
+  readonly status: string
   readonly workload: EndpointWorkload
   readonly tunnel: EndpointTunnel | null
   /** `envoy.transport_socket_match`. */
@@ -197,6 +199,7 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
     weight: of.load_balancing_weight ?? 1,
     // DEGRADED ones are used like others.
     healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
+    status,
     workload: workloadOf(of.metadata),
     socketMatch: socketMatchOf(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
     check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },

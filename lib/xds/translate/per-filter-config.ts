@@ -1,6 +1,6 @@
 // What routes say for filters (`typed_per_filter_config`). For each filter the most specific level counts. What is not understood is a fault: it may be what
 // keeps somebody out.
-import type { Cors, Fault } from '../../state/route.ts'
+import type { RouteFilters } from '../../state/route.ts'
 import { CorsPolicy } from '../proto/cors.ts'
 import { HTTPFault } from '../proto/fault.ts'
 import { FilterConfig } from '../proto/route.ts'
@@ -9,22 +9,16 @@ import { StatefulSessionPerRoute } from '../proto/stateful-session.ts'
 import { corsOf } from './cors.ts'
 import { faultOf } from './fault.ts'
 import type { Findings } from './findings.ts'
+import { sessionOf } from './session.ts'
 
 export type PerFilterConfig = ReadonlyMap<string, Any>
 
-/** What a route has of optional filters. */
-export interface RouteFilters {
-  readonly fault: Fault | null
-  readonly cors: Cors | null
-}
-
-const NONE: RouteFilters = { fault: null, cors: null }
+const NONE: RouteFilters = { fault: null, cors: null, session: null }
 
 const FAULT = typeUrlOf(HTTPFault)
 const CORS = typeUrlOf(CorsPolicy)
 const WRAPPED = typeUrlOf(FilterConfig)
-/** Without them stickiness or figures are lost, and no more. */
-const IGNORED: ReadonlySet<string> = new Set([typeUrlOf(StatefulSessionPerRoute)])
+const SESSION = typeUrlOf(StatefulSessionPerRoute)
 
 /** `general` is what less specific levels say, in effect. */
 export function overriding(general: PerFilterConfig, specific: PerFilterConfig): PerFilterConfig {
@@ -34,7 +28,7 @@ export function overriding(general: PerFilterConfig, specific: PerFilterConfig):
 
 export function routeFiltersOf(config: PerFilterConfig, findings: Findings): RouteFilters {
   if (config.size === 0) return NONE
-  let { fault, cors } = NONE
+  let { fault, cors, session } = NONE
   for (const [name, packed] of config) {
     const at = findings.at(`typed_per_filter_config[${name}]`)
     const { content, optional } = unwrapped(packed, at)
@@ -45,11 +39,14 @@ export function routeFiltersOf(config: PerFilterConfig, findings: Findings): Rou
     } else if (content.typeUrl === CORS) {
       const decoded = at.decode(content.value, CorsPolicy)
       if (decoded !== null) cors = corsOf(decoded, at)
-    } else if (IGNORED.has(content.typeUrl)) at.note('it has no effect')
-    else if (optional) at.note(`it is optional, and a ${content.typeUrl} is not understood`)
+    } else if (content.typeUrl === SESSION) {
+      const decoded = at.decode(content.value, StatefulSessionPerRoute)
+      if (decoded?.disabled) session = 'none'
+      else if (decoded?.stateful_session != null) session = sessionOf(decoded.stateful_session, at) ?? 'none'
+    } else if (optional) at.note(`it is optional, and a ${content.typeUrl} is not understood`)
     else at.fault(`a ${content.typeUrl} is not understood`)
   }
-  return { fault, cors }
+  return { fault, cors, session }
 }
 
 const ABSENT = { content: null, optional: false }

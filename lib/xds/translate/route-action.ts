@@ -8,7 +8,7 @@ import type { Findings } from './findings.ts'
 import { runtimePercentOf } from './fraction.ts'
 import { hashPolicyOf } from './hash-policy.ts'
 import { headerEditsOf } from './header-edits.ts'
-import { type RouteFilters, routeFiltersOf } from './per-filter-config.ts'
+import { overriding, type PerFilterConfig, routeFiltersOf } from './per-filter-config.ts'
 import { retryPolicyOf } from './retry-policy.ts'
 import type { RouteTerms } from './route-terms.ts'
 
@@ -24,14 +24,14 @@ const NOT_FOUND_STATUS: Readonly<Record<string, number>> = {
 export function forwardActionOf(
   action: RouteAction,
   match: RouteMatch,
-  filters: RouteFilters,
+  config: PerFilterConfig,
   hostRetry: RetryPolicy | null,
   terms: RouteTerms,
   origin: Origin,
   findings: Findings,
 ): ForwardAction {
   tellWhatIsNotUnderstood(action, findings)
-  const clusters = clustersOf(action, findings)
+  const clusters = clustersOf(action, config, findings)
   const timeoutMs = action.timeout ?? DEFAULT_TIMEOUT_MS
   const limit = action.max_grpc_timeout
   if (limit !== null && limit !== timeoutMs)
@@ -49,8 +49,7 @@ export function forwardActionOf(
     hostRewrite: action.host_rewrite_literal ?? '',
     appendForwardedHost: action.append_x_forwarded_host,
     mirrors: action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
-    fault: filters.fault,
-    cors: filters.cors,
+    ...routeFiltersOf(config, findings),
     clusterNotFoundStatus: NOT_FOUND_STATUS[action.cluster_not_found_response_code] ?? 503,
   }
 }
@@ -69,27 +68,26 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
   if ((action.max_stream_duration?.max_stream_duration ?? 0) > 0) findings.at('max_stream_duration').note('it has no effect')
 }
 
-function clustersOf(action: RouteAction, findings: Findings): readonly WeightedCluster[] {
+function clustersOf(action: RouteAction, config: PerFilterConfig, findings: Findings): readonly WeightedCluster[] {
   const { cluster, weighted_clusters: weighted } = action
-  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '' }]
+  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }]
   if (weighted === null) {
     findings.fault('it names no cluster, nor clusters with weights; other ways to choose one are not understood')
     return []
   }
   const at = findings.at('weighted_clusters')
   if (weighted.header_name !== null) at.fault('a header that draws the cluster is not understood')
-  const all = weighted.clusters.map((c, i) => weightedClusterOf(c, at.at('clusters', i)))
+  const all = weighted.clusters.map((c, i) => weightedClusterOf(c, config, at.at('clusters', i)))
   // What has no weight is never drawn.
   const drawn = all.filter((c) => c.weight > 0)
   if (drawn.length === 0) at.fault('no cluster has a weight')
   return drawn
 }
 
-function weightedClusterOf(cluster: ClusterWeight, findings: Findings): WeightedCluster {
+function weightedClusterOf(cluster: ClusterWeight, config: PerFilterConfig, findings: Findings): WeightedCluster {
   if (cluster.cluster_header !== '') findings.fault('a header that names the cluster is not understood')
   if (cluster.metadata_match !== null) findings.at('metadata_match').fault('it is not understood')
-  const { fault, cors } = routeFiltersOf(cluster.typed_per_filter_config, findings)
-  if (fault !== null || cors !== null) findings.fault('faults and CORS belong to a route, not to one of its clusters')
+  const own = cluster.typed_per_filter_config
   return {
     cluster: cluster.name,
     weight: cluster.weight ?? 0,
@@ -101,6 +99,7 @@ function weightedClusterOf(cluster: ClusterWeight, findings: Findings): Weighted
       findings,
     ),
     hostRewrite: cluster.host_rewrite_literal ?? '',
+    filters: own.size === 0 ? null : routeFiltersOf(overriding(config, own), findings),
   }
 }
 

@@ -5,7 +5,7 @@ import type { RetryPolicy, Route } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
 import { followedBy, headerEditsOf } from './header-edits.ts'
 import { originOf } from './istio-metadata.ts'
-import { overriding, type PerFilterConfig, type RouteFilters, routeFiltersOf } from './per-filter-config.ts'
+import { overriding, type PerFilterConfig, routeFiltersOf } from './per-filter-config.ts'
 import { forwardActionOf } from './route-action.ts'
 import { directResponseOf, redirectOf } from './route-answers.ts'
 import { routeMatchOf } from './route-match.ts'
@@ -32,8 +32,8 @@ export function routeOf(route: Route, around: RouteSurroundings, findings: Findi
   }
   const origin = originOf(route.metadata)
   const match = routeMatchOf(route.match, findings.at('match'))
-  const filters = routeFiltersOf(overriding(around.filters, route.typed_per_filter_config), findings)
-  const action = actionOf(route, match, filters, around, origin, findings)
+  const config = overriding(around.filters, route.typed_per_filter_config)
+  const action = actionOf(route, match, config, around, origin, findings)
   if (action === null) return null
   const request = headerEditsOf(route.request_headers_to_add, route.request_headers_to_remove, 'request_headers', findings)
   const response = headerEditsOf(route.response_headers_to_add, route.response_headers_to_remove, 'response_headers', findings)
@@ -54,14 +54,15 @@ function joined(own: readonly HeaderEdit[], around: readonly HeaderEdit[], aroun
 function actionOf(
   route: Route,
   match: RouteMatch,
-  filters: RouteFilters,
+  config: PerFilterConfig,
   around: RouteSurroundings,
   origin: Origin,
   findings: Findings,
 ): RouteAction | null {
   if (route.route !== null)
-    return forwardActionOf(route.route, match, filters, around.retry, around.terms, origin, findings.at('route'))
-  if (filters.fault !== null || filters.cors !== null) findings.note('faults and CORS have no effect where nothing is forwarded')
+    return forwardActionOf(route.route, match, config, around.retry, around.terms, origin, findings.at('route'))
+  const { fault, cors } = routeFiltersOf(config, findings)
+  if (fault !== null || cors !== null) findings.note('faults and CORS have no effect where nothing is forwarded')
   if (route.redirect !== null) return redirectOf(route.redirect, findings.at('redirect'))
   if (route.direct_response !== null)
     return directResponseOf(route.direct_response, around.maxBodyBytes, findings.at('direct_response'))

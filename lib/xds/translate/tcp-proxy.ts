@@ -46,7 +46,7 @@ function clustersOf(proxy: TcpProxy, findings: Findings): readonly WeightedClust
 }
 
 function destination(cluster: string, weight: number): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '' }
+  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
 }
 
 function hashes(proxy: TcpProxy, findings: Findings): boolean {

@@ -18,6 +18,8 @@ function facts(target: string, authority: string, over: Partial<Facts> = {}): Fa
     draw: 0,
     pick: new PickContext(),
     context: null,
+    session: 'routes',
+    nowSeconds: 0,
     ...over,
   }
 }

@@ -85,6 +85,8 @@ function facts(target: string, headers: readonly (readonly [string, string])[] =
     draw: 92,
     pick: new PickContext(),
     context: null,
+    session: 'routes',
+    nowSeconds: 0,
   }
 }
 

@@ -53,7 +53,7 @@ function said(tables: Tables, draw: number): string[] {
   const pick = Object.assign(new PickContext(), { draw })
   const explanation = explainRequest(
     tables,
-    { request: view('/', { authority: 'a:9080' }), routeTable: '', draw: 0, pick, context: null },
+    { request: view('/', { authority: 'a:9080' }), routeTable: '', draw: 0, pick, context: null, session: 'none', nowSeconds: 0 },
     'x',
   )
   return explanation.steps.filter((s) => s.step === 'priority' || s.step === 'locality').map((s) => s.text)

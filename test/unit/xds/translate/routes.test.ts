@@ -203,7 +203,41 @@ t.test('a filter that is optional, or of which only figures are lost, is noted',
     '@type': 'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute',
     disabled: true,
   }
-  t.match(from(sticky), { faults: '', notes: /no effect/ })
+  t.match(from(sticky), { faults: '', notes: '' })
+})
+
+t.test('sessions and filters of one destination', async (t) => {
+  const perRoute = (config: Json): Json => ({
+    typed_per_filter_config: {
+      'envoy.filters.http.stateful_session': {
+        '@type': 'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute',
+        ...config,
+      },
+    },
+  })
+  const cookie: Json = {
+    name: 'envoy.http.stateful_session.cookie',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState',
+      cookie: { name: 'sess', path: '/a', ttl: '90s' },
+    },
+  }
+  const session = { kind: 'cookie', name: 'sess', path: '/a', ttlSeconds: 90, strict: true } as const
+  const own = perRoute({ stateful_session: { session_state: cookie, strict: true } })
+  const clusters: Json[] = [
+    { name: 'a', weight: 1, ...perRoute({ disabled: true }) },
+    { name: 'b', weight: 1 },
+  ]
+  const route = { match: { prefix: '/' }, route: { weighted_clusters: { clusters } }, ...own }
+  const action = routeFrom(route).action as ForwardAction
+  t.same(action.session, session)
+  t.same(
+    action.clusters.map((c) => c.filters?.session),
+    ['none', undefined],
+  )
+  const odd: Json = { stateful_session: { session_state: { name: 'mine', typed_config: null } } }
+  const found = tableFrom({ virtual_hosts: [host('a', [toCluster('a', {}, perRoute(odd))])] })
+  t.match(found, { faults: '', notes: /mine is not understood/ }, 'nobody is kept out by it')
 })
 
 t.test('timeouts and retries have the defaults of Envoy', async (t) => {
