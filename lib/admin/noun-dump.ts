@@ -4,7 +4,17 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { FilterChain, FilterChainMatch, Listener } from '../state/listener.ts'
 import type { Origin } from '../state/origin.ts'
-import type { HeaderMatch, PathMatch, QueryMatch, Route, RouteAction, StringMatch, WeightedCluster } from '../state/route.ts'
+import type {
+  HeaderMatch,
+  MetadataMatch,
+  PathMatch,
+  QueryMatch,
+  Route,
+  RouteAction,
+  StringMatch,
+  ValueMatch,
+  WeightedCluster,
+} from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { DumpedConfig, DumpedResource } from './dumped-config.ts'
 
@@ -172,7 +182,7 @@ function destinations(all: readonly WeightedCluster[]): object {
 }
 
 function routeJson(route: Route): object {
-  const { headers, query, path } = route.match
+  const { headers, query, path, metadata: found } = route.match
   return {
     match: {
       ...pathMatch(path),
@@ -180,6 +190,7 @@ function routeJson(route: Route): object {
       ...(query.length === 0
         ? {}
         : { query_parameters: query.map(({ name, match }: QueryMatch) => ({ name, ...matcher(match) })) }),
+      ...(found.length === 0 ? {} : { dynamic_metadata: found.map(metadataMatch) }),
     },
     ...actionJson(route.action),
     ...metadata(route.origin),
@@ -205,6 +216,28 @@ function pathMatch(path: PathMatch | null): object {
 function headerMatch({ name, match, invert, missingIsEmpty }: HeaderMatch): object {
   const inverted = invert ? { invert_match: true } : {}
   return { name, ...matcher(match), ...inverted, ...(missingIsEmpty ? { treat_missing_header_as_empty: true } : {}) }
+}
+
+function metadataMatch({ filter, path, value, invert }: MetadataMatch): object {
+  const inverted = invert ? { invert: true } : {}
+  return { filter, path: path.map((key) => ({ key })), value: valueMatch(value), ...inverted }
+}
+
+function valueMatch(v: ValueMatch): object {
+  switch (v.kind) {
+    case 'text':
+      return matcher(v.match)
+    case 'element':
+      return { list_match: { one_of: valueMatch(v.of) } }
+    case 'or':
+      return { or_match: { value_matchers: v.of.map(valueMatch) } }
+    case 'null':
+      return { null_match: {} }
+    case 'number':
+      return { double_match: v.first === v.end ? { exact: v.first } : { range: { start: v.first, end: v.end } } }
+    default:
+      return { [`${v.kind}_match`]: v.value }
+  }
 }
 
 function matcher({ kind, value, ignoreCase }: StringMatch): object {

@@ -55,6 +55,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
       scheme: request.scheme,
       authority: host,
       headers,
+      metadata: null,
     },
     routeTable: taken.routeTable,
     draw: request.draw,

@@ -3,8 +3,9 @@
 import type { CompiledRoute } from '../route/compiled-route.ts'
 import type { CompiledHeader, CompiledQuery } from '../route/conditions.ts'
 import { pathWithQuery, queryParameter, queryValue } from '../route/conditions.ts'
+import type { CompiledMetadata } from '../route/metadata-condition.ts'
 import type { HeaderView, RequestView } from '../route/request-view.ts'
-import type { PathMatch, StringMatch } from '../state/route.ts'
+import type { PathMatch, StringMatch, ValueMatch } from '../state/route.ts'
 import type { ExplainedCondition } from './explanation.ts'
 
 /** Condition `failed` of a route, numbered as `CompiledRoute.failedCondition` numbers them. */
@@ -17,7 +18,9 @@ export function failedConditionOf(route: CompiledRoute, failed: number, request:
   const header = route.headers[failed - 1]
   if (header !== undefined) return headerCondition(header, request)
   const query = route.query[failed - 1 - route.headers.length]
-  return query === undefined ? { field: '?', seen: '?', wanted: '?' } : queryCondition(query, request)
+  if (query !== undefined) return queryCondition(query, request)
+  const metadata = route.metadata[failed - 1 - route.headers.length - route.query.length]
+  return metadata === undefined ? { field: '?', seen: '?', wanted: '?' } : metadataCondition(metadata, request)
 }
 
 function headerCondition(header: CompiledHeader, request: RequestView): ExplainedCondition {
@@ -30,6 +33,40 @@ function queryCondition(query: CompiledQuery, request: RequestView): ExplainedCo
   const at = text === null ? -1 : queryParameter(text, query.name)
   const seen = text === null || at < 0 ? 'nothing' : quoted(queryValue(text, query.name, at))
   return { field: query.config.field, seen, wanted: stringWanted(query.config.match, false) }
+}
+
+/** Which claim made a route fit. */
+export function metadataText(metadata: CompiledMetadata, request: RequestView): string {
+  const { field, seen, wanted } = metadataCondition(metadata, request)
+  return `${field}: seen ${seen}, wanted ${wanted}`
+}
+
+/** What a token claims is told, as it is in a refusal by a policy; the token is not. */
+function metadataCondition(metadata: CompiledMetadata, request: RequestView): ExplainedCondition {
+  const { field, value, invert } = metadata.config
+  const seen = metadata.seen(request)
+  return { field, seen: seen === undefined ? 'nothing' : JSON.stringify(seen), wanted: valueWanted(value, invert) }
+}
+
+/** Of a list and of a text the same is asked. */
+function valueWanted(value: ValueMatch, invert: boolean): string {
+  const not = invert ? 'not ' : ''
+  switch (value.kind) {
+    case 'text':
+      return stringWanted(value.match, invert)
+    case 'element':
+      return valueWanted(value.of, invert)
+    case 'or':
+      return [...new Set(value.of.map((v) => valueWanted(v, invert)))].join(invert ? ' and ' : ' or ')
+    case 'present':
+      return value.value === invert ? 'nothing' : 'any value'
+    case 'null':
+      return `${not}null`
+    case 'bool':
+      return `${not}${value.value}`
+    case 'number':
+      return `${not}${value.first === value.end ? value.first : `from ${value.first} to below ${value.end}`}`
+  }
 }
 
 function headerSeen(name: string, request: RequestView): string {

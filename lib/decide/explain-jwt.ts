@@ -1,7 +1,8 @@
 // What tokens said of a request, in sentences: who the client is by them, or why one was refused. A token itself is never told: whoever has it is the client.
+
+import type { JsonObject } from '../base/json-value.ts'
 import { claimAt } from '../policy/jwt-claims.ts'
 import { OK, statusText } from '../policy/jwt-status.ts'
-import type { JsonObject } from '../policy/rbac-facts.ts'
 import type { JwtAuthentication, JwtProvider } from '../state/jwt.ts'
 import { originText } from '../state/origin.ts'
 import { type ExplainedStep, type Explanation, refOf } from './explanation.ts'

@@ -1,8 +1,8 @@
 // A condition of authorization that did not hold: what it is about, what was seen and what was wanted.
 import type { RbacFacts } from '../policy/rbac-facts.ts'
-import { valueAt } from '../policy/rbac-value.ts'
-import { JWT_METADATA, type RbacMatch, type ValueMatch } from '../state/rbac.ts'
-import type { StringMatch } from '../state/route.ts'
+import { valueAt } from '../route/compiled-value.ts'
+import type { RbacMatch } from '../state/rbac.ts'
+import { JWT_METADATA, type StringMatch, type ValueMatch } from '../state/route.ts'
 import type { ExplainedCondition } from './explanation.ts'
 
 export function rbacCondition(m: RbacMatch, facts: RbacFacts): ExplainedCondition {

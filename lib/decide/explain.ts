@@ -9,7 +9,7 @@ import { balancesByHash } from '../state/cluster.ts'
 import { BUILT_IN, type Origin, originText } from '../state/origin.ts'
 import { decide, type Facts } from './decide.ts'
 import { Decision, FORWARD, NO_HEALTHY_UPSTREAM, NO_VIRTUAL_HOST, UNDECIDED, VERDICT_WORDS } from './decision.ts'
-import { failedConditionOf } from './explain-condition.ts'
+import { failedConditionOf, metadataText } from './explain-condition.ts'
 import { filterText, filterWord, mirrorText } from './explain-filters.ts'
 import { hashText, NO_POLICY_TEXT } from './explain-hash.ts'
 import { localityText, priorityText, readPriority, type ToldPriority } from './explain-layers.ts'
@@ -268,7 +268,8 @@ class Story {
     const route = this.#route
     if (route === null) return
     this.#weighted = route.weighted.length === 1 ? (route.weighted[0] ?? null) : null
-    this.#say('route', `route ${nameOf(route)} fits`, route.config.origin)
+    const claims = route.metadata.map((m) => metadataText(m, this.#input.request))
+    this.#say('route', `route ${nameOf(route)} fits${claims.length === 0 ? '' : `: ${claims.join('; ')}`}`, route.config.origin)
     if (this.#weighted !== null) this.#sayCluster()
   }
 

@@ -1,6 +1,7 @@
 // Hot lane: what is made of the claims of a token that has been verified.
+
+import type { JsonObject, JsonValue } from '../base/json-value.ts'
 import { own, type ParsedJwt } from './jwt-token.ts'
-import type { JsonObject, JsonValue } from './rbac-facts.ts'
 
 /** What a header can say: no more than bytes, and nothing that would end its line. */
 const NO_HEADER_VALUE = /[\0\r\n]/

@@ -1,6 +1,7 @@
 // Hot lane: a token in its compact form (RFC 7515 §7.1) taken apart: what it claims, before anybody has verified that. Once for each token that is not known.
+
+import type { JsonObject, JsonValue } from '../base/json-value.ts'
 import * as T from './jwt-status.ts'
-import type { JsonObject, JsonValue } from './rbac-facts.ts'
 
 /** A token as it was read. Nothing in it is to be believed before its signature is verified. */
 export interface ParsedJwt {

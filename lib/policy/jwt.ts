@@ -1,6 +1,7 @@
 // Hot lane: who a request says it is by its tokens (Envoy's jwt_authn filter): asked for each request, compiled when configuration changes. Pure: time and the
 // verifying of signatures are passed in.
 
+import type { JsonObject } from '../base/json-value.ts'
 import type { EditableHeaders } from '../route/request-view.ts'
 import type { JwtAuthentication, JwtProvider, JwtRequirement } from '../state/jwt.ts'
 import { JwtCache } from './jwt-cache.ts'
@@ -8,7 +9,6 @@ import { claimText, NormalizedClaims, sanitizedAudience } from './jwt-claims.ts'
 import { type FoundToken, type JwtRequest, removeToken, TokenPlaces } from './jwt-locations.ts'
 import * as T from './jwt-status.ts'
 import { type ParsedJwt, parseJwt } from './jwt-token.ts'
-import type { JsonObject } from './rbac-facts.ts'
 
 /** The keys of a provider. */
 export interface JwtKeys {
@@ -237,6 +237,20 @@ export class JwtAuthenticator {
   /** Nobody but us says what a token claims, also where there is none. Before `check`. */
   removeOutputs({ headers }: JwtRequest): void {
     for (const name of this.outputs) headers.remove(name)
+  }
+
+  /** For explanations: headers as the choice of the route saw them, `found` being what was told of the request (`payloadMetadata`); null: nothing. */
+  outputsOf(request: JwtRequest, found: JsonObject | null): void {
+    this.removeOutputs(request)
+    for (const { issuer, payloadMetadata, payloadHeader, claimHeaders } of this.config.providers) {
+      const claims = found?.[payloadMetadata] as JsonObject | undefined
+      if (claims === undefined || (issuer !== '' && claims['iss'] !== issuer)) continue
+      if (payloadHeader !== '') request.headers.add(payloadHeader, '(the payload)')
+      for (const { header, claim } of claimHeaders) {
+        const text = claimText(claims, claim)
+        if (text !== '') request.headers.add(header, text)
+      }
+    }
   }
 
   /** Headers as they may be shown. */

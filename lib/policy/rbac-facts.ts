@@ -1,12 +1,7 @@
 // What authorization reads of a request or a connection. The HTTP and the TCP filter bring what they have; the explainer brings it again later.
 import type { IpNumber } from '../base/ip-prefix.ts'
+import type { JsonObject } from '../base/json-value.ts'
 import type { RequestView } from '../route/request-view.ts'
-
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject
-
-export interface JsonObject {
-  readonly [name: string]: JsonValue
-}
 
 /** Getters that are dear are asked only by policies that need them. */
 export interface RbacFacts {

@@ -1,12 +1,12 @@
 // Hot lane: the conditions of authorization, evaluated for each request until one decides. Compiled when configuration changes to small objects
 // with integer kinds; none but those that read an address or a token allocates anything.
 import { type IpNumber, PrefixSet } from '../base/ip-prefix.ts'
+import { CompiledText } from '../route/compiled-text.ts'
+import { CompiledValue, valueAt } from '../route/compiled-value.ts'
 import { CompiledHeader } from '../route/conditions.ts'
 import type { RbacMatch } from '../state/rbac.ts'
 import { PathTemplate } from './path-template.ts'
 import type { RbacFacts } from './rbac-facts.ts'
-import { RbacText } from './rbac-text.ts'
-import { CompiledValue, valueAt } from './rbac-value.ts'
 
 const NEVER = 0
 const ALWAYS = 1
@@ -48,7 +48,7 @@ export class CompiledMatch {
   readonly of: readonly CompiledMatch[]
   readonly header: CompiledHeader | null
   /** null with AUTHENTICATED: whichever. */
-  readonly text: RbacText | null
+  readonly text: CompiledText | null
   readonly template: PathTemplate | null
   readonly prefixes: PrefixSet | null
   readonly first: number
@@ -63,7 +63,7 @@ export class CompiledMatch {
     this.kind = kind
     this.of = of
     this.header = m.kind === 'header' ? new CompiledHeader(m.header) : null
-    this.text = 'match' in m && m.match !== null ? new RbacText(m.match) : null
+    this.text = 'match' in m && m.match !== null ? new CompiledText(m.match) : null
     this.template = m.kind === 'pathTemplate' ? new PathTemplate(m.template) : null
     this.prefixes = 'prefix' in m ? new PrefixSet([m.prefix]) : null
     this.first = m.kind === 'destinationPort' ? m.first : 0
@@ -87,7 +87,7 @@ export class CompiledMatch {
       case HEADER:
         return f.request !== null && (this.header as CompiledHeader).holds(f.request)
       case PATH:
-        return f.path !== null && (this.text as RbacText).holds(f.path)
+        return f.path !== null && (this.text as CompiledText).holds(f.path)
       case PATH_TEMPLATE:
         return f.path !== null && (this.template as PathTemplate).holds(f.path)
       case DESTINATION_PORT:
@@ -99,7 +99,7 @@ export class CompiledMatch {
       case REMOTE_IP:
         return this.has(f.remoteIp)
       case SERVER_NAME:
-        return (this.text as RbacText).holds(f.serverName)
+        return (this.text as CompiledText).holds(f.serverName)
       case AUTHENTICATED:
         return this.isPeer(f.peerNames)
       case FILTER_STATE:
@@ -128,7 +128,7 @@ export class CompiledMatch {
   }
 
   private isState(text: string | null): boolean {
-    return text !== null && (this.text as RbacText).holds(text)
+    return text !== null && (this.text as CompiledText).holds(text)
   }
 
   private isPeer(names: readonly string[] | null): boolean {

@@ -16,6 +16,7 @@ import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
 import { CompiledCors } from './cors.ts'
 import { RouteHash } from './hash-policy.ts'
 import { type CompiledEdits, compileEdits } from './header-edits.ts'
+import { CompiledMetadata } from './metadata-condition.ts'
 import type { RequestView } from './request-view.ts'
 import { CompiledSession } from './session.ts'
 
@@ -65,6 +66,7 @@ export class CompiledRoute {
   readonly path: CompiledPath | null
   readonly headers: readonly CompiledHeader[]
   readonly query: readonly CompiledQuery[]
+  readonly metadata: readonly CompiledMetadata[]
   readonly requestEdits: CompiledEdits | null
   readonly responseEdits: CompiledEdits | null
   /** Empty unless the action forwards. */
@@ -84,6 +86,7 @@ export class CompiledRoute {
     this.path = config.match.path === null ? null : new CompiledPath(config.match.path)
     this.headers = config.match.headers.map((h) => new CompiledHeader(h))
     this.query = config.match.query.map((q) => new CompiledQuery(q))
+    this.metadata = config.match.metadata.map((m) => new CompiledMetadata(m))
     this.requestEdits = compileEdits(config.requestEdits)
     this.responseEdits = compileEdits(config.responseEdits)
     this.weighted = action.kind === 'forward' ? compileWeighted(action, clusters) : []
@@ -94,8 +97,8 @@ export class CompiledRoute {
   }
 
   /**
-   * `FITS`, or the number of the first condition that fails: 0 is the path, then the headers, then the query parameters,
-   * in the order of the configuration.
+   * `FITS`, or the number of the first condition that fails: 0 is the path, then the headers, the query parameters and
+   * what filters have found out, in the order of the configuration.
    */
   failedCondition(view: RequestView): number {
     if (this.path !== null && !this.path.holds(view.path)) return 0
@@ -106,6 +109,10 @@ export class CompiledRoute {
     const query = this.query
     for (let i = 0; i < query.length; i++) {
       if (!(query[i] as CompiledQuery).holds(view.query)) return 1 + headers.length + i
+    }
+    const metadata = this.metadata
+    for (let i = 0; i < metadata.length; i++) {
+      if (!(metadata[i] as CompiledMetadata).holds(view)) return 1 + headers.length + query.length + i
     }
     return FITS
   }

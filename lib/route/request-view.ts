@@ -1,5 +1,6 @@
 // What matching and editing need to see of a request. `http/header-map.ts` implements the header part; the explainer brings
 // its own. The interfaces are here because `route` may not know `http`.
+import type { JsonObject } from '../base/json-value.ts'
 
 export interface HeaderView {
   /** First value of a lower-case name, null when absent. */
@@ -29,4 +30,6 @@ export interface RequestView {
   /** As the client wrote it. */
   readonly authority: string
   readonly headers: HeaderView
+  /** What filters in front have found out, by their names: of JWT_METADATA `{ "payload": claims }`. null: nothing. */
+  readonly metadata: ReadonlyMap<string, JsonObject> | null
 }

@@ -9,7 +9,7 @@ import { HttpRbacFacts } from '../filter/http/rbac-facts.ts'
 import { parseRequestHead, StartLine } from '../http/h1/parse-head.ts'
 import { HeaderMap } from '../http/header-map.ts'
 import type { RequestView } from '../route/request-view.ts'
-import { JWT_METADATA } from '../state/rbac.ts'
+import { JWT_METADATA } from '../state/route.ts'
 import { flagsText } from '../telemetry/response-flags.ts'
 import type { TlsFacts } from '../transport/tls-facts.ts'
 
@@ -96,8 +96,11 @@ function viewOf(stream: HttpStream): RequestView {
   const headers = new HeaderMap()
   parseRequestHead(bytes, 0, text.length, new StartLine(), headers, 1e9, 1e9)
   headers.block = head
-  const { tokens } = stream
-  if (tokens !== null) tokens.hideTokens(headers)
+  const { tokens, metadata } = stream
+  if (tokens !== null) {
+    tokens.hideTokens(headers)
+    if (tokens.config.choosesRoute) tokens.outputsOf({ headers, query: null }, metadata?.get(JWT_METADATA) ?? null)
+  }
   return {
     method: stream.method,
     path: stream.path,
@@ -105,5 +108,6 @@ function viewOf(stream: HttpStream): RequestView {
     scheme: stream.scheme,
     authority: headers.get('host') ?? stream.authority,
     headers,
+    metadata,
   }
 }

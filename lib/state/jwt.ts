@@ -9,6 +9,11 @@ export interface JwtAuthentication {
   readonly requires: JwtRequirement
   /** OPTIONS with Origin and Access-Control-Request-Method needs no token: browsers send none. */
   readonly bypassCorsPreflight: boolean
+  /**
+   * The route is chosen by what tokens said: claims, headers made of them, and without the tokens that were taken off (clear_route_cache, which istiod sets at
+   * gateways and waypoints). Otherwise by the request as it came.
+   */
+  readonly choosesRoute: boolean
 }
 
 /** One who issues tokens, where they are looked for, and what becomes of one that is valid. */

@@ -2,7 +2,7 @@
 // filters of xDS are translated to. Plain data; evaluated by `policy/rbac.ts`.
 import type { IpPrefix } from '../base/ip-prefix.ts'
 import type { Origin } from './origin.ts'
-import type { HeaderMatch, StringMatch } from './route.ts'
+import type { HeaderMatch, MetadataMatch, StringMatch } from './route.ts'
 
 /** One filter; a chain has them in the order of evaluation: LOG, DENY, ALLOW as Istio does. The first that refuses ends it. */
 export interface RbacFilter {
@@ -62,29 +62,7 @@ export type RbacMatch =
   /** The client, by x-forwarded-for as far as that is believed. */
   | { readonly kind: 'remoteIp'; readonly prefix: IpPrefix }
   /** What a filter in front has found out: claims of a token are of `envoy.filters.http.jwt_authn`, below `payload`. */
-  | {
-      readonly kind: 'metadata'
-      readonly filter: string
-      readonly path: readonly string[]
-      readonly value: ValueMatch
-      readonly invert: boolean
-    }
-
-/** Of a JSON value (envoy.type.matcher.v3.ValueMatcher). What is not there fits nothing. */
-export type ValueMatch =
-  | { readonly kind: 'text'; readonly match: StringMatch }
-  | { readonly kind: 'null' }
-  | { readonly kind: 'bool'; readonly value: boolean }
-  /** `first` ≤ value < `end`, or equal when both are the same. */
-  | { readonly kind: 'number'; readonly first: number; readonly end: number }
-  /** true: anything that is there. false never fits (as Envoy has it). */
-  | { readonly kind: 'present'; readonly value: boolean }
-  /** An element of a list fits. */
-  | { readonly kind: 'element'; readonly of: ValueMatch }
-  | { readonly kind: 'or'; readonly of: readonly ValueMatch[] }
-
-/** Where the claims of a verified token are found by `metadata` matches: `payload`, then the names of claims. */
-export const JWT_METADATA = 'envoy.filters.http.jwt_authn'
+  | ({ readonly kind: 'metadata' } & Omit<MetadataMatch, 'field'>)
 
 /** Filter state of what comes out of a tunnel: the SPIFFE id of the tunnel's client. */
 export const PEER_PRINCIPAL = 'io.istio.peer_principal'

@@ -37,11 +37,39 @@ export interface QueryMatch {
   readonly match: StringMatch
 }
 
+/** Of a JSON value (envoy.type.matcher.v3.ValueMatcher). What is not there fits nothing. */
+export type ValueMatch =
+  | { readonly kind: 'text'; readonly match: StringMatch }
+  | { readonly kind: 'null' }
+  | { readonly kind: 'bool'; readonly value: boolean }
+  /** `first` ≤ value < `end`, or equal when both are the same. */
+  | { readonly kind: 'number'; readonly first: number; readonly end: number }
+  /** true: anything that is there. false never fits (as Envoy has it). */
+  | { readonly kind: 'present'; readonly value: boolean }
+  /** An element of a list fits. */
+  | { readonly kind: 'element'; readonly of: ValueMatch }
+  | { readonly kind: 'or'; readonly of: readonly ValueMatch[] }
+
+/** Where the claims of a verified token are found by `metadata` matches: `payload`, then the names of claims. */
+export const JWT_METADATA = 'envoy.filters.http.jwt_authn'
+
+/** What a filter in front has found out: claims of a token are of JWT_METADATA, below `payload` (envoy.type.matcher.v3.MetadataMatcher). */
+export interface MetadataMatch {
+  readonly filter: string
+  readonly path: readonly string[]
+  /** What the operator wrote, for explanations: `headers[@request.auth.claims.group]`. */
+  readonly field: string
+  readonly value: ValueMatch
+  /** withoutHeaders: the outcome is inverted, also that of nothing. */
+  readonly invert: boolean
+}
+
 export interface RouteMatch {
   /** null: any path. */
   readonly path: PathMatch | null
   readonly headers: readonly HeaderMatch[]
   readonly query: readonly QueryMatch[]
+  readonly metadata: readonly MetadataMatch[]
 }
 
 /** One edit; a list of them is applied from first to last. Values are templates with `%COMMAND%` operators. */

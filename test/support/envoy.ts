@@ -175,8 +175,16 @@ export class Envoy {
     )
   }
 
-  /** Takes HTTP, runs these filters, and forwards to `app` on the loopback. What became of a request its answer says as `x-details`. */
-  static async filters(t: Teardown, httpFilters: readonly object[], app: number): Promise<Envoy> {
+  /**
+   * Takes HTTP, runs these filters, and forwards to `app` on the loopback; or what `routes` say. What became of a request its answer says as
+   * `x-details`.
+   */
+  static async filters(
+    t: Teardown,
+    httpFilters: readonly object[],
+    app: number,
+    routes: readonly object[] = [{ match: { prefix: '/' }, route: { cluster: 'app' } }],
+  ): Promise<Envoy> {
     return Envoy.start(t, null, (port) => ({
       listeners: [
         {
@@ -196,7 +204,7 @@ export class Envoy {
                         {
                           name: 'all',
                           domains: ['*'],
-                          routes: [{ match: { prefix: '/' }, route: { cluster: 'app' } }],
+                          routes,
                           response_headers_to_add: [{ header: { key: 'x-details', value: '%RESPONSE_CODE_DETAILS%' } }],
                         },
                       ],

@@ -161,7 +161,7 @@ export function aRoute(over: Partial<Route> = {}): Route {
   return {
     name: 'default',
     origin: BUILT_IN,
-    match: { path: null, headers: [], query: [] },
+    match: { path: null, headers: [], query: [], metadata: [] },
     action: aForward(),
     requestEdits: [],
     responseEdits: [],

@@ -1,6 +1,7 @@
 // Facts and nouns of authorization for tests.
 import { parseIp } from '../../lib/base/ip-prefix.ts'
-import type { JsonObject, RbacFacts } from '../../lib/policy/rbac-facts.ts'
+import type { JsonObject } from '../../lib/base/json-value.ts'
+import type { RbacFacts } from '../../lib/policy/rbac-facts.ts'
 import type { RequestView } from '../../lib/route/request-view.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
 import type { RbacFilter, RbacMatch, RbacPolicy, RbacRules } from '../../lib/state/rbac.ts'
@@ -54,6 +55,7 @@ function viewOf(a: Asked): RequestView {
       indexOf: (name, from) => list.findIndex(([n], i) => i >= from && n === name),
       valueAt: (i) => list[i]?.[1] ?? '',
     },
+    metadata: null,
   }
 }
 

@@ -27,7 +27,7 @@ const cluster = (name: string): Cluster => aCluster({ name, endpoints, loadBalan
 
 function route(prefix: string, clusters: readonly WeightedCluster[]): Route {
   const path = { kind: 'prefix', value: prefix, ignoreCase: false } as const
-  return aRoute({ name: prefix, match: { path, headers: [], query: [] }, action: aForward({ clusters }) })
+  return aRoute({ name: prefix, match: { path, headers: [], query: [], metadata: [] }, action: aForward({ clusters }) })
 }
 
 const routes = [route('/split', [aDestination('v1', 90), aDestination('v2', 10)]), route('/', [aDestination('v1', 100)])]
@@ -56,6 +56,7 @@ function bench(name: string, path: string): Bench {
       scheme: 'http',
       authority: 'service-50:9080',
       headers: { get: () => null, indexOf: () => -1, valueAt: () => '' },
+      metadata: null,
     },
     routeTable: '',
     draw: 0x1234_5678,

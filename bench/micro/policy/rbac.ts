@@ -16,6 +16,7 @@ function facts(path: string): RbacFacts {
       scheme: 'http',
       authority: 'reviews:9080',
       headers: { get: () => null, indexOf: () => -1, valueAt: () => '' },
+      metadata: null,
     },
     path,
     destinationIp: null,

@@ -30,6 +30,7 @@ const facts = {
     scheme: 'http',
     authority: 'reviews.prod',
     headers: headersOf(HEAD),
+    metadata: null,
   },
   context,
 }

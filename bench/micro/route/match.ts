@@ -24,14 +24,14 @@ const headers: RequestView['headers'] = {
 }
 
 function request(path: string, query: string | null = null): RequestView {
-  return { method: 'GET', path, query, scheme: 'http', authority: 'reviews:9080', headers }
+  return { method: 'GET', path, query, scheme: 'http', authority: 'reviews:9080', headers, metadata: null }
 }
 
 function route(match: Partial<RouteMatch>): Route {
   return {
     name: 'r',
     origin: BUILT_IN,
-    match: { path: null, headers: [], query: [], ...match },
+    match: { path: null, headers: [], query: [], metadata: [], ...match },
     action: { kind: 'direct', status: 200, body: '' },
     requestEdits: [],
     responseEdits: [],

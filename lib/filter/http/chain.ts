@@ -20,7 +20,7 @@ export interface Holder {
   letGo(): void
 }
 
-/** What finds out who asks has to stand before authorization. */
+/** What finds out who asks has to stand before authorization, and before all others where it has the route chosen. */
 const FILTERS: readonly HttpFilter[] = [
   { onRequest: beginJwt },
   { onRequest: beginAuthorization },

@@ -7,13 +7,13 @@
 // A long file, because one object is all of these: half of its lines are fields and what others read of them.
 import { hostname } from 'node:os'
 import { BodyBuffer } from '../../base/body-buffer.ts'
+import type { JsonObject } from '../../base/json-value.ts'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import type { Authorizer } from '../../policy/rbac.ts'
-import type { JsonObject } from '../../policy/rbac-facts.ts'
 import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-operators.ts'
 import type { RequestView } from '../../route/request-view.ts'
@@ -184,10 +184,16 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
       return
     }
     if (headers.firstKnown(H.H_CONTENT_TYPE) >= 0 && this.isGrpc()) this.grpcStatus = -1
-    const facts = manager.factsFor(this)
-    decide(this.tables, facts, this.decision, manager.steps)
-    this.noteCluster()
+    const { tokens } = manager
+    if (tokens === null || !tokens.config.choosesRoute) this.chooseRoute()
     runFilters(this, 0)
+  }
+
+  /** Once for each request: before the filters, or by that for tokens. */
+  chooseRoute(): void {
+    const { manager } = this
+    decide(this.tables, manager.factsFor(this), this.decision, manager.steps)
+    this.noteCluster()
   }
 
   /** All filters have let it pass: execute the decision. */

@@ -1,10 +1,12 @@
-// Hot lane: tokens (Envoy's jwt_authn filter, of which istiod makes at most one). It stands before authorization, which asks for the claims. A token itself is never
+// Hot lane: tokens (Envoy's jwt_authn filter, of which istiod makes at most one). It stands before authorization, which asks for the claims, and at
+// gateways before the choice of the route, so that the route is chosen once, by what has been verified, and never by a header that only we may make of a claim. A token itself is never
 // logged, and no further than its cache remembered.
+
+import type { JsonObject } from '../../base/json-value.ts'
 import * as S from '../../decide/steps.ts'
 import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import * as T from '../../policy/jwt-status.ts'
-import type { JsonObject } from '../../policy/rbac-facts.ts'
-import { JWT_METADATA } from '../../state/rbac.ts'
+import { JWT_METADATA } from '../../state/route.ts'
 import { CONTINUE, STOP } from './chain.ts'
 import type { HttpStream } from './http-stream.ts'
 import { JWT_DENIED } from './reasons.ts'
@@ -16,20 +18,23 @@ export function beginJwt(stream: HttpStream): number {
   const { manager } = stream
   const { tokens, values, stats } = manager
   if (tokens === null) return CONTINUE
+  const { choosesRoute } = tokens.config
   tokens.removeOutputs(stream)
   const asked = pathOf(stream)
   if (stream.query !== null) hideTokens(stream, tokens)
-  manager.steps.resume(stream.decision.steps)
   if (tokens.config.bypassCorsPreflight && isPreflight(stream)) {
+    if (choosesRoute) stream.chooseRoute()
     values[stats.jwtCorsPreflightBypassed]!++
     return CONTINUE
   }
   stream.tokens = tokens
   const status = tokens.check(stream, nowS())
+  if (status === T.OK) believe(stream, tokens)
+  if (choosesRoute) stream.chooseRoute()
+  manager.steps.resume(stream.decision.steps)
   manager.steps.add(S.JWT, status, tokens.refusedBy)
   if (status === T.OK) {
     values[stats.jwtAllowed]!++
-    believe(stream, tokens)
     return CONTINUE
   }
   values[stats.jwtDenied]!++

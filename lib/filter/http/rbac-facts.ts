@@ -1,6 +1,6 @@
 // Hot lane: what authorization reads of a request.
 import { type IpNumber, parseIp } from '../../base/ip-prefix.ts'
-import type { JsonObject } from '../../policy/rbac-facts.ts'
+import type { JsonObject } from '../../base/json-value.ts'
 import type { HeaderView, RequestView } from '../../route/request-view.ts'
 import { ConnectionRbacFacts } from '../network/rbac-facts.ts'
 import type { HttpStream } from './http-stream.ts'

@@ -2,7 +2,8 @@
 // policy asks for them, once for each question.
 import { ipOf } from '../../base/ip-address.ts'
 import { type IpNumber, parseIp } from '../../base/ip-prefix.ts'
-import type { JsonObject, RbacFacts } from '../../policy/rbac-facts.ts'
+import type { JsonObject } from '../../base/json-value.ts'
+import type { RbacFacts } from '../../policy/rbac-facts.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import { PEER_PRINCIPAL } from '../../state/rbac.ts'
 import type { Connection } from '../../transport/connection.ts'

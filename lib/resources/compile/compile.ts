@@ -8,6 +8,7 @@ import { noteUnknownAnnotations } from './annotations.ts'
 import { Workloads } from './backends.ts'
 import { inboundCapture } from './capture/inbound-listeners.ts'
 import { outboundCapture } from './capture/outbound-listeners.ts'
+import { noteClaimRoutes } from './claim-notes.ts'
 import { buildClusters } from './clusters.ts'
 import { noteMissingDestinations, noteMissingTcpDestinations, noteWrongPorts } from './destination-check.ts'
 import { noteDestinationRule } from './destination-notes.ts'
@@ -178,10 +179,8 @@ function noteVirtualService(world: World, rules: VirtualServiceRules): void {
     for (const i of (object.spec.tls ?? []).keys()) world.verdicts.partly(object, ['tls', i], why)
   }
   noteHttpRules(world, object)
+  noteClaimRoutes(world, rules)
   for (const rule of rules.http) {
-    const claims = rule.matches.find((m) => Object.keys(m.spec.headers ?? {}).some((name) => name.startsWith('@request.auth')))
-    if (claims !== undefined)
-      world.verdicts.partly(object, claims.path, 'conditions on JWT claims hold on gateways only: the match never fits')
     if (rule.actionObject !== object) noteHttpRules(world, rule.actionObject)
     const abort = rule.spec.fault?.abort
     if (abort !== undefined && abort.httpStatus === undefined && abort.grpcStatus === undefined) {

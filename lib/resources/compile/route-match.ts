@@ -1,11 +1,21 @@
 // HTTPMatchRequest to RouteMatch (Istio HTTPMatchRequest), and which of its conditions are decided here and now.
-import type { HeaderMatch, PathMatch, QueryMatch, RouteMatch, StringMatch } from '../../state/route.ts'
+import {
+  type HeaderMatch,
+  JWT_METADATA,
+  type MetadataMatch,
+  type PathMatch,
+  type QueryMatch,
+  type RouteMatch,
+  type StringMatch,
+  type ValueMatch,
+} from '../../state/route.ts'
 import type { StringMatchSpec } from '../schema/string-match.ts'
 import type { HttpMatchSpec } from '../schema/virtual-service.ts'
+import { routingClaim } from '../validate/routing-claim.ts'
 import { hasLabels } from './host-names.ts'
 import type { Client } from './world.ts'
 
-export const MATCH_ALL: RouteMatch = { path: null, headers: [], query: [] }
+export const MATCH_ALL: RouteMatch = { path: null, headers: [], query: [], metadata: [] }
 
 /** Where a rule is asked for: the mesh, or a gateway by its full name. */
 export interface RuleScope {
@@ -62,12 +72,13 @@ export function compileMatch(match: HttpMatchSpec, segments = false): RouteMatch
     if (compiled === null || compiled.kind === 'present') continue
     headers.push({ name: `:${field}`, field, match: compiled, invert: false, missingIsEmpty: false })
   }
-  return { path: pathMatch(match, segments), headers, query: queryMatches(match.queryParams) }
+  const metadata = [...claimMatches(match.headers, false), ...claimMatches(match.withoutHeaders, true)]
+  return { path: pathMatch(match, segments), headers, query: queryMatches(match.queryParams), metadata }
 }
 
 /** Nothing after such a route is ever asked. */
 export function isCatchAll(match: RouteMatch): boolean {
-  if (match.headers.length > 0 || match.query.length > 0) return false
+  if (match.headers.length > 0 || match.query.length > 0 || match.metadata.length > 0) return false
   const path = match.path
   return path === null || (path.kind === 'prefix' && path.value === '/') || (path.kind === 'regex' && path.value === '.*')
 }
@@ -82,13 +93,33 @@ function pathMatch(match: HttpMatchSpec, segments: boolean): PathMatch | null {
 
 function headerMatches(headers: Readonly<Record<string, StringMatchSpec>> | undefined, invert: boolean): HeaderMatch[] {
   const list = invert ? 'withoutHeaders' : 'headers'
-  return Object.entries(headers ?? {}).map(([key, spec]) => {
+  return Object.entries(headers ?? {}).flatMap(([key, spec]) => {
+    if (routingClaim(key) !== null) return []
     const match = stringMatch(spec) ?? PRESENT
     const lower = key.toLowerCase()
     // Envoy keeps Host under the name of the pseudo-header.
     const name = lower === 'host' ? ':authority' : lower
     return { name, field: `${list}[${key}]`, match, invert, missingIsEmpty: invert && match.kind !== 'present' }
   })
+}
+
+/** Claims of a verified token: a text, or a list with it; by the name of the claim. */
+function claimMatches(headers: Readonly<Record<string, StringMatchSpec>> | undefined, invert: boolean): MetadataMatch[] {
+  const list = invert ? 'withoutHeaders' : 'headers'
+  return Object.entries(headers ?? {})
+    .toSorted(([a], [b]) => compare(a, b))
+    .flatMap(([key, spec]) => {
+      const claim = routingClaim(key)
+      if (claim === null) return []
+      const path = ['payload', ...claim]
+      return [{ filter: JWT_METADATA, path, field: `${list}[${key}]`, value: claimValue(stringMatch(spec) ?? PRESENT), invert }]
+    })
+}
+
+function claimValue(match: StringMatch): ValueMatch {
+  if (match.kind === 'present') return { kind: 'present', value: true }
+  const text: ValueMatch = { kind: 'text', match }
+  return { kind: 'or', of: [{ kind: 'element', of: text }, text] }
 }
 
 function queryMatches(query: Readonly<Record<string, StringMatchSpec>> | undefined): QueryMatch[] {

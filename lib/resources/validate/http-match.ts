@@ -3,6 +3,7 @@ import type { Path, Report } from '../finding.ts'
 import type { StringMatchSpec } from '../schema/string-match.ts'
 import type { HttpMatchSpec } from '../schema/virtual-service.ts'
 import { checkPort } from './names.ts'
+import { routingClaim, routingClaimProblem } from './routing-claim.ts'
 import { checkStringMatch, headerNameProblem } from './values.ts'
 
 export function checkHttpMatch(match: HttpMatchSpec, path: Path, report: Report): void {
@@ -17,7 +18,8 @@ export function checkHttpMatch(match: HttpMatchSpec, path: Path, report: Report)
 
 function checkHeaderMatches(headers: Readonly<Record<string, StringMatchSpec>> | undefined, path: Path, report: Report): void {
   for (const [name, value] of Object.entries(headers ?? {})) {
-    const problem = name.startsWith('@request.auth.claims') ? null : headerNameProblem(name)
+    const problem =
+      routingClaim(name) === null ? (routingClaimProblem(name) ?? headerNameProblem(name)) : routingClaimProblem(name)
     if (problem !== null) report([...path, name], problem, true)
     checkStringMatch(value, [...path, name], false, report)
   }

@@ -2,12 +2,13 @@
 import { canonicalIp } from '../../base/ip-address.ts'
 import type { IpPrefix } from '../../base/ip-prefix.ts'
 import { headerField } from '../../policy/rbac-fields.ts'
-import type { RbacMatch, ValueMatch } from '../../state/rbac.ts'
+import type { RbacMatch } from '../../state/rbac.ts'
 import type { StringMatch } from '../../state/route.ts'
 import type { CidrRange } from '../proto/core.ts'
-import type { MetadataMatcher, ValueMatcher } from '../proto/matcher.ts'
+import type { MetadataMatcher } from '../proto/matcher.ts'
 import type { HeaderMatcher } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
+import { metadataMatchOf } from './metadata-match.ts'
 import { PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
 
 /** All of them null with a fault. */
@@ -44,40 +45,7 @@ export function prefixOf({ address_prefix: address, prefix_len: length }: CidrRa
   return null
 }
 
-export function metadataOf({ filter, path, value, invert }: MetadataMatcher, at: Findings): RbacMatch | null {
-  const match = value === null ? null : valueMatchOf(value, at.at('value'))
-  if (value === null) at.fault('it says nothing of the value')
-  if (path.length === 0 || path.some((segment) => segment.key === null)) at.at('path').fault('keys are expected')
-  return match === null
-    ? null
-    : { kind: 'metadata', filter, path: path.map((segment) => segment.key ?? ''), value: match, invert }
-}
-
-function valueMatchOf(v: ValueMatcher, at: Findings): ValueMatch | null {
-  if (v.string_match !== null) {
-    const match = stringMatchOf(v.string_match, at.at('string_match'))
-    return match === null ? null : { kind: 'text', match }
-  }
-  if (v.or_match !== null) return anyOf(v.or_match.value_matchers, at.at('or_match'))
-  if (v.list_match !== null) {
-    const { one_of: element } = v.list_match
-    const of = element === null ? null : valueMatchOf(element, at.at('list_match.one_of'))
-    if (element === null) at.at('list_match').fault('it says nothing of the elements')
-    return of === null ? null : { kind: 'element', of }
-  }
-  if (v.present_match !== null) return { kind: 'present', value: v.present_match }
-  if (v.bool_match !== null) return { kind: 'bool', value: v.bool_match }
-  if (v.null_match !== null) return { kind: 'null' }
-  const exact = v.double_match?.exact ?? null
-  if (exact !== null) return { kind: 'number', first: exact, end: exact }
-  const range = v.double_match?.range ?? null
-  if (range !== null) return { kind: 'number', first: range.start, end: range.end }
-  at.fault('a value of this kind is not understood')
-  return null
-}
-
-function anyOf(values: readonly ValueMatcher[], at: Findings): ValueMatch | null {
-  const of = values.map((v, i) => valueMatchOf(v, at.at('value_matchers', i)))
-  const known = of.filter((v) => v !== null)
-  return known.length < of.length ? null : { kind: 'or', of: known }
+export function metadataOf(matcher: MetadataMatcher, at: Findings): RbacMatch | null {
+  const match = metadataMatchOf(matcher, at)
+  return match === null ? null : { kind: 'metadata', ...match }
 }

@@ -1,12 +1,22 @@
 // RouteMatch of envoy.config.route.v3 to the noun of the same name.
-import type { HeaderMatch, PathMatch, QueryMatch, RouteMatch as RouteMatchNoun, StringMatch } from '../../state/route.ts'
+import {
+  type HeaderMatch,
+  JWT_METADATA,
+  type MetadataMatch,
+  type PathMatch,
+  type QueryMatch,
+  type RouteMatch as RouteMatchNoun,
+  type StringMatch,
+} from '../../state/route.ts'
+import type { MetadataMatcher } from '../proto/matcher.ts'
 import type { HeaderMatcher, QueryParameterMatcher, RouteMatch } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
 import { runtimePercentOf } from './fraction.ts'
+import { metadataMatchOf } from './metadata-match.ts'
 import { isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
 
 /** Any request. */
-const ANY: RouteMatchNoun = { path: null, headers: [], query: [] }
+const ANY: RouteMatchNoun = { path: null, headers: [], query: [], metadata: [] }
 
 const CONNECT: HeaderMatch = {
   name: ':method',
@@ -24,7 +34,6 @@ const GRPC: HeaderMatch = {
 }
 
 export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchNoun {
-  if (match.dynamic_metadata.length > 0) findings.at('dynamic_metadata').fault('claims of a token do not choose routes here')
   if (match.tls_context !== null) findings.at('tls_context').fault('client certificates do not choose routes here')
   if (runtimePercentOf(match.runtime_fraction) !== 100)
     findings.at('runtime_fraction').fault('a route for a share of requests is not understood')
@@ -36,8 +45,22 @@ export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchN
     if (noun !== null) headers.push(noun)
   }
   const query = match.query_parameters.flatMap((q, i) => queryMatchOf(q, findings.at('query_parameters', i)) ?? [])
+  const metadata = match.dynamic_metadata.flatMap((m, i) => claimOf(m, findings.at('dynamic_metadata', i)) ?? [])
   const path = pathMatchOf(match, findings)
-  return path === null && headers.length === 0 && query.length === 0 ? ANY : { path, headers, query }
+  const any = path === null && headers.length === 0 && query.length === 0 && metadata.length === 0
+  return any ? ANY : { path, headers, query, metadata }
+}
+
+/** null with a fault. */
+function claimOf(matcher: MetadataMatcher, findings: Findings): MetadataMatch | null {
+  const match = metadataMatchOf(matcher, findings)
+  if (match === null) return null
+  if (match.filter !== JWT_METADATA) {
+    findings.at('filter').fault(`claims of tokens (${JWT_METADATA}) choose routes, nothing of \`${match.filter}\` does`)
+    return null
+  }
+  const claim = match.path.slice(1).map((name) => `[${name}]`)
+  return { ...match, field: `${match.invert ? 'withoutHeaders' : 'headers'}[@request.auth.claims${claim.join('')}]` }
 }
 
 /** null: any path. */

@@ -51,5 +51,12 @@ function toHttps(origin: Origin): Route {
     prefixRewrite: null,
     stripQuery: false,
   } as const
-  return { name: '', origin, match: { path: null, headers: [notHttps], query: [] }, action, requestEdits: [], responseEdits: [] }
+  return {
+    name: '',
+    origin,
+    match: { path: null, headers: [notHttps], query: [], metadata: [] },
+    action,
+    requestEdits: [],
+    responseEdits: [],
+  }
 }

@@ -9,5 +9,6 @@ await import('../route-replies.test.ts')
 await import('../owned-headers.test.ts')
 await import('../timeouts.test.ts')
 await import('../sentences.test.ts')
+await import('../claim-routes.test.ts')
 // Of all files together, whatever each of them said.
 t.setTimeout(170_000)

@@ -76,6 +76,21 @@ const SNAPSHOT = aSnapshot({
                   },
                 ],
                 query: [{ name: 'q', field: '', match: { kind: 'present', value: '', ignoreCase: false } }],
+                metadata: [
+                  {
+                    filter: 'envoy.filters.http.jwt_authn',
+                    path: ['payload', 'group'],
+                    field: 'withoutHeaders[@request.auth.claims.group]',
+                    value: {
+                      kind: 'or',
+                      of: [
+                        { kind: 'element', of: { kind: 'text', match: { kind: 'exact', value: 'admin', ignoreCase: false } } },
+                        { kind: 'number', first: 1, end: 2 },
+                      ],
+                    },
+                    invert: true,
+                  },
+                ],
               },
               action: aForward({ clusters: [aDestination('outbound|80||a', 1), aDestination('ewma', 3)], totalWeight: 4 }),
             }),
@@ -125,6 +140,21 @@ t.test('of files: all is static, and an envoy.admin.v3.ConfigDump', (t) => {
               path_separated_prefix: '/api',
               case_sensitive: false,
               query_parameters: [{ name: 'q', present_match: true }],
+              dynamic_metadata: [
+                {
+                  filter: 'envoy.filters.http.jwt_authn',
+                  path: [{ key: 'payload' }, { key: 'group' }],
+                  value: {
+                    or_match: {
+                      value_matchers: [
+                        { list_match: { one_of: { string_match: { exact: 'admin' } } } },
+                        { double_match: { range: { start: 1, end: 2 } } },
+                      ],
+                    },
+                  },
+                  invert: true,
+                },
+              ],
             },
             route: {
               weighted_clusters: {

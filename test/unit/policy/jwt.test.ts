@@ -41,7 +41,7 @@ function authenticator(
   providers: readonly JwtProvider[] = [provider()],
   keysOf: (p: JwtProvider) => JwtKeys = ({ keys }) => new JwkSet(keys),
 ): JwtAuthenticator {
-  return new JwtAuthenticator({ providers, requires, bypassCorsPreflight: false }, keysOf)
+  return new JwtAuthenticator({ providers, requires, bypassCorsPreflight: false, choosesRoute: false }, keysOf)
 }
 
 function request(headers: readonly (readonly [string, string])[], query: string | null = null) {

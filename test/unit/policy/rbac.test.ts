@@ -2,11 +2,12 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { IpPrefix } from '../../../lib/base/ip-prefix.ts'
+import type { JsonObject, JsonValue } from '../../../lib/base/json-value.ts'
 import { Authorizer, authorizerFor, type RbacTrace } from '../../../lib/policy/rbac.ts'
-import type { JsonObject, JsonValue, RbacFacts } from '../../../lib/policy/rbac-facts.ts'
+import type { RbacFacts } from '../../../lib/policy/rbac-facts.ts'
 import { compileMatch } from '../../../lib/policy/rbac-match.ts'
-import type { RbacFilter, RbacMatch, ValueMatch } from '../../../lib/state/rbac.ts'
-import { JWT_METADATA, PEER_PRINCIPAL } from '../../../lib/state/rbac.ts'
+import { PEER_PRINCIPAL, type RbacFilter, type RbacMatch } from '../../../lib/state/rbac.ts'
+import { JWT_METADATA, type ValueMatch } from '../../../lib/state/route.ts'
 import { ANY, type Asked, aFilter, aPolicy, facts, headerOf, rules, text } from '../../support/rbac.ts'
 
 const NEVER: RbacMatch = { kind: 'not', of: ANY }

@@ -1,9 +1,10 @@
 // AuthorizationPolicy objects: what is refused, for whom they hold, and what they let pass (Istio ValidateAuthorizationPolicy; security/v1beta1/authorization_policy.proto).
 import t, { type Test } from 'tap'
+import type { JsonObject } from '../../../lib/base/json-value.ts'
 import { Authorizer } from '../../../lib/policy/rbac.ts'
-import type { JsonObject } from '../../../lib/policy/rbac-facts.ts'
 import type { Listener } from '../../../lib/state/listener.ts'
-import { JWT_METADATA, type RbacFilter } from '../../../lib/state/rbac.ts'
+import type { RbacFilter } from '../../../lib/state/rbac.ts'
+import { JWT_METADATA } from '../../../lib/state/route.ts'
 import { type Asked, facts } from '../../support/rbac.ts'
 import { loadText, statusOf, type View } from './kit.ts'
 

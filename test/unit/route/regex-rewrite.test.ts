@@ -17,5 +17,5 @@ t.test('rewrites', async (t) => {
     ['no path', 'a', 'b', null, stays('a', 'b')],
   ]
   for (const [title, pattern, value, path, expected] of cases)
-    t.same(regexRewrite(pattern, value, { path, headers: [], query: [] }), expected, title)
+    t.same(regexRewrite(pattern, value, { path, headers: [], query: [], metadata: [] }), expected, title)
 })

@@ -76,6 +76,7 @@ export function view(
     scheme: over.scheme ?? 'http',
     authority: over.authority ?? 'a',
     headers: new HeaderList(over.headers ?? []),
+    metadata: null,
   }
 }
 
@@ -114,7 +115,7 @@ export function forward(over: Partial<ForwardAction> = {}): ForwardAction {
 }
 
 export function route(name: string, match: Partial<RouteMatch> = {}, action: RouteAction = forward()): Route {
-  return aRoute({ name, origin: origin('vs'), match: { path: null, headers: [], query: [], ...match }, action })
+  return aRoute({ name, origin: origin('vs'), match: { path: null, headers: [], query: [], metadata: [], ...match }, action })
 }
 
 export function virtualHost(name: string, domains: readonly string[], routes: readonly Route[] = [route('all')]): VirtualHost {

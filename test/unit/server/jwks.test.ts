@@ -105,7 +105,7 @@ t.test('a document that leads to a forbidden address leads nowhere', async (t) =
 
 function listenerWith(...sources: readonly JwksSource[]): Listener {
   const providers = sources.map((keys, i) => ({ name: `p${i}`, keys, origin: BUILT_IN }) as unknown as JwtProvider)
-  const jwt = { providers, requires: { kind: 'none' as const }, bypassCorsPreflight: true }
+  const jwt = { providers, requires: { kind: 'none' as const }, bypassCorsPreflight: true, choosesRoute: false }
   return aListener({ filterChains: [aFilterChain({ network: anHttpChain({ jwt }) })] })
 }
 

@@ -21,12 +21,12 @@ const ALWAYS_SPACED = ['permission', 'scope']
 const PAYLOAD = 'payload'
 const DISCOVERY = '/.well-known/openid-configuration'
 
-/** By issuer; those of one issuer as they came. */
-export function compileRules(rules: readonly PlacedRule[]): JwtAuthentication | null {
+/** By issuer; those of one issuer as they came. `choosesRoute`: see JwtAuthentication. */
+export function compileRules(rules: readonly PlacedRule[], choosesRoute: boolean): JwtAuthentication | null {
   if (rules.length === 0) return null
   const sorted = rules.toSorted((a, b) => compare(issuerOf(a), issuerOf(b)))
   const providers = sorted.map((placed, i) => providerOf(`origins-${i}`, placed))
-  return { providers, requires: requirementOf(providers.map((p) => p.name)), bypassCorsPreflight: true }
+  return { providers, requires: requirementOf(providers.map((p) => p.name)), bypassCorsPreflight: true, choosesRoute }
 }
 
 function issuerOf({ rule }: PlacedRule): string {

@@ -30,7 +30,8 @@ export class RequestAuthentications {
     const objects = selectPolicies(this.#world, service, 'RequestAuthentication')
     for (const object of objects) this.#used.add(object)
     const rules = objects.flatMap((object) => (object.spec.jwtRules ?? []).map((rule, index) => ({ object, index, rule })))
-    const built = compileRules(rules)
+    const { isGateway, servesOthers } = this.#world
+    const built = compileRules(rules, isGateway || servesOthers)
     this.#built.set(key, built)
     return built
   }

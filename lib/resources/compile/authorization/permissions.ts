@@ -1,6 +1,7 @@
 // What is asked for: `to` and what `when` says of the destination, as istiod makes permissions of it (pilot/pkg/security/authz/model).
 import { headerField } from '../../../policy/rbac-fields.ts'
-import type { RbacMatch, ValueMatch } from '../../../state/rbac.ts'
+import type { RbacMatch } from '../../../state/rbac.ts'
+import type { ValueMatch } from '../../../state/route.ts'
 import { isPathTemplate } from '../../validate/authorization-values.ts'
 import type { Generator } from './condition.ts'
 import { oneOf } from './principals.ts'

@@ -1,7 +1,7 @@
 // Who asks: `from` and what `when` says of the client, as istiod makes principals of it (pilot/pkg/security/authz/model).
 import { headerField } from '../../../policy/rbac-fields.ts'
-import { JWT_METADATA, PEER_PRINCIPAL, type RbacMatch, type ValueMatch } from '../../../state/rbac.ts'
-import type { StringMatch } from '../../../state/route.ts'
+import { PEER_PRINCIPAL, type RbacMatch } from '../../../state/rbac.ts'
+import { JWT_METADATA, type StringMatch, type ValueMatch } from '../../../state/route.ts'
 import type { Generator } from './condition.ts'
 import { exact, headerTextOf, NOT_EMPTY, pattern, prefixOf, quote, SPIFFE, textOf } from './texts.ts'
 

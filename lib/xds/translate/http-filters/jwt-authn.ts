@@ -36,7 +36,20 @@ export function translateJwt(filter: Proto.JwtAuthentication, findings: Findings
   if (rules.length > 1) findings.at('rules', 1).fault('one rule for all requests is understood, no more')
   const [rule] = rules
   const requires = requirementOf(rule as Proto.RequirementRule, filter, findings.at('rules', 0))
-  return { providers, requires, bypassCorsPreflight: filter.bypass_cors_preflight }
+  return {
+    providers,
+    requires,
+    bypassCorsPreflight: filter.bypass_cors_preflight,
+    choosesRoute: choosesRoute([...filter.providers.values()], findings),
+  }
+}
+
+function choosesRoute(providers: readonly Proto.JwtProvider[], findings: Findings): boolean {
+  const [first] = providers
+  const chooses = first?.clear_route_cache === true
+  if (providers.some((p) => p.clear_route_cache !== chooses))
+    findings.at('providers').fault('clear_route_cache is understood of all providers or of none')
+  return chooses
 }
 
 function requirementOf(rule: Proto.RequirementRule, filter: Proto.JwtAuthentication, findings: Findings): JwtRequirement {

@@ -48,6 +48,7 @@ t.test('as istiod writes it', async (t) => {
   t.equal(faults, '')
   t.match(jwt, {
     bypassCorsPreflight: true,
+    choosesRoute: true,
     requires: { kind: 'any', of: [{ kind: 'provider', provider: 'origins-0', audiences: [] }, { kind: 'missing' }] },
     providers: [
       {
@@ -98,6 +99,7 @@ t.test('what is not understood is refused', async (t) => {
     [filter({}, rules({}, { prefix: '/', headers: [{ name: 'a', present_match: true }] })), /rules\[0\]\.match/],
     [filter({}, { rules: [{ match: { prefix: '/' } }, { match: { prefix: '/' } }] }), /rules\[1\]: one rule for all/],
     [filter({}, { rules: [{ match: { prefix: '/' }, requirement_name: 'n' }] }), /there is no requirement `n`/],
+    [{ providers: { p: PROVIDER, q: { ...PROVIDER, clear_route_cache: true } }, ...rules() }, /clear_route_cache/],
     [filter({}, { ...rules(), strip_failure_response: true }), /strip_failure_response/],
     [filter({}, { ...rules(), filter_state_rules: { name: 'x' } }), /filter_state_rules/],
   ]

@@ -87,9 +87,20 @@ t.test('one bad route refuses the configuration, and all faults are told', async
       /uri_template is not understood/,
     ],
     [
-      'a claim',
-      { virtual_hosts: [host('a', [{ ...toCluster('a'), match: { prefix: '/', dynamic_metadata: [jwt] } }])] },
-      /dynamic_metadata: claims/,
+      'what is no claim',
+      {
+        virtual_hosts: [host('a', [{ ...toCluster('a'), match: { prefix: '/', dynamic_metadata: [{ ...jwt, filter: 'x' }] } }])],
+      },
+      /dynamic_metadata\[0\]\.filter: claims of tokens .* choose routes, nothing of `x` does/,
+    ],
+    [
+      'a claim of which nothing is asked (istiod, of a StringMatch that is empty)',
+      {
+        virtual_hosts: [
+          host('a', [{ ...toCluster('a'), match: { prefix: '/', dynamic_metadata: [{ ...jwt, value: { string_match: {} } }] } }]),
+        ],
+      },
+      /dynamic_metadata\[0\]\.value\.string_match: a matcher says nothing/,
     ],
     [
       'a share',
@@ -261,7 +272,7 @@ t.test('timeouts and retries have the defaults of Envoy', async (t) => {
 
 t.test('matches', async (t) => {
   const matchFrom = (match: Json) => routeFrom({ ...toCluster('a'), match }).match
-  t.same(matchFrom({ prefix: '/' }), { path: null, headers: [], query: [] })
+  t.same(matchFrom({ prefix: '/' }), { path: null, headers: [], query: [], metadata: [] })
   t.match(matchFrom({ path: '/a', case_sensitive: false }).path, { kind: 'exact', value: '/a', ignoreCase: true })
   t.match(matchFrom({ path_separated_prefix: '/a' }).path, { kind: 'pathPrefix', value: '/a' })
   t.match(matchFrom({ connect_matcher: {} }), {
@@ -280,6 +291,23 @@ t.test('matches', async (t) => {
     { name: ':authority', match: { kind: 'suffix', value: '.test', ignoreCase: true } },
     { name: 'x-b', match: { kind: 'present' }, invert: false },
     { name: 'x-c', match: { kind: 'contains', value: 'v' }, invert: true, missingIsEmpty: true, field: 'withoutHeaders[x-c]' },
+  ])
+  const string_match = { exact: 'admin' }
+  const claim = {
+    filter: 'envoy.filters.http.jwt_authn',
+    path: [{ key: 'payload' }, { key: 'realm' }, { key: 'role' }],
+    value: { or_match: { value_matchers: [{ list_match: { one_of: { string_match } } }, { string_match }] } },
+    invert: true,
+  }
+  const text = { kind: 'text', match: { kind: 'exact', value: 'admin', ignoreCase: false } }
+  t.same(matchFrom({ prefix: '/', dynamic_metadata: [claim] }).metadata, [
+    {
+      filter: 'envoy.filters.http.jwt_authn',
+      path: ['payload', 'realm', 'role'],
+      field: 'withoutHeaders[@request.auth.claims[realm][role]]',
+      value: { kind: 'or', of: [{ kind: 'element', of: text }, text] },
+      invert: true,
+    },
   ])
 })
 

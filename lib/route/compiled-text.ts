@@ -1,7 +1,8 @@
 // Hot lane: texts of identities and claims. Most of the patterns that Istio writes for them say no more than "not empty" or "has this in it", and
 // are asked without an engine for patterns, which takes memory in each thread that loads it.
-import { CompiledString } from '../route/conditions.ts'
+
 import type { StringMatch } from '../state/route.ts'
+import { CompiledString } from './conditions.ts'
 
 const STRING = 0
 /** `.+` */
@@ -9,7 +10,7 @@ const NOT_EMPTY = 1
 /** `.*text.*` */
 const HAS = 2
 
-export class RbacText {
+export class CompiledText {
   readonly kind: number
   readonly text: string
   readonly string: CompiledString | null

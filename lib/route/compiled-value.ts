@@ -1,7 +1,7 @@
-// Hot lane: JSON values, claims of a token mostly (envoy.type.matcher.v3.ValueMatcher). Runs for policies that ask for them.
-import type { ValueMatch } from '../state/rbac.ts'
-import type { JsonObject, JsonValue } from './rbac-facts.ts'
-import { RbacText } from './rbac-text.ts'
+// Hot lane: JSON values, claims of a token mostly (envoy.type.matcher.v3.ValueMatcher). Runs for routes and policies that ask for them.
+import type { JsonObject, JsonValue } from '../base/json-value.ts'
+import type { ValueMatch } from '../state/route.ts'
+import { CompiledText } from './compiled-text.ts'
 
 const TEXT = 0
 const NULL = 1
@@ -13,7 +13,7 @@ const OR = 6
 
 export class CompiledValue {
   readonly kind: number
-  readonly text: RbacText | null
+  readonly text: CompiledText | null
   readonly bool: boolean
   readonly first: number
   readonly end: number
@@ -21,7 +21,7 @@ export class CompiledValue {
 
   constructor(match: ValueMatch) {
     this.kind = KINDS[match.kind]
-    this.text = match.kind === 'text' ? new RbacText(match.match) : null
+    this.text = match.kind === 'text' ? new CompiledText(match.match) : null
     this.bool = match.kind === 'bool' || match.kind === 'present' ? match.value : false
     this.first = match.kind === 'number' ? match.first : 0
     this.end = match.kind === 'number' ? match.end : 0
@@ -32,7 +32,7 @@ export class CompiledValue {
   holds(value: JsonValue | undefined): boolean {
     switch (this.kind) {
       case TEXT:
-        return typeof value === 'string' && (this.text as RbacText).holds(value)
+        return typeof value === 'string' && (this.text as CompiledText).holds(value)
       case NULL:
         return value === null
       case BOOL:
