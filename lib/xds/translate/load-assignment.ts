@@ -194,8 +194,11 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
     at.at('endpoint').at('health_check_config').at('address').note('the endpoint is asked itself')
   const status = of.health_status
   if (status.startsWith('#')) at.at('health_status').fault(`${status} is not understood`)
+  // Each field by its name: an object that begins with another's has a shape of its own, which takes more than the endpoint.
   return {
-    ...place,
+    address: place.address,
+    port: place.port,
+    tunnel: place.tunnel,
     weight: of.load_balancing_weight ?? 1,
     // DEGRADED ones are used like others.
     healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
