@@ -7,6 +7,7 @@ import type { Credential } from '../transport/secrets.ts'
 import { ClusterCare, type ClusterCareParts, namesOtherSecrets } from './cluster-care.ts'
 import type { ConfigChanges } from './config-changes.ts'
 import { ConfigFeed } from './config-feed.ts'
+import { HeapCare } from './heap-care.ts'
 import { JwksKeeper } from './jwks-keeper.ts'
 import type { ToWorker } from './messages.ts'
 import type { RolePart } from './role-part.ts'
@@ -31,6 +32,7 @@ export class ConfigDelivery {
   readonly #options: ConfigDeliveryOptions
   readonly #care: ClusterCare
   readonly #feed: ConfigFeed
+  readonly #heap: HeapCare
   /** What the workers were told, before the addresses of names were put in; null: nothing yet. */
   #told: Snapshot | null
   /** What was followed last. */
@@ -43,6 +45,7 @@ export class ConfigDelivery {
     this.#options = options
     this.#care = new ClusterCare(options)
     this.#feed = new ConfigFeed((cluster) => this.#care.rowsOf(cluster))
+    this.#heap = new HeapCare(options.log)
     this.#told = null
     this.#followed = null
     this.#credentials = null
@@ -81,6 +84,7 @@ export class ConfigDelivery {
     const changes = this.#feed.push(this.follow(configured))
     this.#told = configured
     this.#options.broadcast({ type: 'config', changes, ports: this.#options.ports() })
+    this.#heap.changed()
   }
 
   /** Names have other addresses, or issuers of tokens other keys: the configuration that the workers have goes out with those. */

@@ -35,6 +35,8 @@ export interface Libc {
   setns(fd: number, type: number): number
   close(fd: number): number
   errno(): number
+  /** Gives free memory of malloc back to the system (`malloc_trim(0)`). Null: this C library has no such call (musl). */
+  readonly trim: (() => void) | null
   /** For the life of the thread: take it once. */
   alloc(length: number): NativeMemory
   /**
@@ -119,6 +121,7 @@ function wrap(koffi: Koffi): Libc {
     setns: f('int setns(int, int)'),
     close: f('int close(int)'),
     errno: () => koffi.errno(),
+    trim: trimOf(lib),
     alloc: (length) => {
       const address = koffi.alloc('uint8_t', length)
       const bytes = new Uint8Array(koffi.view(address, length))
@@ -126,5 +129,14 @@ function wrap(koffi: Koffi): Libc {
       return { address, bytes }
     },
     poll: (fd, readable) => koffi.node.poll(fd, { readable: true }, readable),
+  }
+}
+
+function trimOf(lib: ReturnType<Koffi['load']>): Libc['trim'] {
+  try {
+    const trim = lib.func('int malloc_trim(size_t)')
+    return () => void trim(0)
+  } catch {
+    return null
   }
 }
