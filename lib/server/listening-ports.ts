@@ -5,11 +5,11 @@ import type { Logger } from '../telemetry/logger.ts'
 import { bindErrorText, StartError } from './start-error.ts'
 
 interface Held {
-  /** For each of its addresses. */
-  readonly reservations: readonly Reservation[]
+  /** By address. */
+  readonly reservations: Map<string, Reservation>
   readonly port: number
-  /** Address and port as configuration has them. */
-  readonly place: string
+  /** As configuration has it. */
+  readonly asked: number
 }
 
 export class ListeningPorts {
@@ -54,16 +54,20 @@ export class ListeningPorts {
   /** Of a later one: new listeners, and those that have moved. One whose port somebody has is logged, and tried again with the next configuration. */
   async follow(listeners: readonly Listener[]): Promise<void> {
     const wanted = new Map(listeners.filter((l) => l.bind).map((l) => [l.name, l]))
-    for (const [name, { place }] of this.#held) {
+    for (const [name, held] of this.#held) {
       const listener = wanted.get(name)
-      if (listener === undefined || placeOf(listener) !== place) this.#giveUp(name)
+      // Where an address stays, the workers listen on it: it is kept, and could not be had anew.
+      if (listener === undefined || listener.port !== held.asked) this.#giveUp(name)
+      else keepOnly(held, addressesOf(listener))
+      if (held.reservations.size === 0) this.#giveUp(name)
     }
     for (const listener of wanted.values()) {
-      if (this.#held.has(listener.name)) continue
+      const addresses = addressesOf(listener)
+      const held = this.#held.get(listener.name)
+      if (held !== undefined && addresses.every((address) => held.reservations.has(address))) continue
       try {
         await this.#reserve(listener)
-        const addresses = [listener.address, ...listener.otherAddresses].join(' and ')
-        this.#log.info(`listener ${listener.name}: on ${addresses}, port ${this.portOf(listener)}`)
+        this.#log.info(`listener ${listener.name}: on ${addresses.join(' and ')}, port ${this.portOf(listener)}`)
       } catch (error) {
         this.#log.error(bindErrorText(listener, error as NodeJS.ErrnoException))
       }
@@ -76,23 +80,39 @@ export class ListeningPorts {
 
   async #reserve(listener: Listener): Promise<void> {
     const options = listenOptionsOf(listener)
-    const first = await reserve(listener.address, listener.port, options)
-    const reservations = [first]
+    const held = this.#held.get(listener.name)
+    const reservations = new Map<string, Reservation>(held?.reservations)
+    let port = held?.port ?? listener.port
     try {
-      for (const address of listener.otherAddresses) reservations.push(await reserve(address, first.port, options))
+      for (const address of addressesOf(listener)) {
+        if (reservations.has(address)) continue
+        const reservation = await reserve(address, port, options)
+        port = reservation.port
+        reservations.set(address, reservation)
+      }
     } catch (error) {
-      for (const reservation of reservations) reservation.close()
+      // All or none: one address alone is not what was asked for.
+      for (const reservation of reservations.values()) reservation.close()
+      this.#held.delete(listener.name)
       throw error
     }
-    this.#held.set(listener.name, { reservations, port: first.port, place: placeOf(listener) })
+    this.#held.set(listener.name, { reservations, port, asked: listener.port })
   }
 
   #giveUp(name: string): void {
-    for (const reservation of this.#held.get(name)?.reservations ?? []) reservation.close()
+    for (const reservation of this.#held.get(name)?.reservations.values() ?? []) reservation.close()
     this.#held.delete(name)
   }
 }
 
-function placeOf({ address, otherAddresses, port }: Listener): string {
-  return `${[address, ...otherAddresses].join()} ${port}`
+function addressesOf({ address, otherAddresses }: Listener): readonly string[] {
+  return [address, ...otherAddresses]
+}
+
+function keepOnly({ reservations }: Held, addresses: readonly string[]): void {
+  for (const [address, reservation] of reservations) {
+    if (addresses.includes(address)) continue
+    reservation.close()
+    reservations.delete(address)
+  }
 }
