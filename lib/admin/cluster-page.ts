@@ -1,4 +1,5 @@
 // `/clusters`: what every cluster and endpoint is and does, all workers together, in Envoy's text lines and JSON names.
+import { addressText, isSocketPath } from '../base/socket-path.ts'
 import type { Cluster, ClusterLimits, Endpoint, Locality } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { HostHealth, HostLoad, LimitedUse, WorkerLoad } from './admin-source.ts'
@@ -58,7 +59,7 @@ export function clustersJson(snapshot: Snapshot | null, views: readonly WorkerLo
         in_use: Object.fromEntries(inUseStats(inUse)),
       },
       host_statuses: hosts.map((host) => ({
-        address: { socket_address: socketAddress(host.address) },
+        address: isSocketPath(host.address) ? { pipe: { path: host.address } } : { socket_address: socketAddress(host.address) },
         stats: hostStats(host).map(([name, value]) => ({
           name,
           value: String(value),
@@ -204,7 +205,7 @@ function sumUp(snapshot: Snapshot | null, views: readonly WorkerLoad[]): Cluster
 }
 
 function hostsOf(cluster: Cluster, live: readonly HostLoad[]): HostSum[] {
-  const endpoints = new Map(cluster.endpoints.map((e) => [addressText(e), e]))
+  const endpoints = new Map(cluster.endpoints.map((e) => [addressText(e.address, e.port), e]))
   const addresses = new Set([...endpoints.keys(), ...live.map((h) => h.address)])
   return [...addresses].map((address) => {
     const views = live.filter((h) => h.address === address)
@@ -220,8 +221,4 @@ function hostsOf(cluster: Cluster, live: readonly HostLoad[]): HostSum[] {
       connectFailures: sum('connectFailures'),
     }
   })
-}
-
-function addressText(endpoint: Endpoint): string {
-  return endpoint.address.includes(':') ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`
 }

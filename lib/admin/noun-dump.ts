@@ -1,7 +1,8 @@
 // `/config_dump` in Envoy's shape for what came from files: the outline of each noun, as istioctl and Kiali read it: names, addresses, conditions and where things go.
 // What else there is of a noun is in heddle's own shape.
+import { addressText, isSocketPath } from '../base/socket-path.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Cluster } from '../state/cluster.ts'
 import type { FilterChain, FilterChainMatch, Listener } from '../state/listener.ts'
 import type { Origin } from '../state/origin.ts'
 import type {
@@ -88,7 +89,7 @@ function assignmentJson({ name, endpoints }: Cluster, isHealthy: IsHealthy): obj
       lb_endpoints: [
         {
           endpoint: { address: socketAddress(e.address, e.port) },
-          health_status: e.healthy && isHealthy(name, textOf(e)) ? 'HEALTHY' : 'UNHEALTHY',
+          health_status: e.healthy && isHealthy(name, addressText(e.address, e.port)) ? 'HEALTHY' : 'UNHEALTHY',
           load_balancing_weight: e.weight,
         },
       ],
@@ -97,12 +98,8 @@ function assignmentJson({ name, endpoints }: Cluster, isHealthy: IsHealthy): obj
   }
 }
 
-function textOf({ address, port }: Endpoint): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}`
-}
-
 function socketAddress(address: string, port: number): object {
-  return { socket_address: { address, port_value: port } }
+  return isSocketPath(address) ? { pipe: { path: address } } : { socket_address: { address, port_value: port } }
 }
 
 function listenerJson(l: Listener): object {

@@ -1,6 +1,8 @@
 // Keeps the endpoints of DNS clusters fresh. Runs on the main thread: each name is looked up once, however many clusters use
 // it, again when its TTL is over, and the workers are told only what changed.
+
 import { isIP } from 'node:net'
+import { isSocketPath } from '../base/socket-path.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { DnsAnswer, DnsSource } from './dns-source.ts'
@@ -54,7 +56,7 @@ export class DnsRefresher {
   /** The DNS clusters of a new snapshot: names that are new are looked up now, those that are gone are forgotten. */
   update(clusters: readonly Cluster[]): void {
     this.#clusters = clusters.filter((c) => c.type === 'DNS')
-    const wanted = new Set(this.#clusters.flatMap((c) => c.dnsNames.map((n) => n.host)).filter((host) => isIP(host) === 0))
+    const wanted = new Set(this.#clusters.flatMap((c) => c.dnsNames.map((n) => n.host)).filter(isName))
     for (const [host, name] of this.#names) {
       if (wanted.has(host)) continue
       drop(name)
@@ -149,11 +151,15 @@ export class DnsRefresher {
 
   #endpoints(cluster: Cluster): readonly Endpoint[] {
     const all = cluster.dnsNames.flatMap(({ host, port, endpoint }) => {
-      const addresses = isIP(host) === 0 ? (this.#names.get(host)?.addresses ?? []) : [host]
+      const addresses = isName(host) ? (this.#names.get(host)?.addresses ?? []) : [host]
       return addresses.map((address): Endpoint => ({ ...endpoint, address, port }))
     })
     return cluster.firstAddressOnly ? all.slice(0, 1) : all
   }
+}
+
+function isName(host: string): boolean {
+  return isIP(host) === 0 && !isSocketPath(host)
 }
 
 function drop(name: Name): void {

@@ -3,6 +3,7 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ipOf } from '../base/ip-address.ts'
+import { isSocketPath } from '../base/socket-path.ts'
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
 import { InnerTunnel } from '../hbone/inner-tunnel.ts'
 import {
@@ -128,7 +129,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private onSocketConnected(socket: net.Socket): void {
     if (this.done) return
     const { settings, host } = this.target
-    if (settings.keepalive !== null) setKeepalive(socket, settings.keepalive)
+    if (settings.keepalive !== null && !isSocketPath(this.target.address)) setKeepalive(socket, settings.keepalive)
     if (settings.tls === null || !host.endpoint.tls) {
       this.succeeded(new SocketConnection(this.io, socket, NOBODY))
       return
@@ -220,6 +221,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
 }
 
 function dial({ address, port, settings: { bind } }: ConnectTarget, clientAddress: string): net.Socket {
+  if (isSocketPath(address)) return net.connect({ path: address, allowHalfOpen: true })
   if (bind === null) return net.connect({ host: address, port, noDelay: true, allowHalfOpen: true })
   const own = (address.includes(':') ? bind.source6 : bind.source4) || null
   // A client of the other family cannot be the source.
@@ -239,6 +241,7 @@ const ERRNO_TEXTS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'Cannot assign requested address',
   EMFILE: 'Too many open files',
   EACCES: 'Permission denied',
+  ENOENT: 'No such file or directory',
 }
 
 /** As Envoy words a failed connect (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`). */

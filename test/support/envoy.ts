@@ -296,6 +296,8 @@ export class Envoy {
       'error',
       '--use-dynamic-base-id',
       '--disable-hot-restart',
+      '--file-flush-interval-msec',
+      '20',
       '--drain-time-s',
       '1',
       '--file-flush-interval-msec',

@@ -1,6 +1,8 @@
 // One check of one endpoint: a socket that it opens itself, a deadline for all of it, and one result. Whatever ends it first counts, and
 // then nothing of it is left: no socket, no timer.
+
 import { connect, type Socket } from 'node:net'
+import { isSocketPath } from '../../base/socket-path.ts'
 
 export interface CheckResult {
   readonly passed: boolean
@@ -46,7 +48,7 @@ export class Attempt {
     this.#timer = setTimeout(() => this.#timedOut(), this.timeoutMs)
     this.#timer.unref()
     const from = this.#localAddress === '' ? {} : { localAddress: this.#localAddress }
-    const socket = connect({ host: address, port, ...from })
+    const socket = isSocketPath(address) ? connect({ path: address }) : connect({ host: address, port, ...from })
     // Once it is open, whoever speaks on it sees its errors, and may well end it with one of his own.
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#connected) this.broke(error)

@@ -1,4 +1,5 @@
 // Asks an endpoint how it is. The clients are loaded with the first check that needs them.
+import { addressText, isSocketPath } from '../../base/socket-path.ts'
 import type { Endpoint } from '../../state/cluster.ts'
 import type { HealthCheck, HealthProbe } from '../../state/health-check.ts'
 import { Attempt } from './attempt.ts'
@@ -35,7 +36,7 @@ async function ask(attempt: Attempt, probe: HealthProbe, endpoint: Endpoint): Pr
 
 /** What is asked, as the beginning of a sentence: `GET http://10.0.0.1:8080/healthz`. */
 export function askedText({ probe }: HealthCheck, endpoint: Endpoint): string {
-  const where = authorityOf(endpoint.address, probe.port === 0 ? endpoint.port : probe.port)
+  const where = addressText(endpoint.address, probe.port === 0 ? endpoint.port : probe.port)
   switch (probe.kind) {
     case 'tcp':
       return `TCP check of ${where}`
@@ -48,6 +49,7 @@ export function askedText({ probe }: HealthCheck, endpoint: Endpoint): string {
   }
 }
 
+/** Of a request. A socket of the file system has none of its own. */
 export function authorityOf(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+  return isSocketPath(address) ? 'localhost' : addressText(address, port)
 }

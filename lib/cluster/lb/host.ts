@@ -1,3 +1,4 @@
+import { addressText } from '../../base/socket-path.ts'
 import type { Endpoint } from '../../state/cluster.ts'
 
 // Cells of a host's row. Those below OWN_CELLS exist a second time for each worker: its own part, which is given back when it dies.
@@ -9,9 +10,9 @@ export const CONNECTIONS = 1
 export const STARVING = 2
 export const OWN_CELLS = 3
 
-/** `ip:port`, `[ip]:port` for IPv6. */
-export function hostAddress(endpoint: Endpoint): string {
-  return endpoint.address.includes(':') ? `[${endpoint.address}]:${endpoint.port}` : `${endpoint.address}:${endpoint.port}`
+/** `ip:port`, `[ip]:port` for IPv6, the path of a socket. */
+export function hostAddress({ address, port }: Endpoint): string {
+  return addressText(address, port)
 }
 
 /**

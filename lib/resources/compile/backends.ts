@@ -171,11 +171,8 @@ function unusable(
   endpoint: WorkloadEntrySpec,
 ): boolean {
   const address = endpoint.address ?? ''
-  if (address.startsWith('unix://'))
-    world.verdicts.partly(object, path, 'unix sockets are not carried out yet: the endpoint is left out')
-  else if (address === '')
-    world.verdicts.partly(object, path, 'endpoints behind the gateway of another network are not carried out yet: left out')
-  else return false
+  if (address !== '') return false
+  world.verdicts.partly(object, path, 'endpoints behind the gateway of another network are not carried out yet: left out')
   return true
 }
 
@@ -191,7 +188,7 @@ function selectedBackends(
     const address = entry.spec.address ?? ''
     if (entry.namespace !== object.namespace || !hasLabels(entryLabels(entry), wanted)) continue
     workloads.selected.add(entry)
-    if (address === '' || address.startsWith('unix://')) continue
+    if (address === '') continue
     backends.push(
       entryBackend(
         entry.spec,
@@ -258,6 +255,8 @@ function sliceBackends(
   })
 }
 
+const UNIX = 'unix://'
+
 function entryBackend(
   entry: WorkloadEntrySpec,
   port: number,
@@ -274,7 +273,10 @@ function entryBackend(
   const serviceAccount = entry.serviceAccount ?? ''
   const tlsMode = labels[TLS_MODE] ?? (serviceAccount === '' ? '' : MUTUAL)
   const whose = { namespace, serviceAccount, hasSidecar: tlsMode === MUTUAL }
-  return { address: entry.address ?? '', port, weight, locality, labels: placed, workload, ...whose, healthCheck, origin }
+  const written = entry.address ?? ''
+  const isPath = written.startsWith(UNIX)
+  const at = { address: isPath ? written.slice(UNIX.length) : written, port: isPath ? 0 : port }
+  return { ...at, weight, locality, labels: placed, workload, ...whose, healthCheck, origin }
 }
 
 type Whose = Pick<Backend, 'namespace' | 'serviceAccount' | 'hasSidecar'>

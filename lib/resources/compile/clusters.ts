@@ -1,6 +1,8 @@
 // Clusters: one for each port of a visible service and each subset of the DestinationRule in force, and those that are always
 // there. Names are Istio's, `outbound|port|subset|host`.
+
 import { isIP } from 'node:net'
+import { isSocketPath } from '../../base/socket-path.ts'
 import type { Cluster, Endpoint } from '../../state/cluster.ts'
 import { BUILT_IN } from '../../state/origin.ts'
 import { MESH_TRUST } from '../../state/tls.ts'
@@ -157,7 +159,7 @@ function protocolOf(declared: Cluster['protocol'], policy: 'http2' | 'client' | 
 }
 
 function isName({ backend }: PlacedBackend): boolean {
-  return isIP(backend.address) === 0
+  return isIP(backend.address) === 0 && !isSocketPath(backend.address)
 }
 
 function nameOf(placed: PlacedBackend, tls: ClusterTls, tunnels: EndpointTunnels): Cluster['dnsNames'][number] {

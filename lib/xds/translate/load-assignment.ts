@@ -1,5 +1,6 @@
 // Endpoints of one cluster as they arrive (ClusterLoadAssignment). An LbEndpoint whose bytes are those of before is the same object as before and is not
 // decoded again, so that a change of one among thousands costs little more than finding it.
+import { isSocketPath } from '../../base/socket-path.ts'
 import type { EndpointTunnel, EndpointWorkload, Locality } from '../../state/cluster.ts'
 import { Locality as LocalityMessage } from '../proto/core.ts'
 import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
@@ -244,6 +245,7 @@ function placeOf(
   }
   if (internal !== null)
     return internalEndpoint(internal.server_listener_name ?? '', internal.endpoint_id, of.metadata, fields, gateway, within)
-  within.fault(pipe === null ? 'its kind is not understood' : `sockets of the file system (${pipe.path}) are not dialled`)
+  if (pipe !== null && isSocketPath(pipe.path)) return { address: pipe.path, port: 0, tunnel: null }
+  within.fault(pipe === null ? 'its kind is not understood' : `the path of a socket is expected, not "${pipe.path}"`)
   return null
 }

@@ -226,11 +226,8 @@ t.test('Sidecar ingress takes the place of services', async (t) => {
   t.same(at('inbound|9000||'), ['127.0.0.1:9001'])
   t.same(at('inbound|9002||'), ['10.0.0.7:9003'])
   t.equal(clusterOf(result, 'inbound|9000||').bind, null)
-  t.equal(clusterOf(result, 'inbound|9004||').type, 'ORIGINAL_DST')
-  t.match(statusOf(result, 's'), {
-    state: 'partly',
-    reason: /ingress\[2\]\.defaultEndpoint: unix sockets are not carried out yet/,
-  })
+  t.same(at('inbound|9004||'), ['/x:0'])
+  t.match(statusOf(result, 's'), { state: 'in-force' })
 })
 
 t.test('a policy for others holds for no workload that is known here', async (t) => {

@@ -20,7 +20,7 @@ export interface InboundPort {
   readonly service: ServedService | null
   /** Of the service; else the same. */
   readonly servicePort: number
-  /** Where it is reached: an address and port of this machine; null: where the client dialled. */
+  /** Where it is reached: an address and port of this machine, or the path of a socket; null: where the client dialled. */
   readonly at: { readonly address: string; readonly port: number } | null
   readonly origin: Origin
 }
@@ -108,18 +108,23 @@ function addIngress(world: World, entry: SidecarIngressSpec, index: number, port
   if ((entry.bind ?? '') !== '') note('bind', 'no address is bound: connections that are captured get here')
   if (ports.has(number)) note('port', `port ${number} is taken by an entry before: ${identityText(sidecar)} has it twice`)
   else {
-    const at = endpointOf(world, entry.defaultEndpoint ?? '')
-    if (at === 'unix')
-      note('defaultEndpoint', 'unix sockets are not carried out yet: connections go on to where they were dialled')
+    const written = entry.defaultEndpoint ?? ''
+    const isAbstract = written.startsWith('unix:') && !written.startsWith('unix:///')
+    if (isAbstract)
+      note(
+        'defaultEndpoint',
+        `expected an absolute path, unix:///path, found "${written}": connections go on to where they were dialled`,
+      )
+    const at = isAbstract ? null : endpointOf(world, written)
     const origin = sidecar.origin(['ingress', index])
-    ports.set(number, { port: number, protocol, service: null, servicePort: number, at: at === 'unix' ? null : at, origin })
+    ports.set(number, { port: number, protocol, service: null, servicePort: number, at, origin })
   }
 }
 
-/** `127.0.0.1:8080`, `[::1]:8080`; `0.0.0.0:8080` is the workload's own address. */
-function endpointOf(world: World, text: string): InboundPort['at'] | 'unix' {
+/** `127.0.0.1:8080`, `[::1]:8080`, `unix:///path`; `0.0.0.0:8080` is the workload's own address. */
+function endpointOf(world: World, text: string): InboundPort['at'] {
   if (text === '') return null
-  if (text.startsWith('unix:')) return 'unix'
+  if (text.startsWith('unix:')) return { address: text.slice('unix://'.length), port: 0 }
   const colon = text.lastIndexOf(':')
   const host = text.slice(0, colon).replace(/^\[|\]$/g, '')
   const port = Number(text.slice(colon + 1))

@@ -163,10 +163,7 @@ t.test('priorities and localities', async (t) => {
 t.test('refused', async (t) => {
   const at = 'endpoints[0].lb_endpoints[0].endpoint.address'
   const rows: [assignment: Json, faults: string][] = [
-    [
-      world({ endpoint: { address: { pipe: { path: '/run/app' } } } }),
-      `${at}: sockets of the file system (/run/app) are not dialled`,
-    ],
+    [world({ endpoint: { address: { pipe: { path: 'app' } } } }), `${at}: the path of a socket is expected, not "app"`],
     [
       world({ endpoint: { address: { socket_address: { address: '10.0.0.1', protocol: 'UDP', port_value: 1 } } } }),
       `${at}.protocol: UDP is not carried out; TCP is`,
