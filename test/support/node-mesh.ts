@@ -124,6 +124,11 @@ export class NodeMesh {
       await eventually('the new policies', async () => (await proxy.version()) > (before[i] as number))
   }
 
+  /** Name of the node that a pod is on. */
+  nodeOf(pod: string): string {
+    return `node${this.options.pods.find((p) => p.name === pod)?.node}`
+  }
+
   /** heddle of the node that a pod is on. */
   proxyOf(pod: string): HeddleProcess {
     const { node } = this.options.pods.find((p) => p.name === pod) as PodSpec

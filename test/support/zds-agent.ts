@@ -124,10 +124,11 @@ export class ZdsAgent {
   }
 
   /** Until this many connections have been made, each with its hello. */
-  async connected(times = 1): Promise<void> {
+  async connected(times = 1, budgetMs = 15_000): Promise<void> {
     await eventually(
       `connection ${times} to the agent`,
       () => this.connections >= times && this.hellos.length >= times && !this.helloDue,
+      budgetMs,
     )
   }
 
