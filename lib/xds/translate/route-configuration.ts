@@ -1,31 +1,33 @@
 // RouteConfiguration of envoy.config.route.v3 to RouteTable. One configuration holds all services of a port, and mostly one of them changes: a virtual host
-// whose bytes are what they were stays the object that it was, and so does a table of which nothing has changed.
+// whose bytes are what they were stays the object that it was, and so does a route of one that has changed (virtual-host.ts), and a table of which nothing has.
 import type { RouteTable, VirtualHost as VirtualHostNoun } from '../../state/route.ts'
 import { decode } from '../proto/decode.ts'
-import { encode } from '../proto/encode.ts'
-import { type RouteConfigurationInParts, routeConfigurationInParts, VirtualHost, virtualHostName } from '../proto/route.ts'
+import { type Parts, partAt, partsOf, samePlaces } from '../proto/parts.ts'
+import { type RouteConfigurationInParts, routeConfigurationInParts, virtualHostName } from '../proto/route.ts'
 import type { Finding, Findings } from './findings.ts'
 import { headerEditsOf } from './header-edits.ts'
 import type { RouteSurroundings } from './route.ts'
 import type { RouteTerms } from './route-terms.ts'
-import { virtualHostOf } from './virtual-host.ts'
+import { type TranslatedHost, translateVirtualHost } from './virtual-host.ts'
 
 /** Envoy's for direct responses. */
 const DEFAULT_MAX_BODY_BYTES = 4096
+/** `virtual_hosts` of RouteConfiguration. */
+const VIRTUAL_HOSTS = 2
 
 /** What the next translation of the same configuration is compared with. */
 interface TranslatedRoutes {
-  readonly parts: ReadonlyMap<string, TranslatedPart>
-  /** The configuration without its virtual hosts. */
-  readonly rest: Uint8Array
+  /** The configuration, which whoever holds the resource has anyway. Its virtual hosts are the table's, in their order. */
+  readonly from: Uint8Array
   readonly terms: RouteTerms
+  /** Of virtual hosts that have any. */
+  readonly notes: ReadonlyMap<VirtualHostNoun, readonly Finding[]>
 }
 
-interface TranslatedPart {
-  /** A view of the message that it came in. */
-  readonly bytes: Uint8Array
-  readonly virtualHost: VirtualHostNoun
-  readonly notes: readonly Finding[]
+/** A translation that the next one of the same surroundings can take from. */
+interface Before extends TranslatedRoutes {
+  readonly table: RouteTable
+  readonly parts: Parts
 }
 
 /** For each table that was translated. */
@@ -43,48 +45,110 @@ export function translateRoutes(
   findings: Findings,
   previous: RouteTable | null,
 ): RouteTable | null {
-  const decoded = findings.decode(from, routeConfigurationInParts())
-  return decoded === null ? null : translateRouteConfiguration(decoded, terms, findings, previous)
-}
-
-export function translateRouteConfiguration(
-  config: RouteConfigurationInParts,
-  terms: RouteTerms,
-  findings: Findings,
-  previous: RouteTable | null,
-): RouteTable | null {
-  const rest = encode(routeConfigurationInParts(), { ...config, virtual_hosts: [] })
-  const known = previous === null ? undefined : translated.get(previous)
-  const comparable =
-    known !== undefined && known.terms.unsafeRetries === terms.unsafeRetries && Buffer.compare(known.rest, rest) === 0
-  const before = comparable ? known.parts : NOTHING
+  const parts = partsOf(from, VIRTUAL_HOSTS)
+  const config = findings.decode(parts === null ? from : parts.rest, routeConfigurationInParts())
+  if (parts === null || config === null) return null
+  const before = comparable(previous, parts, terms)
   const around = surroundingsOf(config, terms, findings)
-  const parts = new Map<string, TranslatedPart>()
-  const virtualHosts: VirtualHostNoun[] = []
-  const domains = new Set<string>()
-  for (const [i, bytes] of config.virtual_hosts.entries()) {
-    const part = partOf(bytes, i, before, around, findings)
-    if (part === null) continue
-    const { virtualHost } = part
-    const { name } = virtualHost
-    if (parts.has(name)) findings.fault(`two virtual hosts have the name ${name}`)
-    parts.set(name, part)
-    virtualHosts.push(virtualHost)
-    tellDoubles(virtualHost, domains, findings)
-  }
+  const { virtualHosts, another, notes } = virtualHostsOf(parts, before, around, findings)
+  if (mayHaveDoubles(virtualHosts, another)) tellDoubles(virtualHosts, findings)
   if (findings.faults.length > 0) return null
   const { name, ignore_port_in_host_matching: ignorePort } = config
-  const same = comparable && previous !== null && areSame(previous.virtualHosts, virtualHosts)
-  const table = same ? previous : { name, port: portOf(name), ignorePort, virtualHosts }
-  translated.set(table, { parts, rest, terms })
+  const same = before !== null && areSame(before.table.virtualHosts, virtualHosts)
+  const table = same ? before.table : { name, port: portOf(name), ignorePort, virtualHosts }
+  // Of the new bytes, so that the old ones can go.
+  translated.set(table, { from, terms, notes })
   return table
+}
+
+/** null: nothing of it can be kept. */
+function comparable(previous: RouteTable | null, { rest }: Parts, terms: RouteTerms): Before | null {
+  const known = previous === null ? undefined : translated.get(previous)
+  if (previous === null || known === undefined || known.terms.unsafeRetries !== terms.unsafeRetries) return null
+  const parts = partsOf(known.from, VIRTUAL_HOSTS)
+  return parts !== null && Buffer.compare(parts.rest, rest) === 0 ? { ...known, table: previous, parts } : null
+}
+
+interface Hosts {
+  readonly virtualHosts: VirtualHostNoun[]
+  /** Those that were not there before, or had other domains. */
+  readonly another: readonly VirtualHostNoun[]
+  readonly notes: ReadonlyMap<VirtualHostNoun, readonly Finding[]>
+}
+
+function virtualHostsOf(parts: Parts, before: Before | null, around: RouteSurroundings, findings: Findings): Hosts {
+  const same = before === null ? null : samePlaces(before.parts, parts)
+  const known = new KnownHosts(before)
+  const virtualHosts: VirtualHostNoun[] = []
+  const another: VirtualHostNoun[] = []
+  const notes = new Map<VirtualHostNoun, readonly Finding[]>()
+  const keep = (noun: VirtualHostNoun): void => {
+    const own = before?.notes.get(noun)
+    virtualHosts.push(noun)
+    if (own === undefined) return
+    notes.set(noun, own)
+    findings.repeat(own)
+  }
+  for (let i = 0; i < parts.places.length / 2; i++) {
+    const noun = before?.table.virtualHosts[same?.[i] ?? -1]
+    if (noun !== undefined) {
+      keep(noun)
+      continue
+    }
+    const bytes = partAt(parts, i)
+    const was = known.find(bytes, i)
+    if (was !== null && Buffer.compare(was.bytes, bytes) === 0) {
+      keep(was.noun)
+      continue
+    }
+    const host = translateVirtualHost(bytes, i, was, around, findings)
+    if (host === null) continue
+    virtualHosts.push(host.noun)
+    if (was?.noun.domains !== host.noun.domains) another.push(host.noun)
+    if (host.notes.length > 0) notes.set(host.noun, host.notes)
+  }
+  return { virtualHosts, another, notes }
+}
+
+/** Empty where it cannot be read, which is told when it is decoded as a whole. */
+function nameOf(bytes: Uint8Array): string {
+  try {
+    return decode(virtualHostName(), bytes).name
+  } catch {
+    return ''
+  }
+}
+
+/** Virtual hosts of before, by name. */
+class KnownHosts {
+  readonly #before: Before | null
+  /** Made when somebody asks, which is for those that have changed. */
+  #byName: Map<string, number> | null
+
+  constructor(before: Before | null) {
+    this.#before = before
+    this.#byName = null
+  }
+
+  /** That of the same name as this one, if there is one; likely at the same place. */
+  find(bytes: Uint8Array, place: number): TranslatedHost | null {
+    if (this.#before === null) return null
+    const { table, parts, notes } = this.#before
+    const name = nameOf(bytes)
+    const index = table.virtualHosts[place]?.name === name ? place : this.#indexOf(name)
+    const noun = table.virtualHosts[index]
+    return noun === undefined ? null : { noun, bytes: partAt(parts, index), notes: notes.get(noun) ?? [] }
+  }
+
+  #indexOf(name: string): number {
+    this.#byName ??= new Map(this.#before?.table.virtualHosts.map((v, i) => [v.name, i]))
+    return this.#byName.get(name) ?? -1
+  }
 }
 
 function areSame(some: readonly VirtualHostNoun[], others: readonly VirtualHostNoun[]): boolean {
   return some.length === others.length && some.every((v, i) => v === others[i])
 }
-
-const NOTHING: ReadonlyMap<string, TranslatedPart> = new Map()
 
 function surroundingsOf(config: RouteConfigurationInParts, terms: RouteTerms, findings: Findings): RouteSurroundings {
   if (config.ignore_path_parameters_in_path_matching)
@@ -102,47 +166,27 @@ function surroundingsOf(config: RouteConfigurationInParts, terms: RouteTerms, fi
   }
 }
 
-function partOf(
-  bytes: Uint8Array,
-  index: number,
-  before: ReadonlyMap<string, TranslatedPart>,
-  around: RouteSurroundings,
-  findings: Findings,
-): TranslatedPart | null {
-  if (before.size > 0) {
-    const known = knownPart(bytes, before)
-    if (known !== null) {
-      findings.repeat(known.notes)
-      // The new view, so that the old message can go.
-      return { ...known, bytes }
-    }
-  }
-  const decoded = findings.at('virtual_hosts', index).decode(bytes, VirtualHost)
-  if (decoded === null) return null
-  // By name: its place changes with others.
-  const at = findings.at(`virtual_hosts[${decoded.name}]`)
-  const notesBefore = findings.notes.length
-  const virtualHost = virtualHostOf(decoded, around, at)
-  return { bytes, virtualHost, notes: findings.notes.slice(notesBefore) }
-}
-
-function knownPart(bytes: Uint8Array, before: ReadonlyMap<string, TranslatedPart>): TranslatedPart | null {
-  let name: string
-  try {
-    ;({ name } = decode(virtualHostName(), bytes))
-  } catch {
-    // Told when it is decoded as a whole.
-    return null
-  }
-  const known = before.get(name)
-  return known !== undefined && Buffer.compare(known.bytes, bytes) === 0 ? known : null
+/** Only what is new or another can have the name or a domain of somebody else; false: there is none. */
+function mayHaveDoubles(virtualHosts: readonly VirtualHostNoun[], another: readonly VirtualHostNoun[]): boolean {
+  if (another.length === 0) return false
+  const names = new Set(another.map((v) => v.name))
+  const domains = new Set(another.flatMap((v) => v.domains))
+  if (names.size < another.length || domains.size < another.reduce((sum, v) => sum + v.domains.length, 0)) return true
+  const own = new Set(another)
+  return virtualHosts.some((v) => !own.has(v) && (names.has(v.name) || v.domains.some((d) => domains.has(d))))
 }
 
 /** Envoy refuses them: which host a request is for must be clear. */
-function tellDoubles({ name, domains }: VirtualHostNoun, seen: Set<string>, findings: Findings): void {
-  for (const domain of domains) {
-    if (seen.has(domain)) findings.at(`virtual_hosts[${name}]`).fault(`another virtual host has the domain ${domain}`)
-    seen.add(domain)
+function tellDoubles(virtualHosts: readonly VirtualHostNoun[], findings: Findings): void {
+  const names = new Set<string>()
+  const seen = new Set<string>()
+  for (const { name, domains } of virtualHosts) {
+    if (names.has(name)) findings.fault(`two virtual hosts have the name ${name}`)
+    names.add(name)
+    for (const domain of domains) {
+      if (seen.has(domain)) findings.at(`virtual_hosts[${name}]`).fault(`another virtual host has the domain ${domain}`)
+      seen.add(domain)
+    }
   }
 }
 
