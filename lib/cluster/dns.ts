@@ -5,6 +5,7 @@ import { isIP } from 'node:net'
 import { isSocketPath } from '../base/socket-path.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { DnsPlaces } from './dns-places.ts'
 import type { DnsAnswer, DnsSource } from './dns-source.ts'
 
 /** Answers with a TTL of 0 would be asked for without end. */
@@ -38,7 +39,9 @@ interface Name {
 export class DnsRefresher {
   readonly #options: DnsRefresherOptions
   readonly #schedule: (callback: () => void, delayMs: number) => () => void
+  /** Of the last `update`, those of type DNS. */
   #clusters: readonly Cluster[]
+  readonly #places: DnsPlaces
   readonly #names: Map<string, Name>
   /** With the addresses that are known, by what configuration has. */
   #known: WeakMap<Cluster, Cluster>
@@ -48,6 +51,7 @@ export class DnsRefresher {
     this.#options = options
     this.#schedule = options.schedule ?? unrefTimeout
     this.#clusters = []
+    this.#places = new DnsPlaces()
     this.#names = new Map()
     this.#known = new WeakMap()
     this.#injected = null
@@ -55,7 +59,9 @@ export class DnsRefresher {
 
   /** The DNS clusters of a new snapshot: names that are new are looked up now, those that are gone are forgotten. */
   update(clusters: readonly Cluster[]): void {
-    this.#clusters = clusters.filter((c) => c.type === 'DNS')
+    const own = this.#places.of(clusters).map((i) => clusters[i] as Cluster)
+    if (sameItems(own, this.#clusters)) return
+    this.#clusters = own
     const wanted = new Set(this.#clusters.flatMap((c) => c.dnsNames.map((n) => n.host)).filter(isName))
     for (const [host, name] of this.#names) {
       if (wanted.has(host)) continue
@@ -68,8 +74,12 @@ export class DnsRefresher {
   /** The snapshot with what is known about its DNS clusters, so that a reload loses no address. A cluster of which nothing new is known is the same object as before. */
   inject(snapshot: Snapshot): Snapshot {
     if (this.#injected?.from === snapshot) return this.#injected.snapshot
-    if (!snapshot.clusters.some((c) => c.type === 'DNS')) return snapshot
-    const injected = { ...snapshot, clusters: snapshot.clusters.map((c) => (c.type === 'DNS' ? this.#resolvedCluster(c) : c)) }
+    const places = this.#places.of(snapshot.clusters)
+    if (places.length === 0) return snapshot
+    const clusters = snapshot.clusters.slice()
+    for (const i of places) clusters[i] = this.#resolvedCluster(clusters[i] as Cluster)
+    const last = this.#injected?.snapshot.clusters
+    const injected = { ...snapshot, clusters: last !== undefined && sameItems(last, clusters) ? last : clusters }
     this.#injected = { from: snapshot, snapshot: injected }
     return injected
   }
@@ -160,6 +170,10 @@ export class DnsRefresher {
 
 function isName(host: string): boolean {
   return isIP(host) === 0 && !isSocketPath(host)
+}
+
+function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i])
 }
 
 function drop(name: Name): void {

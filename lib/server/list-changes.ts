@@ -30,13 +30,19 @@ export function listChanges<T>(
   while (tail < shorter - head && same(before[before.length - 1 - tail], after[after.length - 1 - tail])) tail++
   const changes = new Changes<T>()
   if (head > 0) changes.keep(0, head)
+  // In lists of one length most stay in their place: who does is not looked for.
+  const inPlace = before.length === after.length
   const known = new Map<unknown, number>()
   for (let at = head; at < before.length - tail; at++) {
     const item = before[at] as T
-    known.set(keyOf === null ? item : keyOf(item), at)
+    if (!inPlace || !same(item, after[at])) known.set(keyOf === null ? item : keyOf(item), at)
   }
   for (let i = head; i < after.length - tail; i++) {
     const item = after[i] as T
+    if (inPlace && same(before[i], item)) {
+      changes.keep(i, 1)
+      continue
+    }
     const at = known.get(keyOf === null ? item : keyOf(item))
     if (at !== undefined && same(before[at], item)) changes.keep(at, 1)
     else changes.add(item)
@@ -85,8 +91,12 @@ export function applyListChanges<T>(before: readonly T[], changes: ListChanges<T
 }
 
 /** As `listChanges`, of a list whose items have names, each once: who is gone, and who is new or another, with what it was. */
-export function namedChanges<T extends { readonly name: string }>(before: readonly T[], after: readonly T[]): NamedChanges<T> {
-  const changes = listChanges(before, after)
+export function namedChanges<T extends Named>(before: readonly T[], after: readonly T[]): NamedChanges<T> {
+  return namedChangesOf(before, listChanges(before, after))
+}
+
+/** `changes`: from `before`. */
+export function namedChangesOf<T extends Named>(before: readonly T[], changes: ListChanges<T> | null): NamedChanges<T> {
   if (changes === null) return { gone: [], put: [] }
   const left = new Map(missing(before, changes.runs).map((item) => [item.name, item]))
   const put = changes.items.map((item) => {
@@ -97,6 +107,10 @@ export function namedChanges<T extends { readonly name: string }>(before: readon
   return { gone: [...left.values()], put }
 }
 
+interface Named {
+  readonly name: string
+}
+
 export interface NamedChanges<T> {
   readonly gone: readonly T[]
   /** `before` null: it is new. */
@@ -105,10 +119,70 @@ export interface NamedChanges<T> {
 
 /** Those of `before` that no run keeps. */
 function missing<T>(before: readonly T[], runs: readonly number[]): T[] {
-  const kept = new Uint8Array(before.length)
+  const kept: (readonly [at: number, end: number])[] = []
   for (let i = 0; i < runs.length; i += 2) {
     const at = runs[i] as number
-    if (at !== NEW) kept.fill(1, at, at + (runs[i + 1] as number))
+    if (at !== NEW) kept.push([at, at + (runs[i + 1] as number)])
   }
-  return before.filter((_, at) => kept[at] === 0)
+  kept.sort((a, b) => a[0] - b[0])
+  const left: T[] = []
+  let from = 0
+  for (const [at, end] of kept) {
+    for (; from < at; from++) left.push(before[from] as T)
+    from = Math.max(from, end)
+  }
+  for (; from < before.length; from++) left.push(before[from] as T)
+  return left
+}
+
+/** How the names of a list have changed, of which `changes` tells; null: they are the same in the same order. */
+export function nameChanges<T extends Named>(before: readonly T[], changes: ListChanges<T> | null): ListChanges<string> | null {
+  if (changes === null) return null
+  const names = { runs: changes.runs, items: changes.items.map((item) => item.name) }
+  return haveTheSameNames(before, names) ? null : names
+}
+
+function haveTheSameNames(before: readonly Named[], { runs, items }: ListChanges<string>): boolean {
+  let place = 0
+  let next = 0
+  for (let i = 0; i < runs.length; i += 2) {
+    const at = runs[i] as number
+    const count = runs[i + 1] as number
+    if (at !== NEW && at !== place) return false
+    for (let k = 0; at === NEW && k < count; k++) if (before[place + k]?.name !== items[next++]) return false
+    place += count
+  }
+  return place === before.length
+}
+
+/** Where those of the places `at` of the list before are now, as far as they are there, and where those are that are new; unordered. */
+export function placesAfter(
+  at: readonly number[],
+  { runs }: ListChanges<unknown>,
+): { readonly kept: number[]; readonly added: number[] } {
+  const old = Int32Array.from(at).sort()
+  const kept: number[] = []
+  const added: number[] = []
+  let place = 0
+  for (let i = 0; i < runs.length; i += 2) {
+    const begin = runs[i] as number
+    const count = runs[i + 1] as number
+    if (begin === NEW) for (let k = 0; k < count; k++) added.push(place + k)
+    else
+      for (let k = firstNotBelow(old, begin); k < old.length && (old[k] as number) < begin + count; k++)
+        kept.push((old[k] as number) - begin + place)
+    place += count
+  }
+  return { kept, added }
+}
+
+function firstNotBelow(sorted: Int32Array, value: number): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sorted[middle] as number) < value) low = middle + 1
+    else high = middle
+  }
+  return low
 }

@@ -6,7 +6,7 @@ import type { Listener } from '../state/listener.ts'
 import type { RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { WorkloadWorld } from '../state/workload-world.ts'
-import { applyListChanges, type ListChanges, listChanges, namedChanges } from './list-changes.ts'
+import { applyListChanges, type ListChanges, listChanges, nameChanges, namedChangesOf } from './list-changes.ts'
 
 /** A list that is null has not changed. */
 export interface SnapshotChanges {
@@ -51,19 +51,19 @@ export const EMPTY_SNAPSHOT: Snapshot = {
 }
 
 export function snapshotChanges(before: Snapshot, after: Snapshot): SnapshotChanges {
-  const tables = namedChanges(before.routeTables, after.routeTables)
-  const clusters = namedChanges(before.clusters, after.clusters)
-  const changed = tables.gone.length > 0 || tables.put.length > 0 || before.routeTables !== after.routeTables
+  const tableChanges = listChanges(before.routeTables, after.routeTables)
+  const tables = namedChangesOf(before.routeTables, tableChanges)
+  const clusterChanges = listChanges(before.clusters, after.clusters)
+  const clusters = namedChangesOf(before.clusters, clusterChanges)
   return {
     version: after.version,
     listeners: listChanges(before.listeners, after.listeners),
     tables: tables.put.map(({ before: old, after: table }) => tableChange(old, table)),
-    tableNames: changed ? listChanges(before.routeTables.map(nameOf), after.routeTables.map(nameOf)) : null,
+    tableNames: nameChanges(before.routeTables, tableChanges),
     defaultPorts: sameValue(before.defaultPorts, after.defaultPorts) ? null : after.defaultPorts,
     clusters: clusters.put.flatMap(({ before: old, after: cluster }) => clusterChange(old, cluster)),
     gone: clusters.gone.map(nameOf),
-    clusterNames:
-      before.clusters === after.clusters ? null : listChanges(before.clusters.map(nameOf), after.clusters.map(nameOf)),
+    clusterNames: nameChanges(before.clusters, clusterChanges),
     world: before.world === after.world ? null : after.world,
   }
 }

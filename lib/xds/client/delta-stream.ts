@@ -86,6 +86,8 @@ export class DeltaStream implements DiscoveryStream {
   }
 
   #later(typeUrl: string, told: Told, { names }: Subscription): Uint8Array[] {
+    // Most responses change nothing of what is wanted.
+    if (told.names === names) return []
     const subscribe = [...names].filter((name) => !told.names.has(name))
     const unsubscribe = [...told.names].filter((name) => !names.has(name))
     told.names = names

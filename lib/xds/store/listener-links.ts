@@ -5,27 +5,35 @@ import type { TranslatedListener } from '../translate/listener.ts'
 
 export class ListenerLinks {
   readonly #clusters: Map<Cluster, { readonly mark: number; readonly linked: Cluster }>
+  /** What was asked last, and the answer. */
+  #last: { readonly clusters: readonly Cluster[]; readonly mark: number; readonly linked: readonly Cluster[] } | null
 
   constructor() {
     this.#clusters = new Map()
+    this.#last = null
   }
 
   clusters(clusters: readonly Cluster[], active: readonly TranslatedListener[]): readonly Cluster[] {
     const original = active.find((l) => l.originalSrc !== null && l.listener?.direction === 'inbound')?.originalSrc ?? null
     if (original === null) {
       this.#clusters.clear()
+      this.#last = null
       return clusters
     }
+    const { mark } = original
+    if (this.#last?.clusters === clusters && this.#last.mark === mark) return this.#last.linked
     forget(this.#clusters, clusters)
-    return clusters.map((cluster) => {
-      if (!isApplication(cluster.name)) return cluster
-      const known = this.#clusters.get(cluster)
-      if (known?.mark === original.mark) return known.linked
-      const bind = { source4: '', source6: '', clientSource: true, mark: original.mark }
-      const linked = { ...cluster, bind }
-      this.#clusters.set(cluster, { mark: original.mark, linked })
-      return linked
-    })
+    const linked = clusters.map((cluster) => (isApplication(cluster.name) ? this.#linked(cluster, mark) : cluster))
+    this.#last = { clusters, mark, linked }
+    return linked
+  }
+
+  #linked(cluster: Cluster, mark: number): Cluster {
+    const known = this.#clusters.get(cluster)
+    if (known?.mark === mark) return known.linked
+    const linked = { ...cluster, bind: { source4: '', source6: '', clientSource: true, mark } }
+    this.#clusters.set(cluster, { mark, linked })
+    return linked
   }
 }
 

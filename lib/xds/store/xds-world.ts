@@ -1,6 +1,5 @@
 // What a control plane has said, as a Snapshot. Each type is translated as it comes (resource-set.ts); a cluster or a listener is in force once all that it waits
 // for is there, and until then the version before it stays in force: make before break. Pure but for the time that it is told.
-import type { Cluster } from '../../state/cluster.ts'
 import type { RouteTable } from '../../state/route.ts'
 import type { Snapshot } from '../../state/snapshot.ts'
 import { EMPTY_WORLD } from '../../state/workload-world.ts'
@@ -9,9 +8,9 @@ import { shortTypeName, XDS } from '../client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../client/resource-update.ts'
 import { TypedExtensionConfig } from '../proto/core.ts'
 import type { Any } from '../proto/schema.ts'
-import { type AssembledCluster, assembleCluster } from '../translate/assemble-cluster.ts'
+import { assembleCluster } from '../translate/assemble-cluster.ts'
 import { type TranslatedCluster, translateCluster } from '../translate/cluster.ts'
-import { combineListeners } from '../translate/combine-listeners.ts'
+import { type CombinedListeners, combineListeners } from '../translate/combine-listeners.ts'
 import type { Findings } from '../translate/findings.ts'
 import type { GatewayFields } from '../translate/internal-endpoint.ts'
 import { type TranslatedListener, translateListener } from '../translate/listener.ts'
@@ -20,6 +19,7 @@ import { emptyTable, translateRoutes } from '../translate/route-configuration.ts
 import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
 import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
+import { AssembledClusters } from './assembled-clusters.ts'
 import { ListenerLinks } from './listener-links.ts'
 import { type AnyResourceSet, type Arrival, type Held, type Refused, ResourceSet } from './resource-set.ts'
 import { Warming } from './warming.ts'
@@ -59,13 +59,17 @@ export class XdsWorld {
   readonly #warmListeners: Warming<TranslatedListener>
   readonly #warming: ReadonlyMap<string, Warming<unknown>>
   /** In force, in the order in which they came. */
-  readonly #assembled: Map<string, AssembledCluster>
+  readonly #assembled: AssembledClusters
   /** Clusters by the name of their endpoints, which they may share. */
   readonly #byEdsName: Map<string, Set<string>>
   readonly #edsNameOf: Map<string, string>
   readonly #extensionValues: Map<string, Any>
   readonly #links: ListenerLinks
   readonly #answered: Set<string>
+  /** Of the listeners in force; null: they have changed. */
+  #combined: CombinedListeners | null
+  /** Of what is in force; null: something has changed. */
+  #credentials: readonly Credential[] | null
   #version: number
   #snapshot: Snapshot | null
 
@@ -100,11 +104,13 @@ export class XdsWorld {
       [XDS.route, this.#warmTables],
       [XDS.listener, this.#warmListeners],
     ])
-    this.#assembled = new Map()
+    this.#assembled = new AssembledClusters()
     this.#byEdsName = new Map()
     this.#edsNameOf = new Map()
     this.#links = new ListenerLinks()
     this.#answered = new Set()
+    this.#combined = null
+    this.#credentials = null
     this.#version = 0
     this.#snapshot = null
   }
@@ -175,14 +181,14 @@ export class XdsWorld {
 
   /** Puts in force what has become complete. True: `snapshot` is a new one. */
   settle(nowMs: number): boolean {
-    const changed = [
-      this.#settleClusters(nowMs),
-      this.#settleTables(nowMs),
-      this.#settleListeners(nowMs),
-      this.secrets.takeTouched().size > 0,
-    ]
-    if (!changed.includes(true) && this.#snapshot !== null) return false
-    this.#snapshot = this.#compose()
+    const clusters = this.#settleClusters(nowMs)
+    const tables = this.#settleTables(nowMs)
+    const listeners = this.#settleListeners(nowMs)
+    const secrets = this.secrets.takeTouched().size > 0
+    if (listeners) this.#combined = null
+    if (listeners || secrets) this.#credentials = null
+    if (!clusters && !tables && !listeners && !secrets && this.#snapshot !== null) return false
+    this.#snapshot = this.#compose(this.#snapshot, tables || listeners)
     return true
   }
 
@@ -212,6 +218,7 @@ export class XdsWorld {
     const from = this.clusters.get(name)
     if (from === null) {
       this.#warmClusters.forget(name)
+      if ((this.#assembled.get(name)?.from.credentials.length ?? 0) > 0) this.#credentials = null
       return this.#assembled.delete(name)
     }
     const missing = clusterWaitsFor(from, {
@@ -219,11 +226,10 @@ export class XdsWorld {
       secrets: { has: (secret) => !isFetched(secret) || this.secrets.has(secret) },
     })
     if (!this.#warmClusters.isWarm(name, from, missing, this.#terms.fetchTimeoutMs, nowMs)) return false
-    const before = this.#assembled.get(name) ?? null
+    const before = this.#assembled.get(name)
     const assignment = from.edsName === null ? null : this.endpoints.get(from.edsName)
-    const next = assembleCluster(from, assignment, before)
-    this.#assembled.set(name, next)
-    return next.cluster !== before?.cluster
+    if (before?.from !== from && [before?.from, from].some((f) => (f?.credentials.length ?? 0) > 0)) this.#credentials = null
+    return this.#assembled.set(name, assembleCluster(from, assignment, before))
   }
 
   /**
@@ -274,26 +280,28 @@ export class XdsWorld {
     ]
   }
 
-  #compose(): Snapshot {
-    const tables = new Map<string, RouteTable>()
+  /** Lists of which nothing has changed are those of `before`. `tables`: some have, or who names them. */
+  #compose(before: Snapshot | null, tables: boolean): Snapshot {
     const active = [...this.#warmListeners.allActive()]
-    const { listeners, inlineTables } = combineListeners(active)
-    for (const table of inlineTables) tables.set(table.name, table)
+    this.#combined ??= combineListeners(active)
+    this.#version++
+    return {
+      version: this.#version,
+      listeners: this.#combined.listeners,
+      routeTables: before === null || tables ? this.#tables(this.#combined, active) : before.routeTables,
+      defaultPorts: [],
+      clusters: this.#links.clusters(this.#assembled.list, active),
+      world: EMPTY_WORLD,
+    }
+  }
+
+  #tables({ inlineTables }: CombinedListeners, active: readonly TranslatedListener[]): readonly RouteTable[] {
+    const tables = new Map(inlineTables.map((table) => [table.name, table]))
     for (const name of active.flatMap((l) => l.routeNames)) {
       const table = this.#warmTables.active(name)
       if (table !== null) tables.set(name, table)
     }
-    this.#version++
-    const clusters: Cluster[] = []
-    for (const { cluster } of this.#assembled.values()) clusters.push(cluster)
-    return {
-      version: this.#version,
-      listeners,
-      routeTables: [...tables.values()],
-      defaultPorts: [],
-      clusters: this.#links.clusters(clusters, active),
-      world: EMPTY_WORLD,
-    }
+    return [...tables.values()]
   }
 
   /** How many have come and are not in force yet. */
@@ -307,12 +315,13 @@ export class XdsWorld {
   }
 
   /** Certificates and roots that came by SDS, or stand in what is in force. */
-  credentials(): Credential[] {
-    return [
+  credentials(): readonly Credential[] {
+    this.#credentials ??= [
       ...[...this.secrets.held.values()].map(({ value }) => value),
-      ...[...this.#assembled.values()].flatMap(({ from }) => from.credentials),
+      ...this.#assembled.credentials(),
       ...[...this.#warmListeners.allActive()].flatMap((l) => l.credentials),
     ]
+    return this.#credentials
   }
 
   /** What is refused, in words, one for each resource; of each an older version may be in force. */
