@@ -117,6 +117,8 @@ export interface HttpSettings {
   /** The filter is there; without it what routes say for it has no effect. */
   readonly fault: boolean
   readonly cors: boolean
+  /** gRPC-Web is made gRPC (Envoy grpc_web); otherwise it is passed on as it is. */
+  readonly grpcWeb: boolean
   /** Sessions stay with their endpoints: this one where routes do not say otherwise, `routes`: only where they do; null: the filter is not there. */
   readonly session: SessionState | 'routes' | null
   /** Upgrades to WebSocket are let through (Envoy upgrade_configs). */
@@ -152,6 +154,7 @@ export const HTTP_SETTINGS: HttpSettings = {
   fault: true,
   cors: true,
   session: null,
+  grpcWeb: false,
   upgrades: true,
   pathNormalization: null,
   serverName: '',

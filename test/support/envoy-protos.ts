@@ -21,6 +21,7 @@ const FILES = [
   'envoy/extensions/filters/http/cors/v3',
   'envoy/extensions/filters/http/fault/v3',
   'envoy/extensions/filters/http/grpc_stats/v3',
+  'envoy/extensions/filters/http/grpc_web/v3',
   'envoy/extensions/filters/http/jwt_authn/v3',
   'envoy/extensions/filters/http/rbac/v3',
   'envoy/extensions/filters/http/router/v3',

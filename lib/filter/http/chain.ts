@@ -2,6 +2,7 @@
 // router is always last.
 import { beginCors } from './cors.ts'
 import { beginFault } from './fault.ts'
+import { beginGrpcWeb } from './grpc-web.ts'
 import type { HttpStream } from './http-stream.ts'
 import { beginJwt } from './jwt.ts'
 import { beginAuthorization } from './rbac.ts'
@@ -24,6 +25,7 @@ export interface Holder {
 const FILTERS: readonly HttpFilter[] = [
   { onRequest: beginJwt },
   { onRequest: beginAuthorization },
+  { onRequest: beginGrpcWeb },
   { onRequest: beginFault },
   { onRequest: beginCors },
 ]

@@ -24,6 +24,7 @@ import type { HttpConnectionManager } from '../network/http-connection-manager.t
 import { type Holder, runFilters } from './chain.ts'
 import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
 import type { Downstream } from './downstream.ts'
+import type { GrpcWeb } from './grpc-web.ts'
 import { intake } from './intake.ts'
 import { sendLocalReply } from './local-reply.ts'
 import * as R from './reasons.ts'
@@ -83,6 +84,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   holder: Holder | null
   /** Origin that the route's CORS policy allows; empty: none of it in the response. */
   corsOrigin: string
+  /** null: it is no gRPC-Web, or that is passed on as it is. */
+  grpcWeb: GrpcWeb | null
   /** What looked for tokens, for those who ask later; null: nobody did. */
   tokens: JwtAuthenticator | null
   /** What it was authorized by, for those who ask later; null: nothing. */
@@ -144,6 +147,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.filterIndex = 0
     this.holder = null
     this.corsOrigin = ''
+    this.grpcWeb = null
     this.tokens = null
     this.authorizer = null
     this.metadata = null
@@ -272,6 +276,11 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   onRequestBody(bytes: Buffer, start: number, end: number): void {
     this.bytesReceived += end - start
     this.requestWireBytes += end - start
+    if (this.grpcWeb === null) this.takeRequestBody(bytes, start, end)
+    else if (this.state !== DONE) this.grpcWeb.onRequestBody(bytes, start, end)
+  }
+
+  takeRequestBody(bytes: Buffer, start: number, end: number): void {
     if (this.router !== null && this.state !== DONE) this.router.onRequestBody(bytes, start, end)
     else if (this.state === OPEN) {
       // A filter holds the request: its body waits with it.
@@ -284,6 +293,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   onRequestEnd(trailers: string): void {
     this.requestEnded = true
     if (this.state === DONE) return
+    if (this.grpcWeb !== null && !this.grpcWeb.endRequest()) return
     if (this.router !== null) this.router.onRequestEnd(trailers)
     else this.heldTrailers = trailers
   }
@@ -349,11 +359,22 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.state = RESPONDING
     this.responseCode = status
     if (!this.clientKeepsAlive || session.lastRequest) this.closesAfter = true
-    this.responseWireBytes += session.sendHeaders(status, headers, bodyLength, withBody, this.closesAfter)
+    const { grpcWeb } = this
+    if (grpcWeb === null) this.sendHead(status, headers, bodyLength, withBody)
+    else if (!grpcWeb.beginResponse(status, headers, withBody))
+      this.sendHead(status, headers, withBody ? -1 : bodyLength, withBody)
+  }
+
+  sendHead(status: number, headers: HeaderMap, bodyLength: number, withBody: boolean): void {
+    this.responseWireBytes += this.session.sendHeaders(status, headers, bodyLength, withBody, this.closesAfter)
   }
 
   /** Latin-1 text as a body. */
   sendText(text: string): void {
+    if (this.grpcWeb !== null) {
+      this.sendBody(Buffer.from(text, 'latin1'), 0, text.length)
+      return
+    }
     this.bytesSent += text.length
     this.responseWireBytes += text.length
     this.session.sendText(text)
@@ -361,6 +382,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
 
   /** False when the client reads too slowly. */
   sendBody(bytes: Buffer, start: number, end: number): boolean {
+    return this.grpcWeb === null ? this.passBody(bytes, start, end) : this.grpcWeb.sendBody(bytes, start, end)
+  }
+
+  passBody(bytes: Buffer, start: number, end: number): boolean {
     this.bytesSent += end - start
     this.responseWireBytes += end - start
     return this.session.sendBody(bytes, start, end)
@@ -369,7 +394,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   /** `trailers` are field lines or empty. HTTP/1.0 and bodies by length have no place for them. */
   endResponse(trailers: string): void {
     if (this.state === DONE) return
-    this.session.sendEnd(trailers)
+    if (this.grpcWeb !== null) this.grpcWeb.endResponse(trailers)
+    this.session.sendEnd(this.grpcWeb === null ? trailers : '')
     // An answer before the end of its request: the rest of the request is not worth reading.
     if (!this.requestEnded) this.closesAfter = true
     this.finish()

@@ -8,6 +8,10 @@ import { saySession } from './response-headers.ts'
 /** Envoy gRPC status mapping; everything else is UNKNOWN. */
 const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
 
+export function grpcStatusOf(status: number): number {
+  return GRPC_BY_HTTP[status] ?? 2
+}
+
 /**
  * Answers with a status and a short text. Edits of the route and its destination apply, as to any response. `overloaded`: a limit of
  * connectionPool is the reason, and the client is told. `challenge`: www-authenticate; empty: none.
@@ -23,9 +27,9 @@ export function sendLocalReply(
   const headers = new HeaderMap()
   if (challenge !== '') headers.append('www-authenticate', challenge)
   if (overloaded) headers.append('x-envoy-overloaded', 'true')
-  if (stream.isGrpc()) {
+  if (stream.isGrpc() && stream.grpcWeb === null) {
     if (closes) stream.clientKeepsAlive = false
-    sendGrpc(stream, headers, GRPC_BY_HTTP[status] ?? 2, body)
+    sendGrpc(stream, headers, grpcStatusOf(status), body)
     return
   }
   if (body !== '') {
@@ -54,8 +58,8 @@ function sendGrpc(stream: HttpStream, headers: HeaderMap, grpcStatus: number, me
 export function sendRouteReply(stream: HttpStream, status: number, location: string, body: string): void {
   const headers = new HeaderMap()
   if (location !== '') headers.append('location', location)
-  if (stream.isGrpc()) {
-    sendGrpc(stream, headers, GRPC_BY_HTTP[status] ?? 2, body)
+  if (stream.isGrpc() && stream.grpcWeb === null) {
+    sendGrpc(stream, headers, grpcStatusOf(status), body)
     return
   }
   if (body !== '') {
@@ -108,6 +112,6 @@ function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: s
 }
 
 /** grpc-message: bytes outside printable ASCII and `%` are percent-encoded (gRPC over HTTP/2). */
-function percentEncode(text: string): string {
+export function percentEncode(text: string): string {
   return text.replace(/[^\x20-\x24\x26-\x7e]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`)
 }

@@ -120,6 +120,9 @@ export const JWT_DENIED = reason(
   'Jwt is missing',
   false,
 )
+const BASE64_TEXT = 'Bad gRPC-web request, invalid base64 data.'
+export const GRPC_WEB_BASE64 = reason('grpc_web_base64', 400, 0, 'grpc_base_64_decode_failed', BASE64_TEXT, false)
+export const GRPC_WEB_LENGTH = reason('grpc_web_length', 400, 0, 'grpc_base_64_decode_failed_bad_size', BASE64_TEXT, false)
 export const FAULT_ABORT = reason('fault_abort', 503, F.FI, 'fault_filter_abort', 'fault filter abort', false)
 
 /** Reasons with a fixed text, for the table in the documents and the test that compares the two. */
@@ -151,5 +154,7 @@ export const REASONS: readonly Reason[] = [
   RESPONSE_TIMEOUT,
   PER_TRY_TIMEOUT,
   RETRY_BUFFER_FULL,
+  GRPC_WEB_BASE64,
+  GRPC_WEB_LENGTH,
   FAULT_ABORT,
 ]

@@ -45,7 +45,9 @@ function targetOf({ path, query }: HttpStream): string {
 export function requestHead(stream: HttpStream, target: string, headers: HeaderMap): RequestHead {
   const { method, scheme, upgrade, session } = stream
   const http1Fields = http1FieldsOf(stream, headers)
-  return new RequestHead(method, scheme, target, upgrade, headers, http1Fields, session.bodyLength < 0, session.neverIndexed)
+  // The length of gRPC-Web is not that of gRPC.
+  const chunked = session.bodyLength < 0 || (stream.grpcWeb !== null && session.hasBody)
+  return new RequestHead(method, scheme, target, upgrade, headers, http1Fields, chunked, session.neverIndexed)
 }
 
 /** HTTP/2 says by END_STREAM that there is no body, and asks for another protocol in a pseudo-header. */

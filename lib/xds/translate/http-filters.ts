@@ -23,6 +23,7 @@ export class HttpFilterDraft {
   fault: boolean
   cors: boolean
   session: HttpSettings['session']
+  grpcWeb: boolean
   /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
   identities: boolean
   /** The router: what comes behind it never runs. */
@@ -36,13 +37,15 @@ export class HttpFilterDraft {
     this.fault = false
     this.cors = false
     this.session = null
+    this.grpcWeb = false
     this.identities = false
     this.ends = false
     this.stage = 0
   }
 
-  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session'> {
-    return { fault: this.fault, cors: this.cors, session: this.session }
+  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb'> {
+    const { fault, cors, session, grpcWeb } = this
+    return { fault, cors, session, grpcWeb }
   }
 }
 
@@ -58,6 +61,9 @@ const fault: Translator = (config, draft, findings) => {
   const own = findings.unpack(config, HTTPFault)
   if ((own?.abort ?? own?.delay ?? null) !== null) findings.fault('faults for all routes are not injected; a route may say them')
   draft.fault = true
+}
+const grpcWeb: Translator = (_config, draft) => {
+  draft.grpcWeb = true
 }
 const cors: Translator = (_config, draft) => {
   draft.cors = true
@@ -76,8 +82,9 @@ const notYet =
 /** In the order in which heddle does it (filter/http/chain.ts). */
 const AUTHENTICATES = 1
 const AUTHORIZES = 2
-const FAULTS = 3
-const CORS = 4
+const GRPC_WEB = 3
+const FAULTS = 4
+const CORS = 5
 
 interface Known {
   readonly translate: Translator
@@ -104,7 +111,7 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   [`${HTTP}wasm.v3.Wasm`, anywhere(httpWasm)],
   [`${HTTP}jwt_authn.v3.JwtAuthentication`, { translate: jwtAuthn, stage: AUTHENTICATES }],
   [`${HTTP}ext_authz.v3.ExtAuthz`, anywhere(notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'))],
-  [`${HTTP}grpc_web.v3.GrpcWeb`, anywhere(without('gRPC-Web is passed on as it is, not translated to gRPC'))],
+  [`${HTTP}grpc_web.v3.GrpcWeb`, { translate: grpcWeb, stage: GRPC_WEB }],
   [`${HTTP}ext_proc.v3.ExternalProcessor`, anywhere(notYet('external processors are not asked'))],
   [
     `${HTTP}dynamic_forward_proxy.v3.FilterConfig`,
@@ -141,7 +148,7 @@ function translateOne(filter: HttpFilter, draft: HttpFilterDraft, scope: ChainSc
     return
   }
   if (known.stage !== 0 && known.stage < draft.stage)
-    findings.note(`the filter ${filter.name} runs where heddle has it: tokens, authorization, then faults, then CORS`)
+    findings.note(`the filter ${filter.name} runs where heddle has it: tokens, authorization, gRPC-Web, faults, then CORS`)
   draft.stage = Math.max(draft.stage, known.stage)
   known.translate(config.config, draft, findings, scope)
 }

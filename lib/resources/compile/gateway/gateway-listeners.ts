@@ -112,10 +112,16 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
       refuse(world, server, `what it asks of connections is asked by ${other.text} already: \`${chain.name}\``)
   }
   for (const server of servers) {
-    const { kind, tls, origin, tableName } = server
+    const { kind, tls, origin, tableName, grpcWeb } = server
     if (kind === 'http') {
       if (chains.length === 0)
-        chains.push({ name: 'http', match: MATCH_EVERYTHING, tls: null, network: httpChain(world, tableName, edge), origin })
+        chains.push({
+          name: 'http',
+          match: MATCH_EVERYTHING,
+          tls: null,
+          network: httpChain(world, tableName, edge, grpcWeb),
+          origin,
+        })
     } else if (kind === 'https') {
       const match = matchNames(server.hosts)
       add(server, { name: tableName, match, tls, network: httpChain(world, tableName, edge), origin })
@@ -132,7 +138,12 @@ function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[
   return chains
 }
 
-function httpChain({ authentications, authorizations }: World, routeTable: string, edge: EdgeSettings): HttpChain {
+function httpChain(
+  { authentications, authorizations }: World,
+  routeTable: string,
+  edge: EdgeSettings,
+  grpcWeb = false,
+): HttpChain {
   const authorization = authorizations.filters({ kind: 'http', tunnelled: false, service: null })
   return {
     kind: 'http',
@@ -143,7 +154,7 @@ function httpChain({ authentications, authorizations }: World, routeTable: strin
     edge,
     jwt: authentications.filter(null),
     authorization,
-    settings: { ...HTTP_SETTINGS, forwardsCertificate: true },
+    settings: { ...HTTP_SETTINGS, forwardsCertificate: true, grpcWeb },
   }
 }
 

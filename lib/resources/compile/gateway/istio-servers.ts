@@ -80,6 +80,7 @@ function serverOf(
       port,
       bind: spec.bind ?? '',
       kind,
+      grpcWeb: protocol === 'GRPC-WEB',
       hosts: (spec.hosts ?? []).map((host) => hostOf(host, gateway).host),
       tls: terminates && spec.tls !== undefined ? tls(spec.tls) : null,
       tableName:

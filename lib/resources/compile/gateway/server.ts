@@ -22,6 +22,8 @@ export interface GatewayServer {
    * with their TLS or without; tcp: all that comes.
    */
   readonly kind: 'http' | 'https' | 'tls' | 'tcp'
+  /** Of http: clients speak gRPC-Web, and services gRPC. */
+  readonly grpcWeb: boolean
   /** Lower case: exact, `*.suffix` or `*`. */
   readonly hosts: readonly string[]
   /** null: plaintext, or TLS that is passed on. */

@@ -258,11 +258,6 @@ const NOTES: readonly (readonly [title: string, json: JsonObject, note: string])
     `${FILTER}.access_log[0]: a log at /dev/stdout is asked for: heddle writes its access log where heddle.yaml says, in the format that it names`,
   ],
   [
-    'gRPC-Web on one service of a port',
-    inHttp(typed('g', `${HTTP}grpc_web.v3.GrpcWeb`)),
-    `${FILTER}.http_filters[0]: gRPC-Web is passed on as it is, not translated to gRPC`,
-  ],
-  [
     'hosts without their port',
     inHcm({ strip_matching_host_port: true }),
     `${FILTER}.strip_matching_host_port: the port stays in the host of requests`,
@@ -270,7 +265,7 @@ const NOTES: readonly (readonly [title: string, json: JsonObject, note: string])
   [
     'an order of filters that is not ours',
     inHttp(typed('c', `${HTTP}cors.v3.Cors`), typed('f', `${HTTP}fault.v3.HTTPFault`)),
-    `${FILTER}.http_filters[1]: the filter f runs where heddle has it: tokens, authorization, then faults, then CORS`,
+    `${FILTER}.http_filters[1]: the filter f runs where heddle has it: tokens, authorization, gRPC-Web, faults, then CORS`,
   ],
 ]
 
