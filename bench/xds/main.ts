@@ -1,6 +1,6 @@
 // What it costs to be fed, beside Envoy fed by the same control plane with the same resources: time until a change acts in all workers, memory of what
 // nobody asks for, and CPU time of a small push into a large world. Seen from outside, in the same way for both.
-// `node build/bench/xds/main.js [heddle] [envoy] [--rounds N] [--services 1000,5000]`
+// `npm run bench:xds -- [heddle] [envoy] [--rounds N] [--services 1000,5000] [--parts]`; with --parts memory of what services are made of, and nothing else
 import { mkdirSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { join, resolve } from 'node:path'
@@ -16,11 +16,15 @@ import { freePorts } from '../load/free-port.ts'
 import { median } from '../load/summary.ts'
 import { table } from '../load/table.ts'
 import { envoyFed, type FedPeer, heddleFed } from './fed-peers.ts'
-import { ENDPOINTS, PROBE, setEndpoint, setListener, setRoutes, setServices } from './world.ts'
+import { ENDPOINTS, PARTS, PROBE, setEndpoint, setListener, setRoutes, setServices } from './world.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '15' }, services: { type: 'string', default: '1000,5000' } },
+  options: {
+    rounds: { type: 'string', default: '15' },
+    services: { type: 'string', default: '1000,5000' },
+    parts: { type: 'boolean', default: false },
+  },
 })
 const ROUNDS = Number(values.rounds)
 const SERVICES = values.services.split(',').map(Number)
@@ -79,12 +83,12 @@ async function settled(plane: FakeControlPlane): Promise<void> {
   }
 }
 
-async function start(peer: FedPeer, folder: string, services: number, core: number | null): Promise<Fed> {
+async function start(peer: FedPeer, folder: string, set: (plane: FakeControlPlane) => void, core: number | null): Promise<Fed> {
   const plane = await FakeControlPlane.start(teardown)
   const [port = 0, ...spare] = await freePorts(3)
   setListener(plane, port)
-  setServices(plane, services)
-  setRoutes(plane, 0, 1, services)
+  setRoutes(plane, 0, 1, 0)
+  set(plane)
   mkdirSync(folder, { recursive: true })
   const began = performance.now()
   const child = peer.start(folder, plane.address.port, spare, core)
@@ -165,7 +169,11 @@ async function measure(peer: FedPeer, folder: string, core: number | null): Prom
   const startedMs: number[] = []
   let pushMs = 0
   for (const services of [0, ...SERVICES]) {
-    const fed = await start(peer, join(folder, `${peer.id}-${services}`), services, core)
+    const set = (plane: FakeControlPlane): void => {
+      setServices(plane, services)
+      setRoutes(plane, 0, 1, services)
+    }
+    const fed = await start(peer, join(folder, `${peer.id}-${services}`), set, core)
     await sleep(SETTLE_MS)
     resident.push(residentBytes(fed.child.pid))
     startedMs.push(fed.startedMs)
@@ -187,16 +195,43 @@ async function measure(peer: FedPeer, folder: string, core: number | null): Prom
   return { peer: peer.id, effect, resident, startedMs, pushMs }
 }
 
+/** Bytes for one of each part. */
+async function partBytes(peer: FedPeer, folder: string, core: number | null): Promise<number[]> {
+  const resident = async (name: string, set: (plane: FakeControlPlane) => void): Promise<number> => {
+    const fed = await start(peer, join(folder, `${peer.id}-${name}`), set, core)
+    await sleep(SETTLE_MS)
+    const bytes = residentBytes(fed.child.pid)
+    say(`  ${peer.id}, ${name}: ${(bytes / 2 ** 20).toFixed(0)} MB`)
+    await stop(fed)
+    return bytes
+  }
+  const empty = await resident('nothing', () => {})
+  const parts: number[] = []
+  for (const { title, count, set } of PARTS) parts.push(((await resident(title, set)) - empty) / count)
+  return parts
+}
+
 async function main(): Promise<void> {
   cleanUpAtExit()
   const cores = chooseCores(allowedCores(), findProgram('taskset', 'TASKSET') !== null)
   const folder = makeFolder()
-  const results: Result[] = []
-  for (const peer of [heddleFed(resolve('.')), envoyFed()]) {
-    if (positionals.length > 0 && !positionals.includes(peer.id)) continue
-    if (peer.missing !== null) say(`SKIPPED ${peer.id}: ${peer.missing}`)
-    else results.push(await measure(peer, folder, cores.proxy))
+  const peers = [heddleFed(resolve('.')), envoyFed()].filter(({ id, missing }) => {
+    if (positionals.length > 0 && !positionals.includes(id)) return false
+    if (missing !== null) say(`SKIPPED ${id}: ${missing}`)
+    return missing === null
+  })
+  if (values.parts) {
+    const columns: number[][] = []
+    for (const peer of peers) columns.push(await partBytes(peer, folder, cores.proxy))
+    const rows = PARTS.map(({ title, count }, i) => [
+      `bytes for a ${title} (${count})`,
+      ...columns.map((c) => (c[i] ?? 0).toFixed(0)),
+    ])
+    say(`\n${table(['', ...peers.map((p) => p.id)], rows)}`)
+    return
   }
+  const results: Result[] = []
+  for (const peer of peers) results.push(await measure(peer, folder, cores.proxy))
   const kb = ({ resident }: Result, i: number): string =>
     (((resident[i + 1] ?? 0) - (resident[0] ?? 0)) / 1024 / (SERVICES[i] ?? 1)).toFixed(1)
   say(

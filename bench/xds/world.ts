@@ -35,24 +35,28 @@ function cluster(i: number): object {
   }
 }
 
-/** `round`: its second endpoint is another. */
-function endpoints(i: number, round: number): object {
-  const lb_endpoints = Array.from({ length: ENDPOINTS }, (_, k) => ({
-    endpoint: {
-      address: { socket_address: { address: `10.${i >> 8}.${i & 255}.${k + 1}`, port_value: k === 1 ? 8080 + round : 8080 } },
-    },
+/** `round`: its second endpoint is another. More than 254 endpoints: of a service below 256. */
+function endpoints(i: number, round: number, count = ENDPOINTS): object {
+  const lb_endpoints = Array.from({ length: count }, (_, k) => ({
+    endpoint: { address: { socket_address: { address: addressOf(i, k), port_value: k === 1 ? 8080 + round : 8080 } } },
     load_balancing_weight: 1,
     metadata: { filter_metadata: { istio: { workload: `service-${i}-v1;${namespaceOf(i)};service-${i};v1;Kubernetes` } } },
   }))
   const localities = ['a', 'b'].map((zone, z) => ({
     locality: { region: 'region1', zone },
     lb_endpoints: lb_endpoints.filter((_, k) => k % 2 === z),
-    load_balancing_weight: ENDPOINTS / 2,
+    load_balancing_weight: count / 2,
   }))
-  return { cluster_name: clusterName(i), endpoints: localities }
+  return { cluster_name: clusterName(i), endpoints: count === 0 ? [] : localities }
 }
 
-function virtualHost(i: number): object {
+function addressOf(i: number, k: number): string {
+  const place = i < 256 ? (i << 16) + k + 1 : (i << 8) + k + 1
+  return `10.${place >> 16}.${(place >> 8) & 255}.${place & 255}`
+}
+
+/** `routes`: the last one, for all paths, is what a service without a VirtualService has. */
+function virtualHost(i: number, routes = 1): object {
   const [namespace, host] = [namespaceOf(i), hostOf(i)]
   const retry_policy = {
     retry_on: 'connect-failure,refused-stream,unavailable,cancelled',
@@ -60,15 +64,21 @@ function virtualHost(i: number): object {
     retry_host_predicate: [],
     host_selection_retry_max_attempts: 5,
   }
+  const to = (name: string, prefix: string) => ({
+    name,
+    match: { prefix },
+    route: { cluster: clusterName(i), timeout: '0s', retry_policy },
+  })
+  const parts = Array.from({ length: routes - 1 }, (_, r) => to(`part-${r}`, `/part-${r}/`))
   return {
     name: `${host}:80`,
     domains: [host, `service-${i}.${namespace}`, `service-${i}.${namespace}.svc`, `10.96.${i >> 8}.${i & 255}`],
-    routes: [{ name: 'default', match: { prefix: '/' }, route: { cluster: clusterName(i), timeout: '0s', retry_policy } }],
+    routes: [...parts, to('default', '/')],
   }
 }
 
-/** `routes` in the virtual host that says its version, the last of which says it; virtual hosts of `services` beside it. */
-export function setRoutes(plane: FakeControlPlane, version: number, routes: number, services: number): void {
+/** `routes` in the virtual host that says its version, the last of which says it; virtual hosts of `services` beside it, each of `each` routes. */
+export function setRoutes(plane: FakeControlPlane, version: number, routes: number, services: number, each = 1): void {
   const probe = { match: { path: PROBE }, direct_response: { status: 200, body: { inline_string: String(version) } } }
   const others = Array.from({ length: routes - 1 }, (_, i) => ({
     name: `route-${i}`,
@@ -78,7 +88,7 @@ export function setRoutes(plane: FakeControlPlane, version: number, routes: numb
   const own = { name: 'own', domains: ['*'], routes: [...others, probe] }
   set(plane, XDS.route, 'r', {
     name: 'r',
-    virtual_hosts: [own, ...Array.from({ length: services }, (_, i) => virtualHost(i))],
+    virtual_hosts: [own, ...Array.from({ length: services }, (_, i) => virtualHost(i, each))],
     validate_clusters: false,
   })
 }
@@ -98,12 +108,26 @@ export function setListener(plane: FakeControlPlane, port: number): void {
   })
 }
 
-export function setServices(plane: FakeControlPlane, services: number): void {
+export function setServices(plane: FakeControlPlane, services: number, each = ENDPOINTS): void {
   for (let i = 0; i < services; i++) {
     set(plane, XDS.cluster, clusterName(i), cluster(i))
-    set(plane, XDS.endpoints, clusterName(i), endpoints(i, 0))
+    set(plane, XDS.endpoints, clusterName(i), endpoints(i, 0, each))
   }
 }
+
+/** What services are made of, much of each and nothing else. */
+export interface Part {
+  readonly title: string
+  readonly count: number
+  set(plane: FakeControlPlane): void
+}
+
+export const PARTS: readonly Part[] = [
+  { title: 'cluster without endpoints', count: 5000, set: (plane) => setServices(plane, 5000, 0) },
+  { title: 'endpoint, of clusters of 500', count: 50_000, set: (plane) => setServices(plane, 100, 500) },
+  { title: 'virtual host of a route', count: 5000, set: (plane) => setRoutes(plane, 0, 1, 5000) },
+  { title: 'route, of virtual hosts of 500', count: 50_000, set: (plane) => setRoutes(plane, 0, 1, 100, 500) },
+]
 
 /** Not pushed. */
 export function setEndpoint(plane: FakeControlPlane, service: number, round: number): void {
