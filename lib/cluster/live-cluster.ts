@@ -254,6 +254,7 @@ function settingsOf(config: Cluster, limits: { readonly maxHeaders: number; read
     maxHeaderBytes: limits.maxHeaderBytes,
     tls: config.tls,
     bind: config.bind,
+    proxyProtocol: config.proxyProtocol,
     serverName: config.host.startsWith('*') ? '' : config.host,
   }
 }

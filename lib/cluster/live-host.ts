@@ -3,6 +3,7 @@ import type { EndpointPool, PoolSettings } from '../pool/endpoint-pool.ts'
 import { Http1Pool } from '../pool/http1-pool.ts'
 import { Http2Pool } from '../pool/http2-pool.ts'
 import type { Places } from '../pool/places.ts'
+import type { ToldClient } from '../pool/proxy-header.ts'
 import type { Endpoint, EndpointTunnel } from '../state/cluster.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { SeriesCache } from '../telemetry/request-metrics.ts'
@@ -35,6 +36,8 @@ export class LiveHost extends Host {
   /** Its HEALTH that `available` shows. */
   health: number
   private readonly context: PoolContext
+  /** Of clusters whose endpoints are told of each client: its pools, which nobody else has; null: there have been none. */
+  private told: Map<string, EndpointPool> | null
   private draining: boolean
 
   constructor(
@@ -49,6 +52,7 @@ export class LiveHost extends Host {
     this.cells = new Int32Array(OWN_HOST_CELLS)
     this.own = HOST_CELLS
     this.context = context
+    this.told = null
     this.pool = new Http1Pool(context.io, this, settings, context.places, context.stats, context.values)
     this.http2 = null
     this.series = series
@@ -71,6 +75,19 @@ export class LiveHost extends Host {
     return this.http2
   }
 
+  /** For requests of one client. */
+  poolOf(http2: boolean, client: ToldClient): EndpointPool {
+    const key = `${http2 ? 2 : 1} ${client.source} ${client.destination}`
+    this.told ??= new Map()
+    const known = this.told.get(key)
+    if (known !== undefined) return known
+    const { io, places, stats, values } = this.context
+    const pool = new (http2 ? Http2Pool : Http1Pool)(io, this, ofOneClient(this.pool.settings), places, stats, values, client)
+    if (this.draining) pool.drain()
+    this.told.set(key, pool)
+    return pool
+  }
+
   /** Where it counts from now on; null or a negative row: for itself. */
   place(shared: SharedHosts | null, row: number): void {
     if (shared === null || row < 0) {
@@ -88,39 +105,61 @@ export class LiveHost extends Host {
     if (before.tls === endpoint.tls && sameTunnel(before.tunnel, endpoint.tunnel)) return
     this.pool.renew()
     if (this.http2 !== null) this.http2.renew()
+    if (this.told !== null) for (const pool of this.told.values()) pool.renew()
   }
 
   useSettings(settings: PoolSettings): void {
     this.pool.useSettings(settings)
     if (this.http2 !== null) this.http2.useSettings(settings)
+    if (this.told !== null) for (const pool of this.told.values()) pool.useSettings(ofOneClient(settings))
   }
 
   giveWay(own: boolean): void {
     this.pool.giveWay(own)
     if (this.http2 !== null) this.http2.giveWay(own)
+    if (this.told !== null) for (const pool of this.told.values()) pool.giveWay(own)
   }
 
   /** Nothing is open to it, under way, or waiting. */
   get unused(): boolean {
+    if (this.told !== null && this.told.size > 0) return false
     return this.pool.unused && (this.http2 === null || this.http2.unused) && this.ownCount(ACTIVE) === 0
   }
 
   sweep(): void {
     this.pool.sweep()
     if (this.http2 !== null) this.http2.sweep()
+    if (this.told !== null) this.sweepTold(this.told)
+  }
+
+  private sweepTold(told: Map<string, EndpointPool>): void {
+    for (const [key, pool] of told) {
+      pool.sweep()
+      if (pool.unused) told.delete(key)
+    }
   }
 
   drain(): void {
     this.draining = true
     this.pool.drain()
     if (this.http2 !== null) this.http2.drain()
+    if (this.told !== null) for (const pool of this.told.values()) pool.drain()
   }
 
   undrain(): void {
     this.draining = false
     this.pool.undrain()
     if (this.http2 !== null) this.http2.undrain()
+    if (this.told !== null) for (const pool of this.told.values()) pool.undrain()
   }
+}
+
+/** A client that has gone leaves its connections behind, and comes back from another port. */
+const TOLD_IDLE_MS = 30_000
+
+function ofOneClient(settings: PoolSettings): PoolSettings {
+  const { idleTimeoutMs } = settings
+  return { ...settings, idleTimeoutMs: idleTimeoutMs === 0 ? TOLD_IDLE_MS : Math.min(idleTimeoutMs, TOLD_IDLE_MS) }
 }
 
 /** Each snapshot may bring its own copy. */

@@ -13,7 +13,7 @@ import {
   type TunnelRequest,
   tunnelsOf,
 } from '../hbone/tunnel-client.ts'
-import type { Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
+import type { Cluster, Endpoint, EndpointTunnel, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import { connectFrom } from '../sys/outbound-socket.ts'
 import { ClientHandshake } from '../transport/client-handshake.ts'
@@ -27,6 +27,7 @@ import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
 import { connectFields, tunnelRoute } from './endpoint-tunnel.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
+import { proxyHeader, type ToldClient } from './proxy-header.ts'
 
 /** Exactly one of the two is called, in a later turn, unless the attempt is cancelled. */
 export interface ConnectOwner {
@@ -46,6 +47,7 @@ export interface ConnectTarget {
     readonly keepalive: Keepalive | null
     readonly tls: UpstreamTls | null
     readonly bind: UpstreamBind | null
+    readonly proxyProtocol: Cluster['proxyProtocol']
     readonly serverName: string
   }
 }
@@ -55,6 +57,7 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private readonly target: ConnectTarget
   private readonly protocol: UpstreamProtocol
   private readonly clientAddress: string
+  private readonly told: ToldClient | null
   private readonly io: Io
   /** null: a tunnel carries it. */
   private readonly socket: net.Socket | null
@@ -65,13 +68,23 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
   private handshake: ClientHandshake | null
   private done: boolean
 
-  /** Begins at once. `clientAddress`: `ip:port` or address of the client, for a connection that nobody else will use. */
-  constructor(target: ConnectTarget, protocol: UpstreamProtocol, owner: ConnectOwner, clientAddress = '') {
+  /**
+   * Begins at once. `clientAddress`: `ip:port` or address of the client, for a connection that nobody else will use; `told`: what endpoints are told of it, where
+   * they are.
+   */
+  constructor(
+    target: ConnectTarget,
+    protocol: UpstreamProtocol,
+    owner: ConnectOwner,
+    clientAddress = '',
+    told: ToldClient | null = null,
+  ) {
     const { io, settings } = target
     this.owner = owner
     this.target = target
     this.protocol = protocol
     this.clientAddress = clientAddress
+    this.told = told
     this.io = io
     this.done = false
     this.handshake = null
@@ -116,6 +129,10 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
       this.inner = new InnerTunnel(connection, request.route.tls, request, this)
       return
     }
+    if (settings.proxyProtocol !== 'none') {
+      const header = proxyHeader(settings.proxyProtocol, this.told)
+      connection.writeBytes(header, 0, header.length)
+    }
     // The application's own TLS, which the tunnel carries.
     if (settings.tls !== null && host.endpoint.tls) this.secure(new ConnectionDuplex(connection), settings.tls)
     else this.succeeded(connection)
@@ -130,6 +147,8 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     if (this.done) return
     const { settings, host } = this.target
     if (settings.keepalive !== null && !isSocketPath(this.target.address)) setKeepalive(socket, settings.keepalive)
+    // Before anything else, TLS as well.
+    if (settings.proxyProtocol !== 'none') socket.write(proxyHeader(settings.proxyProtocol, this.told))
     if (settings.tls === null || !host.endpoint.tls) {
       this.succeeded(new SocketConnection(this.io, socket, NOBODY))
       return

@@ -1,7 +1,7 @@
 // Hot lane: what the pools of one endpoint have in common, whatever HTTP they speak: requests that wait for a connection, connections under way,
 // limits and counts. A pool of one version knows which connections it has and what it can lend of them.
 import type { Host } from '../cluster/lb/host.ts'
-import type { UpstreamBind } from '../state/cluster.ts'
+import type { Cluster, UpstreamBind } from '../state/cluster.ts'
 import type { UpstreamTls } from '../state/tls.ts'
 import type { ClusterStats } from '../telemetry/data-path-stats.ts'
 import type { UpstreamProtocol } from '../transport/client-tls.ts'
@@ -12,6 +12,7 @@ import { type ConnectOwner, Connector } from './connector.ts'
 import { type PoolWaiter, RESET_CONNECT_TIMEOUT, RESET_OVERFLOW } from './exchange.ts'
 import { type Limiter, PENDING, REQUESTS } from './limiter.ts'
 import { PATIENCE_MS, type Places, type Seeker } from './places.ts'
+import type { ToldClient } from './proxy-header.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** What configuration says of a cluster's connections. Replaced, never edited; connections that are there stay. */
@@ -35,6 +36,7 @@ export interface PoolSettings {
   /** For endpoints whose `tls` says so; null: plaintext. */
   readonly tls: UpstreamTls | null
   readonly bind: UpstreamBind | null
+  readonly proxyProtocol: Cluster['proxyProtocol']
   /** Of the cluster: the server name where TLS asks for the host. */
   readonly serverName: string
 }
@@ -42,6 +44,8 @@ export interface PoolSettings {
 export abstract class EndpointPool implements ConnectOwner, Seeker {
   readonly io: Io
   readonly host: Host
+  /** Who its connections are for; null: for all. */
+  private readonly told: ToldClient | null
   readonly address: string
   readonly port: number
   readonly places: Places
@@ -65,9 +69,18 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   /** What `lend` lent last; null while it has not. */
   private lent: UpstreamStream | null
 
-  constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
+  constructor(
+    io: Io,
+    host: Host,
+    settings: PoolSettings,
+    places: Places,
+    stats: ClusterStats,
+    values: Float64Array,
+    told: ToldClient | null,
+  ) {
     this.io = io
     this.host = host
+    this.told = told
     this.address = host.endpoint.address
     this.port = host.endpoint.port
     this.settings = settings
@@ -182,7 +195,7 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
 
   protected tryConnect(): boolean {
     if (this.io.clock.monotonicMs < this.patientUntilMs || !this.places.take(this.host)) return false
-    this.connecting.add(new Connector(this, this.protocol, this, this.host.clientAddress))
+    this.connecting.add(new Connector(this, this.protocol, this, this.host.clientAddress, this.told))
     if (this.looking) this.places.review(this)
     return true
   }
@@ -273,7 +286,8 @@ export abstract class EndpointPool implements ConnectOwner, Seeker {
   useSettings(settings: PoolSettings): void {
     const before = this.settings
     this.settings = settings
-    if (JSON.stringify(before.tls) !== JSON.stringify(settings.tls)) this.drainConnections()
+    if (before.proxyProtocol !== settings.proxyProtocol || JSON.stringify(before.tls) !== JSON.stringify(settings.tls))
+      this.drainConnections()
   }
 
   /** Connections that are open would not be made in this way any more: they end with what they carry. */

@@ -7,6 +7,7 @@ import type { Io } from '../transport/io.ts'
 import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http1UpstreamConnection } from './http1-upstream-connection.ts'
 import { type Places, SLICE_MS } from './places.ts'
+import type { ToldClient } from './proxy-header.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** A peer that says `timeout=5` closes after about 5 s: we stop using the connection this much earlier. */
@@ -15,8 +16,16 @@ const PEER_IDLE_MARGIN_MS = 1000
 export class Http1Pool extends EndpointPool {
   private readonly idle: Http1UpstreamConnection[]
 
-  constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
-    super(io, host, settings, places, stats, values)
+  constructor(
+    io: Io,
+    host: Host,
+    settings: PoolSettings,
+    places: Places,
+    stats: ClusterStats,
+    values: Float64Array,
+    told: ToldClient | null = null,
+  ) {
+    super(io, host, settings, places, stats, values, told)
     this.idle = []
   }
 

@@ -9,6 +9,7 @@ import { EndpointPool, type PoolSettings } from './endpoint-pool.ts'
 import { Http2UpstreamConnection } from './http2-upstream-connection.ts'
 import { Http2UpstreamStream } from './http2-upstream-stream.ts'
 import { type Places, SLICE_MS } from './places.ts'
+import type { ToldClient } from './proxy-header.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** What a connection is taken to carry until an endpoint has said for the first time what it allows (RFC 9113 §6.5.2 recommends no less). */
@@ -32,8 +33,16 @@ export class Http2Pool extends EndpointPool {
   /** Monotonic ms. */
   private noSpareUntilMs: number
 
-  constructor(io: Io, host: Host, settings: PoolSettings, places: Places, stats: ClusterStats, values: Float64Array) {
-    super(io, host, settings, places, stats, values)
+  constructor(
+    io: Io,
+    host: Host,
+    settings: PoolSettings,
+    places: Places,
+    stats: ClusterStats,
+    values: Float64Array,
+    told: ToldClient | null = null,
+  ) {
+    super(io, host, settings, places, stats, values, told)
     this.open = []
     this.leaving = new Set()
     this.ready = null

@@ -23,8 +23,8 @@ export class TcpConnector implements ConnectOwner {
     this.counted = false
   }
 
-  /** `clientAddress`: `ip:port` of the client, which the endpoint sees or is told where the cluster says so. */
-  start(clientAddress: string): void {
+  /** `clientAddress`: `ip:port` of the client, which the endpoint sees or is told where the cluster says so, with what it dialled. */
+  start(clientAddress: string, dialled: string): void {
     const { pool } = this
     if (!pool.places.takeStrictly(pool.host)) {
       pool.values[pool.stats.cxOverflow]!++
@@ -32,7 +32,8 @@ export class TcpConnector implements ConnectOwner {
       return
     }
     this.counted = true
-    this.connector = new Connector(pool, 'tcp', this, clientAddress)
+    const told = pool.settings.proxyProtocol === 'none' ? null : { source: clientAddress, destination: dialled }
+    this.connector = new Connector(pool, 'tcp', this, clientAddress, told)
   }
 
   onConnected(_connector: Connector, connection: Connection): void {

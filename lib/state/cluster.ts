@@ -168,6 +168,8 @@ export interface Cluster {
   readonly tlsReason: TlsReason
   /** null: the system's choice. */
   readonly bind: UpstreamBind | null
+  /** Endpoints are told of the client first, by the PROXY protocol: connections are for one client each. */
+  readonly proxyProtocol: 'none' | 'v1' | 'v2'
   /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */
   readonly protocol: 'http1' | 'http2' | 'client' | 'tcp'
   /** Fully qualified host, or empty. */

@@ -10,6 +10,7 @@ import { H_CONTENT_TYPE, H_GRPC_STATUS, H_X_REQUEST_ID } from '../http/known-hea
 import type { RequestHead } from '../http/request-head.ts'
 import { RESET_OVERFLOW } from '../pool/exchange.ts'
 import { type Limiter, REQUESTS } from '../pool/limiter.ts'
+import type { ToldClient } from '../pool/proxy-header.ts'
 import type { Io } from '../transport/io.ts'
 import { type AttemptOwner, UpstreamRequest } from './upstream-request.ts'
 
@@ -45,9 +46,10 @@ export class Shadow implements AttemptOwner, DeadlineOwner {
     head: RequestHead,
     http2: boolean,
     timeoutMs: number,
+    told: ToldClient | null,
   ) {
     this.context = context
-    this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1, http2)
+    this.attempt = new UpstreamRequest(this, cluster, host, head.method, 1, http2, told)
     this.head = head
     this.timeoutMs = timeoutMs === 0 ? MAX_MS : timeoutMs
     this.hasBody = false

@@ -21,6 +21,7 @@ import {
   RESET_WORDS,
 } from '../pool/exchange.ts'
 import { stripHopByHop } from '../pool/hop-by-hop.ts'
+import type { ToldClient } from '../pool/proxy-header.ts'
 import type { UpstreamStream } from '../pool/upstream-stream.ts'
 import type { TlsFacts } from '../transport/tls-facts.ts'
 
@@ -79,14 +80,22 @@ export class UpstreamRequest implements Exchange, PoolWaiter, DeadlineOwner {
   /** Monotonic ms, of clusters whose policy asks for latencies. */
   private startedMs: number
 
-  /** `http2`: what it is to be sent as. */
-  constructor(owner: AttemptOwner, cluster: LiveCluster, host: LiveHost, method: string, number: number, http2: boolean) {
+  /** `http2`: what it is to be sent as. `told`: of whom the endpoint is to know; null: of nobody. */
+  constructor(
+    owner: AttemptOwner,
+    cluster: LiveCluster,
+    host: LiveHost,
+    method: string,
+    number: number,
+    http2: boolean,
+    told: ToldClient | null,
+  ) {
     this.owner = owner
     this.cluster = cluster
     this.host = host
     this.method = method
     this.number = number
-    this.pool = host.poolFor(http2)
+    this.pool = told === null ? host.poolFor(http2) : host.poolOf(http2, told)
     this.connection = null
     this.written = false
     this.requestEnded = false

@@ -114,7 +114,7 @@ function connect(t: Teardown, end: TlsEnd, tunnel: EndpointTunnel): Promise<Conn
 
 function begin(end: TlsEnd, tunnel: EndpointTunnel, owner: ConnectOwner): Connector {
   const { address, port } = tunnel
-  const settings = { connectTimeoutMs: 0, keepalive: null, tls: null, bind: null, serverName: '' }
+  const settings = { connectTimeoutMs: 0, keepalive: null, tls: null, bind: null, proxyProtocol: 'none' as const, serverName: '' }
   return new Connector(
     { io: end.io, address, port, host: { endpoint: anEndpoint({ address, port, tunnel }) }, settings },
     'tcp',

@@ -300,8 +300,6 @@ export class Envoy {
       '20',
       '--drain-time-s',
       '1',
-      '--file-flush-interval-msec',
-      '5',
     ]
     const child = spawn(findEnvoy() ?? 'envoy', args, { stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''

@@ -78,6 +78,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     tls: null,
     tlsReason: { why: 'off', origin: BUILT_IN },
     bind: null,
+    proxyProtocol: 'none',
     outlierDetection: null,
     protocol: 'http1',
     host: '',

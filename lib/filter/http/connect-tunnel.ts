@@ -49,7 +49,7 @@ export class ConnectTunnel implements Carrier, TcpConnectOwner, ConnectionOwner,
     const { stream } = this
     stream.attempts = 1
     stream.upstreamHost = this.host.address
-    this.connector.start(stream.session.connection.peerAddress)
+    this.connector.start(stream.session.connection.peerAddress, stream.downstreamLocalAddress)
   }
 
   onTcpConnected(connection: Connection): void {

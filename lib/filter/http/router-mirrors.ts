@@ -7,6 +7,7 @@ import { Shadow } from '../../upstream/shadow.ts'
 import type { HttpStream } from './http-stream.ts'
 import { requestHead } from './request-headers.ts'
 import { shadowHeadersOf } from './shadow-headers.ts'
+import { toldClient } from './told-client.ts'
 import { goesAsHttp2 } from './upstream-version.ts'
 
 /** The copies that are under way; null for none. Their headers are those of the request after all edits. */
@@ -49,7 +50,7 @@ function startMirror(stream: HttpStream, mirror: CompiledMirror, target: string,
   }
   const head = requestHead(stream, target, shadowHeadersOf(stream, manager.hostSuffix))
   const live = manager.clusters.liveOf(cluster)
-  const shadow = new Shadow(manager.parts, live, host, head, goesAsHttp2(stream, live), timeoutMs)
+  const shadow = new Shadow(manager.parts, live, host, head, goesAsHttp2(stream, live), timeoutMs, toldClient(live, stream))
   shadow.start(session.hasBody, manager.limits.bufferBytes)
   return shadow
 }

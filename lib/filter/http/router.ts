@@ -31,6 +31,7 @@ import { finaliseResponse } from './response-headers.ts'
 import { startMirrors } from './router-mirrors.ts'
 import { claimRetry, noteNotRetried } from './router-retries.ts'
 import { grpcStatusOfTrailers, outcomeOf, readGrpcStatus, sayTimeouts, timeoutsOf } from './router-terms.ts'
+import { toldClient } from './told-client.ts'
 import { Tunnel } from './tunnel.ts'
 import { goesAsHttp2, upgradesOverHttp2 } from './upstream-version.ts'
 import { giveAccept, giveKey, takeAccept } from './websocket.ts'
@@ -147,7 +148,15 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     const { stream } = this
     stream.attempts++
     stream.upstreamHost = host.address
-    const attempt = new UpstreamRequest(this, this.cluster, host, this.method, stream.attempts, this.http2)
+    const attempt = new UpstreamRequest(
+      this,
+      this.cluster,
+      host,
+      this.method,
+      stream.attempts,
+      this.http2,
+      toldClient(this.cluster, stream),
+    )
     this.attempt = attempt
     attempt.start()
   }

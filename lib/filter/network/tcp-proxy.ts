@@ -191,7 +191,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     // Nothing is read until there is somebody to write to.
     this.connection.readDisable()
     this.connector = new TcpConnector(host.pool, this)
-    this.connector.start(this.connection.peerAddress)
+    this.connector.start(this.connection.peerAddress, this.downstreamLocalAddress)
   }
 
   onTcpConnected(connection: Connection): void {

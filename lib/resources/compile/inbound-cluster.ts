@@ -44,6 +44,7 @@ export function applicationCluster(options: ApplicationOptions): Cluster {
     tls: null,
     tlsReason: NO_TLS,
     bind,
+    proxyProtocol: 'none',
     protocol,
     host: service?.host ?? '',
     serviceName: service?.name ?? '',

@@ -1,5 +1,5 @@
 // The policy of one cluster: destination, port and subset level combined (Istio TrafficPolicy).
-import type { ClusterLimits, LoadBalancerPolicy, RetryBudget, SlowStart } from '../../state/cluster.ts'
+import type { Cluster, ClusterLimits, LoadBalancerPolicy, RetryBudget, SlowStart } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { OutlierDetection } from '../../state/outlier-detection.ts'
 import type { ResourceObject } from '../resource-object.ts'
@@ -41,6 +41,7 @@ export interface ClusterPolicy {
   readonly panicThreshold: number
   /** h2UpgradePolicy UPGRADE and useClientProtocol; null: as the port declares. */
   readonly upstreamProtocol: 'http2' | 'client' | null
+  readonly proxyProtocol: Cluster['proxyProtocol']
   /** null: no rule says anything. */
   readonly tls: RuleTls | null
   readonly origin: Origin
@@ -60,6 +61,7 @@ export const DEFAULT_POLICY: ClusterPolicy = {
   outlierDetection: null,
   panicThreshold: PANIC_THRESHOLD,
   upstreamProtocol: null,
+  proxyProtocol: 'none',
   tls: null,
   origin: BUILT_IN,
 }
@@ -81,6 +83,7 @@ export function policyFor(rule: EffectiveRule | undefined, subset: RuleSubset | 
     outlierDetection: outlier === undefined ? null : outlierDetectionOf(outlier, writer.annotations),
     panicThreshold: outlier === undefined ? PANIC_THRESHOLD : panicThresholdOf(outlier),
     upstreamProtocol: upstreamProtocolOf(blocks.connectionPool),
+    proxyProtocol: proxyProtocolOf(rule.policy, subset?.spec.trafficPolicy),
     tls: blocks.tls === undefined ? null : ruleTls(blocks.tls, rule, subset),
     origin: subset === null ? rule.policyObject.origin() : subset.object.origin(['subsets', subset.index]),
   }
@@ -117,6 +120,12 @@ function retryBudgetOf(policy: TrafficPolicySpec | undefined, subset: TrafficPol
   if (budget === undefined) return null
   // In the proto 0 is not told from unset for the number, but it is for the percentage.
   return { percent: budget.percent ?? BUDGET_PERCENT, minConcurrency: budget.minRetryConcurrency || BUDGET_MIN_CONCURRENCY }
+}
+
+/** Settings of a port have none, and replace none. V1 is the default of the field. */
+function proxyProtocolOf(policy: TrafficPolicySpec | undefined, subset: TrafficPolicySpec | undefined): Cluster['proxyProtocol'] {
+  const asked = subset?.proxyProtocol ?? policy?.proxyProtocol
+  return asked === undefined ? 'none' : asked.version === 'V2' ? 'v2' : 'v1'
 }
 
 function portSettings(policy: TrafficPolicySpec | undefined, port: number): PolicyBlocksSpec | undefined {

@@ -80,6 +80,7 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
     tls: sockets.tls,
     tlsReason: sockets.reason,
     bind: translateBind(of.upstream_bind_config, findings.at('upstream_bind_config')),
+    proxyProtocol: sockets.proxyProtocol,
     protocol: spoken.protocol,
     ...service,
     policyOrigin,

@@ -1,5 +1,6 @@
 // How the endpoints of a cluster are spoken to: one transport socket for all, or the first whose `match` fits an endpoint's metadata. istiod's are
 // `tlsMode-istio`, `tlsMode-disabled` and `hbone`, whose way through an internal listener is the endpoint's address (internal-endpoint.ts).
+import type { Cluster as ClusterNoun } from '../../state/cluster.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import { MESH_TRUST, type TlsReason, type UpstreamTls } from '../../state/tls.ts'
 import type { Credential } from '../../transport/secrets.ts'
@@ -22,6 +23,7 @@ export interface UpstreamSockets {
   readonly matches: readonly SocketMatch[]
   /** Of endpoints that none fits. */
   readonly otherwise: boolean
+  readonly proxyProtocol: ClusterNoun['proxyProtocol']
   readonly credentials: readonly Credential[]
 }
 
@@ -61,7 +63,8 @@ export function translateSockets(
   })
   const otherwise = maker.isTls(cluster.transport_socket, findings.at('transport_socket'))
   const { tls, credentials } = maker
-  return { tls, reason: reasonOf(cluster, tls, matches, origin), matches, otherwise, credentials }
+  const proxyProtocol = maker.proxyProtocol(findings)
+  return { tls, reason: reasonOf(cluster, tls, matches, origin), matches, otherwise, proxyProtocol, credentials }
 }
 
 /** `metadata`: the endpoint's, by `envoy.transport_socket_match`. */
@@ -83,19 +86,37 @@ function reasonOf(cluster: Cluster, tls: UpstreamTls | null, matches: readonly S
   return automatic ? AUTOMATIC : { why: 'rule', origin }
 }
 
+/** Within another socket none is the same as this. */
+const RAW: TransportSocket = { name: 'raw_buffer', typed_config: null }
+
 /** All sockets of a cluster have to have the same TLS, or none. */
 class SocketMaker {
   tls: UpstreamTls | null
   credentials: readonly Credential[]
   readonly #http: HttpUpstream | null
+  readonly #told: Set<ClusterNoun['proxyProtocol']>
 
   constructor(http: HttpUpstream | null) {
     this.tls = null
     this.credentials = []
     this.#http = http
+    this.#told = new Set()
   }
 
-  isTls(socket: TransportSocket | null, at: Findings): boolean {
+  /** Of all of its sockets. */
+  proxyProtocol(findings: Findings): ClusterNoun['proxyProtocol'] {
+    const [first = 'none', ...others] = this.#told
+    if (others.length > 0)
+      findings
+        .at('transport_socket_matches')
+        .fault('some endpoints of one cluster told of clients, and others not, is not carried out; all alike are')
+    return first
+  }
+
+  isTls(socket: TransportSocket | null, at: Findings, told: ClusterNoun['proxyProtocol'] = 'none'): boolean {
+    const proxied = socket?.typed_config?.typeUrl === typeUrlOf(ProxyProtocolUpstreamTransport)
+    const isWrapper = proxied || socket?.typed_config?.typeUrl === typeUrlOf(InternalUpstreamTransport)
+    if (!isWrapper && socket !== null) this.#told.add(told)
     if (socket === null) return false
     const packed = socket.typed_config
     if (packed === null) {
@@ -108,13 +129,15 @@ class SocketMaker {
         return false
       case typeUrlOf(InternalUpstreamTransport): {
         const inner = at.decode(packed.value, InternalUpstreamTransport)
-        return this.isTls(inner?.transport_socket ?? null, at.at('transport_socket'))
+        return this.isTls(inner?.transport_socket ?? RAW, at.at('transport_socket'), told)
       }
-      case typeUrlOf(ProxyProtocolUpstreamTransport):
-        at.fault(
-          `the transport socket ${socket.name} is not carried out: endpoints are not told of clients by the PROXY protocol`,
-        )
-        return false
+      case typeUrlOf(ProxyProtocolUpstreamTransport): {
+        const outer = at.decode(packed.value, ProxyProtocolUpstreamTransport)
+        const passed = outer?.config?.pass_through_tlvs ?? null
+        if (passed !== null) at.at('config').at('pass_through_tlvs').note('further values of the header are not passed on')
+        const version = outer?.config?.version === 'V2' ? 'v2' : 'v1'
+        return this.isTls(outer?.transport_socket ?? RAW, at.at('transport_socket'), version)
+      }
       case typeUrlOf(UpstreamTlsContext): {
         const context = at.decode(packed.value, UpstreamTlsContext)
         if (context !== null) this.#add(context, at)

@@ -21,6 +21,47 @@ function nounOf(resource: Json): Cluster {
   return result.cluster
 }
 
+const proxied = (version: string, transport_socket: Json = raw): Json => ({
+  name: 'p',
+  typed_config: {
+    '@type': `${TYPE}envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`,
+    config: { version },
+    transport_socket,
+  },
+})
+const raw: Json = { name: 'r', typed_config: { '@type': `${TYPE}envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer` } }
+const inside = (transport_socket: Json): Json => ({
+  name: 'i',
+  typed_config: {
+    '@type': `${TYPE}envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport`,
+    transport_socket,
+  },
+})
+
+t.test('who is told of clients', async (t) => {
+  const rows: readonly (readonly [fields: Json, told: string])[] = [
+    [{}, 'none'],
+    [{ transport_socket: raw }, 'none'],
+    [{ transport_socket: proxied('V1') }, 'v1'],
+    [{ transport_socket: proxied('V2') }, 'v2'],
+    // A waypoint's, and a sidecar's that has HBONE.
+    [{ transport_socket: inside(proxied('V2')) }, 'v2'],
+    [
+      {
+        transport_socket_matches: [
+          { name: 'hbone', match: { tunnel: 'http' }, transport_socket: proxied('V2', inside(raw)) },
+          { name: 'tlsMode-disabled', match: {}, transport_socket: proxied('V2') },
+        ],
+      },
+      'v2',
+    ],
+  ]
+  for (const [fields, told] of rows) {
+    const { result, faults } = clusterFrom({ ...EDS, ...fields })
+    t.same([result?.cluster.proxyProtocol, faults], [told, ''], JSON.stringify(fields))
+  }
+})
+
 t.test('what is not written is as Envoy has it', async (t) => {
   t.match(nounOf(EDS), {
     name: 'outbound|9080|v2|reviews.shop.svc.cluster.local',
@@ -242,12 +283,12 @@ t.test('refused, in words that name field and value', async (t) => {
     [
       {
         ...EDS,
-        transport_socket: {
-          name: 'p',
-          typed_config: { '@type': `${TYPE}envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport` },
-        },
+        transport_socket_matches: [
+          { name: 'a', match: { a: 'b' }, transport_socket: proxied('V1') },
+          { name: 'b', match: {}, transport_socket: proxied('V2') },
+        ],
       },
-      'transport_socket: the transport socket p is not carried out: endpoints are not told of clients by the PROXY protocol',
+      'transport_socket_matches: some endpoints of one cluster told of clients, and others not, is not carried out; all alike are',
     ],
     [
       { ...EDS, circuit_breakers: { thresholds: [{ max_requests: 0 }] } },
