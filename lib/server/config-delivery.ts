@@ -1,5 +1,6 @@
 // A configuration on its way to the workers: what the main thread itself does for it, then what differs from the one before.
 import type { DnsRefresher } from '../cluster/dns.ts'
+import type { JwksCluster, JwksSource } from '../state/jwt.ts'
 import { secretNames } from '../state/secret-names.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -8,6 +9,7 @@ import { ClusterCare, type ClusterCareParts, namesOtherSecrets } from './cluster
 import type { ConfigChanges } from './config-changes.ts'
 import { ConfigFeed } from './config-feed.ts'
 import { HeapCare } from './heap-care.ts'
+import { fetchJwks } from './jwks-fetch.ts'
 import { JwksKeeper } from './jwks-keeper.ts'
 import type { ToWorker } from './messages.ts'
 import type { RolePart } from './role-part.ts'
@@ -41,7 +43,11 @@ export class ConfigDelivery {
   #credentials: readonly Credential[] | null
 
   constructor(options: ConfigDeliveryOptions) {
-    this.jwks = new JwksKeeper({ log: options.log, onChange: () => this.addressesChanged() })
+    this.jwks = new JwksKeeper({
+      log: options.log,
+      onChange: () => this.addressesChanged(),
+      fetch: (source) => (source.through === null ? fetchJwks(source) : this.#fetchThrough(source, source.through)),
+    })
     this.#options = options
     this.#care = new ClusterCare(options)
     this.#feed = new ConfigFeed((cluster) => this.#care.rowsOf(cluster))
@@ -49,6 +55,7 @@ export class ConfigDelivery {
     this.#told = null
     this.#followed = null
     this.#credentials = null
+    options.secrets.follow(() => this.jwks.retry())
   }
 
   /** Of what the workers share. */
@@ -76,6 +83,7 @@ export class ConfigDelivery {
     if (before?.world !== snapshot.world) role?.use(snapshot)
     this.#followed = snapshot
     this.#credentials = credentials
+    if (before?.clusters !== snapshot.clusters) this.jwks.retry()
     return snapshot
   }
 
@@ -90,6 +98,14 @@ export class ConfigDelivery {
   /** Names have other addresses, or issuers of tokens other keys: the configuration that the workers have goes out with those. */
   addressesChanged(): void {
     if (this.#told !== null) this.tell(this.#told)
+  }
+
+  async #fetchThrough(source: JwksSource, through: JwksCluster): Promise<string> {
+    const { fetchThrough } = await import('./jwks-through.ts')
+    return fetchThrough(source, through, {
+      cluster: (name) => this.#followed?.clusters.find((c) => c.name === name) ?? null,
+      secrets: () => this.#options.secrets.secrets,
+    })
   }
 
   /** A worker has used a cluster: from now on all workers count together. */

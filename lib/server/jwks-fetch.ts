@@ -14,6 +14,9 @@ const FORBIDDEN = new PrefixSet(
 const MAX_BYTES = 1024 * 1024
 const MAX_KEYS = 100
 
+/** What a fetch needs is not there; it may come. Nobody has been asked. */
+export class NotYet extends Error {}
+
 /** The text of the set. Rejects with an Error whose message says why there is none; the address is not in it. */
 export async function fetchJwks({ uri, discovery, timeoutMs }: JwksSource): Promise<string> {
   const signal = AbortSignal.timeout(timeoutMs)
@@ -53,7 +56,8 @@ async function get(uri: string, signal: AbortSignal): Promise<string> {
   }
 }
 
-async function limited(body: AsyncIterable<Buffer>): Promise<string> {
+/** The text of an answer of 1 MiB at most. */
+export async function limited(body: AsyncIterable<Buffer>): Promise<string> {
   const parts: Buffer[] = []
   let bytes = 0
   for await (const part of body) {
@@ -64,7 +68,8 @@ async function limited(body: AsyncIterable<Buffer>): Promise<string> {
   return Buffer.concat(parts).toString('utf8')
 }
 
-function checkedSet(text: string): string {
+/** Throws where it is none. */
+export function checkedSet(text: string): string {
   const keys = (parsed(text, 'the answer') as { keys?: unknown } | null)?.keys
   if (!Array.isArray(keys)) throw new Error('the answer is no JSON Web Key Set: it has no list `keys`')
   if (keys.length > MAX_KEYS) throw new Error(`the answer has ${keys.length} keys, more than ${MAX_KEYS}`)
@@ -100,6 +105,6 @@ export function isForbidden(address: string): boolean {
   return ip === null || FORBIDDEN.contains(ip)
 }
 
-function forbiddenText(address: string): string {
+export function forbiddenText(address: string): string {
   return `${address} is an address that keys are never asked for at`
 }

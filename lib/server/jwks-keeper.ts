@@ -4,13 +4,13 @@
 import type { JwksSource, JwtAuthentication, JwtProvider } from '../state/jwt.ts'
 import type { FilterChain, Listener } from '../state/listener.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import { fetchJwks } from './jwks-fetch.ts'
+import { fetchJwks, NotYet } from './jwks-fetch.ts'
 
 export interface JwksKeeperOptions {
   /** What was injected last is not up to date any more. */
   readonly onChange: () => void
   readonly log: { info(message: string): void; warning(message: string): void }
-  /** Default: `fetchJwks`. */
+  /** Rejects with a NotYet where nobody could be asked. Default: `fetchJwks`. */
   readonly fetch?: (source: JwksSource) => Promise<string>
   /** Calls back once; returns how to cancel. Default: an unref'd setTimeout. */
   readonly schedule?: (callback: () => void, delayMs: number) => () => void
@@ -33,8 +33,11 @@ interface Address {
   fetchedMs: number
   /** Consecutive. */
   failures: number
-  /** The first fetch, whatever became of it. */
-  readonly tried: Promise<void>
+  /** The fetch that is under way; null: none is. */
+  fetching: Promise<void> | null
+  /** When the last fetch began, and whether somebody was asked by it. */
+  begunMs: number
+  asked: boolean
   cancel: () => void
   dropped: boolean
 }
@@ -66,7 +69,7 @@ export class JwksKeeper {
       drop(address)
       this.#addresses.delete(key)
     }
-    for (const [key, source] of wanted) if (!this.#addresses.has(key)) this.#begin(key, source)
+    for (const [key, source] of wanted) if (!this.#addresses.has(key)) this.#add(key, source)
   }
 
   /** The snapshot with the keys that are known. A listener without such is the same object as before. */
@@ -78,14 +81,29 @@ export class JwksKeeper {
     return injected
   }
 
-  /** Until each address has been asked once, successfully or not, but no longer than `limitMs`. */
+  /** A cluster, or the certificates that it is spoken to with, may be there now, or be others: what could not be fetched through one is tried again. */
+  retry(): void {
+    const { now = Date.now } = this.#options
+    for (const address of this.#addresses.values()) {
+      if (address.source.through === null || address.jwks !== '' || address.fetching !== null) continue
+      address.cancel()
+      const waitMs = address.asked ? Math.max(0, address.begunMs + MIN_REFRESH_MS - now()) : 0
+      if (waitMs === 0) this.#begin(address)
+      else address.cancel = this.#schedule(() => this.#begin(address), waitMs)
+    }
+  }
+
+  /** Until each address without keys that is being asked has answered, or not, but no longer than `limitMs`. */
   async settled(limitMs: number): Promise<void> {
-    if (this.#addresses.size === 0) return
+    const waited = [...this.#addresses.values()].flatMap(({ jwks, fetching }) =>
+      jwks === '' && fetching !== null ? [fetching] : [],
+    )
+    if (waited.length === 0) return
     let cancel = () => {}
     const limit = new Promise<void>((resolve) => {
       cancel = this.#schedule(resolve, limitMs)
     })
-    await Promise.race([limit, Promise.all([...this.#addresses.values()].map((a) => a.tried))])
+    await Promise.race([limit, Promise.all(waited)])
     cancel()
   }
 
@@ -137,14 +155,29 @@ export class JwksKeeper {
     return made
   }
 
-  #begin(key: string, source: JwksSource): void {
-    let tried = () => {}
-    const first = new Promise<void>((resolve) => {
-      tried = resolve
-    })
-    const address: Address = { source, jwks: '', fetchedMs: 0, failures: 0, tried: first, cancel: () => {}, dropped: false }
+  #add(key: string, source: JwksSource): void {
+    const address: Address = {
+      source,
+      jwks: '',
+      fetchedMs: 0,
+      failures: 0,
+      fetching: null,
+      begunMs: 0,
+      asked: false,
+      cancel: () => {},
+      dropped: false,
+    }
     this.#addresses.set(key, address)
-    void this.#fetch(address).then(tried)
+    this.#begin(address)
+  }
+
+  #begin(address: Address): void {
+    const { now = Date.now } = this.#options
+    address.begunMs = now()
+    address.asked = true
+    address.fetching = this.#fetch(address).finally(() => {
+      address.fetching = null
+    })
   }
 
   async #fetch(address: Address): Promise<void> {
@@ -153,16 +186,18 @@ export class JwksKeeper {
     try {
       const jwks = await fetch(source)
       if (address.dropped) return
-      if (address.failures > 0) log.info(`the keys at ${shown(source.uri)} could be fetched again`)
+      if (address.failures > 0) log.info(`the keys at ${shown(source)} could be fetched again`)
       address.failures = 0
       address.fetchedMs = now()
       this.#use(address, jwks)
     } catch (error) {
       if (address.dropped) return
-      if (address.failures++ === 0) log.warning(failureText(address, error as Error))
+      address.asked = !(error instanceof NotYet)
+      // What it waits for may just be coming: that is told when it has not come a second later.
+      if (address.failures++ === (address.asked ? 0 : 1)) log.warning(failureText(address, error as Error))
       if (address.jwks !== '' && now() - address.fetchedMs > MAX_AGE_MS) this.#use(address, '')
     }
-    address.cancel = this.#schedule(() => void this.#fetch(address), this.#delayOf(address))
+    address.cancel = this.#schedule(() => this.#begin(address), this.#delayOf(address))
   }
 
   #use(address: Address, jwks: string): void {
@@ -178,6 +213,8 @@ export class JwksKeeper {
   #delayOf({ source, jwks, failures }: Address): number {
     const { draw = Math.random } = this.#options
     const { first, last } = jwks === '' ? RETRY_MS.unknown : RETRY_MS.known
+    const againMs = source.through?.againMs ?? 0
+    if (failures > 0 && againMs > 0) return Math.max(againMs, MIN_REFRESH_MS)
     const delay =
       failures === 0 ? Math.max(source.refreshMs, MIN_REFRESH_MS) : Math.min(last, first * 2 ** Math.min(failures - 1, 16))
     return delay * (0.9 + 0.2 * draw())
@@ -192,19 +229,19 @@ function chainsOf({ filterChains, defaultFilterChain }: Listener): readonly Filt
   return defaultFilterChain === null ? filterChains : [...filterChains, defaultFilterChain]
 }
 
-function keyOf({ uri, discovery }: JwksSource): string {
-  return `${discovery} ${uri}`
+function keyOf({ uri, discovery, through }: JwksSource): string {
+  return `${discovery} ${through?.cluster ?? ''} ${uri}`
 }
 
 function failureText({ source, jwks }: Address, { message }: Error): string {
   const kept = jwks === '' ? 'tokens that need them are refused' : 'those that were fetched last stay in use'
-  return `the keys at ${shown(source.uri)} cannot be fetched: ${message}; ${kept}`
+  return `the keys at ${shown(source)} cannot be fetched: ${message}; ${kept}`
 }
 
 /** Without what may be a secret in it. */
-function shown(uri: string): string {
+function shown({ uri, through }: JwksSource): string {
   const { origin, pathname } = URL.canParse(uri) ? new URL(uri) : { origin: 'an address that is none', pathname: '' }
-  return origin + pathname
+  return `${origin}${pathname}${through === null ? '' : ` (through ${through.cluster})`}`
 }
 
 function drop(address: Address): void {

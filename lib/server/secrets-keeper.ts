@@ -31,6 +31,7 @@ export class SecretsKeeper {
   #secrets: Secrets
   /** Trust of which the ticket keys are: sessions are not resumed across a change of it. */
   #trusted: string
+  #follower: () => void
 
   constructor(options: SecretsKeeperOptions) {
     this.#options = options
@@ -39,6 +40,7 @@ export class SecretsKeeper {
     this.#objects = []
     this.#watch = null
     this.#trusted = ''
+    this.#follower = () => {}
     this.#secrets = { ...NO_SECRETS, ticketKeys: randomBytes(48) }
     this.#unsubscribe = options.identity?.subscribe({ onIdentityUpdate: () => this.#changed() }) ?? (() => {})
   }
@@ -46,6 +48,11 @@ export class SecretsKeeper {
   /** For a worker that begins. */
   get secrets(): Secrets {
     return this.#secrets
+  }
+
+  /** Who else hears of changes, from now on. */
+  follow(onChange: () => void): void {
+    this.#follower = onChange
   }
 
   /** Until the workload has a certificate of its own, but no longer than `limitMs`. */
@@ -64,11 +71,11 @@ export class SecretsKeeper {
   use(names: readonly SecretName[], objects: readonly Credential[]): void {
     this.#objects = objects
     const files = names.filter(isFile).toSorted()
-    if (files.join('\n') !== this.#names.join('\n')) this.#follow(files)
+    if (files.join('\n') !== this.#names.join('\n')) this.#watchFiles(files)
     this.#changed()
   }
 
-  #follow(files: readonly SecretName[]): void {
+  #watchFiles(files: readonly SecretName[]): void {
     this.#names = files
     this.#watch?.close()
     this.#watch = null
@@ -108,6 +115,7 @@ export class SecretsKeeper {
     if (JSON.stringify({ ...before, generation: 0 }) === JSON.stringify({ ...next, generation: 0 })) return
     this.#secrets = next
     this.#options.onChange(next)
+    this.#follower()
   }
 
   close(): void {

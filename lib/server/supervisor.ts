@@ -205,7 +205,7 @@ export class Supervisor {
       if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.delivery.jwks.settled(DNS_START_MS)])
       if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
-      if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS)
+      if (!this.#ending) await this.secrets.settled(IDENTITY_START_MS).then(() => this.delivery.jwks.settled(DNS_START_MS))
       if (!this.#ending) this.delivery.tell(this.store.snapshot)
       if (!this.#ending) await this.pool.start()
     } catch (error) {

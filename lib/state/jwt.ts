@@ -70,6 +70,19 @@ export interface JwksSource {
   readonly timeoutMs: number
   /** When they are fetched again. */
   readonly refreshMs: number
+  /** null: they are asked for at the address itself. */
+  readonly through: JwksCluster | null
+}
+
+/** Whose endpoints are asked for keys, in the way in which they are spoken to (Envoy RemoteJwks). `uri` says the path and the host that is asked for, no more. */
+export interface JwksCluster {
+  readonly cluster: string
+  /** Within `timeoutMs`, of what was not answered or with 5xx. */
+  readonly retries: number
+  readonly retryBaseMs: number
+  readonly retryMaxMs: number
+  /** How long after one that failed the next fetch begins; 0: as we think fit. */
+  readonly againMs: number
 }
 
 export type JwtRequirement =

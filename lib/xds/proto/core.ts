@@ -166,6 +166,13 @@ export const HttpUri = message('envoy.config.core.v3.HttpUri', {
 })
 export type HttpUri = Decoded<typeof HttpUri>
 
+const BackoffStrategy = message('envoy.config.core.v3.BackoffStrategy', { base_interval: duration(1), max_interval: duration(2) })
+/** Of what is fetched for configuration; that of routes is another. */
+export const FetchRetryPolicy = message('envoy.config.core.v3.RetryPolicy', {
+  retry_back_off: one(1, BackoffStrategy),
+  num_retries: uint32Value(2),
+})
+
 /** Of a share in a thousand ways: Envoy's unit for fractions. */
 const DENOMINATOR = { HUNDRED: 0, TEN_THOUSAND: 1, MILLION: 2 } as const
 export const FractionalPercent = message('envoy.type.v3.FractionalPercent', {

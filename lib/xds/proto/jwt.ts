@@ -1,5 +1,5 @@
 // envoy.extensions.filters.http.jwt_authn.v3: whose tokens are believed.
-import { DataSource, Empty, HttpUri, StringMatcher } from './core.ts'
+import { DataSource, Empty, FetchRetryPolicy, HttpUri, StringMatcher } from './core.ts'
 import { RouteMatch } from './route.ts'
 import { bool, type Decoded, duration, list, type Message, map, message, one, oneof, recursive, text, uint32 } from './schema.ts'
 
@@ -13,6 +13,7 @@ export const RemoteJwks = message(`${NAMESPACE}.RemoteJwks`, {
   http_uri: one(1, HttpUri),
   cache_duration: duration(2),
   async_fetch: one(3, JwksAsyncFetch),
+  retry_policy: one(4, FetchRetryPolicy),
 })
 export type RemoteJwks = Decoded<typeof RemoteJwks>
 

@@ -19,7 +19,7 @@ function provider(over: Partial<JwtProvider> = {}): JwtProvider {
     name: 'p',
     issuer: 'me',
     audiences: [],
-    keys: { jwks: jwksText(ec), uri: '', discovery: false, timeoutMs: 0, refreshMs: 0 },
+    keys: { jwks: jwksText(ec), uri: '', discovery: false, timeoutMs: 0, refreshMs: 0, through: null },
     headers: [],
     params: [],
     cookies: [],
@@ -77,7 +77,7 @@ t.test('alg never chooses the kind of key: of each kind only its own, and none a
   const sameKey = new Set(['RS256 PS384', 'PS384 RS256'])
   for (const [of, jwks] of Object.entries(sets))
     for (const [alg, make] of Object.entries(makers)) {
-      const keys = { jwks, uri: '', discovery: false, timeoutMs: 0, refreshMs: 0 }
+      const keys = { jwks, uri: '', discovery: false, timeoutMs: 0, refreshMs: 0, through: null }
       const said = ask(authenticator(P, [provider({ keys })]), make())
       const fits = of === alg || sameKey.has(`${of} ${alg}`)
       const length = of === 'EdDSA' && said === 'Jwt ED25519 signature is wrong length'
@@ -100,7 +100,7 @@ t.test('keys that are none, or not there', async (t) => {
     [`{"keys":[{"kty":"strange"},${JSON.stringify(ec.jwk)}]}`, '', 'OK'],
   ]
   for (const [jwks, uri, said] of rows) {
-    const keys = { jwks, uri, discovery: false, timeoutMs: 0, refreshMs: 0 }
+    const keys = { jwks, uri, discovery: false, timeoutMs: 0, refreshMs: 0, through: null }
     t.equal(ask(authenticator(P, [provider({ keys })]), signed({}, { kid: 'ec' })), said, jwks)
   }
 })

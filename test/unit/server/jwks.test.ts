@@ -3,7 +3,7 @@ import type { lookup } from 'node:dns'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { fetchJwks, guarded, isForbidden } from '../../../lib/server/jwks-fetch.ts'
+import { fetchJwks, guarded, isForbidden, NotYet } from '../../../lib/server/jwks-fetch.ts'
 import { JwksKeeper } from '../../../lib/server/jwks-keeper.ts'
 import type { JwksSource, JwtProvider } from '../../../lib/state/jwt.ts'
 import type { HttpChain, Listener } from '../../../lib/state/listener.ts'
@@ -14,7 +14,7 @@ import { aFilterChain, aListener, anHttpChain, aSnapshot } from '../../support/n
 const MINUTE = 60_000
 
 function source(uri: string, over: Partial<JwksSource> = {}): JwksSource {
-  return { jwks: '', uri, discovery: false, timeoutMs: 2000, refreshMs: 20 * MINUTE, ...over }
+  return { jwks: '', uri, discovery: false, timeoutMs: 2000, refreshMs: 20 * MINUTE, through: null, ...over }
 }
 
 async function serve(t: Test, answer: RequestListener): Promise<string> {
@@ -203,4 +203,52 @@ t.test('a start waits for the first fetches, but no longer than it may', async (
   await k.keeper.settled(1000)
   t.equal(k.changes(), 1)
   k.keeper.stop()
+})
+
+t.test(
+  'through a cluster: tried again when it is there, told when it does not come, and not more often than once a second',
+  async (t) => {
+    const notYet = () => {
+      throw new NotYet('there is no cluster keys')
+    }
+    const cluster = { cluster: 'keys', retries: 0, retryBaseMs: 1000, retryMaxMs: 10_000, againMs: 0 }
+    const k = keeper([notYet, notYet, fails, fails, () => '{"keys":[1]}'])
+    const listener = listenerWith(source('https://a/k', { through: cluster }))
+    const asked = () => k.asked.map((a) => a.atMs)
+    k.keeper.update([listener])
+    await k.settle()
+    t.same(k.told, [], 'it may just be coming')
+    k.keeper.retry()
+    await k.settle()
+    t.same(asked(), [0, 0], 'nobody was asked before: at once')
+    t.same(k.told, [
+      'the keys at https://a/k (through keys) cannot be fetched: there is no cluster keys; tokens that need them are refused',
+    ])
+    k.keeper.retry()
+    await k.settle()
+    t.same(asked(), [0, 0, 0])
+    for (let i = 0; i < 5; i++) k.keeper.retry()
+    await k.settle()
+    t.same(asked(), [0, 0, 0], 'whoever answered 503 is left alone for a second')
+    await k.pass(1000)
+    t.same(asked(), [0, 0, 0, 1000])
+    k.keeper.retry()
+    await k.pass(1000)
+    t.same(keysIn(k.keeper.inject(aSnapshot({ listeners: [listener] })).listeners[0]), ['{"keys":[1]}'])
+    k.keeper.retry()
+    await k.pass(1000)
+    t.equal(k.asked.length, 5, 'who has keys waits until it is time')
+  },
+)
+
+t.test('a control plane says how long after a failure keys are asked for again', async (t) => {
+  const cluster = { cluster: 'keys', retries: 0, retryBaseMs: 1000, retryMaxMs: 10_000, againMs: 5000 }
+  const k = keeper([fails])
+  k.keeper.update([listenerWith(source('https://a/k', { through: cluster }))])
+  await k.settle()
+  for (let s = 0; s < 15; s++) await k.pass(1000)
+  t.same(
+    k.asked.map((a) => a.atMs),
+    [0, 5000, 10_000, 15_000],
+  )
 })

@@ -69,10 +69,17 @@ function providerOf(name: string, { object, index, rule }: PlacedRule): JwtProvi
 /** Written out, at an address, or where the issuer's own document says (OpenID Connect Discovery §4). */
 function keysOf({ issuer = '', jwks = '', jwksUri, jwks_uri: older, timeout }: JwtRuleSpec): JwksSource {
   const uri = jwksUri ?? older ?? ''
-  if (jwks !== '') return { jwks, uri: '', discovery: false, timeoutMs: 0, refreshMs: 0 }
+  if (jwks !== '') return { jwks, uri: '', discovery: false, timeoutMs: 0, refreshMs: 0, through: null }
   const timeoutMs = timeout === undefined ? TIMEOUT_MS : durationMs(timeout)
-  if (uri !== '') return { jwks: '', uri, discovery: false, timeoutMs, refreshMs: REFRESH_MS }
-  return { jwks: '', uri: issuer.replace(/\/$/, '') + DISCOVERY, discovery: true, timeoutMs, refreshMs: REFRESH_MS }
+  if (uri !== '') return { jwks: '', uri, discovery: false, timeoutMs, refreshMs: REFRESH_MS, through: null }
+  return {
+    jwks: '',
+    uri: issuer.replace(/\/$/, '') + DISCOVERY,
+    discovery: true,
+    timeoutMs,
+    refreshMs: REFRESH_MS,
+    through: null,
+  }
 }
 
 /** Why no key of the rule can ever be had; null: one can. */

@@ -1,5 +1,5 @@
 // envoy.filters.http.jwt_authn: whose tokens are believed. What of it is not understood is a fault: somebody relies on it.
-import type { JwksSource, JwtAuthentication, JwtProvider, JwtRequirement } from '../../../state/jwt.ts'
+import type { JwksCluster, JwksSource, JwtAuthentication, JwtProvider, JwtRequirement } from '../../../state/jwt.ts'
 import * as Proto from '../../proto/jwt.ts'
 import type { RouteMatch } from '../../proto/route.ts'
 import type { Any } from '../../proto/schema.ts'
@@ -11,6 +11,8 @@ import { originOf } from '../istio-metadata.ts'
 const CLOCK_SKEW_S = 60
 const CACHE_MS = 600_000
 const TIMEOUT_MS = 5000
+const RETRY_BASE_MS = 1000
+const REFETCH_MS = 1000
 
 export function jwtAuthn(config: Any | null, draft: HttpFilterDraft, findings: Findings): void {
   const filter = findings.unpack(config, Proto.JwtAuthentication)
@@ -123,7 +125,7 @@ function refuseUnknown(provider: Proto.JwtProvider, findings: Findings): void {
 
 function keysOf({ local_jwks: local, remote_jwks: remote }: Proto.JwtProvider, findings: Findings): JwksSource {
   if (remote !== null) return remoteKeys(remote, findings.at('remote_jwks'))
-  const given = { uri: '', discovery: false, timeoutMs: 0, refreshMs: 0 }
+  const given = { uri: '', discovery: false, timeoutMs: 0, refreshMs: 0, through: null }
   if (local === null) {
     findings.fault('a provider has local_jwks or remote_jwks')
     return { jwks: '', ...given }
@@ -134,9 +136,25 @@ function keysOf({ local_jwks: local, remote_jwks: remote }: Proto.JwtProvider, f
   return { jwks, ...given }
 }
 
-/** The main thread fetches them; through which cluster Envoy would is not asked, since that is for its own connections. */
-function remoteKeys({ http_uri: from, cache_duration: cache }: Proto.RemoteJwks, findings: Findings): JwksSource {
+/**
+ * The main thread fetches them, before they are asked for (`async_fetch` or not), and the listener waits for the first fetch (`fast_listener` or not): a worker
+ * does not wait between two events.
+ */
+function remoteKeys(remote: Proto.RemoteJwks, findings: Findings): JwksSource {
+  const { http_uri: from, cache_duration: cache } = remote
   const uri = from?.uri ?? ''
   if (!/^https?:\/\//.test(uri)) findings.at('http_uri').fault(`keys are fetched from http or https, not from \`${uri}\``)
-  return { jwks: '', uri, discovery: false, timeoutMs: from?.timeout ?? TIMEOUT_MS, refreshMs: cache ?? CACHE_MS }
+  const through = from === null || from.cluster === null || from.cluster === '' ? null : throughCluster(from.cluster, remote)
+  return { jwks: '', uri, discovery: false, timeoutMs: from?.timeout ?? TIMEOUT_MS, refreshMs: cache ?? CACHE_MS, through }
+}
+
+function throughCluster(cluster: string, { retry_policy: retry, async_fetch: ahead }: Proto.RemoteJwks): JwksCluster {
+  const base = retry?.retry_back_off?.base_interval ?? RETRY_BASE_MS
+  return {
+    cluster,
+    retries: retry === null ? 0 : (retry.num_retries ?? 1),
+    retryBaseMs: base,
+    retryMaxMs: retry?.retry_back_off?.max_interval ?? 10 * base,
+    againMs: ahead === null ? 0 : (ahead.failed_refetch_duration ?? REFETCH_MS),
+  }
 }

@@ -55,7 +55,14 @@ t.test('as istiod writes it', async (t) => {
         name: 'origins-0',
         issuer: 'https://a.example',
         audiences: ['b'],
-        keys: { jwks: '', uri: 'https://a.example/keys', discovery: false, timeoutMs: 3000, refreshMs: 300_000 },
+        keys: {
+          jwks: '',
+          uri: 'https://a.example/keys',
+          discovery: false,
+          timeoutMs: 3000,
+          refreshMs: 300_000,
+          through: { cluster: 'outbound|443||a.example', retries: 0 },
+        },
         headers: [{ name: 'x-token', prefix: 'P ' }],
         params: ['q'],
         cookies: ['c'],
@@ -104,4 +111,26 @@ t.test('what is not understood is refused', async (t) => {
     [filter({}, { ...rules(), filter_state_rules: { name: 'x' } }), /filter_state_rules/],
   ]
   for (const [json, reason] of rows) t.match(translated(json).faults, reason, String(reason))
+})
+
+t.test('keys through a cluster', async (t) => {
+  const through = (more: JsonObject, cluster = 'keys') => {
+    const http_uri = { uri: 'http://a/k', cluster, timeout: '5s' }
+    const { jwt, faults } = translated(filter({ local_jwks: null, remote_jwks: { http_uri, ...more } }))
+    t.equal(faults, '')
+    return jwt?.providers[0]?.keys.through
+  }
+  const cluster = { cluster: 'keys', retries: 0, retryBaseMs: 1000, retryMaxMs: 10_000, againMs: 0 }
+  t.same(through({}), cluster)
+  t.same(through({ retry_policy: {} }), { ...cluster, retries: 1 })
+  const retry_back_off = { base_interval: '0.2s', max_interval: '3s' }
+  t.same(through({ retry_policy: { num_retries: 4, retry_back_off } }), {
+    ...cluster,
+    retries: 4,
+    retryBaseMs: 200,
+    retryMaxMs: 3000,
+  })
+  t.same(through({ async_fetch: {} }), { ...cluster, againMs: 1000 })
+  t.same(through({ async_fetch: { fast_listener: true, failed_refetch_duration: '7s' } }), { ...cluster, againMs: 7000 })
+  t.equal(through({}, ''), null)
 })
