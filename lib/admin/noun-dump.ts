@@ -10,6 +10,7 @@ import type {
   MetadataMatch,
   PathMatch,
   QueryMatch,
+  RequestShare,
   Route,
   RouteAction,
   StringMatch,
@@ -179,7 +180,7 @@ function destinations(all: readonly WeightedCluster[]): object {
 }
 
 function routeJson(route: Route): object {
-  const { headers, query, path, metadata: found } = route.match
+  const { headers, query, path, metadata: found, share, certificate } = route.match
   return {
     match: {
       ...pathMatch(path),
@@ -188,6 +189,8 @@ function routeJson(route: Route): object {
         ? {}
         : { query_parameters: query.map(({ name, match }: QueryMatch) => ({ name, ...matcher(match) })) }),
       ...(found.length === 0 ? {} : { dynamic_metadata: found.map(metadataMatch) }),
+      ...(share === null ? {} : { runtime_fraction: fractionOf(share) }),
+      ...(certificate === null ? {} : { tls_context: { presented: certificate } }),
     },
     ...actionJson(route.action),
     ...metadata(route.origin),
@@ -213,6 +216,12 @@ function pathMatch(path: PathMatch | null): object {
 function headerMatch({ name, match, invert, missingIsEmpty }: HeaderMatch): object {
   const inverted = invert ? { invert_match: true } : {}
   return { name, ...matcher(match), ...inverted, ...(missingIsEmpty ? { treat_missing_header_as_empty: true } : {}) }
+}
+
+const DENOMINATORS: Readonly<Record<number, string>> = { 100: 'HUNDRED', 10000: 'TEN_THOUSAND', 1000000: 'MILLION' }
+
+function fractionOf({ part, of }: RequestShare): object {
+  return { default_value: { numerator: part, denominator: DENOMINATORS[of] ?? 'HUNDRED' } }
 }
 
 function metadataMatch({ filter, path, value, invert }: MetadataMatch): object {

@@ -83,7 +83,7 @@ function verdictOf(tables: Tables, facts: Facts, decision: Decision, steps: Step
   const virtualHost = table.virtualHosts[found.value] as CompiledVirtualHost
   decision.virtualHost = virtualHost
   steps.add(VIRTUAL_HOST, found.value, found.how)
-  const route = virtualHost.match(facts.request, steps)
+  const route = virtualHost.match(facts.request, facts, steps)
   if (route === null) {
     steps.add(NO_ROUTE_STEP, virtualHost.routes.length, 0)
     return NO_ROUTE

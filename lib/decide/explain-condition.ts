@@ -19,8 +19,17 @@ export function failedConditionOf(route: CompiledRoute, failed: number, request:
   if (header !== undefined) return headerCondition(header, request)
   const query = route.query[failed - 1 - route.headers.length]
   if (query !== undefined) return queryCondition(query, request)
-  const metadata = route.metadata[failed - 1 - route.headers.length - route.query.length]
-  return metadata === undefined ? { field: '?', seen: '?', wanted: '?' } : metadataCondition(metadata, request)
+  const at = failed - 1 - route.headers.length - route.query.length
+  const metadata = route.metadata[at]
+  return metadata === undefined ? lastCondition(route, at - route.metadata.length) : metadataCondition(metadata, request)
+}
+
+function lastCondition({ share, certificate }: CompiledRoute, at: number): ExplainedCondition {
+  if (at === 0 && share !== null)
+    return { field: 'share of requests', seen: 'another draw', wanted: `${share.part} of ${share.of}` }
+  return certificate
+    ? { field: 'client certificate', seen: 'none', wanted: 'a trusted one' }
+    : { field: 'client certificate', seen: 'a trusted one', wanted: 'none' }
 }
 
 function headerCondition(header: CompiledHeader, request: RequestView): ExplainedCondition {

@@ -4,7 +4,7 @@ import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { type ClusterDirectory, FixedClusters } from '../cluster/lb/cluster-ref.ts'
 import type { RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import { CompiledRoute, FITS } from './compiled-route.ts'
+import { CompiledRoute, FITS, type MatchFacts } from './compiled-route.ts'
 import { DomainIndex, type DomainMatch } from './domain-index.ts'
 import { PathIndex } from './path-index.ts'
 import type { RequestView } from './request-view.ts'
@@ -75,27 +75,29 @@ export class CompiledVirtualHost {
   }
 
   /** The first route whose whole predicate holds. */
-  match(view: RequestView, tried: TriedRoutes): CompiledRoute | null {
+  match(view: RequestView, facts: MatchFacts, tried: TriedRoutes): CompiledRoute | null {
     if (this.loaded === null) this.load()
-    return this.paths === null ? this.matchAll(view, tried) : this.matchSome(this.paths.candidates(view.path), view, tried)
+    return this.paths === null
+      ? this.matchAll(view, facts, tried)
+      : this.matchSome(this.paths.candidates(view.path), view, facts, tried)
   }
 
-  private matchAll(view: RequestView, tried: TriedRoutes): CompiledRoute | null {
+  private matchAll(view: RequestView, facts: MatchFacts, tried: TriedRoutes): CompiledRoute | null {
     const routes = this.compiled
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i] as CompiledRoute
-      const failed = route.failedCondition(view)
+      const failed = route.failedCondition(view, facts)
       if (failed === FITS) return route
       if (failed > 0) tried.tried(i, failed)
     }
     return null
   }
 
-  private matchSome(candidates: Int32Array, view: RequestView, tried: TriedRoutes): CompiledRoute | null {
+  private matchSome(candidates: Int32Array, view: RequestView, facts: MatchFacts, tried: TriedRoutes): CompiledRoute | null {
     for (let i = 0; i < candidates.length; i++) {
       const at = candidates[i] as number
       const route = this.compiled[at] as CompiledRoute
-      const failed = route.failedCondition(view)
+      const failed = route.failedCondition(view, facts)
       if (failed === FITS) return route
       if (failed > 0) tried.tried(at, failed)
     }

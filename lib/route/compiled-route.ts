@@ -7,6 +7,7 @@ import type {
   HashPolicy,
   Mirror,
   PathRewrite,
+  RequestShare,
   Route,
   RouteAction,
   RouteFilters,
@@ -16,6 +17,7 @@ import { CompiledHeader, CompiledPath, CompiledQuery } from './conditions.ts'
 import { CompiledCors } from './cors.ts'
 import { RouteHash } from './hash-policy.ts'
 import { type CompiledEdits, compileEdits } from './header-edits.ts'
+import type { EditContext } from './header-operators.ts'
 import { CompiledMetadata } from './metadata-condition.ts'
 import type { RequestView } from './request-view.ts'
 import { CompiledSession } from './session.ts'
@@ -55,6 +57,18 @@ export interface CompiledPathRewrite {
   readonly template: RegexTemplate | null
 }
 
+/** What a match depends on besides the request itself. */
+export interface MatchFacts {
+  /** Uniform in 0 … 2³²−1, fixed for the request: the same for all routes, and for their destinations (Envoy). */
+  readonly draw: number
+  /** The client's connection; null: not known. */
+  readonly context: EditContext | null
+}
+
+function showsCertificate({ context }: MatchFacts): boolean {
+  return (context?.downstreamTls?.peerCertificate ?? null) !== null
+}
+
 /** The route fits. */
 export const FITS = -1
 
@@ -67,6 +81,8 @@ export class CompiledRoute {
   readonly headers: readonly CompiledHeader[]
   readonly query: readonly CompiledQuery[]
   readonly metadata: readonly CompiledMetadata[]
+  readonly share: RequestShare | null
+  readonly certificate: boolean | null
   readonly requestEdits: CompiledEdits | null
   readonly responseEdits: CompiledEdits | null
   /** Empty unless the action forwards. */
@@ -87,6 +103,8 @@ export class CompiledRoute {
     this.headers = config.match.headers.map((h) => new CompiledHeader(h))
     this.query = config.match.query.map((q) => new CompiledQuery(q))
     this.metadata = config.match.metadata.map((m) => new CompiledMetadata(m))
+    this.share = config.match.share
+    this.certificate = config.match.certificate
     this.requestEdits = compileEdits(config.requestEdits)
     this.responseEdits = compileEdits(config.responseEdits)
     this.weighted = action.kind === 'forward' ? compileWeighted(action, clusters) : []
@@ -98,9 +116,9 @@ export class CompiledRoute {
 
   /**
    * `FITS`, or the number of the first condition that fails: 0 is the path, then the headers, the query parameters and
-   * what filters have found out, in the order of the configuration.
+   * what filters have found out, in the order of the configuration; last the share of requests and the client's certificate.
    */
-  failedCondition(view: RequestView): number {
+  failedCondition(view: RequestView, facts: MatchFacts): number {
     if (this.path !== null && !this.path.holds(view.path)) return 0
     const headers = this.headers
     for (let i = 0; i < headers.length; i++) {
@@ -114,6 +132,10 @@ export class CompiledRoute {
     for (let i = 0; i < metadata.length; i++) {
       if (!(metadata[i] as CompiledMetadata).holds(view)) return 1 + headers.length + query.length + i
     }
+    const { share, certificate } = this
+    if (share !== null && facts.draw % share.of >= share.part) return 1 + headers.length + query.length + metadata.length
+    if (certificate !== null && showsCertificate(facts) !== certificate)
+      return 2 + headers.length + query.length + metadata.length
     return FITS
   }
 

@@ -70,7 +70,19 @@ export interface RouteMatch {
   readonly headers: readonly HeaderMatch[]
   readonly query: readonly QueryMatch[]
   readonly metadata: readonly MetadataMatch[]
+  /** null: each request (Envoy runtime_fraction). */
+  readonly share: RequestShare | null
+  /** Whether its client has shown a certificate that is trusted; null: does not matter (Envoy tls_context). */
+  readonly certificate: boolean | null
 }
+
+/** `part` of `of` requests. */
+export interface RequestShare {
+  readonly part: number
+  readonly of: number
+}
+
+export const ANY_REQUEST: RouteMatch = { path: null, headers: [], query: [], metadata: [], share: null, certificate: null }
 
 /** One edit; a list of them is applied from first to last. Values are templates with `%COMMAND%` operators. */
 export interface HeaderEdit {

@@ -1,13 +1,21 @@
 // The nouns of a configuration (`lib/state`) for unit tests and micro-benchmarks: everything that a caller does not name has a
 // default that turns it off. A field that a noun gains gets its default here, once.
 //
-// Of lib/ this imports types, and the origin that says that nobody wrote a thing.
+// Of lib/ this imports types, and what says that nothing is asked for.
 import type { XdsConfig } from '../../lib/state/bootstrap-config.ts'
 import type { Cluster, ClusterLimits, Endpoint, EndpointWorkload } from '../../lib/state/cluster.ts'
 import { type FilterChain, HTTP_SETTINGS, type HttpChain, type Listener, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
 import { BUILT_IN } from '../../lib/state/origin.ts'
 import type { OutlierDetection } from '../../lib/state/outlier-detection.ts'
-import type { ForwardAction, RetryPolicy, Route, RouteTable, VirtualHost, WeightedCluster } from '../../lib/state/route.ts'
+import {
+  ANY_REQUEST,
+  type ForwardAction,
+  type RetryPolicy,
+  type Route,
+  type RouteTable,
+  type VirtualHost,
+  type WeightedCluster,
+} from '../../lib/state/route.ts'
 import type { Snapshot } from '../../lib/state/snapshot.ts'
 
 /** Nothing is known of it. */
@@ -162,7 +170,7 @@ export function aRoute(over: Partial<Route> = {}): Route {
   return {
     name: 'default',
     origin: BUILT_IN,
-    match: { path: null, headers: [], query: [], metadata: [] },
+    match: ANY_REQUEST,
     action: aForward(),
     requestEdits: [],
     responseEdits: [],

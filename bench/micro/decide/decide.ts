@@ -8,7 +8,7 @@ import { Decision } from '../../../lib/decide/decision.ts'
 import { StepRing } from '../../../lib/decide/steps.ts'
 import { compileTables } from '../../../lib/route/compile.ts'
 import type { Cluster } from '../../../lib/state/cluster.ts'
-import type { Route, WeightedCluster } from '../../../lib/state/route.ts'
+import { ANY_REQUEST, type Route, type WeightedCluster } from '../../../lib/state/route.ts'
 import {
   aCluster,
   aDestination,
@@ -27,7 +27,7 @@ const cluster = (name: string): Cluster => aCluster({ name, endpoints, loadBalan
 
 function route(prefix: string, clusters: readonly WeightedCluster[]): Route {
   const path = { kind: 'prefix', value: prefix, ignoreCase: false } as const
-  return aRoute({ name: prefix, match: { path, headers: [], query: [], metadata: [] }, action: aForward({ clusters }) })
+  return aRoute({ name: prefix, match: { ...ANY_REQUEST, path }, action: aForward({ clusters }) })
 }
 
 const routes = [route('/split', [aDestination('v1', 90), aDestination('v2', 10)]), route('/', [aDestination('v1', 100)])]

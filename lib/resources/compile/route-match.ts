@@ -1,5 +1,6 @@
 // HTTPMatchRequest to RouteMatch (Istio HTTPMatchRequest), and which of its conditions are decided here and now.
 import {
+  ANY_REQUEST,
   type HeaderMatch,
   JWT_METADATA,
   type MetadataMatch,
@@ -15,7 +16,7 @@ import { routingClaim } from '../validate/routing-claim.ts'
 import { hasLabels } from './host-names.ts'
 import type { Client } from './world.ts'
 
-export const MATCH_ALL: RouteMatch = { path: null, headers: [], query: [], metadata: [] }
+export const MATCH_ALL: RouteMatch = ANY_REQUEST
 
 /** Where a rule is asked for: the mesh, or a gateway by its full name. */
 export interface RuleScope {
@@ -73,7 +74,7 @@ export function compileMatch(match: HttpMatchSpec, segments = false): RouteMatch
     headers.push({ name: `:${field}`, field, match: compiled, invert: false, missingIsEmpty: false })
   }
   const metadata = [...claimMatches(match.headers, false), ...claimMatches(match.withoutHeaders, true)]
-  return { path: pathMatch(match, segments), headers, query: queryMatches(match.queryParams), metadata }
+  return { ...ANY_REQUEST, path: pathMatch(match, segments), headers, query: queryMatches(match.queryParams), metadata }
 }
 
 /** Nothing after such a route is ever asked. */

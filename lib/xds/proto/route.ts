@@ -60,6 +60,7 @@ const TlsContextMatchOptions = message('envoy.config.route.v3.RouteMatch.TlsCont
   presented: boolValue(1),
   validated: boolValue(2),
 })
+export type TlsContextMatch = Decoded<typeof TlsContextMatchOptions>
 const ConnectMatcher = message('envoy.config.route.v3.RouteMatch.ConnectMatcher', {})
 
 export const RouteMatch = message('envoy.config.route.v3.RouteMatch', {

@@ -1,5 +1,6 @@
 // RouteMatch of envoy.config.route.v3 to the noun of the same name.
 import {
+  ANY_REQUEST,
   type HeaderMatch,
   JWT_METADATA,
   type MetadataMatch,
@@ -9,14 +10,11 @@ import {
   type StringMatch,
 } from '../../state/route.ts'
 import type { MetadataMatcher } from '../proto/matcher.ts'
-import type { HeaderMatcher, QueryParameterMatcher, RouteMatch } from '../proto/route.ts'
+import type { HeaderMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatch } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
-import { runtimePercentOf } from './fraction.ts'
+import { shareOf } from './fraction.ts'
 import { metadataMatchOf } from './metadata-match.ts'
 import { isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
-
-/** Any request. */
-const ANY: RouteMatchNoun = { path: null, headers: [], query: [], metadata: [] }
 
 const CONNECT: HeaderMatch = {
   name: ':method',
@@ -34,9 +32,6 @@ const GRPC: HeaderMatch = {
 }
 
 export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchNoun {
-  if (match.tls_context !== null) findings.at('tls_context').fault('client certificates do not choose routes here')
-  if (runtimePercentOf(match.runtime_fraction) !== 100)
-    findings.at('runtime_fraction').fault('a route for a share of requests is not understood')
   const headers: HeaderMatch[] = []
   if (match.connect_matcher !== null) headers.push(CONNECT)
   if (match.grpc !== null) headers.push(GRPC)
@@ -47,8 +42,18 @@ export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchN
   const query = match.query_parameters.flatMap((q, i) => queryMatchOf(q, findings.at('query_parameters', i)) ?? [])
   const metadata = match.dynamic_metadata.flatMap((m, i) => claimOf(m, findings.at('dynamic_metadata', i)) ?? [])
   const path = pathMatchOf(match, findings)
-  const any = path === null && headers.length === 0 && query.length === 0 && metadata.length === 0
-  return any ? ANY : { path, headers, query, metadata }
+  const share = match.runtime_fraction === null ? null : shareOf(match.runtime_fraction.default_value)
+  const certificate = match.tls_context === null ? null : certificateOf(match.tls_context, findings.at('tls_context'))
+  const lists = headers.length === 0 && query.length === 0 && metadata.length === 0
+  const any = path === null && lists && share === null && certificate === null
+  return any ? ANY_REQUEST : { path, headers, query, metadata, share, certificate }
+}
+
+/** Handshakes with certificates that are not trusted fail, so those that are presented are trusted too. */
+function certificateOf({ presented, validated }: TlsContextMatch, findings: Findings): boolean | null {
+  if (presented !== null && validated !== null && presented !== validated)
+    findings.fault('a certificate that is presented has been validated')
+  return presented ?? validated
 }
 
 /** null with a fault. */

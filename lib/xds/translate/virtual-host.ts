@@ -1,7 +1,7 @@
 // VirtualHost of envoy.config.route.v3 to the noun of the same name. One may have thousands of routes, of which mostly one changes: a route whose bytes are what
 // they were stays the object that it was.
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
-import type { Route as RouteNoun, VirtualHost as VirtualHostNoun } from '../../state/route.ts'
+import { ANY_REQUEST, type Route as RouteNoun, type VirtualHost as VirtualHostNoun } from '../../state/route.ts'
 import { type Parts, partAt, partsOf, samePlaces } from '../proto/parts.ts'
 import { Route, VirtualHost } from '../proto/route.ts'
 import type { Finding, Findings } from './findings.ts'
@@ -153,7 +153,7 @@ function toHttps(origin: Origin): RouteNoun {
   return {
     name: '',
     origin,
-    match: { path: null, headers: [notHttps], query: [], metadata: [] },
+    match: { ...ANY_REQUEST, headers: [notHttps] },
     action,
     requestEdits: [],
     responseEdits: [],

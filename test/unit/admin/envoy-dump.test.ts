@@ -65,6 +65,8 @@ const SNAPSHOT = aSnapshot({
               name: 'split',
               origin: { kind: 'VirtualService', namespace: 'default', name: 'a', file: 'a.yaml', line: 1, column: 1 },
               match: {
+                share: { part: 25, of: 100 },
+                certificate: true,
                 path: { kind: 'pathPrefix', value: '/api', ignoreCase: true },
                 headers: [
                   {
@@ -155,6 +157,8 @@ t.test('of files: all is static, and an envoy.admin.v3.ConfigDump', (t) => {
                   invert: true,
                 },
               ],
+              runtime_fraction: { default_value: { numerator: 25, denominator: 'HUNDRED' } },
+              tls_context: { presented: true },
             },
             route: {
               weighted_clusters: {

@@ -1,11 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { FITS } from '../../../lib/route/compiled-route.ts'
+import type { EditContext } from '../../../lib/route/header-operators.ts'
 import type { Route, RouteMatch } from '../../../lib/state/route.ts'
 import { header, path, query, route, str, Tried, table, view, virtualHost, without, world } from './world.ts'
 
 type Headers = readonly (readonly [string, string])[]
 type Over = Parameters<typeof view>[1]
+
+const NO_FACTS = { draw: 0, context: null }
 
 function hostWith(routes: readonly Route[]) {
   const host = world([table(80, [virtualHost('v', ['*'], routes)])]).byPort.get(80)?.virtualHosts[0]
@@ -17,7 +20,7 @@ function hostWith(routes: readonly Route[]) {
 function failed(match: Partial<RouteMatch>, target: string, over: Over = {}): number {
   const only = hostWith([route('r', match)]).routes[0]
   if (only === undefined) throw new Error('no route')
-  return only.failedCondition(view(target, over))
+  return only.failedCondition(view(target, over), NO_FACTS)
 }
 
 t.test('path', async (t) => {
@@ -214,10 +217,10 @@ t.test('the first route that fits wins, and what failed beside the path is told'
   ]
   for (const [target, headers, name, told] of rows) {
     const tried = new Tried()
-    t.equal(host.match(view(target, { headers }), tried)?.config.name, name, target)
+    t.equal(host.match(view(target, { headers }), NO_FACTS, tried)?.config.name, name, target)
     t.strictSame(tried.list, told)
   }
-  t.equal(hostWith([route('x', path('prefix', '/x'))]).match(view('/y'), new Tried()), null)
+  t.equal(hostWith([route('x', path('prefix', '/x'))]).match(view('/y'), NO_FACTS, new Tried()), null)
 })
 
 t.test('with many routes the index finds what trying them one by one finds', async () => {
@@ -241,15 +244,49 @@ t.test('with many routes the index finds what trying them one by one finds', asy
       (matches, target, canary) => {
         const host = hostWith(matches.map((m, i) => route(String(i), m)))
         const request = view(target, { headers: canary ? [['x-v', '2']] : [] })
-        const expected = host.routes.find((r) => r.failedCondition(request) === FITS) ?? null
+        const expected = host.routes.find((r) => r.failedCondition(request, NO_FACTS) === FITS) ?? null
         const expectedTold = host.routes
           .slice(0, expected?.index ?? host.routes.length)
-          .filter((r) => r.failedCondition(request) > 0)
-          .map((r) => `${r.index}:${r.failedCondition(request)}`)
+          .filter((r) => r.failedCondition(request, NO_FACTS) > 0)
+          .map((r) => `${r.index}:${r.failedCondition(request, NO_FACTS)}`)
         const tried = new Tried()
-        return host.match(request, tried) === expected && tried.list.join() === expectedTold.join()
+        return host.match(request, NO_FACTS, tried) === expected && tried.list.join() === expectedTold.join()
       },
     ),
     { numRuns: 1000 },
   )
+})
+
+t.test('a share of requests, and those with a certificate', async (t) => {
+  const share = { part: 25, of: 100 }
+  const only = (match: Partial<RouteMatch>) => hostWith([route('r', match)]).routes[0]!
+  const rows: readonly (readonly [draw: number, fits: boolean])[] = [
+    [0, true],
+    [24, true],
+    [25, false],
+    [99, false],
+    [124, true],
+    [0xffff_ffff, false],
+  ]
+  for (const [draw, fits] of rows)
+    t.equal(only({ share }).failedCondition(view('/'), { draw, context: null }), fits ? FITS : 1, String(draw))
+  const { path: onX } = path('prefix', '/x')
+  t.equal(
+    only({ share, path: onX ?? null }).failedCondition(view('/y'), { draw: 0, context: null }),
+    0,
+    'the path is asked first',
+  )
+  const withCertificate = {
+    downstreamTls: { peerCertificate: { facts: null, pem: '', fingerprint: () => '' } },
+  } as unknown as EditContext
+  const withTls = { downstreamTls: { peerCertificate: null } } as unknown as EditContext
+  for (const [certificate, context, fits] of [
+    [true, withCertificate, true],
+    [true, withTls, false],
+    [true, null, false],
+    [false, withCertificate, false],
+    [false, withTls, true],
+    [null, null, true],
+  ] as const)
+    t.equal(only({ certificate }).failedCondition(view('/'), { draw: 0, context }), fits ? FITS : 2)
 })

@@ -1,7 +1,7 @@
 // Patterns that istiod writes for rewrites of the Gateway API are known for what they do; all others stay patterns.
 import t from 'tap'
 import { regexRewrite } from '../../../lib/route/regex-rewrite.ts'
-import type { PathMatch, PathRewrite } from '../../../lib/state/route.ts'
+import { ANY_REQUEST, type PathMatch, type PathRewrite } from '../../../lib/state/route.ts'
 
 const segments = (value: string): PathMatch => ({ kind: 'pathPrefix', value, ignoreCase: false })
 const stays = (pattern: string, value: string): PathRewrite => ({ kind: 'regex', pattern, value })
@@ -17,5 +17,5 @@ t.test('rewrites', async (t) => {
     ['no path', 'a', 'b', null, stays('a', 'b')],
   ]
   for (const [title, pattern, value, path, expected] of cases)
-    t.same(regexRewrite(pattern, value, { path, headers: [], query: [], metadata: [] }), expected, title)
+    t.same(regexRewrite(pattern, value, { ...ANY_REQUEST, path }), expected, title)
 })

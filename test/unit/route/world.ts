@@ -5,18 +5,19 @@ import { compileTables, type Tables, type TriedRoutes } from '../../../lib/route
 import type { EditableHeaders, RequestView } from '../../../lib/route/request-view.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
 import type { Origin } from '../../../lib/state/origin.ts'
-import type {
-  ForwardAction,
-  HeaderMatch,
-  PathMatch,
-  QueryMatch,
-  Route,
-  RouteAction,
-  RouteMatch,
-  RouteTable,
-  StringMatch,
-  VirtualHost,
-  WeightedCluster,
+import {
+  ANY_REQUEST,
+  type ForwardAction,
+  type HeaderMatch,
+  type PathMatch,
+  type QueryMatch,
+  type Route,
+  type RouteAction,
+  type RouteMatch,
+  type RouteTable,
+  type StringMatch,
+  type VirtualHost,
+  type WeightedCluster,
 } from '../../../lib/state/route.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import {
@@ -115,7 +116,7 @@ export function forward(over: Partial<ForwardAction> = {}): ForwardAction {
 }
 
 export function route(name: string, match: Partial<RouteMatch> = {}, action: RouteAction = forward()): Route {
-  return aRoute({ name, origin: origin('vs'), match: { path: null, headers: [], query: [], metadata: [], ...match }, action })
+  return aRoute({ name, origin: origin('vs'), match: { ...ANY_REQUEST, ...match }, action })
 }
 
 export function virtualHost(name: string, domains: readonly string[], routes: readonly Route[] = [route('all')]): VirtualHost {

@@ -1,6 +1,6 @@
 // Route configurations as JSON, and what becomes of them. Expected values are those of Envoy's API (envoy.config.route.v3).
 import t from 'tap'
-import type { ForwardAction, Route, RouteTable } from '../../../../lib/state/route.ts'
+import { ANY_REQUEST, type ForwardAction, type Route, type RouteTable } from '../../../../lib/state/route.ts'
 import { portOf, translateRoutes } from '../../../../lib/xds/translate/route-configuration.ts'
 import type { RouteTerms } from '../../../../lib/xds/translate/route-terms.ts'
 import { bytesOf, found, type Json, type Outcome } from './kit.ts'
@@ -101,15 +101,6 @@ t.test('one bad route refuses the configuration, and all faults are told', async
         ],
       },
       /dynamic_metadata\[0\]\.value\.string_match: a matcher says nothing/,
-    ],
-    [
-      'a share',
-      {
-        virtual_hosts: [
-          host('a', [{ ...toCluster('a'), match: { prefix: '/', runtime_fraction: { default_value: { numerator: 5 } } } }]),
-        ],
-      },
-      /runtime_fraction/,
     ],
     [
       'a range',
@@ -272,7 +263,14 @@ t.test('timeouts and retries have the defaults of Envoy', async (t) => {
 
 t.test('matches', async (t) => {
   const matchFrom = (match: Json) => routeFrom({ ...toCluster('a'), match }).match
-  t.same(matchFrom({ prefix: '/' }), { path: null, headers: [], query: [], metadata: [] })
+  t.same(matchFrom({ prefix: '/' }), ANY_REQUEST)
+  const share = (default_value: Json) => matchFrom({ prefix: '/', runtime_fraction: { default_value, runtime_key: 'x' } }).share
+  t.same(share({ numerator: 5 }), { part: 5, of: 100 })
+  t.same(share({ numerator: 7, denominator: 'MILLION' }), { part: 7, of: 1_000_000 })
+  t.same(share({}), { part: 0, of: 100 }, 'none')
+  t.equal(share({ numerator: 10_000, denominator: 'TEN_THOUSAND' }), null, 'all')
+  t.equal(matchFrom({ prefix: '/', tls_context: { presented: false } }).certificate, false)
+  t.equal(matchFrom({ prefix: '/', tls_context: { validated: true } }).certificate, true)
   t.match(matchFrom({ path: '/a', case_sensitive: false }).path, { kind: 'exact', value: '/a', ignoreCase: true })
   t.match(matchFrom({ path_separated_prefix: '/a' }).path, { kind: 'pathPrefix', value: '/a' })
   t.match(matchFrom({ connect_matcher: {} }), {
