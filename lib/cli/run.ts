@@ -36,7 +36,10 @@ export async function runProxy(bootstrap: BootstrapConfig | null, thread: Config
   }
   const { serve } = await import('./serve.ts')
   return serve(bootstrap, thread, async (proxy) => {
-    if (proxy.boundPorts().length === 0) proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
+    // A node's tunnel listens in its pods, and what a control plane has not sent may come.
+    const listensHere = bootstrap.role !== 'node' && bootstrap.xds.address === ''
+    if (listensHere && proxy.boundPorts().length === 0)
+      proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
     for (const { listener, port } of proxy.boundPorts()) {
       proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)
     }

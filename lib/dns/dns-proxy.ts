@@ -2,15 +2,24 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { type AddressInfo, createServer, isIPv6, type Server, type Socket } from 'node:net'
 import type { DnsCounts } from './dns-counts.ts'
+import { type DnsSockets, OWN_SOCKETS } from './dns-sockets.ts'
 import { type DnsTransport, Forwarder, framed, shuffled } from './forwarder.ts'
 import { cutShort, DNS_TYPE, type DnsQuery, OUR_UDP_BYTES, RCODE, readQuery, writeAnswer, writeRefusal } from './message.ts'
-import type { NameTable } from './name-table.ts'
+import type { FoundName } from './name-table.ts'
+
+/** Names of a mesh, as a client sees them. */
+export interface Names {
+  /** @param name in lower case, without the point at its end. null: it is not of the mesh. */
+  find(name: string): FoundName | null
+}
 
 export interface DnsProxyOptions {
   readonly address: string
   readonly port: number
   /** Who is asked what is not of the mesh: `address:port`, asked anew for each question. */
   readonly servers: () => readonly string[]
+  /** Default: of this program's own network. */
+  readonly sockets?: DnsSockets
   readonly counts: DnsCounts
   readonly log: { warning(message: string): void }
   /** Default: 5 s for each server. */
@@ -32,7 +41,7 @@ export class DnsProxy {
   readonly #udp: UdpSocket
   readonly #tcp: Server
   readonly #connections: Set<Socket>
-  #table: NameTable | null
+  #table: Names | null
   #toldLoop: boolean
   #own: { address: string; port: number }
 
@@ -42,6 +51,7 @@ export class DnsProxy {
     this.#toldLoop = false
     this.#own = { address: options.address, port: options.port }
     this.#forwarder = new Forwarder({
+      sockets: options.sockets ?? OWN_SOCKETS,
       // Ourselves we do not ask.
       servers: () => options.servers().filter((server) => server !== textOf(this.#own)),
       counts: options.counts,
@@ -54,35 +64,33 @@ export class DnsProxy {
     this.#connections = new Set()
   }
 
-  /** From now on these are the names of the mesh. Until the first call nothing is answered but that it cannot be. */
-  use(table: NameTable): void {
+  /** From now on these are the names of the mesh. null, and until the first call: nothing is answered but that it cannot be. */
+  use(table: Names | null): void {
     this.#table = table
-  }
-
-  get table(): NameTable | null {
-    return this.#table
   }
 
   /** Resolves with the port, which is the same for both. Rejects with an Error that names the setting. */
   async listen(): Promise<{ port: number }> {
-    const { address } = this.#options
+    const { address, sockets = OWN_SOCKETS } = this.#options
     try {
       await new Promise<void>((resolve, reject) => {
         this.#tcp.once('error', reject)
-        this.#tcp.listen(this.#options.port, address, () => {
+        this.#tcp.once('listening', () => {
           this.#tcp.removeListener('error', reject)
           this.#tcp.on('error', () => {})
           resolve()
         })
+        sockets.listenTcp(this.#tcp, address, this.#options.port)
       })
       const { port } = this.#tcp.address() as AddressInfo
       await new Promise<void>((resolve, reject) => {
         this.#udp.once('error', reject)
-        this.#udp.bind(port, address, () => {
+        this.#udp.once('listening', () => {
           this.#udp.removeListener('error', reject)
           this.#udp.on('error', () => {})
           resolve()
         })
+        sockets.bindUdp(this.#udp, address, port)
       })
       this.#own = { address, port }
       this.#udp.on('message', (message, from) => void this.#onDatagram(message, from.address, from.port))

@@ -1,12 +1,12 @@
 // Passes a question on to those who know other names, one after the other in random order. Each is asked from a socket of its own with an id of its own, so
 // that nobody who does not see it can answer in their place (RFC 5452).
 import { randomInt } from 'node:crypto'
-import { createSocket } from 'node:dgram'
-import { connect, isIPv6 } from 'node:net'
 import type { DnsCounts } from './dns-counts.ts'
+import type { DnsSockets } from './dns-sockets.ts'
 import { answers, type DnsQuery, RCODE, rcodeOf } from './message.ts'
 
 export interface ForwarderOptions {
+  readonly sockets: DnsSockets
   /** Asked for each question: they may change. `address:port`. */
   readonly servers: () => readonly string[]
   readonly counts: DnsCounts
@@ -82,7 +82,7 @@ export class Forwarder {
 
   #overUdp(host: string, port: number, sent: Buffer, isAnswer: (message: Buffer) => boolean): Promise<Buffer | null> {
     return this.#settled((done, atEnd) => {
-      const socket = createSocket(isIPv6(host.replace(/%.*/, '')) ? 'udp6' : 'udp4')
+      const socket = this.#options.sockets.udpTo(host)
       let own = 0
       atEnd(() => {
         this.#ownPorts.delete(own)
@@ -106,7 +106,7 @@ export class Forwarder {
 
   #overTcp(host: string, port: number, sent: Buffer, isAnswer: (message: Buffer) => boolean): Promise<Buffer | null> {
     return this.#settled((done, atEnd) => {
-      const socket = connect({ host, port })
+      const socket = this.#options.sockets.tcpTo(host, port)
       atEnd(() => socket.destroy())
       let buffered: Buffer = Buffer.alloc(0)
       socket.on('error', () => done(null))
@@ -140,9 +140,14 @@ export class Forwarder {
       const timer = setTimeout(end, this.#options.timeoutMs)
       timer.unref()
       this.#ends.add(end)
-      begin(done, (c) => {
-        cleanup = c
-      })
+      try {
+        begin(done, (c) => {
+          cleanup = c
+        })
+      } catch {
+        // No socket could be made.
+        done(null)
+      }
     })
   }
 }

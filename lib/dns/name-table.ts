@@ -31,7 +31,7 @@ export interface FoundName {
   readonly v6: readonly Uint8Array[]
 }
 
-type Addresses = Pick<FoundName, 'v4' | 'v6'>
+export type Addresses = Pick<FoundName, 'v4' | 'v6'>
 
 export class NameTable {
   readonly #names: Map<string, Addresses>
@@ -94,7 +94,8 @@ function withoutPoint(name: string): string {
   return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase()
 }
 
-function addressesOf(texts: readonly string[]): Addresses {
+/** IP addresses as text; others are left out. */
+export function addressesOf(texts: readonly string[]): Addresses {
   return { v4: texts.filter(isIPv4).map(v4Bytes), v6: texts.filter((a) => isIPv6(a) && !a.includes('%')).map(v6Bytes) }
 }
 

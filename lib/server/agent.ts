@@ -86,7 +86,8 @@ export class AgentDuties {
   async #listenForDns(slab: MetricsSlab): Promise<void> {
     const { bootstrap, log } = this.#options
     const { address, port, servers } = bootstrap.dns
-    if (port === 0) return
+    // A node answers in its pods (pod-dns.ts).
+    if (port === 0 || bootstrap.role === 'node') return
     const { DnsProxy } = await import('../dns/dns-proxy.ts')
     const asked = servers.length > 0 ? servers : parseResolvConf(textOf(RESOLV_CONF)).servers
     if (asked.length === 0) log.warning(`DNS: ${RESOLV_CONF} names no server; only names of the mesh are answered (dns.servers)`)

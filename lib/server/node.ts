@@ -5,6 +5,7 @@
 // - what it knows: `node.workloads`, read with the resources into `Snapshot.world`, and so reloaded and kept as they are; or a control plane's feed
 //   (workload-source.ts), of which workers are told the changes;
 // - whose tunnel it is: `node.pods`, and those that the node's agent hands over (xds/workload/zds-client.ts), which is answered when the sockets are there;
+// - names: with `dns.port`, what its pods ask is answered on the main thread, too (pod-dns.ts);
 // - who it is: for each pod the identity of its workload, wanted from the CertificateManager as long as a pod has it;
 // - threads: the main thread, which wants certificates and looks names up, and workers, each of which has sockets of its own in each pod (tunnel/);
 // - listeners: in the network namespace of each pod, 15001 for what it sends, 15006 for plain text to it, 15008 for tunnels to it.
@@ -17,11 +18,13 @@ import { workloadIdentity } from '../state/workload.ts'
 import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/workload-world.ts'
 import type { Ability } from '../sys/capabilities.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
+import { DnsMetrics } from '../telemetry/dns-metrics.ts'
 import type { AdsStatus } from '../xds/client/ads-status.ts'
 import { openAdsClient } from '../xds/client/open-ads-client.ts'
 import type { UpdateConsumer } from '../xds/client/resource-update.ts'
 import { type HandedPod, type PodKeeper, ZdsClient } from '../xds/workload/zds-client.ts'
 import type { NodeInit, WorkerQuestion } from './messages.ts'
+import type { PodDns } from './pod-dns.ts'
 import type { RoleAssembly } from './role.ts'
 import type { RolePart, RolePartOptions } from './role-part.ts'
 import { WorkloadSource } from './workload-source.ts'
@@ -49,6 +52,8 @@ class NodePart implements RolePart {
   readonly #pods: Map<string, ServedPod>
   readonly #feed: WorkloadSource | null
   readonly #agent: ZdsClient | null
+  /** null: none is configured, or it does not serve yet. */
+  #dns: PodDns | null
   #index: MeshIndex
   /** Of files. */
   #world: WorkloadWorld
@@ -66,6 +71,7 @@ class NodePart implements RolePart {
     this.#wanted = new Set()
     this.#wasReady = false
     this.#reminder = null
+    this.#dns = null
     this.#feed = feedOf(options, (change) => this.#onChange(change))
     const path = bootstrap.node.agentSocket
     const keeper: PodKeeper = {
@@ -123,8 +129,10 @@ class NodePart implements RolePart {
   }
 
   start(): void {
-    this.#feed?.start()
-    this.#agent?.start()
+    void this.#openDns().then(() => {
+      this.#feed?.start()
+      this.#agent?.start()
+    })
     this.#reminder = setInterval(() => {
       if (!this.ready) this.#options.log.info(`not ready: waiting for ${this.waitingFor().join('; ')}`)
     }, REMIND_MS).unref()
@@ -132,6 +140,7 @@ class NodePart implements RolePart {
 
   async close(): Promise<void> {
     if (this.#reminder !== null) clearInterval(this.#reminder)
+    this.#dns?.closeAll()
     this.#agent?.close()
     await this.#feed?.close()
   }
@@ -145,6 +154,7 @@ class NodePart implements RolePart {
     this.#world = world
     this.#index = new MeshIndex(world, this.#options.bootstrap.xds.clusterId)
     this.#wantCertificates()
+    this.#dns?.changed()
   }
 
   answer(question: WorkerQuestion): void {
@@ -169,6 +179,17 @@ class NodePart implements RolePart {
     this.#index.apply(change)
     this.#options.tell({ type: 'world', change })
     this.#wantCertificates()
+    this.#dns?.changed()
+  }
+
+  /** What answers is loaded only where it is wanted. */
+  async #openDns(): Promise<void> {
+    const { bootstrap, slab, log } = this.#options
+    if (bootstrap.dns.port === 0) return
+    const { PodDns } = await import('./pod-dns.ts')
+    const knowsAll = this.#feed?.onDemand !== true
+    this.#dns = new PodDns({ bootstrap, counts: new DnsMetrics(slab), log, index: () => this.#index, knowsAll })
+    for (const pod of this.#pods.values()) void this.#dns.open(pod)
   }
 
   async #addPod({ uid, info, netns }: HandedPod): Promise<string> {
@@ -176,13 +197,14 @@ class NodePart implements RolePart {
     this.#pods.set(uid, pod)
     this.#wantCertificates()
     this.#feed?.expect(info)
-    const answers = await this.#options.ask({ type: 'open-pod', pod })
+    const [answers, names] = await Promise.all([this.#options.ask({ type: 'open-pod', pod }), this.#dns?.open(pod) ?? ''])
     if (answers.length === 0) return 'no worker has answered'
-    return (answers as string[]).find((why) => why !== '') ?? ''
+    return [...(answers as string[]), names].find((why) => why !== '') ?? ''
   }
 
   #removePod({ uid }: HandedPod): void {
     this.#pods.delete(uid)
+    this.#dns?.close(uid)
     this.#options.tell({ type: 'close-pod', uid })
     this.#wantCertificates()
   }

@@ -6,6 +6,7 @@ import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { MetricsSlab } from '../telemetry/slab.ts'
 import type { AdsStatus } from '../xds/client/ads-status.ts'
 import type { NodeInit, ToWorker, WorkerQuestion } from './messages.ts'
 import type { Question } from './worker-pool.ts'
@@ -19,6 +20,8 @@ export interface RolePartOptions {
   /** All workers that serve; who does not answer is left out. */
   readonly ask: (question: Question) => Promise<readonly unknown[]>
   readonly log: Logger
+  /** Of the main thread. */
+  readonly slab: MetricsSlab
   /** Of heddle. */
   readonly version: string
 }

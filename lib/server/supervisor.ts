@@ -110,10 +110,7 @@ export class Supervisor {
     const { identity = null } = options
     this.role =
       options.rolePart?.({
-        bootstrap,
-        identity,
-        names,
-        version: options.version,
+        ...{ bootstrap, identity, names, version: options.version, slab: this.registry.main },
         tell: (message) => this.pool.broadcast(message),
         ask: (question) => this.pool.ask(question),
         log: logger,

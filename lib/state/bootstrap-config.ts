@@ -309,6 +309,7 @@ export interface AgentConfig {
 
 /** Answers the application's questions for names of the mesh, and passes all others on. */
 export interface DnsConfig {
+  /** Not of role node, which answers at both loopback addresses of each pod. */
   readonly address: string
   /** 0: there is none. Istio: 15053. */
   readonly port: number

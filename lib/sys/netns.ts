@@ -9,6 +9,7 @@ import { errnoError, type Libc, libc, noLibcError, systemError } from './libc.ts
 
 const CLONE_NEWNET = 0x40000000
 const SOCK_STREAM = 1
+const SOCK_DGRAM = 2
 const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
 
@@ -89,11 +90,20 @@ export function inNetns<T>(netns: Netns, stretch: () => T): T {
  * `domain` is AF_INET or AF_INET6.
  */
 export function tcpSocket(c: Libc, domain: number, netns: Netns | null): number {
-  return netns === null ? makeSocket(c, domain) : inNetns(netns, () => makeSocket(c, domain))
+  return socketOf(c, domain, SOCK_STREAM, netns)
 }
 
-function makeSocket(c: Libc, domain: number): number {
-  const fd = c.socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+/** As `tcpSocket`, for UDP. */
+export function udpSocket(c: Libc, domain: number, netns: Netns | null): number {
+  return socketOf(c, domain, SOCK_DGRAM, netns)
+}
+
+function socketOf(c: Libc, domain: number, type: number, netns: Netns | null): number {
+  return netns === null ? makeSocket(c, domain, type) : inNetns(netns, () => makeSocket(c, domain, type))
+}
+
+function makeSocket(c: Libc, domain: number, type: number): number {
+  const fd = c.socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
   if (fd < 0) throw systemError(c, 'socket', '')
   return fd
 }

@@ -100,6 +100,15 @@ export class MeshIndex {
     return best(this.#byHost.get(hostname) ?? NO_SERVICES, clientNamespace)
   }
 
+  /** As `serviceByHost`, of those whose addresses may be told: without one of its own that are services of Kubernetes only, whose hosts end so (`.svc.cluster.local`). */
+  serviceByName(hostname: string, clientNamespace: string, clusterSuffix: string): IndexedService | null {
+    const all = this.#byHost.get(hostname) ?? NO_SERVICES
+    return best(
+      all.filter(({ service }) => service.vips.length > 0 || service.hostname.endsWith(clusterSuffix)),
+      clientNamespace,
+    )
+  }
+
   /** `namespace/hostname`. */
   serviceByKey(key: string): IndexedService | null {
     return this.#services.get(key) ?? null

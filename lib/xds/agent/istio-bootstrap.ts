@@ -100,7 +100,7 @@ class Reading {
       mesh: { domain: this.#domain() },
       drain: this.#drain(),
       agent: this.#agent(),
-      ...(this.#isOn('DNS_CAPTURE') && role !== 'ztunnel' ? { dns: this.#dns() } : {}),
+      ...(this.#answersNames() ? { dns: this.#dns() } : {}),
       ...(role === 'sidecar' ? { capture: { mode: this.#interception() } } : {}),
       ...(role === 'waypoint' ? { waypoint: { name: this.#waypointName() } } : {}),
       ...(role === 'ztunnel' ? { node: this.#node() } : {}),
@@ -119,6 +119,13 @@ class Reading {
 
   #isOn(key: string): boolean {
     return /^(?:true|1)$/i.test(this.#meta(key))
+  }
+
+  /** ztunnel answers unless it is told not to: its pods ask it where the rules of the CNI agent say so. */
+  #answersNames(): boolean {
+    if (this.#call.role !== 'ztunnel') return this.#isOn('DNS_CAPTURE')
+    const said = this.#meta('DNS_CAPTURE')
+    return said === '' || this.#isOn('DNS_CAPTURE')
   }
 
   #setting(key: string): string {

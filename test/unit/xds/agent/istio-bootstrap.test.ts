@@ -255,8 +255,14 @@ t.test('other roles', async (t) => {
     node: { agentSocket: '/var/run/ztunnel/ztunnel.sock' },
     drain: { deadlineMs: 30_000 },
     agent: { statusPort: 15020, metricsPort: 0, probes: [] },
-    dns: { port: 0 },
+    dns: { port: 15_053 },
   })
+  // Unlike an agent beside an application it answers unless it is told not to.
+  for (const [said, port] of [
+    ['', 15_053],
+    ['false', 0],
+  ] as const)
+    t.equal(loaded(made({ env: { ...env, ISTIO_META_DNS_CAPTURE: said } }, { role: 'ztunnel' })).dns.port, port)
 })
 
 t.test('what is contradictory or broken is told', async (t) => {
