@@ -1,8 +1,9 @@
 // Builds what requests are routed by from a snapshot's plain tables. `find`, `match` and `defaultPort` are hot lane: they
 // run for each request, look up in maps and allocate nothing for an authority in lower case.
+import { sameValue } from '../base/same-value.ts'
 import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { type ClusterDirectory, FixedClusters } from '../cluster/lb/cluster-ref.ts'
-import type { RouteTable, VirtualHost } from '../state/route.ts'
+import type { Route, RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { CompiledRoute, FITS, type MatchFacts } from './compiled-route.ts'
 import { DomainIndex, type DomainMatch } from './domain-index.ts'
@@ -21,8 +22,27 @@ export interface TriedRoutes {
 
 /** A virtual host as configuration has it, in whatever form it is kept. */
 export interface VirtualHostSource {
-  /** Made anew by each call. */
+  /** Made anew by each call. Without its routes where they are in pieces. */
   load(): VirtualHost
+  /** Absent: its routes are in it. */
+  readonly pieces?: readonly RoutePiece[]
+  /** What of it has been compiled already, in a configuration before; given up by it. */
+  takeCompiled?(): CompiledPieces | null
+}
+
+/** Some of the routes of a virtual host, side by side. */
+export interface RoutePiece {
+  /** Of what is the same in another configuration. */
+  readonly key: number
+  readonly count: number
+  load(): readonly Route[]
+}
+
+/** Routes that are ready, and what they were made of. */
+export interface CompiledPieces {
+  readonly pieces: readonly RoutePiece[]
+  readonly routes: readonly CompiledRoute[]
+  readonly paths: PathIndex | null
 }
 
 const NO_ROUTES: readonly CompiledRoute[] = []
@@ -57,7 +77,15 @@ export class CompiledVirtualHost {
   }
 
   get config(): VirtualHost {
-    return this.loaded ?? this.load()
+    const config = this.loaded ?? this.load()
+    return this.source.pieces === undefined ? config : { ...config, routes: this.compiled.map((r) => r.config) }
+  }
+
+  /** For the virtual host that takes its place: what of it need not be compiled again. Null: nothing. */
+  takeCompiled(): CompiledPieces | null {
+    const { pieces } = this.source
+    if (this.loaded === null || pieces === undefined) return this.source.takeCompiled?.() ?? null
+    return { pieces, routes: this.compiled, paths: this.paths }
   }
 
   get routes(): readonly CompiledRoute[] {
@@ -68,10 +96,29 @@ export class CompiledVirtualHost {
   private load(): VirtualHost {
     const config = this.source.load()
     this.used = true
-    this.compiled = config.routes.map((r, i) => new CompiledRoute(r, i, this.clusters))
-    this.paths = PathIndex.build(this.compiled.map((r) => r.path))
+    const { pieces } = this.source
+    const before = pieces === undefined ? null : (this.source.takeCompiled?.() ?? null)
+    this.compiled =
+      pieces === undefined ? config.routes.map((r, i) => new CompiledRoute(r, i, this.clusters)) : this.routesOf(pieces, before)
+    const sameIndex = before !== null && haveSamePaths(before.routes, this.compiled)
+    this.paths = sameIndex ? before.paths : PathIndex.build(this.compiled.map((r) => r.path))
     this.loaded = config
     return config
+  }
+
+  private routesOf(pieces: readonly RoutePiece[], before: CompiledPieces | null): readonly CompiledRoute[] {
+    const places = before === null ? null : placesOf(before.pieces)
+    const routes: CompiledRoute[] = []
+    for (const piece of pieces) {
+      const at = places?.get(piece.key)
+      const known = at === undefined ? null : (before as CompiledPieces).routes.slice(at, at + piece.count)
+      if (known !== null && at === routes.length) routes.push(...known)
+      else {
+        const configs = known === null ? piece.load() : known.map((r) => r.config)
+        for (const config of configs) routes.push(new CompiledRoute(config, routes.length, this.clusters))
+      }
+    }
+    return routes
   }
 
   /** The first route whose whole predicate holds. */
@@ -103,6 +150,24 @@ export class CompiledVirtualHost {
     }
     return null
   }
+}
+
+/** By key, where the routes of each piece begin. */
+function placesOf(pieces: readonly RoutePiece[]): ReadonlyMap<number, number> {
+  const places = new Map<number, number>()
+  let at = 0
+  for (const { key, count } of pieces) {
+    places.set(key, at)
+    at += count
+  }
+  return places
+}
+
+function haveSamePaths(some: readonly CompiledRoute[], others: readonly CompiledRoute[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every((route, i) => route === others[i] || sameValue(route.config.match.path, others[i]?.config.match.path))
+  )
 }
 
 /** A table but for its virtual hosts. */

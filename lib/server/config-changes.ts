@@ -28,7 +28,7 @@ export interface ConfigChanges {
   readonly gone: readonly string[]
   /** The same as before, kept elsewhere. */
   readonly movedClusters: readonly ClusterUpdate[]
-  readonly movedVirtualHosts: readonly { readonly table: string; readonly at: number; readonly place: Place }[]
+  readonly movedVirtualHosts: readonly MovedHost[]
   readonly world: WorkloadWorld | null
 }
 
@@ -40,8 +40,16 @@ export interface TableUpdate {
 export interface VirtualHostPlace {
   readonly name: string
   readonly domains: readonly string[]
-  /** A VirtualHost. */
+  /** A VirtualHost; without its routes where they are in pieces. */
   readonly place: Place
+  /** Of each list of Route its arena, its place there and how many they are; null: they are in the virtual host. */
+  readonly pieces: Float64Array | null
+}
+
+export interface MovedHost extends Pick<VirtualHostPlace, 'place' | 'pieces'> {
+  readonly table: string
+  /** Its position there. */
+  readonly at: number
 }
 
 export interface ClusterUpdate {

@@ -1,11 +1,14 @@
 // What the workers know of the configuration, and how they are told what differs. They are told in one order, each from the beginning (`everything`) or
 // from what was pushed last, so that who applies all of it has the last snapshot.
 import type { ClusterRows } from '../cluster/shared-hosts.ts'
-import type { VirtualHost } from '../state/route.ts'
+import type { Cluster } from '../state/cluster.ts'
+import type { RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
-import type { ClusterUpdate, ConfigChanges, Place, VirtualHostPlace } from './config-changes.ts'
-import { type ListChanges, listChanges } from './list-changes.ts'
+import { ArenaOwners } from './arena-owners.ts'
+import type { ClusterUpdate, ConfigChanges, MovedHost, Place, VirtualHostPlace } from './config-changes.ts'
+import { applyListChanges, type ListChanges, listChanges, missingPlaces } from './list-changes.ts'
 import { NounStore, type Packed } from './noun-store.ts'
+import { dropHost, hostBytes, type KnownHost, movedHost, type PackedHost, putHost } from './packed-hosts.ts'
 import { type ClusterChange, EMPTY_SNAPSHOT, snapshotChanges, type TableChange } from './snapshot-changes.ts'
 
 /** A cluster is its last whole form and so many changes of its endpoints, as long as they are smaller; then it is made whole again. */
@@ -18,8 +21,9 @@ export class ConfigFeed {
   #told: Snapshot
   /** By name: the whole, then what changed. */
   readonly #clusters: Map<string, readonly Packed[]>
-  /** By table. */
-  readonly #virtualHosts: Map<string, Map<VirtualHost, Packed>>
+  /** By table, in its order. */
+  readonly #hosts: Map<string, readonly PackedHost[]>
+  readonly #owners: ArenaOwners
 
   /** The workers do not know the arenas of what they know. */
   #restored: boolean
@@ -30,7 +34,8 @@ export class ConfigFeed {
     this.#told = EMPTY_SNAPSHOT
     this.#restored = false
     this.#clusters = new Map()
-    this.#virtualHosts = new Map()
+    this.#hosts = new Map()
+    this.#owners = new ArenaOwners()
   }
 
   /** What was pushed last. */
@@ -42,7 +47,7 @@ export class ConfigFeed {
   get bytes(): { readonly clusters: number; readonly virtualHosts: number; readonly arenas: number } {
     return {
       clusters: sizeOf([...this.#clusters.values()].flat()),
-      virtualHosts: sizeOf([...this.#virtualHosts.values()].flatMap((table) => [...table.values()])),
+      virtualHosts: [...this.#hosts.values()].flat().reduce((sum, host) => sum + hostBytes(host), 0),
       arenas: this.#store.bytes,
     }
   }
@@ -61,10 +66,15 @@ export class ConfigFeed {
     const changes = snapshotChanges(this.#told, snapshot)
     const clusters = changes.clusters.map((change) => this.#putCluster(change))
     for (const name of changes.gone) this.#dropCluster(name)
-    const tables = changes.tables.map((change) => ({ ...change, virtualHosts: this.#putVirtualHosts(change) }))
-    this.#dropVirtualHosts(snapshot, changes.tables)
+    const before = new Map(this.#told.routeTables.map((t) => [t.name, t]))
+    const tables = changes.tables.map((change) => ({
+      ...change,
+      virtualHosts: this.#putVirtualHosts(change, before.get(change.config.name)),
+    }))
+    if (changes.tableNames !== null) this.#dropTables(snapshot)
     const moved = this.#compact(snapshot)
     const { added, dropped } = this.#store.finish()
+    this.#owners.forget(dropped)
     const arenas = this.#restored ? this.#store.arenas : added === null ? [] : [added]
     this.#told = snapshot
     this.#restored = false
@@ -87,9 +97,14 @@ export class ConfigFeed {
   #restore(): void {
     this.#store.clear()
     this.#clusters.clear()
-    this.#virtualHosts.clear()
-    for (const cluster of this.#told.clusters) this.#clusters.set(cluster.name, [this.#store.put(cluster)])
-    for (const { name, virtualHosts } of this.#told.routeTables) for (const v of virtualHosts) this.#placeOf(name, v)
+    this.#hosts.clear()
+    this.#owners.clear()
+    for (const cluster of this.#told.clusters) this.#putWhole(cluster)
+    for (const { name: table, virtualHosts } of this.#told.routeTables)
+      this.#hosts.set(
+        table,
+        virtualHosts.map((host) => this.#putHost(table, host, null)),
+      )
     this.#store.finish()
     this.#restored = true
   }
@@ -106,7 +121,7 @@ export class ConfigFeed {
         config,
         virtualHosts: listChanges(
           [],
-          virtualHosts.map((v) => this.#placeOf(config.name, v)),
+          virtualHosts.map((host, i) => hostPlace(host, this.#hosts.get(config.name)?.[i] as PackedHost)),
         ),
       })),
       tableNames: listChanges(
@@ -130,20 +145,25 @@ export class ConfigFeed {
   #putCluster({ cluster, endpoints }: ClusterChange): ClusterUpdate {
     const { name } = cluster
     const chain = this.#clusters.get(name)
-    if (chain === undefined || endpoints === null) {
-      this.#dropCluster(name)
-      this.#clusters.set(name, [this.#store.put(cluster)])
-      return this.#update(name, null)
-    }
+    if (chain === undefined || endpoints === null) return this.#putWhole(cluster)
     const change = this.#store.put(endpoints)
+    this.#owners.note(change.arena, null, name)
     const [whole, ...before] = chain as readonly [Packed, ...Packed[]]
     if (before.length < MAX_CHAIN && sizeOf([...before, change]) <= whole.size) this.#clusters.set(name, [...chain, change])
     else {
-      this.#dropCluster(name)
-      this.#clusters.set(name, [this.#store.put(cluster)])
+      this.#putWhole(cluster)
       this.#store.drop(change)
     }
     return this.#update(name, change)
+  }
+
+  #putWhole(cluster: Cluster): ClusterUpdate {
+    const { name } = cluster
+    this.#dropCluster(name)
+    const packed = this.#store.put(cluster)
+    this.#clusters.set(name, [packed])
+    this.#owners.note(packed.arena, null, name)
+    return this.#update(name, null)
   }
 
   #dropCluster(name: string): void {
@@ -151,32 +171,45 @@ export class ConfigFeed {
     this.#clusters.delete(name)
   }
 
-  #putVirtualHosts({ config, virtualHosts }: TableChange): ListChanges<VirtualHostPlace> | null {
+  /** `before`: of the same name. */
+  #putVirtualHosts({ config, virtualHosts }: TableChange, before: RouteTable | undefined): ListChanges<VirtualHostPlace> | null {
     if (virtualHosts === null) return null
-    return { runs: virtualHosts.runs, items: virtualHosts.items.map((v) => this.#placeOf(config.name, v)) }
+    const { name: table } = config
+    const { runs } = virtualHosts
+    const hosts = before?.virtualHosts ?? []
+    const old = this.#hosts.get(table) ?? []
+    const left = missingPlaces(hosts.length, runs)
+    const byName = new Map(left.map((at) => [(hosts[at] as VirtualHost).name, at]))
+    const items = virtualHosts.items.map((host) => {
+      const at = byName.get(host.name)
+      const was = at === undefined ? null : { host: hosts[at] as VirtualHost, packed: old[at] as PackedHost }
+      return this.#putHost(table, host, was)
+    })
+    this.#dropHosts(
+      left.map((at) => old[at] as PackedHost),
+      items,
+    )
+    this.#hosts.set(table, applyListChanges(old, { runs, items }))
+    return { runs, items: virtualHosts.items.map((host, i) => hostPlace(host, items[i] as PackedHost)) }
   }
 
-  #placeOf(table: string, virtualHost: VirtualHost): VirtualHostPlace {
-    const known = this.#virtualHosts.get(table) ?? new Map<VirtualHost, Packed>()
-    this.#virtualHosts.set(table, known)
-    const packed = known.get(virtualHost) ?? this.#store.put(virtualHost)
-    known.set(virtualHost, packed)
-    return { name: virtualHost.name, domains: virtualHost.domains, place: place(packed) }
+  #putHost(table: string, host: VirtualHost, before: KnownHost | null): PackedHost {
+    const packed = putHost(this.#store, host, before)
+    this.#owners.note(packed.arena, table, host.name)
+    return packed
   }
 
-  /** What tables that changed or are gone had, and have no more. */
-  #dropVirtualHosts(after: Snapshot, changed: readonly TableChange[]): void {
-    const tables = new Map(after.routeTables.map((t) => [t.name, t]))
-    const gone = [...this.#virtualHosts.keys()].filter((name) => !tables.has(name))
-    for (const name of [...changed.map((t) => t.config.name), ...gone]) {
-      const kept = new Set(tables.get(name)?.virtualHosts)
-      const known = this.#virtualHosts.get(name)
-      for (const [virtualHost, packed] of known ?? []) {
-        if (kept.has(virtualHost)) continue
-        this.#store.drop(packed)
-        known?.delete(virtualHost)
-      }
-      if (kept.size === 0) this.#virtualHosts.delete(name)
+  #dropHosts(hosts: readonly PackedHost[], instead: readonly PackedHost[]): void {
+    const kept = new Set<Packed>(instead.flatMap((host) => [host, ...(host.pieces ?? [])]))
+    for (const host of hosts) dropHost(this.#store, host, kept)
+  }
+
+  #dropTables(after: Snapshot): void {
+    const names = new Set(after.routeTables.map((t) => t.name))
+    for (const [name, hosts] of this.#hosts) {
+      if (names.has(name)) continue
+      this.#dropHosts(hosts, [])
+      this.#hosts.delete(name)
     }
   }
 
@@ -184,30 +217,48 @@ export class ConfigFeed {
   #compact(snapshot: Snapshot): Pick<ConfigChanges, 'movedClusters' | 'movedVirtualHosts'> {
     const sparse = this.#store.sparse()
     if (sparse.size === 0) return { movedClusters: [], movedVirtualHosts: [] }
-    const inSparse = ({ arena }: Packed): boolean => sparse.has(arena)
-    const movedClusters = snapshot.clusters
-      .filter(({ name }) => (this.#clusters.get(name) as readonly Packed[]).some(inSparse))
-      .map((cluster) => {
-        this.#dropCluster(cluster.name)
-        this.#clusters.set(cluster.name, [this.#store.put(cluster)])
-        return this.#update(cluster.name, null)
-      })
-    const movedVirtualHosts = snapshot.routeTables.flatMap(({ name: table, virtualHosts }) =>
-      [...virtualHosts.entries()].flatMap(([at, virtualHost]) => {
-        const known = this.#virtualHosts.get(table) as Map<VirtualHost, Packed>
-        const packed = known.get(virtualHost) as Packed
-        if (!inSparse(packed)) return []
-        this.#store.drop(packed)
-        known.delete(virtualHost)
-        return [{ table, at, place: this.#placeOf(table, virtualHost).place }]
-      }),
+    const owners = this.#owners.of(sparse)
+    const isLeft = ({ arena }: Packed): boolean => sparse.has(arena)
+    const left = new Set(
+      [...(owners?.clusters ?? this.#clusters.keys())].filter((name) => this.#clusters.get(name)?.some(isLeft)),
     )
+    const movedClusters =
+      left.size === 0 ? [] : snapshot.clusters.filter((c) => left.has(c.name)).map((cluster) => this.#putWhole(cluster))
+    const tables = owners === null ? snapshot.routeTables : snapshot.routeTables.filter((t) => owners.hosts.has(t.name))
+    const movedVirtualHosts = tables.flatMap((table) => this.#moveHosts(table, owners?.hosts.get(table.name) ?? null, isLeft))
     return { movedClusters, movedVirtualHosts }
+  }
+
+  /** `names`: those that may have something to be moved; null: all may. */
+  #moveHosts(
+    { name: table, virtualHosts }: RouteTable,
+    names: ReadonlySet<string> | null,
+    isLeft: (of: Packed) => boolean,
+  ): MovedHost[] {
+    const packed = [...(this.#hosts.get(table) ?? [])]
+    const moved: MovedHost[] = []
+    for (const [at, host] of virtualHosts.entries()) {
+      if (names !== null && !names.has(host.name)) continue
+      const old = packed[at] as PackedHost
+      const next = movedHost(this.#store, host, old, isLeft)
+      if (next === old) continue
+      this.#owners.note(this.#store.filling, table, host.name)
+      for (const part of [old, ...(old.pieces ?? [])]) if (isLeft(part)) this.#store.drop(part)
+      packed[at] = next
+      moved.push({ table, at, ...hostPlace(host, next) })
+    }
+    if (moved.length > 0) this.#hosts.set(table, packed)
+    return moved
   }
 }
 
 function place({ arena, at }: Packed): Place {
   return [arena, at]
+}
+
+function hostPlace({ name, domains }: VirtualHost, packed: PackedHost): VirtualHostPlace {
+  const pieces = packed.pieces === null ? null : Float64Array.from(packed.pieces.flatMap((p) => [p.arena, p.at, p.count]))
+  return { name, domains, place: place(packed), pieces }
 }
 
 function sizeOf(all: Iterable<Packed>): number {

@@ -117,21 +117,25 @@ export interface NamedChanges<T> {
   readonly put: readonly { readonly before: T | null; readonly after: T }[]
 }
 
-/** Those of `before` that no run keeps. */
 function missing<T>(before: readonly T[], runs: readonly number[]): T[] {
+  return missingPlaces(before.length, runs).map((at) => before[at] as T)
+}
+
+/** Positions in a list of that length that no run keeps, ascending. */
+export function missingPlaces(length: number, runs: readonly number[]): number[] {
   const kept: (readonly [at: number, end: number])[] = []
   for (let i = 0; i < runs.length; i += 2) {
     const at = runs[i] as number
     if (at !== NEW) kept.push([at, at + (runs[i + 1] as number)])
   }
   kept.sort((a, b) => a[0] - b[0])
-  const left: T[] = []
+  const left: number[] = []
   let from = 0
   for (const [at, end] of kept) {
-    for (; from < at; from++) left.push(before[from] as T)
+    for (; from < at; from++) left.push(from)
     from = Math.max(from, end)
   }
-  for (; from < before.length; from++) left.push(before[from] as T)
+  for (; from < length; from++) left.push(from)
   return left
 }
 
@@ -153,36 +157,4 @@ function haveTheSameNames(before: readonly Named[], { runs, items }: ListChanges
     place += count
   }
   return place === before.length
-}
-
-/** Where those of the places `at` of the list before are now, as far as they are there, and where those are that are new; unordered. */
-export function placesAfter(
-  at: readonly number[],
-  { runs }: ListChanges<unknown>,
-): { readonly kept: number[]; readonly added: number[] } {
-  const old = Int32Array.from(at).sort()
-  const kept: number[] = []
-  const added: number[] = []
-  let place = 0
-  for (let i = 0; i < runs.length; i += 2) {
-    const begin = runs[i] as number
-    const count = runs[i + 1] as number
-    if (begin === NEW) for (let k = 0; k < count; k++) added.push(place + k)
-    else
-      for (let k = firstNotBelow(old, begin); k < old.length && (old[k] as number) < begin + count; k++)
-        kept.push((old[k] as number) - begin + place)
-    place += count
-  }
-  return { kept, added }
-}
-
-function firstNotBelow(sorted: Int32Array, value: number): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((sorted[middle] as number) < value) low = middle + 1
-    else high = middle
-  }
-  return low
 }

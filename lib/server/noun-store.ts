@@ -51,6 +51,11 @@ export class NounStore {
     return this.arenas.reduce((sum, { bytes }) => sum + bytes.byteLength, 0)
   }
 
+  /** Id of the arena that is being filled, or was last. */
+  get filling(): number {
+    return this.#lastId
+  }
+
   /** Into the arena that is being filled. */
   put(noun: object): Packed {
     this.#packer ??= this.#begin()

@@ -1,14 +1,21 @@
 // The configuration as a worker holds it: clusters and virtual hosts packed, until a request needs them.
 import { PackedReader } from '../base/packed-reader.ts'
 import type { ClusterManager, ClusterSource } from '../cluster/cluster-manager.ts'
-import { CompiledTable, CompiledVirtualHost, Tables, type VirtualHostSource } from '../route/compile.ts'
+import {
+  type CompiledPieces,
+  CompiledTable,
+  CompiledVirtualHost,
+  type RoutePiece,
+  Tables,
+  type VirtualHostSource,
+} from '../route/compile.ts'
 import { DomainIndex } from '../route/domain-index.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { Listener } from '../state/listener.ts'
-import type { VirtualHost } from '../state/route.ts'
+import type { Route, VirtualHost } from '../state/route.ts'
 import { EMPTY_WORLD, type WorkloadWorld } from '../state/workload-world.ts'
 import type { ClusterUpdate, ConfigChanges, Place, TableUpdate, VirtualHostPlace } from './config-changes.ts'
-import { applyListChanges } from './list-changes.ts'
+import { applyListChanges, missingPlaces } from './list-changes.ts'
 import { type EndpointChange, withEndpoints } from './snapshot-changes.ts'
 
 export class WorkerConfig {
@@ -38,8 +45,10 @@ export class WorkerConfig {
     this.world = changes.world ?? this.world
     if (changes.defaultPorts !== null) this.#defaultPorts = new DomainIndex(changes.defaultPorts)
     this.tables = new Tables(changes.version, this.#newTables(changes), this.#defaultPorts)
-    for (const { table, at, place } of changes.movedVirtualHosts)
-      this.tables.tables.get(table)?.virtualHosts[at]?.moveTo(this.#virtualHost(place))
+    for (const moved of changes.movedVirtualHosts) {
+      const virtualHost = this.tables.tables.get(moved.table)?.virtualHosts[moved.at]
+      virtualHost?.moveTo(this.#virtualHost(moved, null))
+    }
     for (const id of changes.dropped) this.#arenas.delete(id)
   }
 
@@ -68,20 +77,35 @@ export class WorkerConfig {
     const { config, virtualHosts: changes } = update
     const old = before?.virtualHosts ?? []
     if (changes === null) return new CompiledTable(config, index, old, before)
-    const used = new Set(old.filter((v) => v.used).map((v) => v.name))
-    const items = changes.items.map((v) => this.#compile(v, used.has(v.name)))
+    const left = missingPlaces(old.length, changes.runs).map((at) => old[at] as CompiledVirtualHost)
+    const byName = new Map(left.map((v) => [v.name, v]))
+    const items = changes.items.map((v) => this.#compile(v, byName.get(v.name) ?? null))
     const virtualHosts = applyListChanges(old, { runs: changes.runs, items })
     return new CompiledTable(config, index, virtualHosts, before)
   }
 
-  #compile({ name, domains, place }: VirtualHostPlace, used: boolean): CompiledVirtualHost {
-    const virtualHost = new CompiledVirtualHost(name, domains, this.#virtualHost(place), this.#clusters)
-    virtualHost.used = used
+  #compile(of: VirtualHostPlace, before: CompiledVirtualHost | null): CompiledVirtualHost {
+    const virtualHost = new CompiledVirtualHost(of.name, of.domains, this.#virtualHost(of, before), this.#clusters)
+    virtualHost.used = before?.used ?? false
     return virtualHost
   }
 
-  #virtualHost([arena, at]: Place): VirtualHostSource {
-    return new PackedNoun<VirtualHost>(this.#reader(arena), at)
+  /** `before`: what it takes the place of; null: nothing. */
+  #virtualHost(
+    { place: [arena, at], pieces }: Pick<VirtualHostPlace, 'place' | 'pieces'>,
+    before: CompiledVirtualHost | null,
+  ): VirtualHostSource {
+    const noun = new PackedNoun<VirtualHost>(this.#reader(arena), at)
+    return pieces === null ? noun : new PiecedHost(noun, this.#pieces(pieces), before?.takeCompiled() ?? null)
+  }
+
+  #pieces(all: Float64Array): RoutePiece[] {
+    const pieces: RoutePiece[] = []
+    for (let i = 0; i < all.length; i += 3) {
+      const arena = all[i] as number
+      pieces.push(new PackedPiece(this.#reader(arena), arena, all[i + 1] as number, all[i + 2] as number))
+    }
+    return pieces
   }
 
   #chain([whole, ...changes]: readonly Place[]): ClusterSource {
@@ -114,6 +138,42 @@ class PackedNoun<T> {
 
   load(): T {
     return this.reader.read(this.at) as T
+  }
+}
+
+/** Places within an arena are below. */
+const ARENA_SCALE = 2 ** 32
+
+class PackedPiece extends PackedNoun<readonly Route[]> implements RoutePiece {
+  readonly key: number
+  readonly count: number
+
+  constructor(reader: PackedReader, arena: number, at: number, count: number) {
+    super(reader, at)
+    this.key = arena * ARENA_SCALE + at
+    this.count = count
+  }
+}
+
+class PiecedHost implements VirtualHostSource {
+  readonly pieces: readonly RoutePiece[]
+  private readonly host: PackedNoun<VirtualHost>
+  private compiled: CompiledPieces | null
+
+  constructor(host: PackedNoun<VirtualHost>, pieces: readonly RoutePiece[], compiled: CompiledPieces | null) {
+    this.host = host
+    this.pieces = pieces
+    this.compiled = compiled
+  }
+
+  load(): VirtualHost {
+    return this.host.load()
+  }
+
+  takeCompiled(): CompiledPieces | null {
+    const { compiled } = this
+    this.compiled = null
+    return compiled
   }
 }
 

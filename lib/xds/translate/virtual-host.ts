@@ -55,9 +55,10 @@ function virtualHostOf(
     filters: overriding(around.filters, host.typed_per_filter_config),
     retry: host.retry_policy,
   }
-  const routes = routesOf(parts, before, inHost, findings)
-  // Routes are what istiod says the objects of; those of a virtual host are mostly of one.
-  const origin = routes.find((r) => r.origin !== BUILT_IN)?.origin ?? BUILT_IN
+  const { routes, another } = routesOf(parts, before, inHost, findings)
+  // Routes are what istiod says the objects of; those of a virtual host are mostly of one. Where none was said before, only new ones can say it.
+  const telling = before?.noun.origin === BUILT_IN ? another : routes
+  const origin = telling.find((r) => r.origin !== BUILT_IN)?.origin ?? BUILT_IN
   return {
     name: host.name,
     domains: shared(
@@ -74,31 +75,41 @@ function shared(domains: readonly string[], before: readonly string[] = []): rea
   return domains.length === before.length && domains.every((d, i) => d === before[i]) ? before : domains
 }
 
-function routesOf(parts: Parts, before: TranslatedHost | null, around: RouteSurroundings, findings: Findings): RouteNoun[] {
+interface Routes {
+  readonly routes: readonly RouteNoun[]
+  /** Those of them that were not there before. */
+  readonly another: readonly RouteNoun[]
+}
+
+function routesOf(parts: Parts, before: TranslatedHost | null, around: RouteSurroundings, findings: Findings): Routes {
   const known = before === null ? null : knownRoutes(before, parts, findings.path)
   const same = known === null ? null : samePlaces(known.parts, parts)
   const routes: RouteNoun[] = []
+  const another: RouteNoun[] = []
   for (let i = 0; i < parts.places.length / 2; i++) {
     const was = same?.[i] ?? -1
     const route = was >= 0 ? known?.routes[was] : undefined
     if (route !== undefined) {
       routes.push(route)
-      known?.repeatNotes(was, i, findings)
+      known?.repeatNotes?.(was, i, findings)
       continue
     }
     const at = findings.at('routes', i)
     const decoded = at.decode(partAt(parts, i), Route)
     const made = decoded === null ? null : routeOf(decoded, around, at)
-    if (made !== null) routes.push(made)
+    if (made === null) continue
+    routes.push(made)
+    another.push(made)
   }
-  return routes
+  return { routes, another }
 }
 
 interface KnownRoutes {
   readonly parts: Parts
   /** For each of the parts. */
   readonly routes: readonly RouteNoun[]
-  repeatNotes(was: number, is: number, findings: Findings): void
+  /** Null: there are none. */
+  readonly repeatNotes: ((was: number, is: number, findings: Findings) => void) | null
 }
 
 /** null: something that holds for all of its routes is another. */
@@ -107,9 +118,10 @@ function knownRoutes({ noun, bytes, notes }: TranslatedHost, { rest }: Parts, pa
   if (parts === null || Buffer.compare(parts.rest, rest) !== 0) return null
   // One that leads to https stands before them.
   const routes = noun.routes.slice(noun.routes.length - parts.places.length / 2)
-  const byRoute = notes.length === 0 ? null : notesByRoute(notes, `${path}.routes[`)
+  if (notes.length === 0) return { parts, routes, repeatNotes: null }
+  const byRoute = notesByRoute(notes, `${path}.routes[`)
   const repeatNotes = (was: number, is: number, findings: Findings): void => {
-    const own = byRoute?.get(was)
+    const own = byRoute.get(was)
     if (own === undefined) return
     const to = findings.at('routes', is).path
     const from = findings.at('routes', was).path

@@ -5,9 +5,11 @@ import t from 'tap'
 import { sameValue } from '../../../lib/base/same-value.ts'
 import type { ClusterManager } from '../../../lib/cluster/cluster-manager.ts'
 import type { ClusterRows } from '../../../lib/cluster/shared-hosts.ts'
+import type { CompiledRoute } from '../../../lib/route/compiled-route.ts'
 import type { ConfigChanges } from '../../../lib/server/config-changes.ts'
 import { ConfigFeed } from '../../../lib/server/config-feed.ts'
 import { WorkerConfig } from '../../../lib/server/worker-config.ts'
+import type { Route } from '../../../lib/state/route.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { someSnapshot } from '../../support/changing-snapshots.ts'
 import { aClusterManager } from '../../support/clusters.ts'
@@ -131,6 +133,60 @@ t.test('what did not change stays compiled, and hosts stay the same', async (t) 
   )
   t.equal(worker.clusters.refOf('c').cluster?.hosts[0], kept)
   t.equal(worker.clusters.refOf('c').cluster?.hosts[1]?.address, '10.0.0.2:9080')
+})
+
+const manyRoutes = (count: number): Route[] => Array.from({ length: count }, (_, i) => aRoute({ name: `route-${i}` }))
+const ofRoutes = (routes: readonly Route[], version = 1): Snapshot =>
+  aSnapshot({
+    version,
+    routeTables: [aRouteTable({ name: '80', virtualHosts: [aVirtualHost({ name: 'v', domains: ['v'], routes })] })],
+  })
+
+t.test('of a virtual host of many routes a change of one is packed, told and compiled alone', async (t) => {
+  const all = manyRoutes(2000)
+  const feed = new ConfigFeed(() => null)
+  const whole = feed.push(ofRoutes(all)).arenas[0]?.bytes.byteLength as number
+  const worker = new Worker(feed.everything())
+  const routesOf = () => worker.config.tables.list[0]?.virtualHosts[0]?.routes as readonly CompiledRoute[]
+  const before = routesOf()
+  const after = ofRoutes(all.with(1000, aRoute({ name: 'another' })), 2)
+  const changes = feed.push(after)
+  t.ok((changes.arenas[0]?.bytes.byteLength as number) < whole / 20)
+  worker.apply(changes)
+  t.ok(worker.has(after))
+  const compiled = routesOf().filter((route, i) => route !== before[i]).length
+  t.ok(compiled > 0 && compiled < 100, `${compiled} are compiled`)
+  for (let version = 3; version < 50; version++) {
+    const next = ofRoutes(all.with((version * 97) % 2000, aRoute({ name: `another ${version}` })), version)
+    worker.apply(feed.push(next))
+    if (version % 20 === 0) t.ok(worker.has(next), `version ${version}, of arenas that were put together`)
+  }
+  t.ok(feed.bytes.arenas < 2.5 * whole)
+})
+
+t.test('routes of a large virtual host come, go and move', async () => {
+  const known = manyRoutes(300)
+  const edit = fc.record({ at: fc.nat(300), gone: fc.nat(80), come: fc.nat(80), first: fc.nat(219) })
+  fc.assert(
+    fc.property(fc.array(fc.array(edit, { maxLength: 3 }), { minLength: 1, maxLength: 12 }), (pushes) => {
+      const feed = new ConfigFeed(() => null)
+      feed.push(ofRoutes(known))
+      const workers = [new Worker(feed.everything()), new Worker(feed.everything())]
+      let routes: readonly Route[] = known
+      for (const [i, edits] of pushes.entries()) {
+        for (const { at, gone, come, first } of edits) routes = routes.toSpliced(at, gone, ...known.slice(first, first + come))
+        const snapshot = ofRoutes(routes, i + 2)
+        const changes = feed.push(snapshot)
+        for (const worker of workers) worker.apply(changes)
+        // The other one is asked for the first time at the end.
+        if (!workers[0]?.has(snapshot)) return false
+      }
+      const last = ofRoutes(routes, pushes.length + 1)
+      const indices = workers[0]?.config.tables.list[0]?.virtualHosts[0]?.routes.every((route, i) => route.index === i)
+      return workers.every((w) => w.has(last)) && indices === true && new Worker(feed.everything()).has(last)
+    }),
+    { numRuns: 20 },
+  )
 })
 
 t.test('rows go with the clusters that have them', async (t) => {

@@ -62,6 +62,58 @@ t.test('notes of a virtual host stay with it', async (t) => {
   t.equal(tableFrom({ virtual_hosts: [hosts[0]!, host('b', [])] }, first.result).notes, first.notes)
 })
 
+t.test('of a virtual host of many routes only those that changed are other objects', async (t) => {
+  const paths = Array.from({ length: 1000 }, (_, i) => `/part-${i}`)
+  const to = (path: string, cluster = 'c', action: Json = {}): Json => ({ match: { path }, route: { cluster, ...action } })
+  const of = (routes: readonly Json[], more: Json = {}, previous: RouteTable | null = null): Outcome<RouteTable> =>
+    tableFrom({ virtual_hosts: [host('a', routes, more)] }, previous)
+  const routesOf = ({ result }: Outcome<RouteTable>): readonly Route[] => result!.virtualHosts[0]!.routes
+  const all = paths.map((path) => to(path))
+  const first = of(all)
+  const changed = of(all.with(500, to(paths[500]!, 'd')), {}, first.result)
+  t.equal(changed.result!.virtualHosts[0]!.domains, first.result!.virtualHosts[0]!.domains)
+  t.same(
+    routesOf(changed).flatMap((route, i) => (route === routesOf(first)[i] ? [] : i)),
+    [500],
+  )
+  const shifted = of(all.toSpliced(10, 1).toSpliced(700, 0, to('/new')), {}, changed.result)
+  const before = new Set(routesOf(changed))
+  t.same(
+    routesOf(shifted).flatMap((route) => (before.has(route) ? [] : route.match.path?.value)),
+    [paths[500], '/new'],
+  )
+  t.same(
+    routesOf(shifted).map((route) => route.match.path?.value),
+    paths.toSpliced(10, 1).toSpliced(700, 0, '/new'),
+  )
+
+  const secured = of(all, { require_tls: 'ALL' }, first.result)
+  t.equal(routesOf(secured).length, 1001)
+  const again = of(all.with(3, to('/other')), { require_tls: 'ALL' }, secured.result)
+  t.same(
+    routesOf(again).flatMap((route, i) => (route === routesOf(secured)[i] ? [] : (route.match.path?.value ?? 'to https'))),
+    ['to https', '/other'],
+    'the one that leads to https is not of the configuration',
+  )
+  const edited = of(all, { request_headers_to_remove: ['x-a'] }, first.result)
+  t.equal(routesOf(edited).filter((route) => new Set(routesOf(first)).has(route)).length, 0, 'what holds for all changes all')
+
+  const noted = of(all.with(20, to(paths[20]!, 'c', { idle_timeout: '3s' })), {}, first.result)
+  t.match(noted.notes, /^virtual_hosts\[a\]\.routes\[20\]\.route\.idle_timeout: [^;]*$/)
+  const moved = of(all.with(20, to(paths[20]!, 'c', { idle_timeout: '3s' })).toSpliced(5, 1), {}, noted.result)
+  t.match(moved.notes, /^virtual_hosts\[a\]\.routes\[19\]\.route\.idle_timeout: [^;]*$/, 'notes go with their route')
+  const bad = of(all.with(7, { match: { path: '/x' } }), {}, first.result)
+  t.match(bad.faults, /virtual_hosts\[a\]\.routes\[7\]: it has no action/)
+})
+
+t.test('domains of others, also of those that have not changed', async (t) => {
+  const first = tableFrom({ virtual_hosts: [host('a'), host('b'), host('c')] }).result
+  const stolen = tableFrom({ virtual_hosts: [host('a'), host('b'), host('c', undefined, { domains: ['c', 'a'] })] }, first)
+  t.match(stolen.faults, /virtual_hosts\[c\]: another virtual host has the domain a/)
+  const twice = tableFrom({ virtual_hosts: [host('a'), host('b'), host('a', [toCluster('other')], { domains: ['x'] })] }, first)
+  t.match(twice.faults, /two virtual hosts have the name a/)
+})
+
 t.test('retry policies that are equal are one object', async (t) => {
   const retry_policy = { retry_on: '5xx', num_retries: 3 }
   const { result } = tableFrom({
