@@ -6,6 +6,7 @@ import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { addressText, isSocketPath } from '../base/socket-path.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { JwksCluster, JwksSource } from '../state/jwt.ts'
 import { SYSTEM_TRUST, type UpstreamTls } from '../state/tls.ts'
@@ -50,6 +51,8 @@ export async function fetchThrough(source: JwksSource, through: JwksCluster, aro
 async function askCluster(uri: URL, name: string, around: JwksSurroundings, signal: AbortSignal): Promise<string> {
   const cluster = around.cluster(name)
   if (cluster === null) throw new NotYet(`there is no cluster ${name}`)
+  if (cluster.proxyProtocol !== 'none')
+    throw new Error(`${name} wants the PROXY protocol, and has no client whom it could tell of`)
   const endpoints = endpointsOf(cluster, around.draw ?? Math.random)
   let last: Error = new NotYet(noneText(cluster))
   for (const endpoint of endpoints.slice(0, MAX_ENDPOINTS)) {
@@ -58,7 +61,7 @@ async function askCluster(uri: URL, name: string, around: JwksSurroundings, sign
     try {
       socket = await dial(cluster, endpoint, uri, tls, signal)
     } catch (error) {
-      last = new Unanswered(`${endpoint.address}:${endpoint.port} of ${name}: ${(error as Error).message}`)
+      last = new Unanswered(`${addressText(endpoint.address, endpoint.port)} of ${name}: ${(error as Error).message}`)
       signal.throwIfAborted()
       continue
     }
@@ -128,10 +131,11 @@ async function dial(
   tls: ClientTls | null,
   signal: AbortSignal,
 ): Promise<Socket> {
-  if (isForbidden(address)) throw new Error(forbiddenText(address))
+  const isPath = isSocketPath(address)
+  if (!isPath && isForbidden(address)) throw new Error(forbiddenText(address))
   const { connectTimeoutMs } = cluster.limits
   const within = connectTimeoutMs === 0 ? signal : AbortSignal.any([signal, AbortSignal.timeout(connectTimeoutMs)])
-  const socket = connectTcp({ host: address, port })
+  const socket = connectTcp(isPath ? { path: address } : { host: address, port })
   try {
     await once(socket, 'connect', { signal: within })
     return tls === null ? socket : await secured(socket, cluster, uri, tls, within)

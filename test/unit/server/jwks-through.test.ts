@@ -226,7 +226,21 @@ t.test('what there is not', async (t) => {
   }
   const tunnel = { address: '127.0.0.1', port: 15008, identities: [], authority: '', fields: '', innerFields: null }
   await t.rejects(ask({ clusters: through([at(1, { tunnel })]) }), /reached through tunnels/)
+  await t.rejects(ask({ clusters: through([at(1)], { proxyProtocol: 'v2' }) }), /wants the PROXY protocol/)
   await t.rejects(ask({ clusters: through([at(80, { address: '169.254.169.254' })]) }), /never asked for at/)
+})
+
+t.test('a socket of the file system', async (t) => {
+  const path = `${ca.folder}/keys.sock`
+  const server = createServer(gives).listen(path)
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  t.equal(await ask({ clusters: through([at(0, { address: path })]) }), JWKS)
+  const gone = ask({ clusters: through([at(0, { address: `${path}.gone` })]) })
+  await t.rejects(gone, /^\/.*keys\.sock\.gone of outbound\|443\|\|keys\.example: connect ENOENT/)
 })
 
 t.test('in time or not at all', async (t) => {
