@@ -1,7 +1,7 @@
 // The end of a worker's traffic: for a while new connections are taken still, since clients may not know yet, and each answer is the last of its connection; then nothing
 // new is accepted, what is in flight may finish until the deadline, and what is cut is reported.
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
-import { TcpSession } from '../filter/network/tcp-proxy.ts'
+import { TcpSession } from '../filter/network/tcp-proxy-session.ts'
 import type { ListenerSet } from '../listener/listener-set.ts'
 import type { NodeTunnel } from '../tunnel/node-tunnel.ts'
 import type { CutConnection } from './messages.ts'

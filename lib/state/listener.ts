@@ -179,6 +179,8 @@ export interface TcpChain {
   readonly clusters: readonly WeightedCluster[]
   /** In place of `clusters`: to the one that has the name that the client's TLS says (Envoy sni_cluster, Istio AUTO_PASSTHROUGH). */
   readonly byServerName: boolean
+  /** null: endpoints are where bytes go. */
+  readonly tunnel: TcpTunnel | null
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
   /** Nothing moved for so long: closed. 0: never; null: as the cluster has it. */
@@ -187,6 +189,17 @@ export interface TcpChain {
   readonly maxDurationMs: number | null
   /** Who may connect, in the order of evaluation. Empty: everybody. */
   readonly authorization: readonly RbacFilter[]
+}
+
+/** Bytes go through a proxy, which is the endpoint, to somewhere else (Envoy TcpProxy tunneling_config, Istio DestinationRule `tunnel`). */
+export interface TcpTunnel {
+  readonly method: 'CONNECT' | 'POST'
+  /** `host:port` that the proxy is asked for. */
+  readonly authority: string
+  /** Of a POST. */
+  readonly path: string
+  /** Further ones. Lower case. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
 }
 
 /** HTTP/2 CONNECT streams are connections of their own (HBONE, connect_terminate). */

@@ -140,6 +140,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
       kind: 'tcp',
       clusters: [aDestination('app')],
       byServerName: false,
+      tunnel: null,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -49,6 +49,7 @@ async function world(t: Teardown, drains = true) {
     kind: 'tcp',
     clusters: [aDestination('tcp')],
     byServerName: false,
+    tunnel: null,
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,

@@ -41,6 +41,7 @@ const tcp: TcpChain = {
   kind: 'tcp',
   clusters: [aDestination(APP)],
   byServerName: false,
+  tunnel: null,
   hashSourceIp: false,
   idleTimeoutMs: null,
   maxDurationMs: null,

@@ -35,10 +35,14 @@ export interface World {
   readonly accessLog: readonly object[]
 }
 
-/** `build` puts into the plane what listens on the port. Without an Envoy it is heddle alone. */
-export async function fedPair(t: Teardown, build: (world: World) => void): Promise<readonly FedProxy[]> {
+/** `build` puts into the plane what listens on the port. Without an Envoy, or `alone`, it is heddle. */
+export async function fedPair(
+  t: Teardown,
+  build: (world: World) => void,
+  { alone = false }: { readonly alone?: boolean } = {},
+): Promise<readonly FedProxy[]> {
   const heddle = await fedHeddle(t, build)
-  return findEnvoy() === null ? [heddle] : [heddle, await fedEnvoy(t, build)]
+  return alone || findEnvoy() === null ? [heddle] : [heddle, await fedEnvoy(t, build)]
 }
 
 async function fedHeddle(t: Teardown, build: (world: World) => void): Promise<FedProxy> {

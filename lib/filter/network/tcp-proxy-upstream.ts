@@ -1,6 +1,6 @@
 // Hot lane: the half of a TCP session that faces its endpoint.
 import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
-import type { TcpSession } from './tcp-proxy.ts'
+import type { TcpSession } from './tcp-proxy-session.ts'
 
 /** The half towards the endpoint. */
 export class UpstreamSide implements ConnectionOwner {

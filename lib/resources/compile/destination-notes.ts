@@ -43,8 +43,6 @@ function notePolicy(world: World, rule: DestinationRule, policy: TrafficPolicySp
   noteBlocks(world, rule, policy, path, detects)
   for (const [i, port] of (policy.portLevelSettings ?? []).entries())
     noteBlocks(world, rule, port, [...path, 'portLevelSettings', i], port.outlierDetection !== undefined)
-  const note = (field: string, reason: string): void => world.verdicts.partly(rule, [...path, field], reason, true)
-  if (policy.tunnel !== undefined) note('tunnel', `${LATER}: connections go out directly`)
   if (policy.retryBudget?.budgetInterval !== undefined && durationMs(policy.retryBudget.budgetInterval) > 0)
     world.verdicts.partly(rule, [...path, 'retryBudget', 'budgetInterval'], `${LATER}: the requests of this moment count`, true)
 }

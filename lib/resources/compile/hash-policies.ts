@@ -1,5 +1,6 @@
 // What of a request is hashed for a destination (DestinationRule consistentHash), as istiod writes it into routes. Not all of it follows the
 // policy of the cluster: levels are looked up otherwise, and a destination without a port has no part in the settings of ports.
+import type { TcpTunnel } from '../../state/listener.ts'
 import type { HashPolicy } from '../../state/route.ts'
 import type { LoadBalancerSpec, TrafficPolicySpec } from '../schema/destination-rule.ts'
 import { durationMs } from '../schema/fields.ts'
@@ -78,6 +79,16 @@ export class DestinationHashes {
     const own = subset === '' ? undefined : subsetPolicy(rule, subset)?.loadBalancer
     const lb = own ?? rule.policy?.loadBalancer
     return lb?.consistentHash?.useSourceIp === true
+  }
+
+  /** Through which proxy connections to the service go on; of a subset it is the subset's own that counts, and none of the destination's (istiod). */
+  tunnelOf(hostname: string, subset: string): TcpTunnel | null {
+    const rule = this.rules.get(hostname)
+    const spec = rule === undefined ? undefined : (subset === '' ? rule.policy : subsetPolicy(rule, subset))?.tunnel
+    if (spec === undefined) return null
+    const { protocol = '', targetHost = '', targetPort = 0 } = spec
+    const host = targetHost.includes(':') ? `[${targetHost}]` : targetHost
+    return { method: protocol === 'POST' ? 'POST' : 'CONNECT', authority: `${host}:${targetPort}`, path: '/', headers: [] }
   }
 }
 

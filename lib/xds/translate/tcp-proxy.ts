@@ -1,7 +1,8 @@
 // envoy.filters.network.tcp_proxy: bytes to a cluster.
+import type { TcpTunnel } from '../../state/listener.ts'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { Any } from '../proto/schema.ts'
-import { TcpProxy } from '../proto/tcp-proxy.ts'
+import { TcpProxy, type TunnelingConfig } from '../proto/tcp-proxy.ts'
 import { noteAccessLogs } from './access-log.ts'
 import type { ChainScope } from './chain-scope.ts'
 import type { Findings } from './findings.ts'
@@ -16,8 +17,6 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
   const proxy = findings.unpack(config, TcpProxy)
   if (proxy === null) return
   noteAccessLogs(proxy.access_log, findings)
-  if (proxy.tunneling_config !== null)
-    findings.at('tunneling_config').fault('TCP is tunnelled by CONNECT to endpoints of a mesh only, not by a rule')
   if ((proxy.max_connect_attempts ?? 1) > 1) findings.at('max_connect_attempts').note('one attempt is made for each connection')
   if (proxy.metadata_match !== null)
     findings.at('metadata_match').fault('endpoints are not chosen by their metadata; a cluster for each subset is expected')
@@ -29,6 +28,7 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
     kind: 'tcp',
     clusters: clustersOf(proxy, findings),
     byServerName: draft.byServerName,
+    tunnel: proxy.tunneling_config === null ? null : tunnelOf(proxy.tunneling_config, findings.at('tunneling_config')),
     hashSourceIp: hashes(proxy, findings),
     idleTimeoutMs: proxy.idle_timeout ?? IDLE_MS,
     maxDurationMs: proxy.max_downstream_connection_duration ?? 0,
@@ -43,6 +43,19 @@ function clustersOf(proxy: TcpProxy, findings: Findings): readonly WeightedClust
   if (weighted.length === 0) at.fault('a cluster is missing')
   else if (weighted.every((c) => c.weight === 0)) at.fault('all weights are 0')
   return weighted.map(({ name, weight }) => destination(name, weight))
+}
+
+function tunnelOf(of: TunnelingConfig, at: Findings): TcpTunnel {
+  if (of.hostname === '' || of.hostname.includes('%'))
+    at.at('hostname').fault(`a host with its port is expected, without operators, not "${of.hostname}"`)
+  const headers: [string, string][] = []
+  for (const [i, { header }] of of.headers_to_add.entries()) {
+    const { key = '', value = '' } = header ?? {}
+    if (value.includes('%'))
+      at.at('headers_to_add', i).note(`the operators of "${value}" are not carried out: ${key} is not sent`)
+    else headers.push([key.toLowerCase(), value])
+  }
+  return { method: of.use_post ? 'POST' : 'CONNECT', authority: of.hostname, path: of.post_path || '/', headers }
 }
 
 function destination(cluster: string, weight: number): WeightedCluster {

@@ -138,6 +138,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
     kind: 'tcp',
     clusters: [weighted(cluster, 1)],
     byServerName: false,
+    tunnel: null,
     hashSourceIp: false,
     idleTimeoutMs: null,
     maxDurationMs: null,

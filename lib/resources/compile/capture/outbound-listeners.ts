@@ -154,6 +154,7 @@ function passthrough(name: string, world: World): FilterChain {
       kind: 'tcp',
       clusters: [weighted(outboundTrafficPolicy === 'ALLOW_ANY' ? PASSTHROUGH_CLUSTER : BLACK_HOLE_CLUSTER, 1)],
       byServerName: false,
+      tunnel: null,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

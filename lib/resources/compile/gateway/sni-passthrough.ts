@@ -57,6 +57,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
       kind: 'tcp',
       clusters: [weighted(name, 1)],
       byServerName: false,
+      tunnel: null,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -118,6 +118,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
       kind: 'tcp',
       clusters: [weighted(ENCAP, 1)],
       byServerName: false,
+      tunnel: null,
       hashSourceIp: false,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -123,8 +123,8 @@ const FAULTS: readonly (readonly [title: string, json: JsonObject, fault: string
   ],
   [
     'TCP in a tunnel by a rule',
-    filters(tcp({ tunneling_config: { hostname: 'x:1' } })),
-    `${FILTER}.tunneling_config: TCP is tunnelled by CONNECT to endpoints of a mesh only, not by a rule`,
+    filters(tcp({ tunneling_config: { hostname: '%REQUESTED_SERVER_NAME%:1' } })),
+    `${FILTER}.tunneling_config.hostname: a host with its port is expected, without operators, not "%REQUESTED_SERVER_NAME%:1"`,
   ],
   ['HTTP/3', inHcm({ codec_type: 'HTTP3' }), `${FILTER}.codec_type: HTTP3 is not spoken; AUTO, HTTP1 or HTTP2 is expected`],
   ['routes without a name', inHcm({ rds: rds('') }), `${FILTER}.rds.route_config_name: a name is missing`],

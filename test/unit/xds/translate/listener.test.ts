@@ -165,6 +165,11 @@ t.test('bytes', async (t) => {
   t.match(tcpOf({}), { clusters: [{ cluster: 'c' }], hashSourceIp: false, idleTimeoutMs: 3_600_000, maxDurationMs: 0 })
   t.match(tcpOf({ idle_timeout: '0s', max_downstream_connection_duration: '5s' }), { idleTimeoutMs: 0, maxDurationMs: 5000 })
   t.match(tcpOf({ hash_policy: [{ source_ip: {} }] }), { hashSourceIp: true })
+  t.match(tcpOf({}), { tunnel: null })
+  const headers = [{ header: { key: 'X-A', value: '1' } }, { header: { key: 'x-b', value: '%REQ(x)%' } }]
+  t.match(tcpOf({ tunneling_config: { hostname: 'a:1', use_post: true, post_path: '/p', headers_to_add: headers } }), {
+    tunnel: { method: 'POST', authority: 'a:1', path: '/p', headers: [['x-a', '1']] },
+  })
   t.match(
     tcpOf({ cluster: 'BlackHoleCluster' }),
     { kind: 'tcp', clusters: [{ cluster: 'BlackHoleCluster' }] },
