@@ -198,7 +198,8 @@ export class Arrival implements ConnectionOwner, HandshakeOwner, DeadlineOwner {
     if (chain.tls === null) {
       set.arrivals.delete(this)
       chain.accept(connection)
-      if (length > 0) connection.handOn(bytes, length)
+      // Whom it refused has nothing more to say.
+      if (length > 0 && !connection.ended) connection.handOn(bytes, length)
       return
     }
     const context = connection.io.tls.server(chain.tls)

@@ -67,4 +67,5 @@ t.test('by server name', async (t) => {
   t.equal(await whoIs(t, port, nameOf('nobody')), '')
   t.match(await proxy.logged({ response_flags: 'NC' }), { requested_server_name: nameOf('nobody') })
   t.equal(await whoIs(t, port, 'secret.example'), '', 'no filter chain is for it')
+  t.notMatch(proxy.stderr, /exception/, 'the first bytes of whom nobody serves are nobody’s')
 })
