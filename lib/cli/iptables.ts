@@ -7,6 +7,7 @@ import { InterceptionError } from '../interception/system-command.ts'
 import { type Arguments, type Command, type CommandIo, type FlagSpec, UsageError } from './command.ts'
 import { EXIT_START } from './exit-codes.ts'
 import { type Action, type IptablesRequest, iptablesAction } from './iptables-actions.ts'
+import { ISTIO_LOG_FLAGS } from './istio-log-flags.ts'
 
 /** Settings whose flags take no value. */
 const SWITCHES: ReadonlySet<string> = new Set(
@@ -80,7 +81,7 @@ function flags(): Readonly<Record<string, FlagSpec>> {
     'dual-stack': hiddenSwitch,
     'cni-mode': hiddenSwitch,
     'iptables-trace-logging': hiddenSwitch,
-    log_output_level: ignored,
+    ...ISTIO_LOG_FLAGS,
   }
 }
 

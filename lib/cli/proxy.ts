@@ -5,6 +5,7 @@ import { ConfigThread } from '../server/config-thread.ts'
 import { type AgentRole, istioBootstrap } from '../xds/agent/istio-bootstrap.ts'
 import { bootstrapFlags, bootstrapFlagValues, type Command, type FlagSpec, UsageError } from './command.ts'
 import { EXIT_CONFIG, EXIT_OK } from './exit-codes.ts'
+import { ISTIO_LOG_FLAGS } from './istio-log-flags.ts'
 import { loadOrReport } from './load-config.ts'
 import { runProxy } from './run.ts'
 
@@ -14,7 +15,6 @@ const SOURCE = "Istio's environment"
 
 const understood = (value: string, help: string): FlagSpec => ({ type: 'string', value, help })
 const ignored: FlagSpec = { type: 'string', value: 'VALUE', hidden: true, help: '' }
-const ignoredSwitch: FlagSpec = { type: 'boolean', value: '', hidden: true, help: '' }
 
 export const proxyCommand: Command = {
   name: 'proxy',
@@ -28,18 +28,17 @@ only the image has to be exchanged. docs/istio-pods.md says what becomes of each
     'print-config': { type: 'boolean', value: '', help: 'only print the heddle.yaml that is made' },
     domain: understood('DOMAIN', 'DNS domain of the pod: NAMESPACE.svc.cluster.local'),
     proxyLogLevel: understood('LEVEL', 'debug and trace make heddle tell more'),
+    ...ISTIO_LOG_FLAGS,
     log_output_level: understood('SCOPE:LEVEL', 'debug, info, warn or error, of the scope default'),
     serviceCluster: understood('NAME', 'of a waypoint whose pod has no label with its name'),
     ...bootstrapFlags(),
     // Of pilot-agent, without any effect here.
     ...Object.fromEntries(
       [
-        ...['proxyComponentLogLevel', 'log_caller', 'log_rotate', 'log_rotate_max_age', 'log_rotate_max_backups'],
-        ...['log_rotate_max_size', 'log_stacktrace_level', 'log_target', 'meshConfig', 'outlierLogPath', 'stsPort'],
-        ...['templateFile', 'tokenManagerPlugin', 'vklog', 'profiling'],
+        ...['proxyComponentLogLevel', 'meshConfig', 'outlierLogPath', 'stsPort', 'templateFile', 'tokenManagerPlugin'],
+        'profiling',
       ].map((name) => [name, ignored]),
     ),
-    log_as_json: ignoredSwitch,
   },
   async run(args, io) {
     const [named = 'sidecar', ...more] = args.positionals

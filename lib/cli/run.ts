@@ -36,10 +36,13 @@ export async function runProxy(bootstrap: BootstrapConfig | null, thread: Config
   }
   const { serve } = await import('./serve.ts')
   return serve(bootstrap, thread, async (proxy) => {
-    // A node's tunnel listens in its pods, and what a control plane has not sent may come.
-    const listensHere = bootstrap.role !== 'node' && bootstrap.xds.address === ''
-    if (listensHere && proxy.boundPorts().length === 0)
-      proxy.logger.warning('heddle.yaml has no listeners: no traffic is carried')
+    // A node's tunnel listens in its pods.
+    if (bootstrap.role !== 'node' && proxy.boundPorts().length === 0) {
+      const { logger } = proxy
+      if (bootstrap.xds.address === '') logger.warning('heddle.yaml has no listeners: no traffic is carried')
+      // They may come.
+      else logger.info('the control plane has sent no listeners so far (of a gateway: do its labels fit the selector of a Gateway?)')
+    }
     for (const { listener, port } of proxy.boundPorts()) {
       proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)
     }

@@ -130,7 +130,15 @@ t.test('iptables print', async (t) => {
   ]
   const plain = await heddle(['iptables', 'print', '--ipv6', 'off'])
   t.match(plain, { code: 0, stderr: '', stdout: /^\*nat$/m })
-  const asIstio = await heddle(['istio-iptables', ...istio, '--log_output_level=default:info', '--ipv6', 'off', '--dry-run'])
+  const asIstio = await heddle([
+    'istio-iptables',
+    ...istio,
+    '--log_output_level=default:info',
+    '--log_as_json',
+    '--ipv6',
+    'off',
+    '--dry-run',
+  ])
   t.match(asIstio, { code: 0, stdout: plain.stdout }, 'the defaults are what Istio says')
   const long = await heddle([
     'iptables',
