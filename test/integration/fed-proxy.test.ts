@@ -65,6 +65,7 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   setResource(plane, XDS.endpoints, xdsEndpoints('one', b))
   await plane.resume()
   await eventually('what changed meanwhile is in force', async () => (await answers()) === 'b', 20_000)
+  await proxy.said(/info +control plane \S+: it answers/)
 
   await proxy.stop()
   plane.stop()

@@ -158,6 +158,7 @@ export class AdsConnection {
     if (!this.#wasConnected()) {
       this.state = 'connected'
       this.sinceMs = this.#nowMs()
+      if (this.lastError !== '') this.#terms.log.info(`${this.#where}: it answers`)
       this.lastError = ''
       this.#owner.onAnswered()
     }
