@@ -41,7 +41,8 @@ export async function runProxy(bootstrap: BootstrapConfig | null, thread: Config
       const { logger } = proxy
       if (bootstrap.xds.address === '') logger.warning('heddle.yaml has no listeners: no traffic is carried')
       // They may come.
-      else logger.info('the control plane has sent no listeners so far (of a gateway: do its labels fit the selector of a Gateway?)')
+      else
+        logger.info('the control plane has sent no listeners so far (of a gateway: do its labels fit the selector of a Gateway?)')
     }
     for (const { listener, port } of proxy.boundPorts()) {
       proxy.logger.info(`listener ${listener.name}: ${listenerText(listener, port)}`)

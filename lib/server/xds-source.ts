@@ -94,11 +94,11 @@ export class XdsSource implements ConfigSource {
     this.client.subscribe(XDS.cluster, 'wildcard')
     this.client.subscribe(XDS.listener, 'wildcard')
     this.client.start()
+    this.#settleTimer = setInterval(() => this.#settle('time'), SETTLE_MS)
+    this.#settleTimer.unref()
     const reminder = setInterval(() => log.info(`not ready: waiting for ${this.waitingFor().join('; ')}`), REMIND_MS)
     await this.#complete.finally(() => clearInterval(reminder))
     this.#first = false
-    this.#settleTimer = setInterval(() => this.#settle('time'), SETTLE_MS)
-    this.#settleTimer.unref()
   }
 
   waitingFor(): readonly string[] {
@@ -125,8 +125,6 @@ export class XdsSource implements ConfigSource {
       this.#askForMore()
       this.#mayNeedLess = true
     }
-    for (const { name, reason } of faults)
-      this.#options.log.error(`the control plane sent ${update.typeUrl} ${name}, which is refused: ${reason}`)
     if (!this.#scheduled) {
       this.#scheduled = true
       setImmediate(() => {

@@ -8,7 +8,7 @@ export type Translate<T> = (resource: XdsResource, previous: T | null, findings:
 
 export interface Held<T> {
   readonly value: T
-  /** null: the control plane says that there is none. */
+  /** null: there is none, as the control plane says, or none that could be used. */
   readonly resource: XdsResource | null
   /** What is accepted and has no effect, in words; empty: all has. */
   readonly notes: string
@@ -129,6 +129,16 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
     for (const name of names) {
       this.#refused.delete(name)
       this.#replace(name, { value: emptyOf(name), resource: null, notes: '', arrival })
+      this.#touched.add(name)
+    }
+  }
+
+  /** Who asked by name has an answer: there is none of these, and of those that were refused, where nothing is held, nothing can be used. These stay refused. */
+  answer(absent: Iterable<string>, refused: readonly ResourceFault[], emptyOf: (name: string) => T, arrival: Arrival): void {
+    this.absent(absent, emptyOf, arrival)
+    for (const { name } of refused) {
+      if (this.has(name)) continue
+      this.#held.set(name, { value: emptyOf(name), resource: null, notes: '', arrival })
       this.#touched.add(name)
     }
   }

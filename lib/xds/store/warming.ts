@@ -43,6 +43,11 @@ export class Warming<T> {
     return true
   }
 
+  /** What it waits for will not come: the version before it goes on. */
+  giveUp(name: string): void {
+    this.#waiting.delete(name)
+  }
+
   /** It is no more. True: it was in force. */
   forget(name: string): boolean {
     this.#waiting.delete(name)

@@ -36,6 +36,8 @@ export interface XdsWorldTerms {
 
 /** How long routes wait for clusters that they name. */
 const ROUTES_WAIT_MS = 5000
+/** How long clusters and listeners wait for Secrets: istiod says nothing of one that is not there (Envoy's default of initial_fetch_timeout, which istiod leaves). */
+const SECRETS_WAIT_MS = 15_000
 
 /** null: there is none. */
 export interface ResourceState {
@@ -123,9 +125,9 @@ export class XdsWorld {
     if (origin !== 'expired') this.#answered.add(typeUrl)
     const arrival: Arrival = { version, atMs: nowMs }
     const faults = set.put(changed, arrival)
-    // Of the types that are asked for by name, "there is none" is an answer: no endpoints, no routes.
-    if (typeUrl === XDS.endpoints) this.endpoints.absent(removed, emptyAssignment, arrival)
-    else if (typeUrl === XDS.route) this.routes.absent(removed, emptyTable, arrival)
+    // Of the types that are asked for by name, "there is none" is an answer: no endpoints, no routes. So is what is refused, or all else would wait for it.
+    if (typeUrl === XDS.endpoints) this.endpoints.answer(removed, faults, emptyAssignment, arrival)
+    else if (typeUrl === XDS.route) this.routes.answer(removed, faults, emptyTable, arrival)
     else set.remove(removed)
     if (typeUrl === XDS.extension) faults.push(...this.#followExtensions(arrival))
     return faults
@@ -225,7 +227,9 @@ export class XdsWorld {
       assignments: this.endpoints,
       secrets: { has: (secret) => !isFetched(secret) || this.secrets.has(secret) },
     })
-    if (!this.#warmClusters.isWarm(name, from, missing, this.#terms.fetchTimeoutMs, nowMs)) return false
+    const isMissing = from.edsName !== null && !this.endpoints.has(from.edsName)
+    const limitMs = isMissing ? this.#terms.fetchTimeoutMs : SECRETS_WAIT_MS
+    if (!this.#warmClusters.isWarm(name, from, missing, limitMs, nowMs)) return false
     const before = this.#assembled.get(name)
     const assignment = from.edsName === null ? null : this.endpoints.get(from.edsName)
     if (before?.from !== from && [before?.from, from].some((f) => (f?.credentials.length ?? 0) > 0)) this.#credentials = null
@@ -261,10 +265,17 @@ export class XdsWorld {
         changed = this.#warmListeners.forget(name) || changed
         continue
       }
+      // As if it was refused itself.
+      if (listener.missingExtensions.some((extension) => this.extensions.refused.has(extension))) {
+        this.#warmListeners.giveUp(name)
+        continue
+      }
       const before = this.#warmListeners.active(name)
       const missing = this.#listenerWaitsFor(listener)
       // Without an extension it is no listener yet: time does not mend that.
-      const limitMs = listener.missingExtensions.length > 0 ? 0 : this.#terms.fetchTimeoutMs
+      const { fetchTimeoutMs } = this.#terms
+      const hasRoutes = listener.routeNames.every((route) => this.#warmTables.active(route) !== null)
+      const limitMs = listener.missingExtensions.length > 0 ? 0 : hasRoutes ? SECRETS_WAIT_MS : fetchTimeoutMs
       if (this.#warmListeners.isWarm(name, listener, missing, limitMs, nowMs)) changed ||= before !== listener
     }
     return changed
@@ -328,7 +339,8 @@ export class XdsWorld {
   refusals(): string[] {
     return [...this.#sets].flatMap(([typeUrl, set]) =>
       [...set.refused].map(([name, { reason }]) => {
-        const serves = set.has(name) ? 'its last good version serves' : 'nothing serves in its place'
+        const serves =
+          (set.held.get(name)?.resource ?? null) !== null ? 'its last good version serves' : 'nothing serves in its place'
         return `${shortTypeName(typeUrl)} ${name} is refused, ${serves}: ${reason}`
       }),
     )

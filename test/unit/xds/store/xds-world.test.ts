@@ -29,7 +29,7 @@ interface Plain {
   readonly sds?: string
   /** Endpoints: addresses, with spaces between. Routes: where they lead. Listener: its port. */
   readonly to?: string
-  /** Cluster, extension: something that is not understood. */
+  /** Cluster, endpoints, routes, extension: something that is not understood. */
   readonly bad?: true
 }
 
@@ -46,14 +46,16 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
       ...(eds === undefined ? {} : { eds_cluster_config: { eds_config: ADS, service_name: eds } }),
       ...(bad ? { cluster_type: { name: 'envoy.clusters.redis' } } : {}),
     }),
-  [XDS.endpoints]: (name, { to }) =>
+  [XDS.endpoints]: (name, { to, bad }) =>
     bytes(ClusterLoadAssignment, {
       cluster_name: name,
       endpoints: [
         {
-          lb_endpoints: (to ?? '').split(' ').map((address) => ({
-            endpoint: { address: { socket_address: { address, port_value: 80 } } },
-          })),
+          lb_endpoints: bad
+            ? [{ endpoint: { address: { pipe: { path: '/run/a' } } } }]
+            : (to ?? '').split(' ').map((address) => ({
+                endpoint: { address: { socket_address: { address, port_value: 80 } } },
+              })),
         },
       ],
     }),
@@ -80,12 +82,14 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
         },
       ],
     }),
-  [XDS.route]: (name, { to }) =>
-    bytes(RouteConfiguration, {
-      name,
-      virtual_hosts:
-        to === undefined ? [] : [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: to } }] }],
-    }),
+  [XDS.route]: (name, { to, bad }) =>
+    bad
+      ? Buffer.from([0xff])
+      : bytes(RouteConfiguration, {
+          name,
+          virtual_hosts:
+            to === undefined ? [] : [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: to } }] }],
+        }),
   [XDS.extension]: (name, { to, bad }) =>
     bytes(TypedExtensionConfig, {
       name,
@@ -257,6 +261,45 @@ t.test('a bad resource is refused alone, and its last good version serves', asyn
   ])
   w.take(update(XDS.cluster, { a: { eds: 'a' }, d: null }))
   t.same(w.xds.refusals(), [])
+})
+
+t.test('what is refused from the beginning holds nobody up', async (t) => {
+  const w = new World()
+  w.take(
+    update(XDS.cluster, { a: { eds: 'a' }, b: { eds: 'b' } }),
+    update(XDS.listener, { l: { rds: '80' }, f: { ecds: 'f', to: '81' } }),
+  )
+  w.take(update(XDS.endpoints, { a: { bad: true }, b: { to: '10.0.0.2' } }))
+  w.take(update(XDS.route, { '80': { bad: true } }))
+  t.same(w.xds.waitingFor(), ['listener f waits for the extension f'])
+  w.take(update(XDS.extension, { f: { bad: true } }))
+  t.same(w.xds.waitingFor(), [])
+  t.same([w.clusters, w.listeners, w.tables], [{ a: [], b: ['10.0.0.2'] }, ['l:80'], ['80>']], 'without f nothing of f is there')
+  t.match(w.xds.refusals(), [
+    /^EDS a is refused, nothing serves in its place: /,
+    /^RDS 80 is refused, nothing serves in its place: /,
+    /^ECDS f is refused, nothing serves in its place: /,
+  ])
+  w.take(update(XDS.endpoints, { a: { to: '10.0.0.1' } }), update(XDS.route, { '80': { to: 'a' } }))
+  w.take(update(XDS.extension, { f: {} }))
+  t.same([w.clusters, w.tables], [{ a: ['10.0.0.1'], b: ['10.0.0.2'] }, ['80>a']])
+  t.same([...w.listeners].sort(), ['f:81', 'l:80'])
+  t.same(w.xds.refusals(), [])
+})
+
+t.test('a Secret that does not come is waited for as Envoy does', async (t) => {
+  const w = new World()
+  w.take(
+    update(XDS.cluster, {}),
+    update(XDS.listener, { l: { sds: 'kubernetes://gone' }, m: { rds: '80', sds: 'kubernetes://s', to: '81' } }),
+  )
+  w.nowMs = 14_999
+  w.take()
+  t.same(w.listeners, [])
+  w.nowMs = 15_000
+  w.take()
+  t.same(w.listeners, ['l:80'], 'its handshakes fail')
+  t.match(w.xds.waitingFor(), [/^listener m waits for .* the routes 80$/], 'routes are sent in any case')
 })
 
 t.test('what goes is gone: clusters, listeners, and what only they named', async (t) => {
