@@ -14,8 +14,8 @@ import { type CombinedListeners, combineListeners } from '../translate/combine-l
 import type { Findings } from '../translate/findings.ts'
 import type { GatewayFields } from '../translate/internal-endpoint.ts'
 import { type TranslatedListener, translateListener } from '../translate/listener.ts'
-import { type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
-import { emptyTable, translateRoutes } from '../translate/route-configuration.ts'
+import { emptyAssignment, type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
+import { clustersOf, emptyTable, translateRoutes } from '../translate/route-configuration.ts'
 import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
 import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
@@ -382,12 +382,6 @@ export class XdsWorld {
   }
 }
 
-/** Where its routes lead. */
-function clustersOf({ virtualHosts }: RouteTable): string[] {
-  const actions = virtualHosts.flatMap(({ routes }) => routes.map(({ action }) => action))
-  return actions.flatMap((action) => (action.kind === 'forward' ? action.clusters.map(({ cluster }) => cluster) : []))
-}
-
 /** What has come, and what is in force, which needs what it names until it is replaced. */
 function* everyOne<T extends object>(come: ResourceSet<T>, inForce: Warming<T>): Iterable<T> {
   for (const { value } of come.held.values()) yield value
@@ -398,8 +392,4 @@ function withFindings(of: TranslatedListener, findings: Findings): TranslatedLis
   for (const { path, text } of of.faults) (path === '' ? findings : findings.at(path)).fault(text)
   for (const { path, text } of of.notes) (path === '' ? findings : findings.at(path)).note(text)
   return of
-}
-
-function emptyAssignment(name: string): LoadAssignment {
-  return { name, groups: [], from: new Uint8Array(0), places: new Int32Array(0), tunnelFields: '' }
 }

@@ -249,3 +249,8 @@ function placeOf(
   within.fault(pipe === null ? 'its kind is not understood' : `the path of a socket is expected, not "${pipe.path}"`)
   return null
 }
+
+/** Of a name that has no endpoints. */
+export function emptyAssignment(name: string): LoadAssignment {
+  return { name, groups: [], from: new Uint8Array(0), places: new Int32Array(0), tunnelFields: '' }
+}

@@ -198,3 +198,9 @@ export function portOf(name: string): number {
   const port = Number(plain ?? sniffed ?? gateway ?? inbound)
   return port <= 65_535 ? port : 0
 }
+
+/** Where its routes lead. */
+export function clustersOf({ virtualHosts }: RouteTable): string[] {
+  const actions = virtualHosts.flatMap(({ routes }) => routes.map(({ action }) => action))
+  return actions.flatMap((action) => (action.kind === 'forward' ? action.clusters.map(({ cluster }) => cluster) : []))
+}
