@@ -174,12 +174,13 @@ export class Packer {
   private text(value: string): number {
     const known = this.texts.get(value)
     if (known !== undefined) return known
-    const latin1 = Buffer.from(value, 'latin1')
-    const isLatin1 = latin1.toString('latin1') === value
-    const encoded = isLatin1 ? latin1 : Buffer.from(value, 'utf16le')
-    const size = new Body(8)
+    const encoded = latin1Of(value)
+    const size = this.bodyAt(0)
+    const start = size.length
     size.varint(value.length)
-    const at = this.append(isLatin1 ? LATIN1 : UTF16, size.bytes.subarray(0, size.length), encoded)
+    const head = size.bytes.subarray(start, size.length)
+    const at = encoded === null ? this.append(UTF16, head, Buffer.from(value, 'utf16le')) : this.append(LATIN1, head, encoded)
+    size.length = start
     this.texts.set(value, at)
     return at
   }
@@ -194,7 +195,7 @@ export class Packer {
     return at
   }
 
-  private append(tag: number, body: Uint8Array, more = NOTHING): number {
+  private append(tag: number, body: Uint8Array, more: Uint8Array = NOTHING): number {
     const at = this.length
     const end = at + 1 + body.length
     if (end + more.length > this.bytes.length) {
@@ -208,6 +209,23 @@ export class Packer {
     this.length = end + more.length
     return at
   }
+}
+
+/** Of short texts; a call into Node costs more. */
+const scratch = new Uint8Array(64)
+
+/** null: it has other characters. Not to be kept. */
+function latin1Of(value: string): Uint8Array<ArrayBuffer> | null {
+  if (value.length > scratch.length) {
+    const bytes = Buffer.from(value, 'latin1')
+    return bytes.toString('latin1') === value ? bytes : null
+  }
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i)
+    if (code > 255) return null
+    scratch[i] = code
+  }
+  return scratch.subarray(0, value.length)
 }
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {

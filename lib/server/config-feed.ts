@@ -219,14 +219,21 @@ export class ConfigFeed {
     if (sparse.size === 0) return { movedClusters: [], movedVirtualHosts: [] }
     const owners = this.#owners.of(sparse)
     const isLeft = ({ arena }: Packed): boolean => sparse.has(arena)
-    const left = new Set(
-      [...(owners?.clusters ?? this.#clusters.keys())].filter((name) => this.#clusters.get(name)?.some(isLeft)),
-    )
-    const movedClusters =
-      left.size === 0 ? [] : snapshot.clusters.filter((c) => left.has(c.name)).map((cluster) => this.#putWhole(cluster))
+    const movedClusters = [...(owners?.clusters ?? this.#clusters.keys())].flatMap((name) => this.#moveCluster(name, isLeft))
     const tables = owners === null ? snapshot.routeTables : snapshot.routeTables.filter((t) => owners.hosts.has(t.name))
     const movedVirtualHosts = tables.flatMap((table) => this.#moveHosts(table, owners?.hosts.get(table.name) ?? null, isLeft))
     return { movedClusters, movedVirtualHosts }
+  }
+
+  #moveCluster(name: string, isLeft: (of: Packed) => boolean): ClusterUpdate[] {
+    const chain = this.#clusters.get(name)
+    if (chain === undefined || !chain.some(isLeft)) return []
+    this.#clusters.set(
+      name,
+      chain.map((packed) => (isLeft(packed) ? this.#store.move(packed) : packed)),
+    )
+    this.#owners.note(this.#store.filling, null, name)
+    return [this.#update(name, null)]
   }
 
   /** `names`: those that may have something to be moved; null: all may. */
@@ -240,10 +247,9 @@ export class ConfigFeed {
     for (const [at, host] of virtualHosts.entries()) {
       if (names !== null && !names.has(host.name)) continue
       const old = packed[at] as PackedHost
-      const next = movedHost(this.#store, host, old, isLeft)
+      const next = movedHost(this.#store, old, isLeft)
       if (next === old) continue
       this.#owners.note(this.#store.filling, table, host.name)
-      for (const part of [old, ...(old.pieces ?? [])]) if (isLeft(part)) this.#store.drop(part)
       packed[at] = next
       moved.push({ table, at, ...hostPlace(host, next) })
     }

@@ -1,5 +1,6 @@
 // The nouns of the configuration as the workers get them: packed in memory that all threads share, so that what no request needs costs each worker a few
 // bytes. Each push fills an arena; an arena of which little is still in use is emptied into the next one.
+import { PackedReader } from '../base/packed-reader.ts'
 import { Packer } from '../base/packer.ts'
 
 /** Where a noun is. */
@@ -22,9 +23,11 @@ interface Held {
   nouns: number
 }
 
-/** More arenas than this: the small ones are put together. */
+/** More arenas than this: small ones are put together. */
 const MAX_ARENAS = 32
 const SMALL_BYTES = 1 << 20
+/** So many of the smallest are, and each further one that is no larger than those before it together: what was put together is so again only among its like. */
+const TOGETHER = 16
 
 export class NounStore {
   readonly #arenas: Map<number, Held>
@@ -74,6 +77,14 @@ export class NounStore {
     return new Packer()
   }
 
+  /** Of an arena that was filled, into the one that is being filled. */
+  move(packed: Packed): Packed {
+    const { arena } = this.#arenas.get(packed.arena) as Held
+    const moved = this.put(new PackedReader(arena.bytes).read(packed.at) as object)
+    this.drop(packed)
+    return moved
+  }
+
   /** Nothing of it is needed any more. */
   clear(): void {
     this.#arenas.clear()
@@ -94,13 +105,17 @@ export class NounStore {
 
   /** Arenas whose nouns should be put anew. To be asked before `finish`. */
   sparse(): ReadonlySet<number> {
-    const all = [...this.#arenas.values()]
-    const many = all.length >= MAX_ARENAS
-    return new Set(
-      all
-        .filter(({ arena, used }) => used * 2 < arena.bytes.byteLength || (many && used < SMALL_BYTES))
-        .map(({ arena }) => arena.id),
-    )
+    const sparse = new Set<number>()
+    for (const { arena, used } of this.#arenas.values()) if (used * 2 < arena.bytes.byteLength) sparse.add(arena.id)
+    if (this.#arenas.size < MAX_ARENAS) return sparse
+    const small = [...this.#arenas.values()].filter((held) => held.used < SMALL_BYTES).sort((a, b) => a.used - b.used)
+    let sum = 0
+    for (const [i, { arena, used }] of small.entries()) {
+      if (i >= TOGETHER && used > sum) break
+      sparse.add(arena.id)
+      sum += used
+    }
+    return sparse
   }
 
   /** The arena that was filled, and those that are empty now. */

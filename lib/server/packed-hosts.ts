@@ -89,19 +89,13 @@ function firstFrom(ascending: readonly number[], value: number): number {
   return low
 }
 
-/** What of it is in one of those arenas is put anew; the same object where nothing is. */
-export function movedHost(store: NounStore, host: VirtualHost, packed: PackedHost, isLeft: (of: Packed) => boolean): PackedHost {
-  const isWholeLeft = isLeft(packed)
-  if (packed.pieces === null) return isWholeLeft ? putHost(store, host, null) : packed
-  if (!isWholeLeft && !packed.pieces.some(isLeft)) return packed
-  let begin = 0
-  const pieces = packed.pieces.map((piece) => {
-    const routes = host.routes.slice(begin, begin + piece.count)
-    begin += piece.count
-    return isLeft(piece) ? { ...store.put(routes), count: piece.count } : piece
-  })
-  const { arena, at, size } = isWholeLeft ? store.put({ ...host, routes: [] }) : packed
-  return { arena, at, size, pieces }
+/** What of it is to be left is elsewhere; the same object where nothing is. */
+export function movedHost(store: NounStore, packed: PackedHost, isLeft: (of: Packed) => boolean): PackedHost {
+  const { pieces } = packed
+  if (!isLeft(packed) && pieces?.some(isLeft) !== true) return packed
+  const { arena, at, size } = isLeft(packed) ? store.move(packed) : packed
+  const moved = pieces?.map((piece) => (isLeft(piece) ? { ...store.move(piece), count: piece.count } : piece))
+  return { arena, at, size, pieces: moved ?? null }
 }
 
 /** It is needed no more, but for what of it is in `kept` as well. */
