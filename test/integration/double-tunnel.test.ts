@@ -57,6 +57,23 @@ t.test('double HBONE', async (t) => {
     t.same([inner?.headers['x-istio-source'], inner?.headers['x-forwarded-network']], [undefined, 'east'])
   })
 
+  await t.test('many bytes of several that share the tunnel to the gateway', async (t) => {
+    const bytes = 4 * 2 ** 20
+    const outcomes = await Promise.all(
+      ['a', 'b', 'c', 'd'].map(async (letter) => [letter, await connect(t, end, tunnel)] as const),
+    )
+    const all = outcomes.map(([letter, outcome]) => [letter, new Recorder(outcome as Connection)] as const)
+    for (const [letter, recorder] of all) {
+      recorder.write(letter.repeat(bytes))
+      recorder.end()
+    }
+    await eventually('all came back, or was cut', () => all.every(([, r]) => r.ended || r.closed !== null), 20_000)
+    for (const [letter, recorder] of all) {
+      t.equal(recorder.closed ?? '', '')
+      t.ok(Buffer.concat(recorder.chunks).equals(Buffer.alloc(bytes, letter)), `${recorder.bytes} bytes of ${letter}`)
+    }
+  })
+
   await t.test('the tunnel to the gateway is shared, the one within never', async (t) => {
     const [before, within] = [gateway.connections, workload.connections]
     const both = [await connect(t, end, tunnel), await connect(t, end, tunnel)]
