@@ -9,6 +9,8 @@ export interface ProbeResult {
   readonly status: number
   /** At most 10 KiB of what the application said, for the events of its pod. */
   readonly body: Buffer
+  /** Why there is no answer of the application; empty: there is one. */
+  readonly problem: string
 }
 
 /** The rules of the packet filter let what comes from here pass to the application. */
@@ -33,7 +35,7 @@ export async function askApplication(probe: AppProbe, address: string, headers: 
     if (ask.kind === 'tcp') attempt.open(address, ask.port, () => attempt.pass('connected'))
     else (await import('../cluster/health-checks/grpc-probe.ts')).askGrpc(attempt, ask.service, address, ask.port)
     const { passed, seen } = await attempt.result
-    return passed ? { status: 200, body: Buffer.alloc(0) } : failed(seen)
+    return passed ? { status: 200, body: Buffer.alloc(0), problem: '' } : failed(seen)
   } catch (error) {
     const { name, code, message } = error as NodeJS.ErrnoException
     if (name === 'TimeoutError') return failed(`no whole answer within ${timeoutMs} ms`)
@@ -42,7 +44,7 @@ export async function askApplication(probe: AppProbe, address: string, headers: 
 }
 
 function failed(why: string): ProbeResult {
-  return { status: 500, body: Buffer.from(`${why}\n`) }
+  return { status: 500, body: Buffer.from(`${why}\n`), problem: why }
 }
 
 type HttpAsk = AppProbe['ask'] & { readonly kind: 'http' }
@@ -73,7 +75,7 @@ async function overHttp(
       const next =
         answer.statusCode >= 300 && answer.statusCode < 400 ? sameOrigin(answer.headers['location'], origin, path) : null
       // To elsewhere it is not followed: the kubelet takes it for an answer.
-      if (next === null) return { status: answer.statusCode, body: await beginningOf(answer.body) }
+      if (next === null) return { status: answer.statusCode, body: await beginningOf(answer.body), problem: '' }
       if (redirects === MAX_REDIRECTS) return failed(`stopped after ${MAX_REDIRECTS} redirects`)
       path = next
       for await (const _ of answer.body) break

@@ -49,8 +49,8 @@ function appProbe(path: string, probe: Raw): AppProbe | null {
   return { path, timeoutMs: timeoutMs === 0 ? DEFAULT_TIMEOUT_S * 1000 : timeoutMs, ask }
 }
 
-/** undefined: there is none; null: it cannot be read. */
-function httpOf(x: unknown): AppProbe['ask'] | null | undefined {
+/** undefined: there is none; null: it cannot be read. So of the others. */
+export function httpOf(x: unknown): AppProbe['ask'] | null | undefined {
   if (x === undefined || x === null) return undefined
   const port = isMapping(x) ? portOf(x['port']) : 0
   if (!isMapping(x) || port === 0) return null
@@ -69,13 +69,13 @@ function headerOf(x: unknown): readonly [string, string] | null {
   return /^:?[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? [name, value] : null
 }
 
-function tcpOf(x: unknown): AppProbe['ask'] | null | undefined {
+export function tcpOf(x: unknown): AppProbe['ask'] | null | undefined {
   if (x === undefined || x === null) return undefined
   const port = isMapping(x) ? portOf(x['port']) : 0
   return port === 0 ? null : { kind: 'tcp', port }
 }
 
-function grpcOf(x: unknown): AppProbe['ask'] | null | undefined {
+export function grpcOf(x: unknown): AppProbe['ask'] | null | undefined {
   if (x === undefined || x === null) return undefined
   const port = isMapping(x) ? portOf(x['port']) : 0
   if (!isMapping(x) || port === 0) return null

@@ -31,6 +31,7 @@ import {
   trustDomains,
   whole,
 } from './leaf.ts'
+import { readinessProbe } from './readiness-probe.ts'
 
 const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 
@@ -273,6 +274,7 @@ export const bootstrapSchema = v.strictObject({
     applicationMetrics: v.optional(scrapeTargets('[ "8080/metrics" ]'), []),
     probeAddress: v.optional(address('127.0.0.1'), '127.0.0.1'),
     probes: v.optional(appProbes('{ /app-health/web/livez: { httpGet: { path: /healthz, port: 8080 } } }'), {}),
+    readinessProbe: v.optional(readinessProbe('{ httpGet: { path: /healthz, port: 8080 }, periodSeconds: 10 }'), null),
   }),
   dns: v.strictObject({
     address: v.optional(address('127.0.0.1'), '127.0.0.1'),

@@ -14,6 +14,8 @@ export function checkXds(root: Mapping, report: Report): void {
   const key = at(root, ['xds', 'clientKey']) ?? ''
   if ((certificate === '') !== (key === ''))
     report(['xds'], 'value', '`clientCertificate` and `clientKey` are given together, or neither')
+  if ((address ?? '') === '' && isMapping(at(root, ['agent', 'readinessProbe'])))
+    report(['agent', 'readinessProbe'], 'key', 'what comes of it is told to a control plane, and there is none: `xds.address`')
   if (at(root, ['xds', 'onDemand']) === true && root['role'] !== 'node')
     report(['xds', 'onDemand'], 'value', '`onDemand` belongs to `role: node`')
 }

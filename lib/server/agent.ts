@@ -11,6 +11,7 @@ import { DnsMetrics } from '../telemetry/dns-metrics.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'
 import type { AgentFeed, NamesOfMesh } from '../xds/agent/agent-feed.ts'
+import type { HealthReports } from '../xds/agent/health-reports.ts'
 
 export interface AgentDutiesOptions {
   readonly bootstrap: BootstrapConfig
@@ -32,6 +33,8 @@ export class AgentDuties {
   #names: NamesOfMesh | null
   #dns: DnsProxy | null
   #servers: (AgentServer | MetricsServer)[]
+  /** null: nobody asks the application for the control plane. */
+  #health: HealthReports | null
 
   private constructor(options: AgentDutiesOptions) {
     this.#options = options
@@ -39,6 +42,7 @@ export class AgentDuties {
     this.#names = null
     this.#dns = null
     this.#servers = []
+    this.#health = null
   }
 
   /** What reads the control plane's messages is loaded only where there is one. */
@@ -48,7 +52,7 @@ export class AgentDuties {
     const onNames = bootstrap.dns.port === 0 ? null : (names: NamesOfMesh) => duties.#useNames(names)
     const onRoots = identity === null ? null : (pems: readonly string[]) => identity.useMeshRoots(pems)
     const isFed = bootstrap.xds.address !== '' && bootstrap.role !== 'node'
-    if (isFed && (onNames !== null || onRoots !== null)) {
+    if (isFed && (onNames !== null || onRoots !== null || bootstrap.agent.readinessProbe !== null)) {
       const { AgentFeed } = await import('../xds/agent/agent-feed.ts')
       duties.#feed = new AgentFeed({ onNames, onRoots })
     }
@@ -72,10 +76,38 @@ export class AgentDuties {
       await this.#listen(new MetricsServer(agent, () => host.metricsText()))
     }
     await this.#listenForDns(host.slab)
+    await this.#reportHealth(host)
   }
 
   async close(): Promise<void> {
+    this.#health?.stop()
     await Promise.all([this.#dns?.close(), ...this.#servers.map((server) => server.close())])
+  }
+
+  async #reportHealth(host: AgentHost): Promise<void> {
+    const { bootstrap, log } = this.#options
+    const { readinessProbe: probe } = bootstrap.agent
+    const feed = this.#feed
+    if (probe === null || feed === null) return
+    const { HealthReports } = await import('../xds/agent/health-reports.ts')
+    const { askHealth } = await import('./application-health.ts')
+    let begun = false
+    const ask = async (): Promise<string | null> => {
+      const waiting = host.waitingFor()
+      begun ||= waiting.length === 0
+      // Until the proxy has begun to serve, the control plane has heard nothing of the workload, and sends nobody to it.
+      return begun ? askHealth(probe, bootstrap.agent, waiting) : null
+    }
+    this.#health = new HealthReports({
+      ...probe,
+      ask,
+      report: (problem) => {
+        if (problem === null) log.info('the application is well, and the control plane is told')
+        else log.warning(`the application is not well, and the control plane is told: ${problem}`)
+        feed.reportHealth(problem)
+      },
+    })
+    this.#health.start()
   }
 
   async #listen(server: AgentServer | MetricsServer): Promise<void> {

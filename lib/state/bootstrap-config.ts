@@ -305,6 +305,21 @@ export interface AgentConfig {
   /** The address at which probes are asked. */
   readonly probeAddress: string
   readonly probes: readonly AppProbe[]
+  /** What is told to the control plane of the application of a virtual machine; null: nothing. */
+  readonly readinessProbe: ReadinessProbe | null
+}
+
+/** Istio ProxyConfig.readinessProbe. */
+export interface ReadinessProbe {
+  readonly initialDelayMs: number
+  readonly timeoutMs: number
+  readonly periodMs: number
+  /** In a row. */
+  readonly successThreshold: number
+  readonly failureThreshold: number
+  /** Name or address; empty: `probeAddress`. */
+  readonly host: string
+  readonly ask: AppProbe['ask'] | { readonly kind: 'exec'; readonly command: readonly string[] }
 }
 
 /** Answers the application's questions for names of the mesh, and passes all others on. */

@@ -1,4 +1,5 @@
-// What a proxy asks of a control plane beside the configuration of its data path: the names of the mesh (NDS), and the roots that hold in it (PCDS).
+// What a proxy asks of a control plane beside the configuration of its data path: the names of the mesh (NDS), and the roots that hold in it (PCDS); and what it
+// tells of its application.
 import type { AdsClient } from '../client/ads-client.ts'
 import { XDS } from '../client/resource-types.ts'
 import type { ResourceFault, ResourceUpdate } from '../client/resource-update.ts'
@@ -20,22 +21,32 @@ export class AgentFeed {
   readonly #options: AgentFeedOptions
   readonly #names: Map<string, NameTable>
   readonly #settings: Map<string, readonly string[]>
-  #subscribed: boolean
+  #client: Pick<AdsClient, 'subscribe' | 'reportHealth'> | null
+  /** What is wrong with the application; null: nothing; undefined: nobody knows. */
+  #health: string | null | undefined
 
   constructor(options: AgentFeedOptions) {
     this.#options = options
     this.#names = new Map()
     this.#settings = new Map()
-    this.#subscribed = false
+    this.#client = null
+    this.#health = undefined
   }
 
   /** Once for all; further calls do nothing. */
-  subscribe(client: Pick<AdsClient, 'subscribe'>): void {
-    if (this.#subscribed) return
-    this.#subscribed = true
+  subscribe(client: Pick<AdsClient, 'subscribe' | 'reportHealth'>): void {
+    if (this.#client !== null) return
+    this.#client = client
     const { onNames, onRoots } = this.#options
     if (onNames !== null) client.subscribe(XDS.nameTable, 'wildcard')
     if (onRoots !== null) client.subscribe(XDS.proxyConfig, 'wildcard')
+    if (this.#health !== undefined) client.reportHealth(this.#health)
+  }
+
+  /** What is wrong with the application; null: nothing. Nothing is told before listeners have come. */
+  reportHealth(problem: string | null): void {
+    this.#health = problem
+    this.#client?.reportHealth(problem)
   }
 
   takes(typeUrl: string): boolean {

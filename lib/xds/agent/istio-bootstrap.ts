@@ -330,6 +330,7 @@ class Reading {
       ...(targets.length === 0 ? {} : { applicationMetrics: targets }),
       ...(loopback ? {} : { probeAddress: podAddress }),
       ...(Object.keys(probes).length === 0 ? {} : { probes }),
+      ...(isStruct(this.#settings['readinessProbe']) ? { readinessProbe: this.#settings['readinessProbe'] } : {}),
     }
   }
 

@@ -48,6 +48,8 @@ export class AdsClient {
   #controlPlane: string
   #dormant: DormantResources
   #metrics: ControlPlaneMetrics | null
+  /** What was told of the application last: null: that it is well; undefined: nothing. */
+  #health: string | null | undefined
   /** The consumer is being told: what it subscribes to is sent behind the answer. */
   #telling: boolean
 
@@ -62,6 +64,7 @@ export class AdsClient {
     this.#controlPlane = ''
     this.#dormant = new DormantResources([])
     this.#metrics = null
+    this.#health = undefined
     this.#telling = false
     this.#connection = new AdsConnection(options, {
       path: STREAM_PATHS[options.protocol],
@@ -120,6 +123,12 @@ export class AdsClient {
     this.#settle()
   }
 
+  /** What is wrong with the application; null: nothing. Told now, and to each further stream behind its requests. */
+  reportHealth(problem: string | null): void {
+    this.#health = problem
+    if (this.#stream !== null) this.#connection.send(this.#stream.health(problem))
+  }
+
   /** Accepted and not removed, by name. */
   resources(typeUrl: string): ReadonlyMap<string, XdsResource> {
     return this.#held.of(typeUrl).resources
@@ -162,7 +171,8 @@ export class AdsClient {
     this.#stream = this.#options.protocol === 'delta' ? new DeltaStream(terms) : new StateOfTheWorldStream(terms)
     for (const progress of this.#progress.values()) progress.nacksInARow = 0
     this.#metrics?.streamBegun()
-    return this.#stream.requests()
+    const requests = this.#stream.requests()
+    return this.#health === undefined ? requests : [...requests, this.#stream.health(this.#health)]
   }
 
   #onAnswered(): void {

@@ -4,7 +4,8 @@ import { decode } from '../proto/decode.ts'
 import { DeltaDiscoveryRequest, DeltaDiscoveryResponse, type Resource } from '../proto/discovery.ts'
 import { encode } from '../proto/encode.ts'
 import type { DiscoveryStream, Incoming, IncomingResource, StreamTerms } from './discovery-stream.ts'
-import { nackStatus } from './nack-text.ts'
+import { healthStatus, nackStatus } from './nack-text.ts'
+import { XDS } from './resource-types.ts'
 import type { ResourceFault } from './resource-update.ts'
 import type { Subscription } from './subscriptions.ts'
 
@@ -66,6 +67,10 @@ export class DeltaStream implements DiscoveryStream {
       response_nonce: to.nonce,
       error_detail: faults.length === 0 ? null : nackStatus(faults),
     })
+  }
+
+  health(problem: string | null): Uint8Array {
+    return this.#request(XDS.health, { error_detail: healthStatus(problem) })
   }
 
   /** A request that names nothing asks for everything; so names that nobody knows yet are not a request. */

@@ -47,6 +47,8 @@ export interface DiscoveryStream {
   read(message: Uint8Array): Incoming
   /** The answer to a response: an ACK, or with faults a NACK. Null: it takes none, having no nonce, or its type is not wanted. */
   answer(to: Incoming, faults: readonly ResourceFault[]): Uint8Array | null
+  /** What is told of the application (istio.v1.HealthInformation), which has no answer. Null: it is well. */
+  health(problem: string | null): Uint8Array
 }
 
 export const STREAM_PATHS: Readonly<Record<DiscoveryProtocol, string>> = {

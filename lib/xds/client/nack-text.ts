@@ -28,3 +28,8 @@ export function nackText(faults: readonly ResourceFault[]): string {
 export function nackStatus(faults: readonly ResourceFault[]): Status {
   return { code: GRPC.INVALID_ARGUMENT, message: nackText(faults), details: [] }
 }
+
+/** null: it is well. Istio's agent has this code for whatever is wrong. */
+export function healthStatus(problem: string | null): Status | null {
+  return problem === null ? null : { code: GRPC.INTERNAL, message: problem, details: [] }
+}

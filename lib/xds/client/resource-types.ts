@@ -13,6 +13,8 @@ export const XDS = {
   extension: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
   nameTable: 'type.googleapis.com/istio.networking.nds.v1.NameTable',
   proxyConfig: 'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig',
+  /** To the control plane alone. */
+  health: 'type.googleapis.com/istio.v1.HealthInformation',
 } as const
 
 interface TypeTraits {

@@ -7,8 +7,8 @@ import { encode } from '../proto/encode.ts'
 import { type Any, typeUrlOf } from '../proto/schema.ts'
 import { incomingResource } from './delta-stream.ts'
 import type { DiscoveryStream, Incoming, IncomingResource, StreamTerms } from './discovery-stream.ts'
-import { nackStatus } from './nack-text.ts'
-import { hasNameInside, isWholeInStateOfTheWorld } from './resource-types.ts'
+import { healthStatus, nackStatus } from './nack-text.ts'
+import { hasNameInside, isWholeInStateOfTheWorld, XDS } from './resource-types.ts'
 import type { ResourceFault } from './resource-update.ts'
 import type { Subscription } from './subscriptions.ts'
 
@@ -67,6 +67,12 @@ export class StateOfTheWorldStream implements DiscoveryStream {
     if (told === undefined || to.nonce === '') return null
     told.nonce = to.nonce
     return this.#request(to.typeUrl, told.names, to.nonce, faults.length === 0 ? null : faults)
+  }
+
+  health(problem: string | null): Uint8Array {
+    const node = this.#introduced ? null : this.#terms.node
+    this.#introduced = true
+    return encode(DiscoveryRequest, { node, type_url: XDS.health, error_detail: healthStatus(problem) })
   }
 
   #asked(typeUrl: string, { interest, names }: Subscription): Uint8Array | null {

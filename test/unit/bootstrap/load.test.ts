@@ -56,6 +56,7 @@ const DEFAULTS: BootstrapConfig = {
     applicationMetrics: [],
     probeAddress: '127.0.0.1',
     probes: [],
+    readinessProbe: null,
   },
   dns: { address: '127.0.0.1', port: 0, servers: [] },
   identity: {

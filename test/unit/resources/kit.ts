@@ -109,6 +109,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
       applicationMetrics: [],
       probeAddress: '127.0.0.1',
       probes: [],
+      readinessProbe: null,
     },
     dns: { address: '127.0.0.1', port: 0, servers: [] },
     identity: { ...NO_IDENTITY, source: view.identity ?? 'none' },

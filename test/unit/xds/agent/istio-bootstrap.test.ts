@@ -191,6 +191,18 @@ t.test('other values', async (t) => {
       { health: { port: 15031 }, agent: { statusPort: 15022, metricsPort: 15091 }, admin: { port: 15005 } },
     ],
     ['metrics for nobody else', { METRICS_LOCALHOST_ACCESS_ONLY: 'true' }, { agent: { metricsFor: 'local' } }],
+    [
+      'the probe of a virtual machine',
+      { PROXY_CONFIG: '{"readinessProbe":{"httpGet":{"port":8080,"path":"/up","host":"vm"},"periodSeconds":5}}' },
+      {
+        agent: {
+          readinessProbe: {
+            ...{ initialDelayMs: 0, timeoutMs: 1000, periodMs: 5000, successThreshold: 1, failureThreshold: 1, host: 'vm' },
+            ask: { kind: 'http', port: 8080, path: '/up', tls: false, headers: [] },
+          },
+        },
+      },
+    ],
     ['the old place of probes', { REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION: 'true' }, { agent: { probeAddress: '127.0.0.1' } }],
     [
       'metrics that nobody wants',
