@@ -8,6 +8,7 @@ import type { TlsFacts } from '../transport/tls-facts.ts'
 
 export class TunnelConnection extends Connection implements StreamEvents {
   readonly stream: Http2Stream
+  private dismissed: boolean
 
   /**
    * Owns the events of the stream from now on. `peerAddress`, `localAddress`: what stands for the two ends, `ip:port`. `tls`: of the tunnel: its
@@ -16,6 +17,7 @@ export class TunnelConnection extends Connection implements StreamEvents {
   constructor(stream: Http2Stream, owner: ConnectionOwner, peerAddress: string, localAddress: string, tls: TlsFacts | null) {
     super(stream.connection.connection.io, owner, peerAddress, localAddress)
     this.stream = stream
+    this.dismissed = false
     this.tls = tls
     stream.events = this
   }
@@ -54,7 +56,19 @@ export class TunnelConnection extends Connection implements StreamEvents {
     this.stream.sendEnd('')
   }
 
+  /** END_STREAM, to which the peer has a second to answer with its own: a reset would be told as a failure by proxies in between. */
+  override dismiss(reason: string): void {
+    this.dismissed = true
+    this.destroy(reason)
+  }
+
   protected drop(): void {
+    if (this.dismissed && !this.aborting && !this.stream.closed) {
+      this.stream.stopReceiving()
+      this.stream.sendEnd('')
+      setImmediate(closed, this)
+      return
+    }
     this.stream.reset(this.aborting ? CONNECT_ERROR : this.peerEnded && this.closeReason === '' ? NO_ERROR : CANCEL)
     setImmediate(closed, this)
   }

@@ -79,7 +79,7 @@ export class Http1Pool extends EndpointPool {
   /** It carries nothing now, and will not again. */
   private end(c: Http1UpstreamConnection, reason: string): void {
     c.doomed = true
-    c.connection.destroy(reason)
+    c.connection.dismiss(reason)
   }
 
   /** Idle for longer than we or the peer want. */

@@ -374,6 +374,11 @@ export abstract class Connection implements ByteSink {
     this.drop()
   }
 
+  /** As `destroy`, of a connection on which nothing is under way: the peer sees its end, and not that it was cut off, where a carrier can tell the two apart. */
+  dismiss(reason: string): void {
+    this.destroy(reason)
+  }
+
   /** As `destroy`, and the peer sees that something went wrong: TCP's RST, of a tunnel RST_STREAM (RFC 9113 §8.5). TLS has no such word. */
   abort(reason: string): void {
     this.aborting = true

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import net, { type AddressInfo } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -218,6 +219,19 @@ t.test('maxConnections counts sockets, not what comes inside of them', async (t)
   )
   t.equal(third, 'closed', 'a third connection is too many')
   for (const tunnel of tunnels) t.equal(tunnel.closed, null)
+})
+
+t.test('a connection that nobody needs any more ends as one does, with the end of its stream', async (t) => {
+  const { client, pod } = await world(t, 10)
+  const tunnel = await client.open(`${VIP}:80`)
+  t.match(await tunnel.request(['GET / HTTP/1.1', 'host: db', 'x-response-headers: {"keep-alive":"timeout=2"}']), { status: 200 })
+  const stream = pod.seen[0]?.stream as ServerHttp2Stream
+  let ended = false
+  stream.on('end', () => {
+    ended = true
+  })
+  await eventually('the end of the idle connection', () => stream.closed, 10_000)
+  t.same([ended, stream.rstCode], [true, 0])
 })
 
 t.test("TLS inside of a tunnel is the application's own", async (t) => {
