@@ -47,18 +47,18 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
       ...(bad ? { cluster_type: { name: 'envoy.clusters.redis' } } : {}),
     }),
   [XDS.endpoints]: (name, { to, bad }) =>
-    bytes(ClusterLoadAssignment, {
-      cluster_name: name,
-      endpoints: [
-        {
-          lb_endpoints: bad
-            ? [{ endpoint: { address: { pipe: { path: '/run/a' } } } }]
-            : (to ?? '').split(' ').map((address) => ({
+    bad
+      ? Buffer.from([0xff])
+      : bytes(ClusterLoadAssignment, {
+          cluster_name: name,
+          endpoints: [
+            {
+              lb_endpoints: (to ?? '').split(' ').map((address) => ({
                 endpoint: { address: { socket_address: { address, port_value: 80 } } },
               })),
-        },
-      ],
-    }),
+            },
+          ],
+        }),
   [XDS.listener]: (name, { rds, ecds, sds, to }) =>
     bytes(Listener, {
       name,
