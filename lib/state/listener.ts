@@ -137,6 +137,12 @@ export interface HttpSettings {
   readonly requestIds: boolean
   /** x-forwarded-port is set where it is not there. */
   readonly forwardedPort: boolean
+  /** From the head of a request to its end; 0: as long as it likes (Envoy request_timeout). */
+  readonly requestTimeoutMs: number
+  /** From the head of a request to the end of its answer, where its route does not say otherwise; 0: as long as it likes. */
+  readonly maxStreamDurationMs: number
+  /** Connections that are older end with their next answer; 0: of any age. */
+  readonly maxConnectionDurationMs: number
   /** In place of those of heddle.yaml. */
   readonly limits: Readonly<Partial<Pick<Limits, ChainLimit>>>
 }
@@ -163,6 +169,9 @@ export const HTTP_SETTINGS: HttpSettings = {
   forwardsCertificate: false,
   requestIds: true,
   forwardedPort: false,
+  requestTimeoutMs: 0,
+  maxStreamDurationMs: 0,
+  maxConnectionDurationMs: 0,
   limits: {},
 }
 

@@ -207,6 +207,10 @@ export interface ForwardAction extends RouteFilters {
   /** Overall timeout, from the end of the request to the end of the response; 0: none. */
   readonly timeoutMs: number
   readonly timeoutOrigin: Origin
+  /** Nothing may move for so long; 0: for ever; null: as the listener says (Envoy idle_timeout). */
+  readonly idleTimeoutMs: number | null
+  /** From the head of the request to the end of the answer; 0: as long as it likes; null: as the listener says. */
+  readonly maxStreamDurationMs: number | null
   readonly retry: RetryPolicy | null
   /** Empty: requests have no hash, and consistent-hash balancers draw. */
   readonly hashPolicies: readonly HashPolicy[]

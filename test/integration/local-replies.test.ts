@@ -170,7 +170,7 @@ const ROWS: readonly Row[] = [
     body: 'stream timeout',
     flags: 'SI',
     details: 'stream_idle_timeout',
-    closes: true,
+    closes: false,
   },
   {
     code: 'upgrade_refused',
@@ -301,7 +301,9 @@ const UNREACHED = new Set([
   'http2_too_many_headers',
   'http2_stalled',
   'upgrade_not_taken',
-  // grpc-web-envoy.test.ts
+  // routes-envoy.test.ts, grpc-web-envoy.test.ts
+  'request_timeout',
+  'stream_duration',
   'grpc_web_base64',
   'grpc_web_length',
 ])

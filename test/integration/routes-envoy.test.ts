@@ -1,7 +1,10 @@
 // What routes may say besides what istiod makes of VirtualServices (EnvoyFilters, other control planes): the same resources and requests to Envoy and to heddle.
 import t from 'tap'
 import { findEnvoy } from '../support/envoy.ts'
-import { Beside } from '../support/envoy-beside.ts'
+import { Beside, type Said, staticCluster } from '../support/envoy-beside.ts'
+import { header } from '../support/h1-reader.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { Upstream } from '../support/upstream.ts'
 
 const skip = findEnvoy() === null ? 'no Envoy: set ENVOY to one (bench/README.md says whence)' : ''
 
@@ -45,4 +48,76 @@ t.test('routes for a share of requests', { skip }, async (t) => {
   )
   t.same(await statuses('/shown', 1), [[299], [299]])
   t.same(await statuses('/hidden', 1), [[207], [207]])
+})
+
+t.test('how long requests may take', { skip }, async (t) => {
+  const silent = await Upstream.start(t)
+  const to = (prefix: string, more: object = {}): object => ({
+    match: { prefix },
+    route: { cluster: 'c', timeout: '0s', ...more },
+  })
+  const lasting = (max_stream_duration: string): object => ({ max_stream_duration: { max_stream_duration }, idle_timeout: '0s' })
+  const beside = await Beside.start(t, {
+    manager: {
+      request_timeout: '0.3s',
+      stream_idle_timeout: '0.6s',
+      common_http_protocol_options: { max_stream_duration: '1s' },
+    },
+    routes: [
+      to('/idle', { idle_timeout: '0.1s' }),
+      to('/busy', { idle_timeout: '0s' }),
+      to('/short', lasting('0.1s')),
+      // The timeout plays no part then.
+      to('/both', { ...lasting('0.4s'), timeout: '0.1s' }),
+      to('/'),
+    ],
+    clusters: [staticCluster('c', [silent])],
+  })
+  const sweeps = setInterval(() => beside.heddle.sweep(), 50)
+  t.teardown(() => clearInterval(sweeps))
+  const grpc = { 'content-type': 'application/grpc' }
+  const compared = ({ answer, code, flags, details }: Said): object => ({
+    status: answer.status,
+    body: answer.body.toString(),
+    log: [code, flags, details],
+    headers: ['connection', 'grpc-status', 'grpc-message', 'content-type'].map((name) => header(answer, name)),
+  })
+  type Row = readonly [target: string, details: string, unfinished?: boolean, headers?: Readonly<Record<string, string>>]
+  const rows: readonly Row[] = [
+    ['/idle', 'stream_idle_timeout'],
+    ['/idle', 'stream_idle_timeout', true],
+    ['/idle', 'stream_idle_timeout', false, grpc],
+    ['/', 'stream_idle_timeout'],
+    ['/', 'request_overall_timeout', true],
+    ['/busy', 'max_duration_timeout'],
+    ['/busy', 'request_overall_timeout', true],
+    ['/short', 'max_duration_timeout'],
+    ['/short', 'max_duration_timeout', true],
+    ['/short', 'max_duration_timeout', false, grpc],
+    ['/both', 'max_duration_timeout'],
+  ]
+  for (const [target, details, unfinished, more = {}] of rows) {
+    const framing = unfinished ? { 'content-length': '9' } : {}
+    const request = { method: 'POST', target, headers: { ...framing, ...more }, body: 'abc' }
+    const { envoy, heddle } = await beside.ask(t, request)
+    t.same(compared(heddle), compared(envoy), `${target} ${details}`)
+    t.equal(heddle.details, details)
+  }
+  t.same(beside.heddle.errors, [])
+})
+
+t.test('connections that are old end with their next answer', { skip }, async (t) => {
+  const beside = await Beside.start(t, {
+    manager: { common_http_protocol_options: { max_connection_duration: '0.2s' }, drain_timeout: '0.1s' },
+    routes: [{ match: { prefix: '/' }, ...direct(204) }],
+    clusters: [],
+  })
+  const client = await RawClient.connect(t, beside.heddlePort)
+  t.equal(header(await client.ask(), 'connection'), undefined)
+  const theirs = await RawClient.connect(t, beside.envoy.port)
+  await theirs.ask()
+  const sweeps = setInterval(() => beside.heddle.sweep(), 50)
+  t.teardown(() => clearInterval(sweeps))
+  t.equal(await client.closed(), 'end', 'one without a request')
+  t.equal(await theirs.closed(), 'end', 'as Envoy does')
 })

@@ -151,6 +151,8 @@ export function aForward(over: Partial<ForwardAction> = {}): ForwardAction {
     totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
+    idleTimeoutMs: null,
+    maxStreamDurationMs: null,
     retry: null,
     hashPolicies: [],
     pathRewrite: null,

@@ -26,15 +26,18 @@ import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
 import type { Downstream } from './downstream.ts'
 import type { GrpcWeb } from './grpc-web.ts'
 import { intake } from './intake.ts'
-import { sendLocalReply } from './local-reply.ts'
+import { grpcStatusOf, sendLocalReply } from './local-reply.ts'
 import * as R from './reasons.ts'
 import { Router } from './router.ts'
+import { beginDeadlines, type StreamDeadlines } from './stream-deadlines.ts'
 
 const OPEN = 0
 const RESPONDING = 1
 const DONE = 2
 
 const HOSTNAME = hostname()
+/** Of gRPC. */
+const DEADLINE_EXCEEDED = 4
 
 /** What carries a request that is forwarded: the router, or the tunnel of a CONNECT. */
 export interface Carrier {
@@ -84,6 +87,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   holder: Holder | null
   /** Origin that the route's CORS policy allows; empty: none of it in the response. */
   corsOrigin: string
+  /** null: it may take as long as it likes. */
+  deadlines: StreamDeadlines | null
   /** null: it is no gRPC-Web, or that is passed on as it is. */
   grpcWeb: GrpcWeb | null
   /** What looked for tokens, for those who ask later; null: nobody did. */
@@ -147,6 +152,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.filterIndex = 0
     this.holder = null
     this.corsOrigin = ''
+    this.deadlines = null
     this.grpcWeb = null
     this.tokens = null
     this.authorizer = null
@@ -176,6 +182,17 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.logged = false
   }
 
+  get requestComplete(): boolean {
+    return this.requestEnded || !this.session.hasBody
+  }
+
+  /** Nothing may move for so long; 0: for ever. */
+  get idleTimeoutMs(): number {
+    const action = this.decision.route?.action
+    const own = action?.kind === 'forward' ? action.idleTimeoutMs : null
+    return own ?? this.manager.limits.streamIdleTimeoutMs
+  }
+
   // ---- towards the chain ----------------------------------------------------------------------------------------------
 
   /** The head is complete. */
@@ -198,6 +215,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     const { manager } = this
     decide(this.tables, manager.factsFor(this), this.decision, manager.steps)
     this.noteCluster()
+    beginDeadlines(this)
   }
 
   /** All filters have let it pass: execute the decision. */
@@ -268,7 +286,15 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.responseCodeDetails = reason.details
     // Behind a CONNECT that is turned down may stand bytes meant for its tunnel: they must not be read as a request.
     const closes = reason.closes || this.method === 'CONNECT'
-    sendLocalReply(this, reason.status, reason.body, closes, reason.code === 'overflow', challenge)
+    sendLocalReply(
+      this,
+      reason.status,
+      reason.body,
+      closes,
+      reason.code === 'overflow',
+      challenge,
+      reason.code === 'stream_duration' ? DEADLINE_EXCEEDED : grpcStatusOf(reason.status),
+    )
   }
 
   // ---- events of the codec, by the session -----------------------------------------------------------------------------
@@ -293,6 +319,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   onRequestEnd(trailers: string): void {
     this.requestEnded = true
     if (this.state === DONE) return
+    if (this.deadlines !== null) this.deadlines.requestEnded()
     if (this.grpcWeb !== null && !this.grpcWeb.endRequest()) return
     if (this.router !== null) this.router.onRequestEnd(trailers)
     else this.heldTrailers = trailers
@@ -415,6 +442,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.logged = true
     this.state = DONE
     if (this.holder !== null) this.holder.letGo()
+    if (this.deadlines !== null) this.deadlines.cancel()
     this.endMs = this.manager.io.clock.monotonicMs
     this.manager.record(this)
     this.session.done(this.closesAfter)

@@ -23,13 +23,14 @@ export function sendLocalReply(
   closes: boolean,
   overloaded = false,
   challenge = '',
+  grpcStatus = grpcStatusOf(status),
 ): void {
   const headers = new HeaderMap()
   if (challenge !== '') headers.append('www-authenticate', challenge)
   if (overloaded) headers.append('x-envoy-overloaded', 'true')
   if (stream.isGrpc() && stream.grpcWeb === null) {
     if (closes) stream.clientKeepsAlive = false
-    sendGrpc(stream, headers, grpcStatusOf(status), body)
+    sendGrpc(stream, headers, grpcStatus, body)
     return
   }
   if (body !== '') {

@@ -85,13 +85,16 @@ export const ASTERISK_TARGET = reason('asterisk_target', 404, 0, 'absolute_path_
 export const PATH_NOT_NORMAL = reason('path_normalization_failed', 400, 0, 'path_normalization_failed', '', true)
 export const EXPECTATION_FAILED = reason('unknown_expectation', 417, 0, 'unknown_expectation', '', false)
 export const HEADER_TIMEOUT = reason('request_header_timeout', 408, 0, 'request_header_timeout', 'request header timeout', true)
-export const STREAM_IDLE = reason('stream_idle_timeout', 408, F.SI, 'stream_idle_timeout', 'stream timeout', true)
+export const STREAM_IDLE = reason('stream_idle_timeout', 408, F.SI, 'stream_idle_timeout', 'stream timeout', false)
 export const UPGRADE_REFUSED = reason('upgrade_refused', 403, 0, 'upgrade_failed', '', true)
 export const UPGRADE_NOT_TAKEN = reason('upgrade_not_taken', 502, F.UPE, 'upgrade_failed', '', true)
 export const CONNECT_REFUSED = reason('connect_refused', 404, F.NR, 'route_not_found', '', true)
 export const ROUTE_NOT_FOUND = reason('route_not_found', 404, F.NR, 'route_not_found', '', false)
 export const CLUSTER_NOT_FOUND = reason('cluster_not_found', 503, F.NC, 'cluster_not_found', '', false)
 export const NO_HEALTHY = reason('no_healthy_upstream', 503, F.UH, 'no_healthy_upstream', 'no healthy upstream', false)
+export const REQUEST_TIMEOUT = reason('request_timeout', 408, 0, 'request_overall_timeout', 'request timeout', false)
+/** 504 once the request is complete. */
+export const STREAM_DURATION = reason('stream_duration', 408, 0, 'max_duration_timeout', 'downstream duration timeout', false)
 export const RESPONSE_TIMEOUT = reason('response_timeout', 504, F.UT, 'response_timeout', 'upstream request timeout', false)
 export const PER_TRY_TIMEOUT = reason('per_try_timeout', 504, F.UT, 'upstream_per_try_timeout', 'upstream request timeout', false)
 export const RETRY_BUFFER_FULL = reason(
@@ -145,6 +148,8 @@ export const REASONS: readonly Reason[] = [
   EXPECTATION_FAILED,
   HEADER_TIMEOUT,
   STREAM_IDLE,
+  REQUEST_TIMEOUT,
+  STREAM_DURATION,
   UPGRADE_REFUSED,
   UPGRADE_NOT_TAKEN,
   CONNECT_REFUSED,

@@ -44,6 +44,9 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
   stream: HttpStream | null
   requests: number
   idleSinceMs: number
+  private readonly openedMs: number
+  /** It has been open for as long as it may. */
+  private old: boolean
   private tunnel: Tunnel | null
   /** Who has taken the connection over, after an upgrade to HTTP/2. */
   private successor: Http2Session | null
@@ -63,6 +66,8 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
     this.stream = null
     this.requests = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
+    this.openedMs = this.idleSinceMs
+    this.old = false
     this.tunnel = null
     this.successor = null
     this.paused = false
@@ -75,7 +80,13 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
   /** The answer in progress must say that it is the last one. */
   get lastRequest(): boolean {
     const max = this.manager.limits.maxRequestsPerConnection
-    return this.manager.draining || (max !== 0 && this.requests >= max) || this.connection.peerEnded || this.connection.retired
+    return (
+      this.old ||
+      this.manager.draining ||
+      (max !== 0 && this.requests >= max) ||
+      this.connection.peerEnded ||
+      this.connection.retired
+    )
   }
 
   /** For the drain report and the admin page: `idle`, `tunnel`, or the request. */
@@ -339,16 +350,19 @@ export class Http1Session implements ConnectionOwner, ServerEvents, DeadlineOwne
 
   sweep(nowMs: number): void {
     const { manager, codec, stream } = this
-    const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
+    const { connectionIdleTimeoutMs } = manager.limits
+    const { maxConnectionDurationMs } = manager.config.settings
+    if (maxConnectionDurationMs > 0 && nowMs - this.openedMs >= maxConnectionDurationMs) this.old = true
     if (stream === null) {
+      if (this.old) this.drain()
       if (this.connection.retired && nowMs - this.idleSinceMs >= RETIRED_IDLE_MS) this.drain()
       if (connectionIdleTimeoutMs === 0 || (!codec.idle && !codec.stalled) || nowMs - this.idleSinceMs < connectionIdleTimeoutMs)
         return
       manager.values[manager.stats.cxIdleTimeout]!++
       this.closeAfterFlush()
-    } else if (streamIdleTimeoutMs !== 0 && nowMs - this.connection.lastActiveMs >= streamIdleTimeoutMs) {
+    } else if (stream.idleTimeoutMs !== 0 && nowMs - this.connection.lastActiveMs >= stream.idleTimeoutMs) {
       manager.values[manager.stats.rqIdleTimeout]!++
-      stream.reply(stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
+      stream.reply(stream.requestComplete ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
     }
   }
 

@@ -70,12 +70,13 @@ export class Http2Downstream implements Downstream, StreamEvents, ByteSink {
     return this.tunnel === null ? `${stream.method} ${stream.path} of ${stream.authority}` : 'tunnel'
   }
 
-  /** Gives up when nothing has moved since `limitMs`. */
-  sweep(limitMs: number): void {
-    if (this.lastActiveMs > limitMs) return
+  /** Gives up when nothing has moved for too long. */
+  sweep(nowMs: number): void {
+    const { idleTimeoutMs } = this.stream
+    if (idleTimeoutMs === 0 || nowMs - this.lastActiveMs < idleTimeoutMs) return
     const { manager } = this.session
     manager.values[manager.stats.rqIdleTimeout]!++
-    this.stream.reply(this.stream.requestEnded ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
+    this.stream.reply(this.stream.requestComplete ? { ...R.STREAM_IDLE, status: 504 } : R.STREAM_IDLE)
   }
 
   // ---- StreamEvents ----------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
   private ended: Http2Stream | null
   private taken: number
   private idleSinceMs: number
+  private readonly openedMs: number
 
   /** Takes a connection over; nothing of it has been read by anybody. */
   constructor(manager: HttpConnectionManager, connection: Connection) {
@@ -32,6 +33,7 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
     this.ended = null
     this.taken = 0
     this.idleSinceMs = manager.io.clock.monotonicMs
+    this.openedMs = this.idleSinceMs
     connection.owner = this.codec
     connection.gathers = true
   }
@@ -125,15 +127,17 @@ export class Http2Session implements Http2ServerEvents, HttpSession {
 
   sweep(nowMs: number): void {
     const { manager } = this
-    const { connectionIdleTimeoutMs, streamIdleTimeoutMs } = manager.limits
-    if (this.connection.retired) this.codec.shutdown()
+    const { connectionIdleTimeoutMs } = manager.limits
+    const { maxConnectionDurationMs } = manager.config.settings
+    const old = maxConnectionDurationMs > 0 && nowMs - this.openedMs >= maxConnectionDurationMs
+    if (old || this.connection.retired) this.codec.shutdown()
     if (this.requests.length === 0) {
       if (connectionIdleTimeoutMs === 0 || nowMs - this.idleSinceMs < connectionIdleTimeoutMs) return
       manager.values[manager.stats.cxIdleTimeout]!++
       this.codec.shutdown()
       return
     }
-    if (streamIdleTimeoutMs !== 0) for (const down of [...this.requests]) down.sweep(nowMs - streamIdleTimeoutMs)
+    for (const down of [...this.requests]) down.sweep(nowMs)
   }
 
   drain(): void {

@@ -91,6 +91,8 @@ export function compileForward(
     totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
     timeoutMs: spec.timeout === undefined ? 0 : durationMs(spec.timeout),
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
+    idleTimeoutMs: null,
+    maxStreamDurationMs: null,
     retry:
       spec.retries === undefined
         ? world.defaultRetry(unsafe, hashed)
@@ -138,6 +140,8 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
     totalWeight: 1,
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
+    idleTimeoutMs: null,
+    maxStreamDurationMs: null,
     retry,
     hashPolicies: [],
     pathRewrite: null,

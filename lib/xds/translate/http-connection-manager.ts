@@ -87,6 +87,9 @@ function settingsOf(hcm: HttpConnectionManager, filters: HttpFilterDraft, findin
     forwardsCertificate: hcm.set_current_client_cert_details?.cert === true,
     requestIds: hcm.generate_request_id ?? true,
     forwardedPort: hcm.append_x_forwarded_port,
+    requestTimeoutMs: hcm.request_timeout ?? 0,
+    maxStreamDurationMs: hcm.common_http_protocol_options?.max_stream_duration ?? 0,
+    maxConnectionDurationMs: hcm.common_http_protocol_options?.max_connection_duration ?? 0,
     limits: limitsOf(hcm),
   }
 }
@@ -156,7 +159,6 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
   const note = (field: keyof HttpConnectionManager, there: boolean, text: string): void => {
     if (there) findings.at(field).note(text)
   }
-  note('request_timeout', (hcm.request_timeout ?? 0) > 0, 'the time for a whole request is not limited')
   note('strip_matching_host_port', hcm.strip_matching_host_port, 'the port stays in the host of requests')
   note('skip_xff_append', hcm.skip_xff_append, 'x-forwarded-for gets the client all the same')
   note('via', hcm.via !== '', 'no via is written')
@@ -167,10 +169,6 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
     hcm.preserve_external_request_id,
     'the x-request-id of clients outside of the mesh is replaced',
   )
-  const { max_connection_duration: age, max_stream_duration: duration } = hcm.common_http_protocol_options ?? {}
-  const common = findings.at('common_http_protocol_options')
-  if ((age ?? 0) > 0) common.at('max_connection_duration').note('connections of clients may be of any age')
-  if ((duration ?? 0) > 0) common.at('max_stream_duration').note('the time for a whole request is not limited')
   const { chain = false } = hcm.set_current_client_cert_details ?? {}
   if (chain && hcm.forward_client_cert_details !== 'SANITIZE')
     findings

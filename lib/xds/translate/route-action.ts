@@ -32,7 +32,8 @@ export function forwardActionOf(
 ): ForwardAction {
   tellWhatIsNotUnderstood(action, findings)
   const clusters = clustersOf(action, config, findings)
-  const timeoutMs = action.timeout ?? DEFAULT_TIMEOUT_MS
+  // Where the other is said, this one is not looked at (Envoy).
+  const timeoutMs = action.max_stream_duration === null ? (action.timeout ?? DEFAULT_TIMEOUT_MS) : 0
   const limit = action.max_grpc_timeout
   if (limit !== null && limit !== timeoutMs)
     findings.at('max_grpc_timeout').note('calls of gRPC have the timeout of all requests, and no more than grpc-timeout asks for')
@@ -43,6 +44,8 @@ export function forwardActionOf(
     totalWeight: clusters.reduce((sum, c) => sum + c.weight, 0),
     timeoutMs,
     timeoutOrigin: timeoutMs > 0 ? origin : BUILT_IN,
+    idleTimeoutMs: action.idle_timeout,
+    maxStreamDurationMs: action.max_stream_duration?.max_stream_duration ?? null,
     retry: retry === null ? null : retryPolicyOf(retry, terms.unsafeRetries, origin, findings.at('retry_policy')),
     hashPolicies: action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? []),
     pathRewrite: pathRewriteOf(action, match, findings),
@@ -64,8 +67,6 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
       .at('max_stream_duration')
       .at('grpc_timeout_header_max')
       .note('grpc-timeout is lowered by the timeout of the route only')
-  if ((action.idle_timeout ?? 0) > 0) findings.at('idle_timeout').note('the idle timeout of the listener counts')
-  if ((action.max_stream_duration?.max_stream_duration ?? 0) > 0) findings.at('max_stream_duration').note('it has no effect')
 }
 
 function clustersOf(action: RouteAction, config: PerFilterConfig, findings: Findings): readonly WeightedCluster[] {

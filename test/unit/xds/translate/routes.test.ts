@@ -56,9 +56,9 @@ t.test('what did not change stays the object that it was', async (t) => {
 })
 
 t.test('notes of a virtual host stay with it', async (t) => {
-  const hosts = [host('a', [toCluster('a', { idle_timeout: '3s' })]), host('b')]
+  const hosts = [host('a', [toCluster('a', { max_grpc_timeout: '3s' })]), host('b')]
   const first = tableFrom({ virtual_hosts: hosts })
-  t.match(first.notes, /virtual_hosts\[a\]\.routes\[0\]\.route\.idle_timeout/)
+  t.match(first.notes, /virtual_hosts\[a\]\.routes\[0\]\.route\.max_grpc_timeout/)
   t.equal(tableFrom({ virtual_hosts: [hosts[0]!, host('b', [])] }, first.result).notes, first.notes)
 })
 
