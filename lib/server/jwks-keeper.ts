@@ -33,6 +33,8 @@ interface Address {
   fetchedMs: number
   /** Consecutive. */
   failures: number
+  /** Of these the log tells. */
+  told: boolean
   /** The fetch that is under way; null: none is. */
   fetching: Promise<void> | null
   /** When the last fetch began, and whether somebody was asked by it. */
@@ -161,6 +163,7 @@ export class JwksKeeper {
       jwks: '',
       fetchedMs: 0,
       failures: 0,
+      told: false,
       fetching: null,
       begunMs: 0,
       asked: false,
@@ -186,15 +189,20 @@ export class JwksKeeper {
     try {
       const jwks = await fetch(source)
       if (address.dropped) return
-      if (address.failures > 0) log.info(`the keys at ${shown(source)} could be fetched again`)
+      if (address.told) log.info(`the keys at ${shown(source)} could be fetched again`)
       address.failures = 0
+      address.told = false
       address.fetchedMs = now()
       this.#use(address, jwks)
     } catch (error) {
       if (address.dropped) return
       address.asked = !(error instanceof NotYet)
       // What it waits for may just be coming: that is told when it has not come a second later.
-      if (address.failures++ === (address.asked ? 0 : 1)) log.warning(failureText(address, error as Error))
+      address.failures++
+      if (!address.told && (address.asked || address.failures > 1)) {
+        address.told = true
+        log.warning(failureText(address, error as Error))
+      }
       if (address.jwks !== '' && now() - address.fetchedMs > MAX_AGE_MS) this.#use(address, '')
     }
     address.cancel = this.#schedule(() => this.#begin(address), this.#delayOf(address))
