@@ -3,7 +3,7 @@
 import type { HealthChecker } from '../cluster/health-checks/health-checker.ts'
 import type { HostRows } from '../cluster/host-rows.ts'
 import type { OutlierSweep } from '../cluster/outlier-sweep.ts'
-import { type ClusterRows, MAX_HOSTS } from '../cluster/shared-hosts.ts'
+import type { ClusterRows } from '../cluster/shared-hosts.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { SecretName } from '../state/tls.ts'
 import { namedChanges } from './list-changes.ts'
@@ -18,7 +18,7 @@ export interface ClusterCareParts {
  * As long as fewer endpoints have places, clusters get theirs from the beginning: where they come with the first request, what workers count together
  * (requests of an endpoint, failures in a row) is counted by each alone for a millisecond.
  */
-const PLACES_IN_ADVANCE = MAX_HOSTS / 8
+const PLACES_IN_ADVANCE = 1024
 
 export class ClusterCare {
   readonly #parts: ClusterCareParts
@@ -66,7 +66,9 @@ export class ClusterCare {
   }
 
   #needsPlaces({ endpoints }: Cluster): boolean {
-    return this.#parts.rows.hosts + endpoints.length <= this.#placesInAdvance || endpoints.some((e) => e.healthCheck !== null)
+    const { length } = endpoints
+    const inAdvance = length > 0 && this.#parts.rows.hosts + length <= this.#placesInAdvance
+    return inAdvance || endpoints.some((e) => e.healthCheck !== null)
   }
 
   #follow(cluster: Cluster): void {

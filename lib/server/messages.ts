@@ -11,8 +11,8 @@ export interface WorkerInit {
   /** 0-based; a replacement has the index of the worker that it replaces. */
   readonly index: number
   readonly bootstrap: BootstrapConfig
-  /** From nothing. */
-  readonly config: ConfigChanges
+  /** From nothing. Null once the worker has it: Node.js keeps `workerData` for as long as the worker lives. */
+  config: ConfigChanges | null
   /** Metrics slab of this worker (telemetry/slab.ts); it is its only writer. */
   readonly metrics: SharedArrayBuffer
   /** Int32 cells that all workers add to with Atomics (cluster/shared-limits.ts). */

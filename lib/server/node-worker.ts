@@ -2,7 +2,7 @@
 
 import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { Limiter } from '../pool/limiter.ts'
-import { EMPTY_WORLD } from '../state/workload-world.ts'
+import type { WorkloadWorld } from '../state/workload-world.ts'
 import type { MetricsSlab } from '../telemetry/slab.ts'
 import { TunnelMetrics } from '../telemetry/tunnel-metrics.ts'
 import { Lookups } from '../tunnel/lookups.ts'
@@ -14,6 +14,7 @@ import type { NodeInit, WorkerInit } from './messages.ts'
 export function nodeTunnel(
   init: WorkerInit,
   { pods, onDemand }: NodeInit,
+  world: WorkloadWorld,
   parts: Omit<WorkerParts, 'tunnels'> & { readonly slab: MetricsSlab },
   places: Limiter | null,
   ask: (hostname: string) => void,
@@ -36,7 +37,7 @@ export function nodeTunnel(
       ids: requestIds,
       places,
     },
-    init.config.world ?? EMPTY_WORLD,
+    world,
     pods,
     init.index === 0,
   )

@@ -176,7 +176,7 @@ export class WorkerPool {
     slot.worker = worker
     slot.state = 'starting'
     slot.startedMs = performance.now()
-    slot.applied = init.config.version
+    slot.applied = init.config?.version ?? 0
     slot.restart = null
     if (this.#announced !== null) worker.postMessage(this.#announced)
     // A predecessor's last messages and its exit belong to it, not to the slot.

@@ -100,7 +100,8 @@ class Worker {
       obeysFaultHeaders: bootstrap.faults.headers === 'allow',
     }
     this.config = new WorkerConfig(clusters)
-    this.config.apply(init.config)
+    if (init.config !== null) this.config.apply(init.config)
+    init.config = null
     this.listeners = new ListenerSet(this.parts, init.ports, shared.downstream(bootstrap.limits.maxConnections))
   }
 
@@ -113,11 +114,13 @@ class Worker {
   }
 
   private async startTunnel(node: NodeInit): Promise<void> {
+    const { world } = this.config
     const { nodeTunnel } = await import('./node-worker.ts')
     const places = this.shared.downstream(this.init.bootstrap.limits.maxConnections)
     this.tunnel = nodeTunnel(
       this.init,
       node,
+      world,
       this.parts,
       places,
       (hostname) => post({ type: 'resolve', hostname }),

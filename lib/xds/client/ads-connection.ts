@@ -141,17 +141,28 @@ export class AdsConnection {
       this.#call = call
       for (const message of [...first, ...this.#early]) call.send(message)
       this.#early.length = 0
-      for await (const message of call) this.#onMessage(message)
+      // Not `for await`: while it waits for the next message it would keep the last one, which may be of megabytes.
+      while (await call.next().then((result) => this.#takes(result))) {
+        // All of it is done by whoever takes it.
+      }
       end = streamEnd(null, this.#wasConnected())
     } catch (error) {
       end = streamEnd(error, this.#wasConnected())
     } finally {
+      this.#call?.cancel()
       this.#call = null
       this.#early.length = 0
       channel?.close()
       this.#owner.onEnd(end.isFault && !this.#ending.signal.aborted)
     }
     return end
+  }
+
+  /** False: there is no further one. */
+  #takes({ done, value }: IteratorResult<Buffer, undefined>): boolean {
+    if (done === true) return false
+    this.#onMessage(value)
+    return true
   }
 
   #onMessage(message: Buffer): void {

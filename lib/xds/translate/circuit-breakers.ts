@@ -3,6 +3,9 @@ import type { ClusterLimits, RetryBudget } from '../../state/cluster.ts'
 import type { CircuitBreakers, Cluster, Thresholds } from '../proto/cluster.ts'
 import type { HttpProtocolOptions as ForAllVersions, Http2ProtocolOptions, TcpKeepalive } from '../proto/core.ts'
 import type { Findings } from './findings.ts'
+import { SharedValues } from './shared-values.ts'
+
+const shared = new SharedValues<ClusterLimits>()
 
 /** Envoy's defaults, where no threshold is written. istiod writes all of them, the largest number for none. */
 const DEFAULTS = { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024, max_retries: 3 } as const
@@ -24,7 +27,7 @@ export function translateLimits({ cluster, common, http2 }: LimitSources, findin
   const thresholds = thresholdsOf(cluster.circuit_breakers, findings.at('circuit_breakers'))
   const at = findings.at('circuit_breakers').at('thresholds', 0)
   const noRetries = thresholds?.max_retries === 0
-  return {
+  return shared.of({
     maxConnections: limit(thresholds, 'max_connections', at),
     maxPendingRequests: limit(thresholds, 'max_pending_requests', at),
     maxRequests: limit(thresholds, 'max_requests', at),
@@ -41,7 +44,7 @@ export function translateLimits({ cluster, common, http2 }: LimitSources, findin
     http2KeepaliveTimeoutMs: http2?.connection_keepalive?.timeout ?? 0,
     // No retry at all is a budget of nothing: among limits 0 stands for none.
     retryBudget: noRetries ? { percent: 0, minConcurrency: 0 } : budgetOf(thresholds),
-  }
+  })
 }
 
 /** Of DEFAULT priority, which is that of all requests here. */

@@ -51,6 +51,8 @@ const PLUMBING = new Set([
 ])
 const ENCAP = 'encap'
 
+const NONE: readonly never[] = []
+
 /** `from`: bytes of an envoy.config.cluster.v3.Cluster. null when they are none. With faults the result is of no use: the resource is refused. */
 export function translateCluster(from: Uint8Array, tunnelFields: string, findings: Findings): TranslatedCluster | null {
   const of = findings.decode(from, Cluster)
@@ -69,9 +71,9 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
   const cluster: ClusterNoun = {
     name: of.name,
     type: typeOf(of, findings),
-    dnsNames: [],
+    dnsNames: NONE,
     firstAddressOnly: of.type === 'LOGICAL_DNS',
-    endpoints: [],
+    endpoints: NONE,
     ...balancing,
     ...(of.name === ENCAP ? { loadBalancer: { kind: 'PASSTHROUGH' } } : {}),
     localityWeights: null,
@@ -87,8 +89,8 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
   }
   return {
     cluster,
-    edsName: edsNameOf(of, findings),
-    secretNames: sockets.tls === null ? [] : [...new Set([sockets.tls.certificate, sockets.tls.trust])].filter((n) => n !== ''),
+    edsName: sameText(edsNameOf(of, findings), of.name),
+    secretNames: sockets.tls === null ? NONE : [...new Set([sockets.tls.certificate, sockets.tls.trust])].filter((n) => n !== ''),
     credentials: sockets.credentials,
     inline: inlineOf(of, tunnelFields, findings),
     sockets,
@@ -167,6 +169,11 @@ function edsNameOf(of: Message, findings: Findings): string | null {
   if (source?.path != null)
     findings.at('eds_cluster_config').at('eds_config').fault(`endpoints are not read from the file ${source.path}`)
   return of.eds_cluster_config?.service_name || of.name
+}
+
+/** One string where both say the same, which of a name is the rule. */
+function sameText(text: string | null, name: string): string | null {
+  return text === name ? name : text
 }
 
 function inlineOf(of: Message, tunnelFields: string, findings: Findings): LoadAssignment | null {

@@ -7,6 +7,7 @@ import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocal
 import { bool, bytes, duration, list, map, message, one, oneof, type Struct, text, uint32, uint32Value } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
 import { type GatewayFields, internalEndpoint, NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
+import { SharedValues } from './shared-values.ts'
 import { localityOf, workloadOf } from './workload-metadata.ts'
 
 /** What an LbEndpoint says, whatever cluster it is for. */
@@ -205,24 +206,15 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
     healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
     status,
     workload: workloadOf(of.metadata),
-    socketMatch: socketMatchOf(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
+    socketMatch: matches.of(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
     check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },
   }
 }
 
 const NO_MATCH: Struct = {}
 
-const MAX_MATCHES = 1000
-const matches = new Map<string, Struct>()
-
 /** The same few are said of thousands of endpoints. */
-function socketMatchOf(match: Struct): Struct {
-  const text = JSON.stringify(match)
-  const known = matches.get(text)
-  if (known !== undefined) return known
-  if (matches.size < MAX_MATCHES) matches.set(text, match)
-  return match
-}
+const matches = new SharedValues<Struct>()
 
 function placeOf(
   of: LbEndpoint,

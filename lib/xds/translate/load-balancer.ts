@@ -15,6 +15,7 @@ import {
 } from '../proto/load-balancing-policies.ts'
 import { type Any, type Message, typeUrlOf } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
+import { SharedValues } from './shared-values.ts'
 
 /** Envoy's defaults. */
 const MINIMUM_RING_SIZE = 1024
@@ -33,6 +34,8 @@ export interface LoadBalancing {
 
 type Policy = Omit<LoadBalancing, 'panicThreshold'>
 
+const policies = new SharedValues<LoadBalancerPolicy>()
+
 export function translateLoadBalancer(cluster: Cluster, findings: Findings): LoadBalancing {
   const common = cluster.common_lb_config
   const policy = cluster.load_balancing_policy ?? null
@@ -46,7 +49,8 @@ export function translateLoadBalancer(cluster: Cluster, findings: Findings): Loa
   noteCommon(cluster, findings.at('common_lb_config'))
   const threshold = common?.healthy_panic_threshold ?? null
   return {
-    ...rest,
+    loadBalancer: policies.of(rest.loadBalancer),
+    slowStart: rest.slowStart,
     weighsLocalities: weighsLocalities || (common?.locality_weighted_lb_config ?? null) !== null,
     panicThreshold: threshold === null ? PANIC_THRESHOLD : threshold.value,
   }

@@ -2,6 +2,7 @@
 import type { FailurePercentageEjection, OutlierDetection, SuccessRateEjection } from '../../state/outlier-detection.ts'
 import type { OutlierDetection as Message } from '../proto/cluster.ts'
 import type { Findings } from './findings.ts'
+import { SharedValues } from './shared-values.ts'
 
 const CONSECUTIVE = 5
 const INTERVAL_MS = 10_000
@@ -17,6 +18,8 @@ const FAILURE_VOLUME = 50
 
 type Enforcing = Extract<keyof Message, `enforcing_${string}`>
 
+const shared = new SharedValues<OutlierDetection>()
+
 /** null: the cluster has none. */
 export function translateOutlierDetection(of: Message | null, findings: Findings): OutlierDetection | null {
   if (of === null) return null
@@ -26,7 +29,7 @@ export function translateOutlierDetection(of: Message | null, findings: Findings
   if (of.always_eject_one_host === true) findings.at('always_eject_one_host').note('it is not carried out')
   const baseEjectionMs = of.base_ejection_time ?? BASE_EJECTION_MS
   const split = of.split_external_local_origin_errors
-  return {
+  return shared.of({
     consecutive5xx: enforced('enforcing_consecutive_5xx', 100) ? (of.consecutive_5xx ?? CONSECUTIVE) : 0,
     consecutiveGateway: enforced('enforcing_consecutive_gateway_failure', 0)
       ? (of.consecutive_gateway_failure ?? CONSECUTIVE)
@@ -43,7 +46,7 @@ export function translateOutlierDetection(of: Message | null, findings: Findings
     maxEjectionPercent: of.max_ejection_percent ?? MAX_EJECTION_PERCENT,
     successRate: enforced('enforcing_success_rate', 100) ? successRateOf(of) : null,
     failurePercentage: enforced('enforcing_failure_percentage', 0) ? failurePercentageOf(of) : null,
-  }
+  })
 }
 
 function isEnforced(percent: number, at: Findings): boolean {

@@ -11,6 +11,7 @@ import { headerEditsOf } from './header-edits.ts'
 import { overriding, type PerFilterConfig, routeFiltersOf } from './per-filter-config.ts'
 import { retryPolicyOf } from './retry-policy.ts'
 import type { RouteTerms } from './route-terms.ts'
+import { SharedValues } from './shared-values.ts'
 
 /** Where none is said (envoy.config.route.v3.RouteAction.timeout). */
 const DEFAULT_TIMEOUT_MS = 15_000
@@ -19,6 +20,10 @@ const NOT_FOUND_STATUS: Readonly<Record<string, number>> = {
   NOT_FOUND: 404,
   INTERNAL_SERVER_ERROR: 500,
 }
+
+/** What most routes have, each once. */
+const retries = new SharedValues<NonNullable<ForwardAction['retry']>>()
+const NONE: readonly never[] = []
 
 /** `hostRetry` is the virtual host's policy, for routes that have none. */
 export function forwardActionOf(
@@ -46,15 +51,27 @@ export function forwardActionOf(
     timeoutOrigin: timeoutMs > 0 ? origin : BUILT_IN,
     idleTimeoutMs: action.idle_timeout,
     maxStreamDurationMs: action.max_stream_duration?.max_stream_duration ?? null,
-    retry: retry === null ? null : retryPolicyOf(retry, terms.unsafeRetries, origin, findings.at('retry_policy')),
-    hashPolicies: action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? []),
+    retry: retry === null ? null : retryOf(retry, terms, origin, findings.at('retry_policy')),
+    hashPolicies: orNone(action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? [])),
     pathRewrite: pathRewriteOf(action, match, findings),
     hostRewrite: action.host_rewrite_literal ?? '',
     appendForwardedHost: action.append_x_forwarded_host,
-    mirrors: action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
+    mirrors: orNone(
+      action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
+    ),
     ...routeFiltersOf(config, findings),
     clusterNotFoundStatus: NOT_FOUND_STATUS[action.cluster_not_found_response_code] ?? 503,
   }
+}
+
+/** Lists that are empty are one. */
+function orNone<T>(items: readonly T[]): readonly T[] {
+  return items.length === 0 ? NONE : items
+}
+
+function retryOf(retry: RetryPolicy, terms: RouteTerms, origin: Origin, findings: Findings): ForwardAction['retry'] {
+  const noun = retryPolicyOf(retry, terms.unsafeRetries, origin, findings)
+  return noun === null ? null : retries.of(noun)
 }
 
 function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void {
@@ -71,7 +88,7 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
 
 function clustersOf(action: RouteAction, config: PerFilterConfig, findings: Findings): readonly WeightedCluster[] {
   const { cluster, weighted_clusters: weighted } = action
-  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }]
+  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: NONE, responseEdits: NONE, hostRewrite: '', filters: null }]
   if (weighted === null) {
     findings.fault('it names no cluster, nor clusters with weights; other ways to choose one are not understood')
     return []

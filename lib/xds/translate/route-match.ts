@@ -14,6 +14,7 @@ import type { HeaderMatcher, QueryParameterMatcher, RouteMatch, TlsContextMatch 
 import type { Findings } from './findings.ts'
 import { shareOf } from './fraction.ts'
 import { metadataMatchOf } from './metadata-match.ts'
+import { SharedValues } from './shared-values.ts'
 import { isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
 
 const CONNECT: HeaderMatch = {
@@ -31,6 +32,8 @@ const GRPC: HeaderMatch = {
   missingIsEmpty: false,
 }
 
+const shared = new SharedValues<RouteMatchNoun>()
+
 export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchNoun {
   const headers: HeaderMatch[] = []
   if (match.connect_matcher !== null) headers.push(CONNECT)
@@ -46,7 +49,7 @@ export function routeMatchOf(match: RouteMatch, findings: Findings): RouteMatchN
   const certificate = match.tls_context === null ? null : certificateOf(match.tls_context, findings.at('tls_context'))
   const lists = headers.length === 0 && query.length === 0 && metadata.length === 0
   const any = path === null && lists && share === null && certificate === null
-  return any ? ANY_REQUEST : { path, headers, query, metadata, share, certificate }
+  return any ? ANY_REQUEST : shared.of({ path, headers, query, metadata, share, certificate })
 }
 
 /** Handshakes with certificates that are not trusted fail, so those that are presented are trusted too. */

@@ -14,6 +14,7 @@ import { InternalUpstreamTransport, ProxyProtocolUpstreamTransport, RawBuffer } 
 import { commonTls } from './common-tls.ts'
 import type { Findings } from './findings.ts'
 import { istioMetadata } from './istio-metadata.ts'
+import { SharedValues } from './shared-values.ts'
 
 export interface UpstreamSockets {
   /** null: plaintext for all. */
@@ -47,6 +48,9 @@ const NO_SIDECAR: EndpointSocket = { tls: false, reason: { why: 'no-sidecar', or
 const SECURE: EndpointSocket = { tls: true, reason: null }
 const PLAINTEXT: EndpointSocket = { tls: false, reason: null }
 
+const sharedMatches = new SharedValues<readonly SocketMatch[]>()
+const plaintext = new SharedValues<UpstreamSockets>()
+
 type HttpUpstream = Decoded<typeof UpstreamHttpProtocolOptions>
 
 /** `origin`: of the DestinationRule. */
@@ -64,7 +68,10 @@ export function translateSockets(
   const otherwise = maker.isTls(cluster.transport_socket, findings.at('transport_socket'))
   const { tls, credentials } = maker
   const proxyProtocol = maker.proxyProtocol(findings)
-  return { tls, reason: reasonOf(cluster, tls, matches, origin), matches, otherwise, proxyProtocol, credentials }
+  const reason = reasonOf(cluster, tls, matches, origin)
+  const sockets = { tls, reason, matches: sharedMatches.of(matches), otherwise, proxyProtocol, credentials }
+  // TLS is each cluster's own.
+  return tls === null ? plaintext.of(sockets) : sockets
 }
 
 /** `metadata`: the endpoint's, by `envoy.transport_socket_match`. */
