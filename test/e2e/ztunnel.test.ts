@@ -1,118 +1,45 @@
 // A real ztunnel and heddle in one mesh: one feed, one CA, pods of both, and every pair of them with and without heddle's waypoint between. Programs know nothing of it.
-import { createHash, randomBytes } from 'node:crypto'
-import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
+import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { eventually } from '../support/eventually.ts'
-import { FakeControlPlane } from '../support/fake-control-plane.ts'
-import { handOver, NODE_TOKEN, startFedNode } from '../support/fed-node.ts'
 import { heddle } from '../support/intercepted-pod.ts'
-import { IstioCaServer } from '../support/istio-ca-server.ts'
-import { canMakeNamespaces, type Finished } from '../support/netns.ts'
-import { type NodeMesh, nodeMesh, type Pod, serve } from '../support/node-mesh.ts'
+import { canMakeNamespaces } from '../support/netns.ts'
+import { type Pod, serve } from '../support/node-mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
-import { SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
-import { type FedService, hostOf, WorkloadFeed } from '../support/workload-feed.ts'
-import { findZtunnel, Ztunnel } from '../support/ztunnel.ts'
-import { APP_AS, PROXY_AS } from './pods.ts'
-import { databaseClient, databaseServer, lateClient, lateServer } from './programs.ts'
+import { type FedService, hostOf } from '../support/workload-feed.ts'
+import { findZtunnel } from '../support/ztunnel.ts'
+import { PROXY_AS } from './pods.ts'
+import { databaseClient, lateClient } from './programs.ts'
+import {
+  ask,
+  behind as behindOf,
+  connectTold,
+  curl,
+  direct as directOf,
+  FIRST,
+  HEDDLE_NODE,
+  HTTP,
+  idle,
+  LATE,
+  MIB,
+  node,
+  PLAIN,
+  run,
+  servers,
+  TOLD,
+  ZtunnelMesh,
+} from './ztunnel-mesh.ts'
 
 t.setTimeout(170_000)
 const skip = findZtunnel().skip || canMakeNamespaces()
 
-const HTTP = 8080
-/** Ports of the servers beside HTTP: says nothing until the client has ended; speaks first; does as it is told. */
-const [LATE, FIRST, TOLD] = [9000, 9001, 9002]
-const PORTS = { 80: HTTP, [LATE]: LATE, [FIRST]: FIRST, [TOLD]: TOLD }
-const MIB = 2 ** 20
-
-/** HTTP: what it was sent, and from where; `/bytes/N` that many; `/open` how many connections to TOLD are open. TOLD echoes, and resets on `reset`. */
-const servers = (name: string): string => `
-  const { createHash } = require('crypto')
-  let open = 0
-  require('http').createServer((q, r) => {
-    const bytes = /^\\/bytes\\/(\\d+)/.exec(q.url)
-    if (bytes) return r.end(Buffer.alloc(Number(bytes[1]), 0x61))
-    if (q.url === '/open') return r.end(String(open))
-    const hash = createHash('sha256')
-    let length = 0
-    q.on('data', (d) => { hash.update(d); length += d.length }).on('end', () => {
-      if (q.url === '/last') r.setHeader('connection', 'close')
-      r.end(JSON.stringify({ pod: '${name}', url: q.url, length, hash: hash.digest('hex'), from: q.socket.remoteAddress.replace('::ffff:', ''),
-        xfcc: q.headers['x-forwarded-client-cert'] ?? '' }))
-    })
-  }).listen(${HTTP}, '::')
-  require('net').createServer((s) => {
-    open++
-    s.on('error', () => {}).on('close', () => open--).on('data', (d) => d.includes('reset') ? s.resetAndDestroy() : s.write(d))
-  }).listen(${TOLD}, '::')
-  { ${lateServer(LATE)} }
-  { ${databaseServer(FIRST)} }`
-
-interface Echo {
-  readonly pod: string
-  readonly url: string
-  readonly length: number
-  readonly hash: string
-  readonly from: string
-  readonly xfcc: string
-}
-
 /** Every server under a name of its own, and under another behind the waypoint. */
 const SERVERS = ['zb', 'hb', 'ss'] as const
 type Server = (typeof SERVERS)[number]
-const direct = (name: Server): FedService => ({ name, vip: `10.20.0.${1 + SERVERS.indexOf(name)}`, ports: PORTS })
-const behind = (name: Server, waypoint: string): FedService => ({
-  name: `${name}-way`,
-  vip: `10.20.1.${1 + SERVERS.indexOf(name)}`,
-  ports: PORTS,
-  waypoint,
-})
-
-class World {
-  readonly mesh: NodeMesh
-  readonly plane: FakeControlPlane
-  readonly feed: WorkloadFeed
-  readonly ca: IstioCaServer
-  readonly authority: SigningCa
-
-  constructor(mesh: NodeMesh, plane: FakeControlPlane, ca: IstioCaServer, authority: SigningCa) {
-    this.mesh = mesh
-    this.plane = plane
-    this.feed = new WorkloadFeed(mesh, plane)
-    this.ca = ca
-    this.authority = authority
-  }
-
-  pod(name: string): Pod {
-    return this.mesh.pod(name)
-  }
-
-  /** As options of Node's TLS. */
-  async credentials(name: string, identity: string): Promise<string> {
-    await this.files(name, identity)
-    const read = (file: string) => readFileSync(path.join(this.mesh.folder, `certs-${name}`, file), 'utf8')
-    return JSON.stringify({ cert: read('cert.pem'), key: read('key.pem'), ca: read('root.pem') })
-  }
-
-  async files(name: string, identity = this.pod(name).identity): Promise<object> {
-    const out = path.join(this.mesh.folder, `certs-${name}`)
-    mkdirSync(out, { recursive: true })
-    const { chain, key } = await this.authority.issue({ uris: [identity] })
-    const files = {
-      certificateChain: path.join(out, 'cert.pem'),
-      privateKey: path.join(out, 'key.pem'),
-      roots: path.join(out, 'root.pem'),
-    }
-    writeFileSync(files.certificateChain, chain)
-    writeFileSync(files.privateKey, key)
-    writeFileSync(files.roots, this.authority.rootPem)
-    for (const file of [out, ...Object.values(files)]) chownSync(file, PROXY_AS.uid, PROXY_AS.gid)
-    return { source: 'files', files }
-  }
-}
+const direct = (name: Server): FedService => directOf(name, 1 + SERVERS.indexOf(name))
+const behind = (name: Server, waypoint: string): FedService => behindOf(name, 1 + SERVERS.indexOf(name), waypoint)
 
 const PORT_NAMES = `[ { name: http, port: 80, targetPort: ${HTTP} }, { name: tcp-late, port: ${LATE} }, { name: tcp-first, port: ${FIRST} }, { name: tcp-told, port: ${TOLD} } ]`
 
@@ -152,7 +79,7 @@ spec:
       route: [ { destination: { host: ${service} } } ]
 `
 
-async function startWaypoint(t: Teardown, world: World): Promise<HeddleProcess> {
+async function startWaypoint(t: Teardown, world: ZtunnelMesh): Promise<HeddleProcess> {
   const pod = world.pod('waypoint')
   const services = SERVERS.map((name) => [behind(name, pod.ipv4), world.pod(name)] as const)
   return startProxy(t, {
@@ -173,7 +100,7 @@ async function startWaypoint(t: Teardown, world: World): Promise<HeddleProcess> 
   })
 }
 
-async function startSidecar(t: Teardown, world: World, name: string, resources: string): Promise<HeddleProcess> {
+async function startSidecar(t: Teardown, world: ZtunnelMesh, name: string, resources: string): Promise<HeddleProcess> {
   const pod = world.pod(name)
   const sidecar = await startProxy(t, {
     namespace: pod.namespace,
@@ -192,21 +119,6 @@ async function startSidecar(t: Teardown, world: World, name: string, resources: 
   return sidecar
 }
 
-/** As the application of a pod. */
-function run(pod: Pod, command: string, args: readonly string[], budgetMs = 40_000): Promise<Finished> {
-  const user = [`--reuid=${APP_AS.uid}`, `--regid=${APP_AS.gid}`, '--clear-groups', '--']
-  return pod.namespace.exec('setpriv', [...user, command, ...args], { budgetMs })
-}
-
-const node = (pod: Pod, script: string): Promise<Finished> => run(pod, process.execPath, ['-e', script])
-const curl = (pod: Pod, ...args: readonly string[]): Promise<Finished> => run(pod, 'curl', ['-sS', '--max-time', '15', ...args])
-
-async function ask(pod: Pod, ...args: readonly string[]): Promise<Echo> {
-  const { stdout, stderr } = await curl(pod, ...args)
-  if (!stdout.startsWith('{')) throw new Error(`no answer to ${args.join(' ')}: ${stderr}${stdout}`)
-  return JSON.parse(stdout) as Echo
-}
-
 /** All that a client can do to a service, and what comes of it. `seen`: the address that its application sees. */
 async function traffic(
   t: Test,
@@ -219,12 +131,12 @@ async function traffic(
   const base = `http://${vip}`
   t.match(await ask(from, `${base}/x`), { pod: to.name, url: '/x', from: seen, ...more }, 'HTTP/1.1')
 
-  const body = randomBytes(8 * MIB)
+  const body = Buffer.alloc(8 * MIB)
   const sent = await run(from, 'sh', [
     '-c',
     `head -c ${body.length} /dev/zero | curl -sS --max-time 30 --data-binary @- -H 'content-type: application/octet-stream' ${base}/up`,
   ])
-  const zeros = createHash('sha256').update(Buffer.alloc(body.length)).digest('hex')
+  const zeros = createHash('sha256').update(body).digest('hex')
   t.match(JSON.parse(sent.stdout || '{}'), { length: body.length, hash: zeros }, `8 MiB to the server ${sent.stderr}`)
   const got = await run(from, 'sh', ['-c', `curl -sS --max-time 30 ${base}/bytes/${body.length} | sha256sum`])
   t.equal(got.stdout.slice(0, 64), createHash('sha256').update(Buffer.alloc(body.length, 0x61)).digest('hex'), 'and from it')
@@ -268,95 +180,27 @@ const strangerOf = (pod: Pod, credentials: string): string => `
   }
   setTimeout(() => { console.log(JSON.stringify(out)); process.exit() }, 8000)`
 
-const connectTold = (vip: string, on: string, onClose: string, onData = ''): string => `
-  const s = require('net').connect(${TOLD}, '${vip}', () => { ${on} })
-  s.setTimeout(15000, () => { console.log('silence'); process.exit(1) })
-  s.on('error', () => {}).on('close', () => { ${onClose} }).on('data', () => { ${onData} })`
-
-interface Idle {
-  /** Until it was answered once. */
-  open(): Promise<unknown>
-  /** `well` if it is answered again. */
-  done(): Promise<string>
-  /** What it says of its end. */
-  closed(): Promise<string>
-}
-
-/** A connection that is answered once, and then says nothing until it is `done`. */
-function idle(pod: Pod, vip: string): Idle {
-  const script = `const s = require('net').connect(${TOLD}, '${vip}', () => s.write('one'))
-    let text = ''
-    s.on('error', () => {}).on('close', () => { console.log('closed ' + text); process.exit() }).on('data', (d) => {
-      text += d
-      if (text === 'one') { console.log('open'); process.stdin.on('end', () => s.write('two')).resume() }
-      if (text === 'onetwo') { console.log('well'); process.exit() }
-    })`
-  const child = pod.namespace.spawn(process.execPath, ['-e', script])
-  let said = ''
-  child.stdout.on('data', (d) => {
-    said += d
-  })
-  const line = async (n: number): Promise<string> => {
-    const lines = () => said.split('\n').slice(0, -1)
-    await eventually(`line ${n} of a connection of ${pod.name}`, () => lines().length >= n, 10_000)
-    return lines()[n - 1] as string
-  }
-  return {
-    open: () => line(1),
-    closed: () => line(2),
-    done: () => {
-      child.stdin.end()
-      return line(2)
-    },
-  }
-}
-
 t.test('ztunnel and heddle in one mesh', { skip }, async (t) => {
-  const plain = { node: 0, ambient: false }
-  const mesh = await nodeMesh(t, {
-    pods: [
-      { name: 'za', node: 0 },
-      { name: 'zb', node: 1 },
-      { name: 'ha', node: 2 },
-      { name: 'hb', node: 2 },
-      { ...plain, name: 'waypoint' },
-      { ...plain, name: 'sc' },
-      { ...plain, name: 'ss' },
-    ],
-    withoutHeddle: [0, 1, 2],
-  })
-  mesh.router.run('chmod', '755', mesh.folder)
-  const authority = await SigningCa.root(t)
-  const ca = await IstioCaServer.start(t, authority)
-  const plane = await FakeControlPlane.start(t)
-  const world = new World(mesh, plane, ca, authority)
+  const world = await ZtunnelMesh.start(t, [
+    { name: 'za', node: 0 },
+    { name: 'zb', node: 1 },
+    { name: 'ha', node: HEDDLE_NODE },
+    { name: 'hb', node: HEDDLE_NODE },
+    { ...PLAIN, name: 'waypoint' },
+    { ...PLAIN, name: 'sc' },
+    { ...PLAIN, name: 'ss' },
+  ])
+  const { mesh, plane, feed, tunnels } = world
   const [za, zb, ha, hb, waypoint, sc, ss] = [...mesh.pods.values()] as [Pod, Pod, Pod, Pod, Pod, Pod, Pod]
-  ca.nodes.set(
-    NODE_TOKEN,
-    [...mesh.pods.values()].map((p) => p.identity).concat('spiffe://cluster.local/ns/istio-system/sa/ztunnel'),
-  )
-  const { feed } = world
   for (const pod of [za, ha, waypoint, sc]) feed.workload(pod)
   for (const name of SERVERS) {
     const services = [direct(name), behind(name, waypoint.ipv4)]
     feed.workload(world.pod(name), services, name === 'ss' ? { native_tunnel: true } : {})
     for (const service of services) feed.service(service)
   }
-  feed.policy('nothing', { rules: [], action: 1 })
   await Promise.all([zb, hb, ss].map((pod) => serve(pod, servers(pod.name), FIRST)))
-
-  const tunnels = [
-    await Ztunnel.start(t, { namespace: mesh.nodes[0]!, plane, ca, authority }),
-    await Ztunnel.start(t, { namespace: mesh.nodes[1]!, plane, ca, authority }),
-  ] as const
-  t.teardown(() => {
-    if (t.passing()) return
-    for (const tunnel of tunnels) process.stderr.write(`--- what a ztunnel said:\n${tunnel.log.slice(-6000)}\n`)
-  })
-  await handOver(tunnels[0].agent, [za])
-  await handOver(tunnels[1].agent, [zb])
-  for (const tunnel of tunnels) await tunnel.ready()
-  const proxy = await startFedNode(t, { mesh, plane, ca, authority, pods: [ha, hb] })
+  await world.handOver()
+  const proxy = await world.startNode(t)
   await startWaypoint(t, world)
 
   await t.test('one feed, two readers', async (t) => {

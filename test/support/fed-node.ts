@@ -36,7 +36,7 @@ export async function startFedNode(t: Teardown, { mesh, plane, ca, authority, po
       xds: { address: plane.hostAndPort, transport: 'plaintext' },
       identity: { source: 'istio-ca', istioCa },
       node: { agentSocket: agent.socket },
-      drain: { deadline: '500ms' },
+      drain: { deadline: '5s' },
     },
   })
   await handOver(agent, pods)

@@ -17,7 +17,7 @@ export interface FedService {
 }
 
 export const hostOf = (service: string): string => `${service}.default.svc.cluster.local`
-export const ipBytes = (text: string): Buffer => Buffer.from(text.split('.').map(Number))
+const ipBytes = (text: string): Buffer => Buffer.from(text.split('.').map(Number))
 export const throughWaypoint = (ip: string): Message => ({ address: { address: ipBytes(ip) }, hbone_mtls_port: 15008 })
 
 export class WorkloadFeed {
