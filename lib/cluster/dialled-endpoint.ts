@@ -16,6 +16,7 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
   }
   return {
     address,
+    otherAddresses: [],
     port,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },

@@ -2,6 +2,7 @@
 // search domains and what nsswitch.conf names. With servers of our own (mesh.dnsServers) these have the word in place of the system.
 import { lookup, Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
+import type { DnsFamily } from '../state/cluster.ts'
 
 export interface DnsAnswer {
   /** At least one, in the order of the answer. */
@@ -11,8 +12,8 @@ export interface DnsAnswer {
 }
 
 export interface DnsSource {
-  /** Rejects when the name cannot be resolved; the error's `code` says why. */
-  resolve(host: string): Promise<DnsAnswer>
+  /** Rejects when the name has no address of the family; the error's `code` says why. */
+  resolve(host: string, family: DnsFamily): Promise<DnsAnswer>
 }
 
 /** The parts of node:dns/promises and the hosts file that are used; a test brings its own. */
@@ -38,15 +39,17 @@ export function systemDns(servers: readonly string[] = []): DnsSystem {
 /** `ownServers`: what they do not know is not asked of the system. */
 export function dnsSource(system: DnsSystem = systemDns(), ownServers = false): DnsSource {
   return {
-    async resolve(host) {
+    async resolve(host, family) {
       const inHostsFile = namesHost(await system.hostsFile(), host)
       const viaSystem = inHostsFile || (!ownServers && !host.includes('.'))
-      const { records, error } = viaSystem ? NOTHING : await records4Then6(system, host)
+      const { records, error } = viaSystem ? NOTHING : await recordsFor(system, host, family)
       if (records.length > 0) {
         return { addresses: records.map((r) => r.address), ttlMs: Math.min(...records.map((r) => r.ttl)) * 1000 }
       }
       if (ownServers && !inHostsFile) throw error ?? Object.assign(new Error(`no address for ${host}`), { code: 'ENODATA' })
-      return { addresses: oneFamily(await system.lookup(host)), ttlMs: null }
+      const addresses = ofFamily(await system.lookup(host), family)
+      if (addresses.length === 0) throw Object.assign(new Error(`no address for ${host}`), { code: 'ENODATA' })
+      return { addresses, ttlMs: null }
     },
   }
 }
@@ -59,12 +62,20 @@ interface Records {
 
 const NOTHING: Records = { records: [], error: null }
 
-/** As Envoy's V4_PREFERRED: IPv6 only when there is no IPv4. */
-async function records4Then6(system: DnsSystem, host: string): Promise<Records> {
-  const v4 = await recordsOf(system.resolve4(host))
-  if (v4.records.length > 0) return v4
-  const v6 = await recordsOf(system.resolve6(host))
-  return v6.records.length > 0 ? v6 : { records: [], error: v4.error ?? v6.error }
+/** As Envoy: the family that is preferred, and the other one only when there is none of it, or never. */
+async function recordsFor(system: DnsSystem, host: string, family: DnsFamily): Promise<Records> {
+  const v4 = (): Promise<Records> => recordsOf(system.resolve4(host))
+  const v6 = (): Promise<Records> => recordsOf(system.resolve6(host))
+  if (family === 'V4_ONLY') return v4()
+  if (family === 'V6_ONLY') return v6()
+  if (family === 'ALL') {
+    const [a, b] = await Promise.all([v4(), v6()])
+    return { records: [...a.records, ...b.records], error: a.error ?? b.error }
+  }
+  const first = await (family === 'AUTO' ? v6() : v4())
+  if (first.records.length > 0) return first
+  const second = await (family === 'AUTO' ? v4() : v6())
+  return second.records.length > 0 ? second : { records: [], error: first.error ?? second.error }
 }
 
 function recordsOf(answer: Promise<{ address: string; ttl: number }[]>): Promise<Records> {
@@ -75,9 +86,14 @@ function recordsOf(answer: Promise<{ address: string; ttl: number }[]>): Promise
 }
 
 /** `localhost` is 127.0.0.1 and ::1, and few servers listen on both. */
-function oneFamily(addresses: readonly string[]): readonly string[] {
+function ofFamily(addresses: readonly string[], family: DnsFamily): readonly string[] {
+  if (family === 'ALL') return addresses
   const v4 = addresses.filter((address) => !address.includes(':'))
-  return v4.length > 0 ? v4 : addresses
+  const v6 = addresses.filter((address) => address.includes(':'))
+  if (family === 'V4_ONLY') return v4
+  if (family === 'V6_ONLY') return v6
+  const [first, second] = family === 'AUTO' ? [v6, v4] : [v4, v6]
+  return first.length > 0 ? first : second
 }
 
 function namesHost(hostsFile: string, host: string): boolean {

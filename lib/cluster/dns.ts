@@ -3,7 +3,7 @@
 
 import { isIP } from 'node:net'
 import { isSocketPath } from '../base/socket-path.ts'
-import type { Cluster, Endpoint } from '../state/cluster.ts'
+import type { Cluster, DnsFamily, Endpoint } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { DnsPlaces } from './dns-places.ts'
 import type { DnsAnswer, DnsSource } from './dns-source.ts'
@@ -26,6 +26,7 @@ export interface DnsRefresherOptions {
 
 interface Name {
   readonly host: string
+  readonly family: DnsFamily
   /** What the name resolved to last; null: never yet. A failure does not change it. */
   addresses: readonly string[] | null
   /** Consecutive. */
@@ -42,6 +43,7 @@ export class DnsRefresher {
   /** Of the last `update`, those of type DNS. */
   #clusters: readonly Cluster[]
   readonly #places: DnsPlaces
+  /** By family and host. */
   readonly #names: Map<string, Name>
   /** With the addresses that are known, by what configuration has. */
   #known: WeakMap<Cluster, Cluster>
@@ -62,13 +64,15 @@ export class DnsRefresher {
     const own = this.#places.of(clusters).map((i) => clusters[i] as Cluster)
     if (sameItems(own, this.#clusters)) return
     this.#clusters = own
-    const wanted = new Set(this.#clusters.flatMap((c) => c.dnsNames.map((n) => n.host)).filter(isName))
-    for (const [host, name] of this.#names) {
-      if (wanted.has(host)) continue
+    const wanted = new Set(
+      this.#clusters.flatMap((c) => c.dnsNames.flatMap(({ host }) => (isName(host) ? [keyOf(host, c.dnsFamily)] : []))),
+    )
+    for (const [key, name] of this.#names) {
+      if (wanted.has(key)) continue
       drop(name)
-      this.#names.delete(host)
+      this.#names.delete(key)
     }
-    for (const host of wanted) if (!this.#names.has(host)) this.#begin(host)
+    for (const key of wanted) if (!this.#names.has(key)) this.#begin(key)
   }
 
   /** The snapshot with what is known about its DNS clusters, so that a reload loses no address. A cluster of which nothing new is known is the same object as before. */
@@ -109,20 +113,22 @@ export class DnsRefresher {
     this.#clusters = []
   }
 
-  #begin(host: string): void {
+  #begin(key: string): void {
+    const space = key.indexOf(' ')
+    const [family, host] = [key.slice(0, space) as DnsFamily, key.slice(space + 1)]
     let tried = () => {}
     const first = new Promise<void>((resolve) => {
       tried = resolve
     })
-    const name: Name = { host, addresses: null, failures: 0, tried: first, cancel: () => {}, dropped: false }
-    this.#names.set(host, name)
+    const name: Name = { host, family, addresses: null, failures: 0, tried: first, cancel: () => {}, dropped: false }
+    this.#names.set(key, name)
     this.#lookUp(name).then(tried, tried)
   }
 
   async #lookUp(name: Name): Promise<void> {
     let delayMs: number
     try {
-      const answer = await this.#options.source.resolve(name.host)
+      const answer = await this.#options.source.resolve(name.host, name.family)
       if (name.dropped) return
       delayMs = Math.min(MAX_REFRESH_MS, Math.max(MIN_REFRESH_MS, answer.ttlMs ?? this.#options.refreshMs))
       this.#resolved(name, answer)
@@ -142,9 +148,12 @@ export class DnsRefresher {
     const sameSet = before !== null && sorted(before) === sorted(answer.addresses)
     const sameFirst = before?.[0] === answer.addresses[0]
     for (const cluster of this.#clusters) {
-      if (!cluster.dnsNames.some((n) => n.host === name.host)) continue
+      if (cluster.dnsFamily !== name.family || !cluster.dnsNames.some((n) => n.host === name.host)) continue
       // Servers rotate their answers: only a cluster that uses the first address cares about the order.
-      if (cluster.firstAddressOnly ? sameFirst : sameSet) continue
+      if (
+        cluster.firstAddressOnly && cluster.dnsFamily !== 'ALL' ? sameFirst : sameSet && (sameFirst || !cluster.firstAddressOnly)
+      )
+        continue
       this.#known.delete(cluster)
       this.#injected = null
       this.#options.onEndpoints(cluster.name, this.#endpoints(cluster))
@@ -161,11 +170,19 @@ export class DnsRefresher {
 
   #endpoints(cluster: Cluster): readonly Endpoint[] {
     const all = cluster.dnsNames.flatMap(({ host, port, endpoint }) => {
-      const addresses = isName(host) ? (this.#names.get(host)?.addresses ?? []) : [host]
+      const addresses = isName(host) ? (this.#names.get(keyOf(host, cluster.dnsFamily))?.addresses ?? []) : [host]
       return addresses.map((address): Endpoint => ({ ...endpoint, address, port }))
     })
-    return cluster.firstAddressOnly ? all.slice(0, 1) : all
+    if (!cluster.firstAddressOnly) return all
+    const [first] = all
+    if (first === undefined || cluster.dnsFamily !== 'ALL') return all.slice(0, 1)
+    // Of its one endpoint the others are further addresses (Envoy LOGICAL_DNS).
+    return [{ ...first, otherAddresses: all.slice(1).flatMap((e) => (e.port === first.port ? [e.address] : [])) }]
   }
+}
+
+function keyOf(host: string, family: DnsFamily): string {
+  return `${family} ${host}`
 }
 
 function isName(host: string): boolean {

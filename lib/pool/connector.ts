@@ -25,6 +25,7 @@ import type { Io } from '../transport/io.ts'
 import { type Keepalive, setKeepalive } from '../transport/keepalive.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
+import { AddressRace, type RaceOwner } from './address-race.ts'
 import { connectFields, tunnelRoute } from './endpoint-tunnel.ts'
 import { RESET_CONNECT_FAILURE, RESET_CONNECT_TIMEOUT } from './exchange.ts'
 import { proxyHeader, type ToldClient } from './proxy-header.ts'
@@ -52,15 +53,17 @@ export interface ConnectTarget {
   }
 }
 
-export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
+export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner, RaceOwner {
   private readonly owner: ConnectOwner
   private readonly target: ConnectTarget
   private readonly protocol: UpstreamProtocol
   private readonly clientAddress: string
   private readonly told: ToldClient | null
   private readonly io: Io
-  /** null: a tunnel carries it. */
-  private readonly socket: net.Socket | null
+  /** null: a tunnel carries it, or no address has answered yet. */
+  private socket: net.Socket | null
+  /** Of an endpoint with several addresses. */
+  private race: AddressRace | null
   private tunnel: PendingTunnel | null
   /** Begun over the tunnel to a gateway, which is open then. */
   private inner: InnerTunnel | null
@@ -91,16 +94,38 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     this.deadline = new Deadline(this, 0)
     this.tunnel = null
     this.inner = null
+    this.race = null
+    this.socket = null
     if (settings.connectTimeoutMs > 0) io.timers.arm(this.deadline, settings.connectTimeoutMs)
     const { tunnel } = target.host.endpoint
     if (tunnel !== null) {
-      this.socket = null
       this.tunnel = this.openTunnel(tunnel, clientAddress)
       return
     }
-    const socket = dial(target, clientAddress)
-    this.socket = socket
+    const { otherAddresses } = target.host.endpoint
+    if (otherAddresses.length > 0) {
+      const dialOne = (address: string): net.Socket => dial(target, address, clientAddress)
+      this.race = new AddressRace(io, [target.address, ...otherAddresses], dialOne, this)
+      return
+    }
+    const socket = dial(target, target.address, clientAddress)
+    this.watch(socket)
     socket.on('connect', () => this.onSocketConnected(socket))
+  }
+
+  onRaceWon(socket: net.Socket): void {
+    this.race = null
+    this.watch(socket)
+    this.onSocketConnected(socket)
+  }
+
+  onRaceLost(error: NodeJS.ErrnoException): void {
+    this.race = null
+    this.failed(connectErrorText(error.code ?? error.message))
+  }
+
+  private watch(socket: net.Socket): void {
+    this.socket = socket
     socket.on('error', (e: NodeJS.ErrnoException) => {
       // Inside of TLS the handshake says it better.
       if (this.handshake === null) this.failed(connectErrorText(e.code ?? e.message))
@@ -235,11 +260,12 @@ export class Connector implements DeadlineOwner, HandshakeOwner, TunnelOwner {
     if (this.handshake !== null) this.handshake.cancel()
     if (this.tunnel !== null) tunnelsOf(this.io).cancel(this.tunnel)
     if (this.inner !== null) this.inner.cancel()
+    if (this.race !== null) this.race.callOff()
     this.socket?.destroy()
   }
 }
 
-function dial({ address, port, settings: { bind } }: ConnectTarget, clientAddress: string): net.Socket {
+function dial({ port, settings: { bind } }: ConnectTarget, address: string, clientAddress: string): net.Socket {
   if (isSocketPath(address)) return net.connect({ path: address, allowHalfOpen: true })
   if (bind === null) return net.connect({ host: address, port, noDelay: true, allowHalfOpen: true })
   const own = (address.includes(':') ? bind.source6 : bind.source4) || null

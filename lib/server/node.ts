@@ -169,7 +169,7 @@ class NodePart implements RolePart {
 
   #resolve(hostname: string): void {
     const { names, tell } = this.#options
-    names.resolve(hostname).then(
+    names.resolve(hostname, 'V4_PREFERRED').then(
       ({ addresses, ttlMs }) => tell({ type: 'addresses', hostname, addresses, ttlMs: ttlMs ?? NAME_TTL_MS }),
       () => tell({ type: 'addresses', hostname, addresses: null, ttlMs: NO_NAME_TTL_MS }),
     )

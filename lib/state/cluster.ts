@@ -40,9 +40,14 @@ export interface EndpointTunnel {
   readonly innerFields: string | null
 }
 
+/** Which addresses of a name count (Envoy DnsLookupFamily): of the other family only where there are none of the first, or never, or both. */
+export type DnsFamily = 'V4_PREFERRED' | 'V4_ONLY' | 'V6_ONLY' | 'AUTO' | 'ALL'
+
 export interface Endpoint {
   /** IP address, or a host name while a DNS cluster is not resolved yet. */
   readonly address: string
+  /** Of the same endpoint, with the same port: tried where the first does not answer soon (Envoy additional_addresses). */
+  readonly otherAddresses: readonly string[]
   readonly port: number
   readonly weight: number
   readonly locality: Locality
@@ -147,8 +152,9 @@ export interface Cluster {
   readonly type: 'STATIC' | 'DNS' | 'ORIGINAL_DST'
   /** DNS only: names to look up, and addresses among them. `endpoints` holds what all of them resolved to. */
   readonly dnsNames: readonly { readonly host: string; readonly port: number; readonly endpoint: Endpoint }[]
-  /** LOGICAL_DNS (DNS_ROUND_ROBIN): only the first address is used. */
+  /** LOGICAL_DNS (DNS_ROUND_ROBIN): only the first address is used, of `ALL` the others where it does not answer. */
   readonly firstAddressOnly: boolean
+  readonly dnsFamily: DnsFamily
   /**
    * ORIGINAL_DST: what is known of addresses that may be dialled; a port of 0 stands for all of the address. An empty address stands for all that are not
    * listed, an empty one of its tunnel for the same that is dialled.

@@ -5,6 +5,7 @@ import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
+import { fedPair, type World } from '../support/fed-pair.ts'
 import { freePort } from '../support/free-port.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
 import type { Teardown } from '../support/teardown.ts'
@@ -59,4 +60,18 @@ t.test('a listener at addresses of both families, which come and go', async (t) 
   putResource(plane, XDS.listener, tcpListener(port, 'app', '127.0.0.1', '::1', '127.0.0.2'))
   await eventually('it listens on three', async () => (await ask(t, '127.0.0.2', port)).includes('here'))
   await eventually('and on ::1', async () => (await ask(t, '::1', port)).includes('here'))
+})
+
+t.test('an endpoint with further addresses, as Envoy has it', async (t) => {
+  const upstream = await EchoUpstream.start(t, { name: 'six', host: '::1' })
+  const build = ({ plane, port }: World): void => {
+    const endpoint = {
+      address: address('127.0.0.1', upstream.port),
+      additional_addresses: [{ address: address('::1', upstream.port) }],
+    }
+    const load_assignment = { cluster_name: 'app', endpoints: [{ lb_endpoints: [{ endpoint }] }] }
+    setResource(plane, XDS.cluster, { name: 'app', type: 'STATIC', connect_timeout: '2s', load_assignment })
+    setResource(plane, XDS.listener, tcpListener(port, 'app', '127.0.0.1'))
+  }
+  for (const { name, port } of await fedPair(t, build)) t.match(await ask(t, '127.0.0.1', port), /"six"/, name)
 })

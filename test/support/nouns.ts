@@ -32,6 +32,7 @@ export const NO_WORKLOAD: EndpointWorkload = {
 export function anEndpoint(over: Partial<Endpoint> = {}): Endpoint {
   return {
     address: '127.0.0.1',
+    otherAddresses: [],
     port: 9080,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },
@@ -78,6 +79,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     type: 'STATIC',
     dnsNames: [],
     firstAddressOnly: false,
+    dnsFamily: 'V4_PREFERRED',
     endpoints: [],
     loadBalancer: { kind: 'ROUND_ROBIN' },
     slowStart: null,

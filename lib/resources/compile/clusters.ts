@@ -72,6 +72,7 @@ function passthrough(): Cluster {
     type: 'ORIGINAL_DST',
     dnsNames: [],
     firstAddressOnly: false,
+    dnsFamily: 'V4_PREFERRED',
     endpoints: [],
     loadBalancer: { kind: 'PASSTHROUGH' },
     slowStart: null,
@@ -129,6 +130,7 @@ function outbound(
     // Addresses as well as names: what is resolved replaces `endpoints` as a whole.
     dnsNames: dialled || !dns ? [] : placed.map((p) => nameOf(p, tls, tunnels)),
     firstAddressOnly: port.resolution === 'DNS_ROUND_ROBIN',
+    dnsFamily: 'V4_PREFERRED',
     endpoints: dialled || dns ? [] : placed.map((p) => endpointOf(p, tls, tunnels)),
     loadBalancer: dialled ? { kind: 'PASSTHROUGH' } : policy.loadBalancer,
     slowStart: dialled ? null : policy.slowStart,
@@ -177,6 +179,7 @@ function endpointOf({ backend, priority }: PlacedBackend, of: ClusterTls, tunnel
   const inside = tls && (tunnel === null || of.tls?.trust !== MESH_TRUST)
   return {
     address,
+    otherAddresses: [],
     port,
     weight,
     locality,

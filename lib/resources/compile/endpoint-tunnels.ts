@@ -44,7 +44,7 @@ export class EndpointTunnels {
         .map((backend): Endpoint => {
           const { address, port, weight, locality, workload, origin } = backend
           const rest = { priority: 0, healthy: true, keepsSessions: true, healthCheck: null, tls: false, tlsReason: null, origin }
-          return { address, port, weight, locality, workload, tunnel: this.of(backend), ...rest }
+          return { address, otherAddresses: [], port, weight, locality, workload, tunnel: this.of(backend), ...rest }
         }),
     )
   }

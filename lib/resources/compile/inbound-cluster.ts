@@ -34,6 +34,7 @@ export function applicationCluster(options: ApplicationOptions): Cluster {
     type: endpoint === null ? 'ORIGINAL_DST' : 'STATIC',
     dnsNames: [],
     firstAddressOnly: false,
+    dnsFamily: 'V4_PREFERRED',
     endpoints: endpoint === null ? [] : [endpoint],
     loadBalancer: { kind: endpoint === null ? 'PASSTHROUGH' : 'ROUND_ROBIN' },
     slowStart: null,
@@ -61,6 +62,7 @@ export function applicationEndpoint(world: World, address: string, port: number,
   const { namespace, name: workload, labels } = world.bootstrap.workload
   return {
     address,
+    otherAddresses: [],
     port,
     weight: 1,
     locality: { region: '', zone: '', subzone: '' },

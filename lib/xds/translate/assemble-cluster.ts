@@ -78,6 +78,7 @@ function endpointOf(from: TranslatedCluster, of: AssignedEndpoint, locality: Loc
   const { tls, reason } = socketOf(from.sockets, of.socketMatch)
   return {
     address: of.address,
+    otherAddresses: of.otherAddresses,
     port: of.port,
     weight: of.weight,
     locality,

@@ -1,5 +1,5 @@
 // A Cluster without the endpoints that come by EDS, and what it needs beside. `assemble-cluster.ts` puts both together.
-import type { Cluster as ClusterNoun } from '../../state/cluster.ts'
+import type { Cluster as ClusterNoun, DnsFamily } from '../../state/cluster.ts'
 import type { HealthCheck } from '../../state/health-check.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import type { SecretName } from '../../state/tls.ts'
@@ -73,6 +73,7 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
     type: typeOf(of, findings),
     dnsNames: NONE,
     firstAddressOnly: of.type === 'LOGICAL_DNS',
+    dnsFamily: dnsFamilyOf(of, findings),
     endpoints: NONE,
     ...balancing,
     ...(of.name === ENCAP ? { loadBalancer: { kind: 'PASSTHROUGH' } } : {}),
@@ -116,9 +117,6 @@ function refuseUnknown(of: Message, findings: Findings): void {
   for (const [i, { name, typed_config: config, config_discovery: discovery }] of of.filters.entries())
     if (!OBSERVERS.has(name) && (config !== null || discovery !== null))
       findings.at('filters', i).fault(`the filter ${name} is not understood`)
-  const family = of.dns_lookup_family
-  if ((of.type === 'STRICT_DNS' || of.type === 'LOGICAL_DNS') && (family === 'V6_ONLY' || family === 'ALL'))
-    findings.at('dns_lookup_family').note(`of a name with addresses of both families those of IPv4 are taken, not ${family}`)
   if (of.connection_pool_per_downstream_connection)
     findings.at('connection_pool_per_downstream_connection').note('connections to endpoints are shared by all clients')
   const original = of.original_dst_lb_config
@@ -137,6 +135,13 @@ const OBSERVERS = new Set([
   'upstream_hbone_peer_metadata',
   'upstream_peer_metadata',
 ])
+
+function dnsFamilyOf({ dns_lookup_family: family }: Message, findings: Findings): DnsFamily {
+  if (family === 'AUTO' || family === 'V4_ONLY' || family === 'V6_ONLY' || family === 'V4_PREFERRED' || family === 'ALL')
+    return family
+  findings.at('dns_lookup_family').fault(`${family} is not understood`)
+  return 'AUTO'
+}
 
 function typeOf(of: Message, findings: Findings): ClusterNoun['type'] {
   if (of.cluster_type !== null) {

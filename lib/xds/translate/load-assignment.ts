@@ -14,6 +14,7 @@ import { localityOf, workloadOf } from './workload-metadata.ts'
 export interface AssignedEndpoint {
   /** IP address, or a host name of a cluster that looks names up. */
   readonly address: string
+  readonly otherAddresses: readonly string[]
   readonly port: number
   readonly weight: number
   readonly healthy: boolean
@@ -199,6 +200,7 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
   // Each field by its name: an object that begins with another's has a shape of its own, which takes more than the endpoint.
   return {
     address: place.address,
+    otherAddresses: otherAddressesOf(of, place.port, at),
     port: place.port,
     tunnel: place.tunnel,
     weight: of.load_balancing_weight ?? 1,
@@ -209,6 +211,19 @@ function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: 
     socketMatch: matches.of(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
     check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },
   }
+}
+
+const NONE: readonly string[] = []
+
+function otherAddressesOf(of: LbEndpoint, port: number, at: Findings): readonly string[] {
+  const given = of.endpoint?.additional_addresses ?? []
+  if (given.length === 0) return NONE
+  return given.flatMap(({ address }, i) => {
+    const socket = address?.socket_address ?? null
+    if (socket !== null && socket.port_value === port && socket.address !== '') return [socket.address]
+    at.at('endpoint').at('additional_addresses', i).note('only further addresses with the same port are dialled')
+    return []
+  })
 }
 
 const NO_MATCH: Struct = {}

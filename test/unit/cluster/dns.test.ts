@@ -1,7 +1,7 @@
 import t from 'tap'
 import { DnsRefresher } from '../../../lib/cluster/dns.ts'
 import { type DnsAnswer, type DnsSystem, dnsSource } from '../../../lib/cluster/dns-source.ts'
-import type { Cluster } from '../../../lib/state/cluster.ts'
+import type { Cluster, DnsFamily } from '../../../lib/state/cluster.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { aCluster, anEndpoint, aSnapshot } from '../../support/nouns.ts'
 
@@ -123,6 +123,65 @@ t.test('LOGICAL_DNS uses the first address and follows it', async (t) => {
   ])
 })
 
+t.test('LOGICAL_DNS with both families: one endpoint with further addresses', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1', '::1'], ttlMs: 1000 })
+  const cluster = dnsCluster('one', ['a.example'], { firstAddressOnly: true, dnsFamily: 'ALL' })
+  h.refresher.update([cluster])
+  await h.refresher.settled(1000)
+  const found = (): unknown =>
+    h.refresher.inject(snapshotOf([cluster])).clusters[0]?.endpoints.map((e) => [e.address, e.otherAddresses])
+  t.same(found(), [['10.0.0.1', ['::1']]])
+  h.answers.set('a.example', { addresses: ['10.0.0.1', '::2'], ttlMs: 1000 })
+  await h.fire()
+  t.same(found(), [['10.0.0.1', ['::2']]])
+})
+
+t.test('one name, two families', async (t) => {
+  const h = harness()
+  h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs: 1000 })
+  h.refresher.update([
+    dnsCluster('one', ['a.example'], { dnsFamily: 'V4_ONLY' }),
+    dnsCluster('two', ['a.example'], { dnsFamily: 'V6_ONLY' }),
+    dnsCluster('three', ['a.example'], { dnsFamily: 'V6_ONLY' }),
+  ])
+  await h.refresher.settled(1000)
+  t.same(h.asked, ['a.example', 'a.example'], 'asked once for each')
+  t.same(h.told.map(([name]) => name).toSorted(), ['one', 'three', 'two'])
+})
+
+t.test('which family of addresses (Envoy DnsLookupFamily)', async (t) => {
+  const none = async () => Promise.reject(new Error('NXDOMAIN'))
+  const v4 = async () => [{ address: '10.0.0.1', ttl: 30 }]
+  const v6 = async () => [{ address: '2001:db8::1', ttl: 9 }]
+  const both = ['10.9.9.9', '::1']
+  const rows: readonly (readonly [family: DnsFamily, both: string[], only4: string[], only6: string[], system: string[]])[] = [
+    ['V4_PREFERRED', ['10.0.0.1'], ['10.0.0.1'], ['2001:db8::1'], ['10.9.9.9']],
+    ['AUTO', ['2001:db8::1'], ['10.0.0.1'], ['2001:db8::1'], ['::1']],
+    ['V4_ONLY', ['10.0.0.1'], ['10.0.0.1'], [], ['10.9.9.9']],
+    ['V6_ONLY', ['2001:db8::1'], [], ['2001:db8::1'], ['::1']],
+    ['ALL', ['10.0.0.1', '2001:db8::1'], ['10.0.0.1'], ['2001:db8::1'], both],
+  ]
+  const ask = (
+    resolve4: DnsSystem['resolve4'],
+    resolve6: DnsSystem['resolve6'],
+    lookup: DnsSystem['lookup'],
+    family: DnsFamily,
+  ) =>
+    dnsSource({ resolve4, resolve6, lookup, hostsFile: async () => '' }, false)
+      .resolve('a.example', family)
+      .then(
+        (answer) => answer.addresses,
+        () => [],
+      )
+  for (const [family, all, only4, only6, system] of rows) {
+    t.same(await ask(v4, v6, none, family), all, family)
+    t.same(await ask(v4, none, none, family), only4, `${family}: only A`)
+    t.same(await ask(none, v6, none, family), only6, `${family}: only AAAA`)
+    t.same(await ask(none, none, async () => both, family), system, `${family}: of the system`)
+  }
+})
+
 t.test('a reload keeps what was resolved and forgets what is gone', async (t) => {
   const h = harness()
   h.answers.set('a.example', { addresses: ['10.0.0.1'], ttlMs: 1000 })
@@ -199,10 +258,10 @@ t.test('hosts file, then DNS, then the system', async (t) => {
     ['a name without a dot has search domains', 'db', { resolve4: v4, lookup }, { addresses: ['10.9.9.9'], ttlMs: null }],
   ]
   for (const [title, host, system, expected] of cases)
-    t.same(await dnsSource({ ...base, ...system }).resolve(host), expected, title)
-  await t.rejects(dnsSource(base).resolve('a.example'))
+    t.same(await dnsSource({ ...base, ...system }).resolve(host, 'V4_PREFERRED'), expected, title)
+  await t.rejects(dnsSource(base).resolve('a.example', 'V4_PREFERRED'))
 
-  const own = (system: Partial<DnsSystem>, host: string) => dnsSource({ ...base, ...system }, true).resolve(host)
+  const own = (system: Partial<DnsSystem>, host: string) => dnsSource({ ...base, ...system }, true).resolve(host, 'V4_PREFERRED')
   t.same(await own({ resolve4: v4, lookup }, 'db'), { addresses: ['10.0.0.1', '10.0.0.2'], ttlMs: 20_000 }, 'servers of our own')
   t.same(await own({ lookup }, 'db.local'), { addresses: ['10.9.9.9'], ttlMs: null }, 'the hosts file comes before them')
   await t.rejects(own({ lookup }, 'a.example'), { message: 'NXDOMAIN' }, 'what they do not know the system is not asked')

@@ -360,12 +360,9 @@ t.test('refused, in words that name field and value', async (t) => {
 })
 
 t.test('which family of addresses a name is looked up for', async (t) => {
-  const of = (type: string, dns_lookup_family: string): string => clusterFrom({ name: 'd', type, dns_lookup_family }).notes
-  const note = 'dns_lookup_family: of a name with addresses of both families those of IPv4 are taken, not '
-  t.equal(of('STRICT_DNS', 'V4_ONLY'), '')
-  t.equal(of('STRICT_DNS', 'V6_ONLY'), `${note}V6_ONLY`)
-  t.equal(of('LOGICAL_DNS', 'ALL'), `${note}ALL`)
-  t.equal(of('EDS', 'ALL'), '')
+  for (const family of ['V4_ONLY', 'V6_ONLY', 'V4_PREFERRED', 'AUTO', 'ALL'])
+    t.equal(nounOf({ name: 'd', type: 'STRICT_DNS', dns_lookup_family: family }).dnsFamily, family)
+  t.equal(nounOf({ name: 'd', type: 'STRICT_DNS' }).dnsFamily, 'AUTO')
 })
 
 t.test('health checks of other control planes', async (t) => {

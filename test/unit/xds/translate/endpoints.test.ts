@@ -160,6 +160,19 @@ t.test('priorities and localities', async (t) => {
   ])
 })
 
+t.test('further addresses', async (t) => {
+  const socket = (address: string, port_value: number): Json => ({ address: { socket_address: { address, port_value } } })
+  const of = (...additional_addresses: Json[]) =>
+    assignmentFrom(world({ endpoint: { ...socket('10.0.0.1', 80), additional_addresses } }))
+  const { result, notes } = of(socket('fd00::1', 80), socket('fd00::2', 81))
+  t.same(result?.groups[0]?.endpoints[0]?.otherAddresses, ['fd00::1'])
+  t.equal(
+    notes,
+    'endpoints[0].lb_endpoints[0].endpoint.additional_addresses[1]: only further addresses with the same port are dialled',
+  )
+  t.same(of().result?.groups[0]?.endpoints[0]?.otherAddresses, [])
+})
+
 t.test('refused', async (t) => {
   const at = 'endpoints[0].lb_endpoints[0].endpoint.address'
   const rows: [assignment: Json, faults: string][] = [
