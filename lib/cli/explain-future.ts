@@ -1,5 +1,6 @@
 // Decides a request that nobody sends, on tables built as a worker builds them.
 
+import type { JsonObject } from '../base/json-value.ts'
 import { dialledEndpoint } from '../cluster/dialled-endpoint.ts'
 import { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import { Host } from '../cluster/lb/host.ts'
@@ -14,6 +15,7 @@ import type { HeaderView } from '../route/request-view.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { claimed } from './future-claims.ts'
 import { takenBy } from './taken-by.ts'
 
 export interface FutureRequest {
@@ -23,6 +25,8 @@ export interface FutureRequest {
   /** Path and query. */
   readonly target: string
   readonly headers: readonly (readonly [name: string, value: string])[]
+  /** Of a valid token of the client; null: it has none. */
+  readonly claims: JsonObject | null
   /** null: the first explicit listener for outbound HTTP, else what captures. */
   readonly listener: string | null
   readonly draw: number
@@ -42,7 +46,13 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
   if (path === null) return { ok: false, message: `the path of ${request.target} cannot be normalised; the proxy answers 400` }
   // `-H 'host: x'` wins over the URL's, as with curl.
   const host = request.headers.findLast(([name]) => name.toLowerCase() === 'host')?.[1] ?? request.authority
-  const headers = new ListedHeaders([['host', host], ...request.headers.filter(([name]) => name.toLowerCase() !== 'host')])
+  const { jwt } = taken
+  if (request.claims !== null && jwt === null)
+    return { ok: false, message: 'no RequestAuthentication holds where the request comes in: nobody looks at its token' }
+  const known = request.claims === null || jwt === null ? null : claimed(jwt, request.claims, request.headers)
+  const choosing = jwt?.choosesRoute === true ? known : null
+  const others = (choosing?.headers ?? request.headers).filter(([name]) => name.toLowerCase() !== 'host')
+  const headers = new ListedHeaders([['host', host], ...others])
   const pick = new PickContext()
   pick.draw = request.draw
   pick.draw2 = request.draw
@@ -55,7 +65,7 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
       scheme: request.scheme,
       authority: host,
       headers,
-      metadata: null,
+      metadata: choosing?.metadata ?? null,
     },
     routeTable: taken.routeTable,
     draw: request.draw,
@@ -66,7 +76,9 @@ export function explainFuture(bootstrap: BootstrapConfig, request: FutureRequest
   }
   const id = request.headers.find(([name]) => name.toLowerCase() === 'x-request-id')?.[1] ?? ''
   const explanation = explainRequest(compileTables(snapshot, clustersOf(snapshot)), facts, id)
-  return { ok: true, explanation: authorizationOfFuture(explanation, taken.authorization, facts.request, taken.originalDst) }
+  const { authorization, originalDst } = taken
+  const told = authorizationOfFuture(explanation, authorization, facts.request, originalDst, known?.metadata ?? null)
+  return { ok: true, explanation: told }
 }
 
 /** Live clusters of a worker that has just begun: all endpoints are well, and names are not resolved. */

@@ -1,3 +1,4 @@
+import type { JsonObject } from '../base/json-value.ts'
 import { explainText } from '../decide/explain-text.ts'
 import type { ExplainedConnection, Explanation } from '../decide/explanation.ts'
 import { explainedConnectionText } from '../decide/tunnel/explained-connection-text.ts'
@@ -35,13 +36,16 @@ Where the client's address is hashed (consistentHash useSourceIp), \`-H 'x-forwa
       help: 'listener that would take the request; default: the first for outbound HTTP, else what captures',
     },
     header: { type: 'string', short: 'H', multiple: true, value: 'HEADER', help: '`name: value`; may be given several times' },
+    claims: { type: 'string', value: 'JSON', help: 'claims of a valid token that the client would have: \'{"group": "admin"}\'' },
     draw: { type: 'string', value: 'N', help: 'the number that is drawn, 0 to 4294967295' },
     json: JSON_FLAG,
     ...bootstrapFlags(['resources', 'namespace', 'admin-address', 'admin-port']),
   },
   async run(args, io) {
     const past = args.positionals.length === 1 && !args.positionals[0]!.includes('/')
-    const future = past ? null : futureOf(args.positionals, args.texts('header'), args.text('listener'), args.text('draw'))
+    const future = past
+      ? null
+      : futureOf(args.positionals, args.texts('header'), args.text('claims'), args.text('listener'), args.text('draw'))
     const bootstrap = await loadOrReport(configFile(args, io), bootstrapFlagValues(args), io)
     if (bootstrap === null) return EXIT_CONFIG
     if (future !== null) {
@@ -78,6 +82,7 @@ function fail(io: CommandIo, message: string, code: number): number {
 function futureOf(
   positionals: readonly string[],
   headers: readonly string[],
+  claims: string | null,
   listener: string | null,
   draw: string | null,
 ): FutureRequest {
@@ -96,9 +101,20 @@ function futureOf(
     authority: parts[2]!,
     target: parts[3]!.startsWith('/') ? parts[3]! : `/${parts[3]!}`,
     headers: headers.map(headerOf),
+    claims: claims === null ? null : claimsOf(claims),
     listener,
     draw: number,
   }
+}
+
+function claimsOf(text: string): JsonObject {
+  try {
+    const claims: unknown = JSON.parse(text)
+    if (typeof claims === 'object' && claims !== null && !Array.isArray(claims)) return claims as JsonObject
+  } catch {
+    // Told below.
+  }
+  throw new UsageError(`--claims takes a JSON object, such as '{"sub": "ada"}'`)
 }
 
 function headerOf(text: string): readonly [name: string, value: string] {

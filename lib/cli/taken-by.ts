@@ -2,6 +2,7 @@
 import { canonicalIp } from '../base/ip-address.ts'
 import { hostOf, portOf } from '../route/authority.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { JwtAuthentication } from '../state/jwt.ts'
 import type { HttpChain, Listener } from '../state/listener.ts'
 import type { RbacFilter } from '../state/rbac.ts'
 import type { Snapshot } from '../state/snapshot.ts'
@@ -14,6 +15,8 @@ export type TakenBy =
       /** `ip:port` that the client dialled; empty: not known. */
       readonly originalDst: string
       readonly authorization: readonly RbacFilter[]
+      /** null: no token is verified there. */
+      readonly jwt: JwtAuthentication | null
     }
   | { readonly ok: false; readonly message: string }
 
@@ -41,7 +44,8 @@ export function takenBy(
   const dialled = inbound ? addressText(workload.address, port) : dialledText(url.authority, port)
   const byName = listener !== undefined && !listener.bind
   const originalDst = listener?.originalDst || (inbound || byName ? dialled : '')
-  return { ok: true, routeTable: chain?.routeTable ?? '', originalDst, authorization: chain?.authorization ?? [] }
+  const { routeTable = '', authorization = [], jwt = null } = chain ?? {}
+  return { ok: true, routeTable, originalDst, authorization, jwt }
 }
 
 /** The listener of the address that is dialled, else of its port. */
@@ -63,6 +67,7 @@ function captured(http: readonly Listener[], authority: string, port: number): T
     routeTable: ip === null ? String(port) : routeTable,
     originalDst: dialledText(authority, port),
     authorization: [],
+    jwt: null,
   }
 }
 

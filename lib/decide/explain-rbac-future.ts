@@ -11,25 +11,30 @@ import { StepRing } from './steps.ts'
 /** More than filters leave. */
 const STEPS = 256
 
-/** `dialled`: `ip:port`; empty: not known. */
+/** `dialled`: `ip:port`; empty: not known. `metadata`: what would be found out of it before; null: nothing. */
 export function authorizationOfFuture(
   explanation: Explanation,
   filters: readonly RbacFilter[],
   request: RequestView,
   dialled: string,
+  metadata: RequestView['metadata'],
 ): Explanation {
   if (filters.length === 0) return explanation
-  const facts = factsOf(request, dialled)
+  const facts = factsOf(request, dialled, metadata)
   const ring = new StepRing(STEPS)
   const start = ring.begin()
   new Authorizer(filters).admits(facts, ring)
   const told = withAuthorization(explanation, ring.read(start) ?? new Int32Array(0), filters, facts)
-  const text = 'authorization is asked as for a client without a certificate, a token and an address'
+  const token =
+    metadata === null
+      ? 'without a certificate, a token and an address'
+      : 'with the claims, and without a certificate and an address'
+  const text = `authorization is asked as for a client ${token}`
   const caveat: ExplainedStep = { step: 'authorization', text, condition: null, object: null }
   return { ...told, steps: [caveat, ...told.steps] }
 }
 
-function factsOf(request: RequestView, dialled: string): RbacFacts {
+function factsOf(request: RequestView, dialled: string, metadata: RequestView['metadata']): RbacFacts {
   const colon = dialled.lastIndexOf(':')
   return {
     request,
@@ -41,6 +46,6 @@ function factsOf(request: RequestView, dialled: string): RbacFacts {
     serverName: '',
     peerNames: null,
     filterState: () => null,
-    metadata: () => null,
+    metadata: (filter) => metadata?.get(filter) ?? null,
   }
 }

@@ -59,17 +59,18 @@ export class NormalizedClaims {
     if (!this.names.some((name) => typeof own(claims, name) === 'string')) return claims
     const known = this.made.get(token)
     if (known !== undefined) return known
-    const made = this.normalized(claims)
+    const made = withLists(claims, this.names)
     this.made.set(token, made)
     return made
   }
+}
 
-  private normalized(claims: JsonObject): JsonObject {
-    const made: Record<string, JsonValue> = { ...claims }
-    for (const name of this.names) {
-      const value = own(claims, name)
-      if (typeof value === 'string') made[name] = value.split(' ').filter((word) => word !== '')
-    }
-    return made
+/** Those of these names that are texts are lists of their words. */
+export function withLists(claims: JsonObject, names: readonly string[]): JsonObject {
+  const made: Record<string, JsonValue> = { ...claims }
+  for (const name of names) {
+    const value = own(claims, name)
+    if (typeof value === 'string') made[name] = value.split(' ').filter((word) => word !== '')
   }
+  return made
 }

@@ -21,7 +21,7 @@ async function heddle(args: readonly string[]) {
 }
 
 t.test('each resource of the examples is in force', async (t) => {
-  for (const config of ['sidecar', 'tcp', 'egress', 'health-checks', 'resilience', 'grpc', 'demo/heddle']) {
+  for (const config of ['sidecar', 'tcp', 'egress', 'health-checks', 'resilience', 'grpc', 'claim-routes', 'demo/heddle']) {
     const { code, stdout, stderr } = await heddle(['check', '--config', `config/${config}.yaml`, '--json'])
     t.equal(code, 0, `${config}: ${stderr}`)
     const { resources, notes } = JSON.parse(stdout) as { resources: { state: string }[]; notes: { message: string }[] }
@@ -44,6 +44,25 @@ t.test('what the example of a gateway says of itself', async (t) => {
   const asked = ['http://shop.example/cart', '--listener', '0.0.0.0_80']
   const explained = await heddle(['explain', '--config', 'config/gateway.yaml', ...asked])
   t.match(explained.stdout, /cluster +outbound\|9001\|\|cart\.default\.svc\.cluster\.local/)
+})
+
+t.test('what the example of routes by claims says of clients', async (t) => {
+  const asked = ['explain', '--config', 'config/claim-routes.yaml', 'http://shop.example/', '--listener', '0.0.0.0_80']
+  const explained = async (...args: string[]) => {
+    const { code, stdout, stderr } = await heddle([...asked, ...args])
+    t.equal(code, 0, stderr)
+    return stdout
+  }
+  t.match(await explained(), /route everybody fits/)
+  const beta = await explained('--claims', '{"plan": ["trial", "beta"]}')
+  t.match(beta, 'route beta fits: headers[@request.auth.claims.plan]: seen ["trial","beta"], wanted exact "beta"')
+  const staff = await explained('--claims', '{"realm_access": {"roles": ["staff-web"]}}')
+  t.match(staff, /route beta does not fit: .*seen nothing/)
+  t.match(staff, /route staff fits/)
+  for (const bad of ['', '[]', 'null', '{'])
+    t.match(await heddle([...asked, '--claims', bad]), { code: 2, stderr: /--claims takes a JSON object/ }, bad)
+  const mesh = ['explain', '--config', 'config/demo/heddle.yaml', 'http://reviews/', '--claims', '{}']
+  t.match((await heddle(mesh)).stderr, /no RequestAuthentication holds where the request comes in/)
 })
 
 t.test('what the example of resilience says of itself', async (t) => {
