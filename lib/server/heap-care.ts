@@ -10,7 +10,7 @@ const QUIET_MS = 3000
 /** Where changes never cease. */
 const LIMIT_MS = 30_000
 /** Between two collections. */
-const PAUSE_MS = 120_000
+const PAUSE_MS = 300_000
 /** What is worth it: so much more than after the last one. */
 const MIN_GROWTH_BYTES = 8 * 2 ** 20
 const MIN_GROWTH = 1.25
