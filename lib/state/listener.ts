@@ -137,6 +137,8 @@ export interface HttpSettings {
   readonly requestIds: boolean
   /** x-forwarded-port is set where it is not there. */
   readonly forwardedPort: boolean
+  /** Upstreams and clients are told timeouts, what was rewritten and how long it took by x-envoy-… (false: Envoy suppress_envoy_headers). */
+  readonly envoyHeaders: boolean
   /** From the head of a request to its end; 0: as long as it likes (Envoy request_timeout). */
   readonly requestTimeoutMs: number
   /** From the head of a request to the end of its answer, where its route does not say otherwise; 0: as long as it likes. */
@@ -169,6 +171,7 @@ export const HTTP_SETTINGS: HttpSettings = {
   forwardsCertificate: false,
   requestIds: true,
   forwardedPort: false,
+  envoyHeaders: true,
   requestTimeoutMs: 0,
   maxStreamDurationMs: 0,
   maxConnectionDurationMs: 0,

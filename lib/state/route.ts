@@ -217,6 +217,8 @@ export interface ForwardAction extends RouteFilters {
   readonly pathRewrite: PathRewrite | null
   /** Empty: not rewritten. */
   readonly hostRewrite: string
+  /** Upstreams are told the number of the attempt by x-envoy-attempt-count; null: on the way out (Envoy include_request_attempt_count). */
+  readonly countsAttempts: boolean | null
   /** A host that is rewritten is appended to x-forwarded-host first. */
   readonly appendForwardedHost: boolean
   readonly mirrors: readonly Mirror[]

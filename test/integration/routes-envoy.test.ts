@@ -1,5 +1,6 @@
 // What routes may say besides what istiod makes of VirtualServices (EnvoyFilters, other control planes): the same resources and requests to Envoy and to heddle.
 import t from 'tap'
+import { EchoUpstream } from '../support/echo-upstream.ts'
 import { findEnvoy } from '../support/envoy.ts'
 import { Beside, type Said, staticCluster } from '../support/envoy-beside.ts'
 import { header } from '../support/h1-reader.ts'
@@ -120,4 +121,40 @@ t.test('connections that are old end with their next answer', { skip }, async (t
   t.teardown(() => clearInterval(sweeps))
   t.equal(await client.closed(), 'end', 'one without a request')
   t.equal(await theirs.closed(), 'end', 'as Envoy does')
+})
+
+t.test('what upstreams and clients are told of the proxy', { skip }, async (t) => {
+  const app = await EchoUpstream.start(t)
+  const retry_policy = { retry_on: '5xx', num_retries: 1 }
+  for (const [suppress_envoy_headers, include_request_attempt_count] of [
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ] as const) {
+    const beside = await Beside.start(t, {
+      router: { suppress_envoy_headers },
+      host: { include_request_attempt_count },
+      routes: [
+        { match: { prefix: '/' }, route: { cluster: 'c', prefix_rewrite: '/b/', host_rewrite_literal: 'h', retry_policy } },
+      ],
+      clusters: [staticCluster('c', [app])],
+    })
+    const told = (headers: readonly (readonly [string, string])[]) =>
+      headers
+        .filter(([name]) => /^x-envoy-/.test(name.toLowerCase()))
+        // The time differs.
+        .map(([name, value]) => [name.toLowerCase(), /service-time|rq-timeout/.test(name) ? '' : value])
+        .toSorted()
+    for (const [target, headers] of [
+      ['/a/x', {}],
+      ['/a/x', { 'x-status': '503' }],
+    ] as const) {
+      const { envoy, heddle } = await beside.ask(t, { target, headers })
+      const name = `${target} ${JSON.stringify(headers)} suppress ${suppress_envoy_headers} count ${include_request_attempt_count}`
+      t.same(told(heddle.answer.headers), told(envoy.answer.headers), name)
+      const seen = app.seen.splice(0).map((e) => told(e.headers))
+      t.same(seen.slice(seen.length / 2), seen.slice(0, seen.length / 2), `${name}: upstream`)
+    }
+  }
 })

@@ -20,6 +20,8 @@ export interface World {
   readonly manager?: object
   /** In front of the router. */
   readonly filters?: readonly object[]
+  /** Of the router. */
+  readonly router?: object
   /** Of the only virtual host. */
   readonly routes?: readonly object[]
   /** Further fields of it. */
@@ -70,7 +72,7 @@ function listenerOf(world: World, port: number, log: string): object {
       ...world.configuration,
       virtual_hosts: [{ name: 'all', domains: ['*'], routes: world.routes ?? [], ...world.host }],
     },
-    http_filters: [...(world.filters ?? []), httpFilter('http.router.v3.Router')],
+    http_filters: [...(world.filters ?? []), httpFilter('http.router.v3.Router', world.router)],
     ...world.manager,
   }
   return {

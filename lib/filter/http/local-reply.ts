@@ -27,7 +27,7 @@ export function sendLocalReply(
 ): void {
   const headers = new HeaderMap()
   if (challenge !== '') headers.append('www-authenticate', challenge)
-  if (overloaded) headers.append('x-envoy-overloaded', 'true')
+  if (overloaded && stream.manager.config.settings.envoyHeaders) headers.append('x-envoy-overloaded', 'true')
   if (stream.isGrpc() && stream.grpcWeb === null) {
     if (closes) stream.clientKeepsAlive = false
     sendGrpc(stream, headers, grpcStatus, body)

@@ -15,8 +15,9 @@ function mayOmitLength(method: string): boolean {
 
 /** Edits the stream's headers in place, once, before the first attempt. Returns the target to send. */
 export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action: ForwardAction): string {
-  const { headers, decision } = stream
+  const { headers, decision, manager } = stream
   const { weighted } = decision
+  const tells = manager.config.settings.envoyHeaders
   if (weighted !== null && weighted.requestEdits !== null) applyEdits(weighted.requestEdits, headers, stream)
   if (route.requestEdits !== null) applyEdits(route.requestEdits, headers, stream)
   // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (Istio HTTPRewrite).
@@ -25,14 +26,14 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
   if (action.hostRewrite !== '') {
     const before = stream.authority
     replaceHost(stream, headers, action.hostRewrite, append)
-    headers.set('x-envoy-original-host', before)
+    if (tells) headers.set('x-envoy-original-host', before)
   }
   // What is logged may lack a token that goes on.
   const original = stream.tokens === null ? stream.originalPath : targetOf(stream)
   let target = original
   if (route.pathRewrite !== null) {
     target = rewriteTarget(route, stream.path, stream.query)
-    if (target !== original) headers.set('x-envoy-original-path', original)
+    if (tells && target !== original) headers.set('x-envoy-original-path', original)
   }
   return target
 }

@@ -17,7 +17,8 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   // The pool has read Keep-Alive; the client has a connection of its own.
   headers.removeKnown(H.H_KEEP_ALIVE)
   headers.removeKnown(H.H_X_ENVOY_UPSTREAM_SERVICE_TIME)
-  if (upstream.status !== 101) headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
+  if (upstream.status !== 101 && manager.config.settings.envoyHeaders)
+    headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
   const { weighted, route } = decision
   if (decision.cookiesMade !== 0) addHashCookies(decision, headers)
   if (weighted !== null && weighted.responseEdits !== null) applyEdits(weighted.responseEdits, headers, stream)

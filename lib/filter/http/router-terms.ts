@@ -46,7 +46,7 @@ export function sayTimeouts(stream: HttpStream, perTryMs: number, overallMs: num
   let expected = perTryMs !== 0 ? perTryMs : overallMs
   if (expected === 0) return
   if (overallMs !== 0) expected = Math.max(1, Math.min(expected, overallMs - elapsedMs))
-  stream.headers.set('x-envoy-expected-rq-timeout-ms', String(expected))
+  if (stream.manager.config.settings.envoyHeaders) stream.headers.set('x-envoy-expected-rq-timeout-ms', String(expected))
   if (stream.grpcStatus !== -2) stream.headers.set('grpc-timeout', grpcTimeoutText(expected))
 }
 

@@ -166,7 +166,7 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
     stream.upstreamLocalAddress = attempt.localAddress
     stream.upstreamTls = attempt.tls
     if (this.head === null) return
-    attempt.sendHeaders(this.head, stream.outbound, !this.hasBody)
+    attempt.sendHeaders(this.head, this.action.countsAttempts ?? stream.outbound, !this.hasBody)
     if (this.hasBody) {
       const { body } = this
       if (body !== null) {

@@ -16,7 +16,9 @@ export function shadowHeadersOf(stream: HttpStream, hostSuffix: string): HeaderM
     else copy.add(name, lower === 'host' ? withSuffix(value, hostSuffix) : value)
   }
   const own = addressOf(stream.session.connection.localAddress)
-  if (stream.outbound) copy.append('x-envoy-attempt-count', '1')
+  const action = stream.decision.route?.action
+  const counts = action?.kind === 'forward' ? action.countsAttempts : null
+  if (counts ?? stream.outbound) copy.append('x-envoy-attempt-count', '1')
   copy.append('x-envoy-internal', 'true')
   copy.append('x-forwarded-for', forwarded === '' ? own : `${forwarded},${own}`)
   return copy

@@ -93,6 +93,7 @@ export function compileForward(
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    countsAttempts: null,
     retry:
       spec.retries === undefined
         ? world.defaultRetry(unsafe, hashed)
@@ -142,6 +143,7 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
     timeoutOrigin: BUILT_IN,
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    countsAttempts: null,
     retry,
     hashPolicies: [],
     pathRewrite: null,

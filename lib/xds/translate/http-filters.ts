@@ -24,6 +24,7 @@ export class HttpFilterDraft {
   cors: boolean
   session: HttpSettings['session']
   grpcWeb: boolean
+  envoyHeaders: boolean
   /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
   identities: boolean
   /** The router: what comes behind it never runs. */
@@ -38,14 +39,15 @@ export class HttpFilterDraft {
     this.cors = false
     this.session = null
     this.grpcWeb = false
+    this.envoyHeaders = true
     this.identities = false
     this.ends = false
     this.stage = 0
   }
 
-  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb'> {
-    const { fault, cors, session, grpcWeb } = this
-    return { fault, cors, session, grpcWeb }
+  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb' | 'envoyHeaders'> {
+    const { fault, cors, session, grpcWeb, envoyHeaders } = this
+    return { fault, cors, session, grpcWeb, envoyHeaders }
   }
 }
 

@@ -10,7 +10,7 @@ import { hashPolicyOf } from './hash-policy.ts'
 import { headerEditsOf } from './header-edits.ts'
 import { overriding, type PerFilterConfig, routeFiltersOf } from './per-filter-config.ts'
 import { retryPolicyOf } from './retry-policy.ts'
-import type { RouteTerms } from './route-terms.ts'
+import type { RouteSurroundings } from './route.ts'
 import { SharedValues } from './shared-values.ts'
 
 /** Where none is said (envoy.config.route.v3.RouteAction.timeout). */
@@ -25,13 +25,11 @@ const NOT_FOUND_STATUS: Readonly<Record<string, number>> = {
 const retries = new SharedValues<NonNullable<ForwardAction['retry']>>()
 const NONE: readonly never[] = []
 
-/** `hostRetry` is the virtual host's policy, for routes that have none. */
 export function forwardActionOf(
   action: RouteAction,
   match: RouteMatch,
   config: PerFilterConfig,
-  hostRetry: RetryPolicy | null,
-  terms: RouteTerms,
+  around: RouteSurroundings,
   origin: Origin,
   findings: Findings,
 ): ForwardAction {
@@ -42,7 +40,7 @@ export function forwardActionOf(
   const limit = action.max_grpc_timeout
   if (limit !== null && limit !== timeoutMs)
     findings.at('max_grpc_timeout').note('calls of gRPC have the timeout of all requests, and no more than grpc-timeout asks for')
-  const retry = action.retry_policy ?? hostRetry
+  const retry = action.retry_policy ?? around.retry
   return {
     kind: 'forward',
     clusters,
@@ -51,10 +49,11 @@ export function forwardActionOf(
     timeoutOrigin: timeoutMs > 0 ? origin : BUILT_IN,
     idleTimeoutMs: action.idle_timeout,
     maxStreamDurationMs: action.max_stream_duration?.max_stream_duration ?? null,
-    retry: retry === null ? null : retryOf(retry, terms, origin, findings.at('retry_policy')),
+    retry: retry === null ? null : retryOf(retry, around, origin, findings.at('retry_policy')),
     hashPolicies: orNone(action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? [])),
     pathRewrite: pathRewriteOf(action, match, findings),
     hostRewrite: action.host_rewrite_literal ?? '',
+    countsAttempts: around.countsAttempts,
     appendForwardedHost: action.append_x_forwarded_host,
     mirrors: orNone(
       action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
@@ -69,8 +68,8 @@ function orNone<T>(items: readonly T[]): readonly T[] {
   return items.length === 0 ? NONE : items
 }
 
-function retryOf(retry: RetryPolicy, terms: RouteTerms, origin: Origin, findings: Findings): ForwardAction['retry'] {
-  const noun = retryPolicyOf(retry, terms.unsafeRetries, origin, findings)
+function retryOf(retry: RetryPolicy, around: RouteSurroundings, origin: Origin, findings: Findings): ForwardAction['retry'] {
+  const noun = retryPolicyOf(retry, around.terms.unsafeRetries, origin, findings)
   return noun === null ? null : retries.of(noun)
 }
 

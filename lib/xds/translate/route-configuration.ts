@@ -162,6 +162,7 @@ function surroundingsOf(config: RouteConfigurationInParts, terms: RouteTerms, fi
     editsFirst: config.most_specific_header_mutations_wins,
     filters: config.typed_per_filter_config,
     retry: null,
+    countsAttempts: false,
     maxBodyBytes: config.max_direct_response_body_size_bytes ?? DEFAULT_MAX_BODY_BYTES,
   }
 }

@@ -20,6 +20,7 @@ export interface RouteSurroundings {
   readonly editsFirst: boolean
   readonly filters: PerFilterConfig
   readonly retry: RetryPolicy | null
+  readonly countsAttempts: boolean
   /** Of a direct response. */
   readonly maxBodyBytes: number
 }
@@ -59,8 +60,7 @@ function actionOf(
   origin: Origin,
   findings: Findings,
 ): RouteAction | null {
-  if (route.route !== null)
-    return forwardActionOf(route.route, match, config, around.retry, around.terms, origin, findings.at('route'))
+  if (route.route !== null) return forwardActionOf(route.route, match, config, around, origin, findings.at('route'))
   const { fault, cors } = routeFiltersOf(config, findings)
   if (fault !== null || cors !== null) findings.note('faults and CORS have no effect where nothing is forwarded')
   if (route.redirect !== null) return redirectOf(route.redirect, findings.at('redirect'))

@@ -54,6 +54,7 @@ function virtualHostOf(
     responseEdits: editsFirst ? followedBy(around.responseEdits, response) : followedBy(response, around.responseEdits),
     filters: overriding(around.filters, host.typed_per_filter_config),
     retry: host.retry_policy,
+    countsAttempts: host.include_request_attempt_count,
   }
   const { routes, another } = routesOf(parts, before, inHost, findings)
   // Routes are what istiod says the objects of; those of a virtual host are mostly of one. Where none was said before, only new ones can say it.

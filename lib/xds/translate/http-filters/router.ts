@@ -7,8 +7,7 @@ import type { HttpFilterDraft } from '../http-filters.ts'
 export function router(config: Any | null, draft: HttpFilterDraft, findings: Findings): void {
   draft.ends = true
   const settings = config === null ? null : findings.unpack(config, Router)
-  if (settings?.suppress_envoy_headers === true)
-    findings.at('suppress_envoy_headers').note('headers x-envoy-* are written all the same')
+  draft.envoyHeaders = settings?.suppress_envoy_headers !== true
   if ((settings?.strict_check_headers.length ?? 0) > 0)
     findings.at('strict_check_headers').note('headers x-envoy-* that make no sense are ignored')
 }
