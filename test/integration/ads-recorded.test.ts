@@ -21,7 +21,6 @@ import { applyCaptured, capturedResponses, serveRecordedWorld } from '../support
 import { peersFolder } from '../unit/resources/kit.ts'
 
 const peers = peersFolder()
-const live = process.env['ISTIOD_ADDR'] ?? ''
 const skip = peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false
 
 t.test('requests and responses, as others read and write them', async (t) => {
@@ -173,19 +172,6 @@ t.test('heddle xds dump prints what is recorded', { skip }, async (t) => {
   const gone = await runHeddle(['xds', 'dump', ...address, '--timeout', '100ms'])
   t.match(gone, { code: 4, stdout: '', stderr: /no answer from 127\.0\.0\.1:\d+: UNAVAILABLE: no connection/ })
 })
-
-t.test(
-  'a live istiod',
-  { skip: live === '' ? 'ISTIOD_ADDR is not set: 127.0.0.1:15010 of one in plain text' : false },
-  async (t) => {
-    const { code, stdout, stderr } = await runHeddle(['xds', 'dump', '--address', live, '--plaintext'])
-    t.same([code, stderr], [0, ''])
-    const dumped = JSON.parse(stdout)
-    t.match(dumped.control_plane, /istiod/)
-    t.ok(dumped.listeners.some((l: { readonly name: string }) => l.name === 'virtualInbound'))
-    t.ok(dumped.clusters.some((c: { readonly name: string }) => c.name === 'BlackHoleCluster'))
-  },
-)
 
 t.test('recorded messages', { skip }, async (t) => {
   for (const file of ['sidecar/routing.jsonl', 'ambient/wds.jsonl']) {
