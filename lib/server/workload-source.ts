@@ -93,8 +93,8 @@ export class WorkloadSource {
     return TYPES.filter((type) => !this.#answered.has(type) && !(this.onDemand && type === XDS.address))
   }
 
-  #onUpdate({ typeUrl, changed, removed, complete, origin }: ResourceUpdate): readonly ResourceFault[] {
-    const { change, faults, notes } = this.#store.apply(typeUrl, changed, removed, complete)
+  #onUpdate({ typeUrl, changed, removed, origin }: ResourceUpdate): readonly ResourceFault[] {
+    const { change, faults, notes } = this.#store.apply(typeUrl, changed, removed)
     if (origin === 'stream') this.#answered.add(typeUrl)
     for (const { name, reason } of notes) this.#options.log.info(`the control plane sent ${name}: ${reason}`)
     if (!isEmptyChange(change)) this.#options.onChange(change)

@@ -105,6 +105,7 @@ t.test('pods of two nodes, fed by a control plane', { skip }, async (t) => {
   const w = await world(t)
   const { plane, a, b } = w
   const agents = [await ZdsAgent.start(t), await ZdsAgent.start(t)] as const
+  plane.workloadVersions = false
   plane.answers = (typeUrl) => typeUrl !== XDS.authorization
   const proxies = [await node(t, w, agents[0]), await node(t, w, agents[1])] as const
   for (const agent of agents) await agent.connected()
@@ -163,7 +164,10 @@ t.test('pods of two nodes, fed by a control plane', { skip }, async (t) => {
   plane.stop()
   t.equal((await curl(a, `http://${VIP}/`)).stdout, 'hello of b', 'while the control plane is away')
   t.ok(await isReady(proxies[0]))
+  const before = plane.saidOf(XDS.address).length
   await plane.resume()
+  await eventually('it to be told again', () => plane.saidOf(XDS.address).length >= before + 2)
+  t.equal((await curl(a, `http://${VIP}/`)).stdout, 'hello of b', 'what comes again as it was is there still')
   putPod(plane, b, { status: 1 })
   await eventually('the service to have no endpoint', async () => (await curl(a, `http://${VIP}/`)).refused)
 

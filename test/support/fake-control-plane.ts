@@ -161,6 +161,8 @@ export class FakeControlPlane {
   insists: boolean
   /** For delta: all types have versions, and what a client has is not sent again (go-control-plane). */
   versioned: boolean
+  /** Of workloads, services and policies; istiod 1.29 has none, and sends all of them again to whoever comes back. */
+  workloadVersions: boolean
   private readonly identifier: string
   private readonly credentials: grpc.ServerCredentials
   private server: grpc.Server | null
@@ -180,6 +182,7 @@ export class FakeControlPlane {
     this.alter = (response) => response
     this.insists = false
     this.versioned = false
+    this.workloadVersions = true
     this.identifier = options.identifier ?? '{"Component":"fake"}'
     this.credentials = options.credentials ?? grpc.ServerCredentials.createInsecure()
     this.server = null
@@ -450,7 +453,7 @@ export class FakeControlPlane {
     const ofType = this.world.get(typeUrl) ?? new Map<string, WorldResource>()
     const watched = s.watched.get(typeUrl)!
     const found = names === null ? new Map(ofType) : matching(ofType, names)
-    const skipsKnown = s.protocol === 'delta' && names === null && (VERSIONED.includes(typeUrl) || this.versioned)
+    const skipsKnown = s.protocol === 'delta' && names === null && this.hasVersions(typeUrl)
     for (const [name, r] of found) {
       if (skipsKnown && watched.sent.get(name) === this.versionOf(typeUrl, r) && watched.sent.get(name) !== '') found.delete(name)
     }
@@ -510,9 +513,13 @@ export class FakeControlPlane {
     s.sendRaw(s.protocol === 'delta' ? encode(DeltaDiscoveryResponse, sent) : encode(DiscoveryResponse, asStateOfTheWorld(sent)))
   }
 
+  private hasVersions(typeUrl: string): boolean {
+    return this.versioned || (this.workloadVersions && VERSIONED.includes(typeUrl))
+  }
+
   private versionOf(typeUrl: string, r: WorldResource): string {
     if (r.version !== '') return r.version
-    return VERSIONED.includes(typeUrl) || this.versioned ? contentHash(r.bytes) : ''
+    return this.hasVersions(typeUrl) ? contentHash(r.bytes) : ''
   }
 
   /** What tells one content from another. A resource that a client says to have without a version is one that it does not have. */

@@ -30,7 +30,10 @@ export interface ResourceUpdate {
   readonly changed: readonly XdsResource[]
   /** Held before and gone now, or asked for by name and not there. */
   readonly removed: readonly string[]
-  /** The response was the whole of the type: what is not held now does not exist. Of named types always false. */
+  /**
+   * The response was the whole of the type: what is not held now does not exist, and what is gone is in `removed` all the same. Of named types
+   * always false.
+   */
   readonly complete: boolean
   /** For messages: `system_version_info` of delta, `version_info` of the state of the world. */
   readonly version: string

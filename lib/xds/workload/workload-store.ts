@@ -58,8 +58,8 @@ export class WorkloadStore {
     return this.#world
   }
 
-  /** One response. `complete`: what it does not name is gone. A resource with a fault is as it was before. */
-  apply(typeUrl: string, changed: readonly FedResource[], removed: readonly string[], complete = false): Fed {
+  /** The differences that one response makes: `changed` has nothing that came again as it was. A resource with a fault is as it was before. */
+  apply(typeUrl: string, changed: readonly FedResource[], removed: readonly string[]): Fed {
     const held = typeUrl === ADDRESS_TYPE ? this.#addresses : this.#policies
     const [faults, notes]: [FeedFault[], FeedNote[]] = [[], []]
     const puts: Noun[] = []
@@ -71,10 +71,6 @@ export class WorkloadStore {
       gone.set(entryKey(before), before)
     }
     for (const name of removed) leave(name)
-    if (complete) {
-      const named = new Set(changed.map((r) => r.name))
-      for (const name of [...held.keys()]) if (!named.has(name)) leave(name)
-    }
     for (const { name, bytes } of changed) {
       const findings = new Findings()
       const noun = typeUrl === ADDRESS_TYPE ? addressNoun(bytes, findings) : policyNoun(name, bytes, findings)

@@ -47,12 +47,6 @@ t.test('what a response changes', async (t) => {
   t.same(second.change.removed, { workloads: [], services: ['ns/web'], policies: [] })
   t.equal(store.world.workloads[0], before, 'what nothing was said of is the same object')
   t.ok(isEmptyChange(store.apply(ADDRESS_TYPE, [], ['nobody']).change))
-  const third = store.apply(ADDRESS_TYPE, [workload('c')], [], true)
-  t.same(third.change.removed.workloads, ['a', 'b'], 'a whole response: what it does not name is gone')
-  t.same(
-    store.world.workloads.map((w) => w.uid),
-    ['c'],
-  )
 })
 
 t.test('a name that comes to mean something else', async (t) => {
