@@ -52,13 +52,17 @@ async function world(t: Teardown): Promise<World> {
   return { one: one!, two: two!, three: three!, http, tcp, otherTcp, gateway, redirect }
 }
 
-/** Versions of endpoints are the names of the upstreams. `weight`: of `one`, the rest goes to `two`. */
-function objects(
-  w: World,
-  weight = 100,
-  reviews: readonly EchoUpstream[] = [w.one, w.two],
-  more: readonly IstioObject[] = [],
-): IstioObject[] {
+interface Variant {
+  /** Of `one`, in percent; the rest goes to `two`. Default 100. */
+  readonly weight?: number
+  /** Told in answers of reviews. */
+  readonly generation?: number
+  readonly reviews?: readonly EchoUpstream[]
+  readonly more?: readonly IstioObject[]
+}
+
+/** Versions of endpoints are the names of the upstreams. */
+function objects(w: World, { weight = 100, generation = 0, reviews = [w.one, w.two], more = [] }: Variant = {}): IstioObject[] {
   const service = (name: string, address: string, upstreams: readonly EchoUpstream[]): IstioObject =>
     networking('ServiceEntry', name, {
       hosts: [fqdn(name)],
@@ -111,6 +115,7 @@ function objects(
           route: [to('reviews', 'one')],
         },
         {
+          headers: { response: { set: { 'x-generation': String(generation) } } },
           route: [
             { ...to('reviews', 'one'), weight },
             { ...to('reviews', 'two'), weight: 100 - weight },
@@ -266,21 +271,22 @@ t.test('as a sidecar and as a gateway', { skip }, async (t) => {
       }),
     )
     const ask = asking(t, w.http, fqdn('reviews'))
-    for (let i = 0; i < 40; i++) {
+    const inForce = (generation: number) =>
+      eventually(`generation ${generation}`, async () => header(await ask('/'), 'x-generation') === String(generation), 30_000)
+    for (let i = 1; i <= 40; i++) {
       const last = load.answered
-      istiod.write(
-        objects(w, i % 2 === 0 ? 0 : 100, i % 3 === 0 ? [w.one, w.two, w.three] : [w.one, w.two], i % 4 === 0 ? fills : []),
-      )
+      const reviews = i % 3 === 0 ? [w.one, w.two, w.three] : [w.one, w.two]
+      istiod.write(objects(w, { weight: i % 2 === 0 ? 100 : 0, generation: i, reviews, more: i % 4 === 0 ? fills : [] }))
       // Most of them are overtaken by the next.
       await eventually('traffic to go on', () => load.answered > last + 5)
-      if (i % 10 === 9) await eventually('it is in force', async () => who(await ask('/')) === 'one', 20_000)
+      if (i % 10 === 0) await inForce(i)
     }
     await istiod.kill()
     await eventually('it is noticed', async () => (await sidecar.metrics()).value('envoy_control_plane_connected_state') === 0)
-    istiod.write(objects(w, 0))
+    istiod.write(objects(w, { weight: 0, generation: 41 }))
     t.equal(who(await ask('/')), 'one', 'what is in force stays')
     await istiod.start(1000)
-    await eventually('what changed meanwhile is in force', async () => who(await ask('/')) === 'two', 30_000)
+    await inForce(41)
     const connections = async () => ((await sidecar.adminJson('/control_plane')) as { readonly streams: number }).streams
     const before = await connections()
     // Ten seconds after they are told.
