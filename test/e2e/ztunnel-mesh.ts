@@ -1,4 +1,5 @@
 // The world of the tests with a real ztunnel: pods of two ztunnels and of heddle, servers in them, and clients.
+import { createHash } from 'node:crypto'
 import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Test } from 'tap'
@@ -14,7 +15,7 @@ import type { Teardown } from '../support/teardown.ts'
 import { type FedService, WorkloadFeed } from '../support/workload-feed.ts'
 import { Ztunnel } from '../support/ztunnel.ts'
 import { APP_AS, PROXY_AS } from './pods.ts'
-import { databaseServer, lateServer } from './programs.ts'
+import { databaseClient, databaseServer, lateClient, lateServer } from './programs.ts'
 
 export const HTTP = 8080
 /** Ports of the servers beside HTTP: says nothing until the client has ended; speaks first; does as it is told. */
@@ -172,6 +173,24 @@ export function run(pod: Pod, command: string, args: readonly string[], budgetMs
 }
 
 export const node = (pod: Pod, script: string): Promise<Finished> => run(pod, process.execPath, ['-e', script])
+/** Sources for `node -e`, one after the other in one process: what each says first. */
+export async function inTurn(pod: Pod, sources: readonly string[]): Promise<readonly string[]> {
+  const script = `
+    const step = (source) => new Promise((resolve) => {
+      const say = (text) => resolve(String(text))
+      new Function('require', 'console', 'process', source)(require, { log: say, error: (why) => say('failed: ' + why) }, { exit() {} })
+    })
+    ;(async () => {
+      const said = []
+      for (const source of ${JSON.stringify(sources)}) said.push(await step(source))
+      console.log(JSON.stringify(said))
+      process.exit()
+    })()`
+  const { stdout, stderr } = await node(pod, script)
+  if (!stdout.startsWith('[')) throw new Error(`${stdout}${stderr}`)
+  return JSON.parse(stdout) as string[]
+}
+
 export const curl = (pod: Pod, ...args: readonly string[]): Promise<Finished> =>
   run(pod, 'curl', ['-sS', '--max-time', '15', ...args])
 
@@ -224,3 +243,67 @@ export function idle(pod: Pod, vip: string): Idle {
     },
   }
 }
+
+/** All that a client can do to a service, and what comes of it. `seen`: the address that its application sees. */
+export async function traffic(
+  t: Test,
+  from: Pod,
+  { vip }: FedService,
+  to: Pod,
+  seen: string,
+  more: { readonly xfcc?: string } = {},
+): Promise<void> {
+  const base = `http://${vip}`
+  t.match(await ask(from, `${base}/x`), { pod: to.name, url: '/x', from: seen, ...more }, 'HTTP/1.1')
+
+  const body = Buffer.alloc(8 * MIB)
+  const sent = await run(from, 'sh', [
+    '-c',
+    `head -c ${body.length} /dev/zero | curl -sS --max-time 30 --data-binary @- -H 'content-type: application/octet-stream' ${base}/up`,
+  ])
+  const zeros = createHash('sha256').update(body).digest('hex')
+  t.match(JSON.parse(sent.stdout || '{}'), { length: body.length, hash: zeros }, `8 MiB to the server ${sent.stderr}`)
+  const got = await run(from, 'sh', ['-c', `curl -sS --max-time 30 ${base}/bytes/${body.length} | sha256sum`])
+  t.equal(got.stdout.slice(0, 64), createHash('sha256').update(Buffer.alloc(body.length, 0x61)).digest('hex'), 'and from it')
+
+  const open = async () => (await curl(to, `http://127.0.0.1:${HTTP}/open`)).stdout
+  const before = await open()
+  const said = await inTurn(from, [
+    lateClient(vip, LATE, 4 * MIB, 2),
+    lateClient(vip, LATE, 20_000, 200),
+    databaseClient(vip, FIRST, 40),
+    connectTold(vip, 's.write("reset")', 'console.log("ended")'),
+    connectTold(vip, 's.write("here")', '', 's.resetAndDestroy(); console.log("aborted")'),
+  ])
+  t.same(
+    said,
+    ['right 2', 'right 200', '40', 'ended', 'aborted'],
+    'half-close with 4 MiB each way, 200 at once, the server first, its reset, and the client that resets',
+  )
+  await eventually('the server to see it', async () => (await open()) === before)
+}
+
+const PORT_NAMES = `[ { name: http, port: 80, targetPort: ${HTTP} }, { name: tcp-late, port: ${LATE} }, { name: tcp-first, port: ${FIRST} }, { name: tcp-told, port: ${TOLD} } ]`
+
+/** A service and its pod as Kubernetes has them. */
+export const kubernetes = ({ name, vip }: FedService, pod: Pod): string => `---
+apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: default, annotations: { ambient.istio.io/xfcc-include-client-identity: "true" } }
+spec: { clusterIP: ${vip}, selector: { app: ${pod.name} }, ports: ${PORT_NAMES} }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: ${name}-1, namespace: default, labels: { kubernetes.io/service-name: ${name} } }
+addressType: IPv4
+ports: [ { name: http, port: ${HTTP} }, { name: tcp-late, port: ${LATE} }, { name: tcp-first, port: ${FIRST} }, { name: tcp-told, port: ${TOLD} } ]
+endpoints: [ { addresses: [ ${pod.ipv4} ], targetRef: { kind: Pod, name: ${pod.name} } } ]
+`
+/** It takes HBONE. */
+export const kubernetesPod = (pod: Pod): string => `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${pod.name}, namespace: default, labels: { app: ${pod.name}, networking.istio.io/tunnel: http } }
+spec: { serviceAccountName: ${pod.name} }
+status: { podIP: ${pod.ipv4} }
+`

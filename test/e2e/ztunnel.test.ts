@@ -1,9 +1,5 @@
-// A real ztunnel and heddle in one mesh: one feed, one CA, pods of both, and every pair of them with and without heddle's waypoint between. Programs know nothing of it.
-import { createHash } from 'node:crypto'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
-import { eventually } from '../support/eventually.ts'
-import { heddle } from '../support/intercepted-pod.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
 import { type Pod, serve } from '../support/node-mesh.ts'
 import { type HeddleProcess, startProxy } from '../support/proxy.ts'
@@ -11,7 +7,6 @@ import type { Teardown } from '../support/teardown.ts'
 import { type FedService, hostOf } from '../support/workload-feed.ts'
 import { findZtunnel } from '../support/ztunnel.ts'
 import { PROXY_AS } from './pods.ts'
-import { databaseClient, lateClient } from './programs.ts'
 import {
   ask,
   behind as behindOf,
@@ -22,13 +17,14 @@ import {
   HEDDLE_NODE,
   HTTP,
   idle,
-  LATE,
+  kubernetes,
+  kubernetesPod,
   MIB,
   node,
   PLAIN,
-  run,
   servers,
   TOLD,
+  traffic,
   ZtunnelMesh,
 } from './ztunnel-mesh.ts'
 
@@ -36,34 +32,10 @@ t.setTimeout(170_000)
 const skip = findZtunnel().skip || canMakeNamespaces()
 
 /** Every server under a name of its own, and under another behind the waypoint. */
-const SERVERS = ['zb', 'hb', 'ss'] as const
+const SERVERS = ['zb', 'hb'] as const
 type Server = (typeof SERVERS)[number]
 const direct = (name: Server): FedService => directOf(name, 1 + SERVERS.indexOf(name))
 const behind = (name: Server, waypoint: string): FedService => behindOf(name, 1 + SERVERS.indexOf(name), waypoint)
-
-const PORT_NAMES = `[ { name: http, port: 80, targetPort: ${HTTP} }, { name: tcp-late, port: ${LATE} }, { name: tcp-first, port: ${FIRST} }, { name: tcp-told, port: ${TOLD} } ]`
-
-/** A service and its pod as Kubernetes has them. */
-const kubernetes = ({ name, vip }: FedService, pod: Pod): string => `---
-apiVersion: v1
-kind: Service
-metadata: { name: ${name}, namespace: default, annotations: { ambient.istio.io/xfcc-include-client-identity: "true" } }
-spec: { clusterIP: ${vip}, selector: { app: ${pod.name} }, ports: ${PORT_NAMES} }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: ${name}-1, namespace: default, labels: { kubernetes.io/service-name: ${name} } }
-addressType: IPv4
-ports: [ { name: http, port: ${HTTP} }, { name: tcp-late, port: ${LATE} }, { name: tcp-first, port: ${FIRST} }, { name: tcp-told, port: ${TOLD} } ]
-endpoints: [ { addresses: [ ${pod.ipv4} ], targetRef: { kind: Pod, name: ${pod.name} } } ]
-`
-const kubernetesPod = (pod: Pod): string => `---
-apiVersion: v1
-kind: Pod
-metadata: { name: ${pod.name}, namespace: default, labels: { app: ${pod.name}, networking.istio.io/tunnel: http } }
-spec: { serviceAccountName: ${pod.name} }
-status: { podIP: ${pod.ipv4} }
-`
 
 const teapot = (service: string): string => `---
 apiVersion: networking.istio.io/v1
@@ -100,64 +72,6 @@ async function startWaypoint(t: Teardown, world: ZtunnelMesh): Promise<HeddlePro
   })
 }
 
-async function startSidecar(t: Teardown, world: ZtunnelMesh, name: string, resources: string): Promise<HeddleProcess> {
-  const pod = world.pod(name)
-  const sidecar = await startProxy(t, {
-    namespace: pod.namespace,
-    as: PROXY_AS,
-    listeners: [],
-    resources,
-    bootstrap: {
-      workload: { namespace: 'default', serviceAccount: name, name, address: pod.ipv4, labels: { app: name } },
-      capture: { mode: 'redirect' },
-      identity: await world.files(name),
-      drain: { deadline: '500ms' },
-    },
-  })
-  const { code, stderr } = await heddle(pod.namespace, ['apply'])
-  if (code !== 0) throw new Error(stderr)
-  return sidecar
-}
-
-/** All that a client can do to a service, and what comes of it. `seen`: the address that its application sees. */
-async function traffic(
-  t: Test,
-  from: Pod,
-  { vip }: FedService,
-  to: Pod,
-  seen: string,
-  more: { readonly xfcc?: string } = {},
-): Promise<void> {
-  const base = `http://${vip}`
-  t.match(await ask(from, `${base}/x`), { pod: to.name, url: '/x', from: seen, ...more }, 'HTTP/1.1')
-
-  const body = Buffer.alloc(8 * MIB)
-  const sent = await run(from, 'sh', [
-    '-c',
-    `head -c ${body.length} /dev/zero | curl -sS --max-time 30 --data-binary @- -H 'content-type: application/octet-stream' ${base}/up`,
-  ])
-  const zeros = createHash('sha256').update(body).digest('hex')
-  t.match(JSON.parse(sent.stdout || '{}'), { length: body.length, hash: zeros }, `8 MiB to the server ${sent.stderr}`)
-  const got = await run(from, 'sh', ['-c', `curl -sS --max-time 30 ${base}/bytes/${body.length} | sha256sum`])
-  t.equal(got.stdout.slice(0, 64), createHash('sha256').update(Buffer.alloc(body.length, 0x61)).digest('hex'), 'and from it')
-
-  const whole = await node(from, lateClient(vip, LATE, 4 * MIB, 2))
-  t.equal(whole.stdout, 'right 2\n', `half-close, 4 MiB each way ${whole.stderr}`)
-  const many = await node(from, lateClient(vip, LATE, 20_000, 200))
-  t.equal(many.stdout, 'right 200\n', `200 connections at once ${many.stderr}`)
-  const first = await node(from, databaseClient(vip, FIRST, 40))
-  t.equal(first.stdout, '40\n', `the server speaks first ${first.stderr}`)
-
-  const open = async () => (await curl(to, `http://127.0.0.1:${HTTP}/open`)).stdout
-  const before = await open()
-  // Who is reset by the server sees its connection end; who resets, the server.
-  const reset = await node(from, connectTold(vip, 's.write("reset")', 'console.log("ended")'))
-  t.equal(reset.stdout, 'ended\n', `a reset of the server ${reset.stderr}`)
-  const abort = await node(from, connectTold(vip, 's.write("here")', '', 's.resetAndDestroy(); console.log("aborted")'))
-  t.equal(abort.stdout, 'aborted\n', abort.stderr)
-  await eventually('the server to see it', async () => (await open()) === before)
-}
-
 /** What another HBONE client is told: its settings, and status and baggage for each authority. */
 const strangerOf = (pod: Pod, credentials: string): string => `
   const session = require('http2').connect('https://${pod.ipv4}:15008', { ...${credentials}, checkServerIdentity: () => undefined })
@@ -187,18 +101,16 @@ t.test('ztunnel and heddle in one mesh', { skip }, async (t) => {
     { name: 'ha', node: HEDDLE_NODE },
     { name: 'hb', node: HEDDLE_NODE },
     { ...PLAIN, name: 'waypoint' },
-    { ...PLAIN, name: 'sc' },
-    { ...PLAIN, name: 'ss' },
   ])
   const { mesh, plane, feed, tunnels } = world
-  const [za, zb, ha, hb, waypoint, sc, ss] = [...mesh.pods.values()] as [Pod, Pod, Pod, Pod, Pod, Pod, Pod]
-  for (const pod of [za, ha, waypoint, sc]) feed.workload(pod)
+  const [za, zb, ha, hb, waypoint] = [...mesh.pods.values()] as [Pod, Pod, Pod, Pod, Pod]
+  for (const pod of [za, ha, waypoint]) feed.workload(pod)
   for (const name of SERVERS) {
     const services = [direct(name), behind(name, waypoint.ipv4)]
-    feed.workload(world.pod(name), services, name === 'ss' ? { native_tunnel: true } : {})
+    feed.workload(world.pod(name), services)
     for (const service of services) feed.service(service)
   }
-  await Promise.all([zb, hb, ss].map((pod) => serve(pod, servers(pod.name), FIRST)))
+  await Promise.all([zb, hb].map((pod) => serve(pod, servers(pod.name), FIRST)))
   await world.handOver()
   const proxy = await world.startNode(t)
   await startWaypoint(t, world)
@@ -275,34 +187,6 @@ t.test('ztunnel and heddle in one mesh', { skip }, async (t) => {
     }
   await t.test('idle meanwhile', async (t) => {
     for (const one of idlers) t.equal(await one.done(), 'well')
-  })
-
-  await t.test('sidecar -> ztunnel, ztunnel -> sidecar, node -> sidecar', async (t) => {
-    const services = SERVERS.map((name) => kubernetes(direct(name), world.pod(name)) + kubernetesPod(world.pod(name))).join('')
-    const client = await startSidecar(t, world, 'sc', services)
-    await startSidecar(t, world, 'ss', services)
-    await traffic(t, sc, direct('zb'), zb, sc.ipv4)
-    await traffic(t, za, direct('ss'), ss, '127.0.0.6')
-    await traffic(t, ha, direct('ss'), ss, '127.0.0.6')
-    t.match(await client.logged({ path: '/x' }), { response_code: 200 })
-    await tunnels[1].logged({ direction: 'inbound', 'src.identity': sc.identity })
-
-    // Who is not who it should be is told nothing, whoever asks.
-    feed.workload(ss, [direct('ss')], { service_account: 'somebody' })
-    await plane.answered(XDS.address)
-    const san = /spiffe:\/\/cluster\.local\/ns\/default\/sa\/somebody/
-    await eventually('ztunnel to refuse it', async () => (await curl(za, `http://${direct('ss').vip}/x`)).stdout === '')
-    await tunnels[0].logged({ direction: 'outbound', error: san })
-    await eventually('heddle to refuse it', async () => (await curl(ha, `http://${direct('ss').vip}/x`)).stdout === '')
-    await proxy.loggedLike((l) => l['direction'] === 'outbound' && san.test(String(l['error'])))
-    await client.stop()
-    const liar = await startSidecar(t, world, 'sc', services.replace('serviceAccountName: zb', 'serviceAccountName: somebody'))
-    t.equal(
-      (await curl(sc, `http://${direct('zb').vip}/x`, '-o', '/dev/null', '-w', '%{http_code}')).stdout,
-      '503',
-      'nor does a sidecar',
-    )
-    t.match(await liar.logged({ path: '/x' }), { response_code: 503, upstream_transport_failure_reason: san })
   })
 
   await t.test('authorization', async (t) => {
