@@ -104,11 +104,21 @@ t.test('where no token is verified before', async (t) => {
 })
 
 t.test('tokens choose routes at gateways and waypoints, and not in front of an application', async (t) => {
-  const chooses = (view: View): (boolean | undefined)[] => {
-    const { snapshot } = load({}, { view })
+  const choosing = ({ snapshot }: LoadResult): boolean[] => {
     const chains = snapshot.listeners.flatMap((l) => l.filterChains)
     return chains.flatMap(({ network }) => (network.kind === 'http' && network.jwt !== null ? [network.jwt.choosesRoute] : []))
   }
+  const chooses = (view: View) => choosing(load({}, { view }))
   t.same(chooses(AT_GATEWAY), [true])
   t.same(chooses({ listeners: [{ name: 'in', direction: 'inbound', forwardTo: '127.0.0.1:1' }] }), [false])
+  const served = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'default', labels: { 'istio.io/use-waypoint': 'waypoint' } },
+  }
+  const text = yaml(
+    { ...served, spec: { clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 80 }] } },
+    { ...TOKENS, spec: { ...TOKENS.spec, targetRefs: [{ kind: 'Service', name: 'web' }] } },
+  )
+  t.same(choosing(loadText(t, text, { listeners: [], waypoint: {}, identity: 'files' })), [true])
 })
