@@ -1,8 +1,9 @@
 // Hot lane: a connection on its way to its filter chain: where it was going, what its first bytes say, its handshake. Once for each connection.
 import { Deadline, type DeadlineOwner } from '../base/timer-wheel.ts'
+import { HANDSHAKE_MS } from '../state/tls.ts'
 import type { Connection, ConnectionOwner } from '../transport/connection.ts'
 import type { HandshakeFailure, HandshakeOwner } from '../transport/handshake.ts'
-import { HANDSHAKE_MS, ServerHandshake } from '../transport/server-handshake.ts'
+import { ServerHandshake } from '../transport/server-handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import type { TlsConnection } from '../transport/tls-connection.ts'
 import type { ActiveListener } from './active-listener.ts'

@@ -25,6 +25,8 @@ export function tunnelRoute(tunnel: EndpointTunnel, connectTimeoutMs: number, ma
       alpn: ['h2'],
       minVersion: 'TLSv1.3',
       maxVersion: 'TLSv1.3',
+      cipherSuites: [],
+      curves: [],
     },
     source: null,
     foreignSource: false,

@@ -111,6 +111,8 @@ function ownTls({ hostname }: URL): UpstreamTls {
     alpn: [],
     minVersion: 'TLSv1.2',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   }
 }
 

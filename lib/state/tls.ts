@@ -45,7 +45,14 @@ export interface DownstreamTls {
   readonly maxVersion: TlsVersion
   /** OpenSSL's names, of TLS 1.2 and 1.3; empty: Node's own choice. */
   readonly cipherSuites: readonly string[]
+  /** Of keys that are agreed on, in order of preference: `X25519`, `P-256`; empty: OpenSSL's own choice. */
+  readonly curves: readonly string[]
+  /** A client that has not finished its handshake by then is closed. */
+  readonly handshakeTimeoutMs: number
 }
+
+/** Where nothing is said of it. */
+export const HANDSHAKE_MS = 10_000
 
 /** How the endpoints of a cluster are spoken to. */
 export interface UpstreamTls {
@@ -65,6 +72,10 @@ export interface UpstreamTls {
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion
   readonly maxVersion: TlsVersion
+  /** OpenSSL's names, of TLS 1.2 and 1.3; empty: Node's own choice. */
+  readonly cipherSuites: readonly string[]
+  /** As of DownstreamTls. */
+  readonly curves: readonly string[]
 }
 
 /**

@@ -1,5 +1,5 @@
-// Cipher suites of TLS 1.2 by their names in Istio's API, which are those of OpenSSL, or of IANA.
-import { getCiphers } from 'node:tls'
+// Cipher suites of TLS 1.2, and curves, by their names in Istio's API, which are those of OpenSSL, or of IANA.
+import { createSecureContext, getCiphers } from 'node:tls'
 
 /** IANA's names of what Istio lists, by OpenSSL's. */
 const IANA: Readonly<Record<string, string>> = {
@@ -18,4 +18,25 @@ const KNOWN = new Set(getCiphers())
 export function opensslCipher(name: string): string | null {
   const suite = IANA[name] ?? name
   return KNOWN.has(suite.toLowerCase()) ? suite : null
+}
+
+const curves = new Map<string, boolean>()
+
+/** Whether keys can be agreed on by this curve, or this group of a newer kind: `X25519MLKEM768` from OpenSSL 3.5 on. */
+export function isKnownCurve(name: string): boolean {
+  const known = curves.get(name)
+  if (known !== undefined) return known
+  const is = canBeUsed(name)
+  curves.set(name, is)
+  return is
+}
+
+function canBeUsed(name: string): boolean {
+  if (!/^[A-Za-z0-9_-]+$/.test(name)) return false
+  try {
+    createSecureContext({ ecdhCurve: name })
+    return true
+  } catch {
+    return false
+  }
 }

@@ -58,6 +58,8 @@ export class ClientTls {
       ...(pair === null ? {} : { cert: pair.certificateChainPem, key: pair.privateKeyPem }),
       ...(config.trust === '' || system ? {} : { ca: [...trust.roots] }),
       ...(trust.crl === '' ? {} : { crl: trust.crl }),
+      ...(config.cipherSuites.length > 0 ? { ciphers: config.cipherSuites.join(':') } : {}),
+      ...(config.curves.length > 0 ? { ecdhCurve: config.curves.join(':') } : {}),
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
       secureOptions: NO_RENEGOTIATION,

@@ -8,9 +8,6 @@ import type { Io } from './io.ts'
 import type { ServerTls } from './server-tls.ts'
 import { TlsConnection } from './tls-connection.ts'
 
-/** A client that takes longer for its handshake is not waited for. */
-export const HANDSHAKE_MS = 10_000
-
 export class ServerHandshake implements DeadlineOwner {
   private readonly io: Io
   private readonly socket: tls.TLSSocket
@@ -32,7 +29,7 @@ export class ServerHandshake implements DeadlineOwner {
     this.socket.on('close', this.onClose)
     // Half-open sockets stay when the peer has gone.
     this.socket.on('end', this.onClose)
-    io.timers.arm(this.deadline, HANDSHAKE_MS)
+    io.timers.arm(this.deadline, context.config.handshakeTimeoutMs)
   }
 
   private readonly onError = (error: NodeJS.ErrnoException): void =>
@@ -75,7 +72,11 @@ export class ServerHandshake implements DeadlineOwner {
   }
 
   onDeadline(): void {
-    this.fail({ reason: 'timeout', text: `the handshake took longer than ${HANDSHAKE_MS / 1000} s`, details: {} })
+    this.fail({
+      reason: 'timeout',
+      text: `the handshake took longer than ${this.context.config.handshakeTimeoutMs / 1000} s`,
+      details: {},
+    })
   }
 
   abandon(): void {

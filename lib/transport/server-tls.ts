@@ -17,7 +17,7 @@ export type TlsVerdict =
 
 export class ServerTls {
   readonly options: tls.TLSSocketOptions
-  private readonly config: DownstreamTls
+  readonly config: DownstreamTls
   private readonly identity: string
   private readonly mesh: MeshPeers | null
   readonly side: TlsSide
@@ -50,6 +50,7 @@ export class ServerTls {
       // OpenSSL then wants a list for each certificate of the chain, as Envoy does.
       ...(trust.crl === '' ? {} : { crl: trust.crl }),
       ...(config.cipherSuites.length > 0 ? { ciphers: config.cipherSuites.join(':') } : {}),
+      ...(config.curves.length > 0 ? { ecdhCurve: config.curves.join(':') } : {}),
       minVersion: config.minVersion,
       maxVersion: config.maxVersion,
       honorCipherOrder: true,

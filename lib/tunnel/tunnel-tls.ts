@@ -1,5 +1,5 @@
 // TLS of HBONE as ztunnel has it: 1.3, ALPN h2, no server name, and a certificate of the workload that a connection belongs to, never of the node.
-import { type DownstreamTls, MESH_TRUST, type UpstreamTls } from '../state/tls.ts'
+import { type DownstreamTls, HANDSHAKE_MS, MESH_TRUST, type UpstreamTls } from '../state/tls.ts'
 
 /** `servers`: SPIFFE ids, of which the other end must have one. */
 export function clientTls(identity: string, servers: readonly string[]): UpstreamTls {
@@ -14,6 +14,8 @@ export function clientTls(identity: string, servers: readonly string[]): Upstrea
     alpn: ['h2'],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   }
 }
 
@@ -29,5 +31,7 @@ export function serverTls(identity: string): DownstreamTls {
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
     cipherSuites: [],
+    curves: [],
+    handshakeTimeoutMs: HANDSHAKE_MS,
   }
 }

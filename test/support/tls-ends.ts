@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import type { IdentityMaterial } from '../../lib/identity/material.ts'
-import type { DownstreamTls, UpstreamTls } from '../../lib/state/tls.ts'
+import { type DownstreamTls, HANDSHAKE_MS, type UpstreamTls } from '../../lib/state/tls.ts'
 import { ClientHandshake } from '../../lib/transport/client-handshake.ts'
 import type { UpstreamProtocol } from '../../lib/transport/client-tls.ts'
 import type { Connection, ConnectionOwner } from '../../lib/transport/connection.ts'
@@ -29,6 +29,8 @@ export function aDownstreamTls(over: Partial<DownstreamTls> = {}): DownstreamTls
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
     cipherSuites: [],
+    curves: [],
+    handshakeTimeoutMs: HANDSHAKE_MS,
     ...over,
   }
 }
@@ -45,6 +47,8 @@ export function anUpstreamTls(over: Partial<UpstreamTls> = {}): UpstreamTls {
     alpn: [],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
     ...over,
   }
 }

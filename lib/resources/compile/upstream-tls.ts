@@ -112,6 +112,8 @@ function ruleTls(question: TlsQuestion, { spec, object }: RuleTls): UpstreamTls 
     alpn: [],
     minVersion: 'TLSv1.2',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   }
 }
 
@@ -151,6 +153,8 @@ function meshTls(
     alpn: [],
     minVersion: world.bootstrap.mesh.minTlsVersion,
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   }
 }
 

@@ -1,6 +1,7 @@
 // What both sides of TLS share (envoy.extensions.transport_sockets.tls.v3.CommonTlsContext). Whatever would make a check weaker than it was asked for is a fault.
 import { isIP } from 'node:net'
 import type { CertificatePins, SecretName, TlsVersion } from '../../state/tls.ts'
+import { isKnownCurve, opensslCipher } from '../../transport/cipher-names.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import type { StringMatcher } from '../proto/core.ts'
 import type { CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, TlsParameters } from '../proto/tls.ts'
@@ -17,8 +18,9 @@ export interface CommonTls {
   readonly alpn: readonly string[]
   readonly minVersion: TlsVersion
   readonly maxVersion: TlsVersion
-  /** As the control plane names them. */
+  /** OpenSSL's names, with those of TLS 1.3. */
   readonly cipherSuites: readonly string[]
+  readonly curves: readonly string[]
   /** What of its secrets was written out in the context. */
   readonly credentials: readonly Credential[]
 }
@@ -36,6 +38,7 @@ export function commonTls(context: CommonTlsContext | null, findings: Findings):
   const pins = validation === null ? null : pinsOf(validation)
   if (trust.name === '' && pins !== null)
     at.fault('certificates are pinned, but there are no roots that one could be verified with')
+  const oldest = versions(context?.tls_params ?? null, at.at('tls_params'))
   return {
     certificate: certificate.name,
     trust: trust.name,
@@ -43,8 +46,9 @@ export function commonTls(context: CommonTlsContext | null, findings: Findings):
     subjectAltNamePrefixes: names.prefixes,
     pins,
     alpn: context?.alpn_protocols ?? [],
-    ...versions(context?.tls_params ?? null, at.at('tls_params')),
-    cipherSuites: context?.tls_params?.cipher_suites ?? [],
+    ...oldest,
+    cipherSuites: ciphers(context?.tls_params?.cipher_suites ?? [], oldest.minVersion === 'TLSv1.3', at.at('tls_params')),
+    curves: curvesOf(context?.tls_params?.ecdh_curves ?? [], at.at('tls_params')),
     credentials: [certificate, trust].flatMap((s) => s.credential ?? []),
   }
 }
@@ -172,7 +176,30 @@ function versions(params: TlsParameters | null, at: Findings): { minVersion: Tls
   if (max === 'TLSv1_0' || max === 'TLSv1_1')
     at.at('tls_maximum_protocol_version').fault(`${max} is not spoken; TLSv1_2 is the oldest`)
   if (min === 'TLSv1_3' && max === 'TLSv1_2') at.fault('the oldest version is newer than the newest one')
-  if ((params?.ecdh_curves.length ?? 0) > 0) at.at('ecdh_curves').note("Node's own choice is used")
   if ((params?.signature_algorithms.length ?? 0) > 0) at.at('signature_algorithms').note("Node's own choice is used")
   return { minVersion: min === 'TLSv1_3' ? 'TLSv1.3' : 'TLSv1.2', maxVersion: max === 'TLSv1_2' ? 'TLSv1.2' : 'TLSv1.3' }
+}
+
+/** Of TLS 1.3, which a list for 1.2 says nothing about; Node takes their absence for a wish to do without. */
+const MODERN_CIPHERS = ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256']
+
+/** Envoy's `[A|B]` is a group of equals: here in order. */
+function ciphers(names: readonly string[], onlyModern: boolean, at: Findings): string[] {
+  if (onlyModern) return []
+  const known: string[] = []
+  for (const name of names.flatMap((n) => n.replace(/^\[|\]$/g, '').split('|'))) {
+    const suite = opensslCipher(name)
+    if (suite === null) at.at('cipher_suites').note(`${name} is not known to OpenSSL here`)
+    else known.push(suite)
+  }
+  if (names.length > 0 && known.length === 0) at.at('cipher_suites').fault(`none of ${names.join(', ')} is known to OpenSSL here`)
+  return known.length === 0 ? [] : [...MODERN_CIPHERS, ...known]
+}
+
+/** In order of preference. What is not known is left out, as long as one is. */
+function curvesOf(names: readonly string[], at: Findings): readonly string[] {
+  const known = names.filter(isKnownCurve)
+  if (names.length > 0 && known.length === 0) at.at('ecdh_curves').fault(`none of ${names.join(', ')} is known to OpenSSL here`)
+  else for (const name of names) if (!known.includes(name)) at.at('ecdh_curves').note(`${name} is not known to OpenSSL here`)
+  return known
 }

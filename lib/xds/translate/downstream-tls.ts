@@ -1,6 +1,5 @@
 // How a filter chain terminates TLS (DownstreamTlsContext).
-import { type DownstreamTls, MESH_TRUST } from '../../state/tls.ts'
-import { opensslCipher } from '../../transport/cipher-names.ts'
+import { type DownstreamTls, HANDSHAKE_MS, MESH_TRUST } from '../../state/tls.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import type { DownstreamTlsContext } from '../proto/tls.ts'
 import { commonTls } from './common-tls.ts'
@@ -12,17 +11,18 @@ export interface TranslatedDownstreamTls {
   readonly credentials: readonly Credential[]
 }
 
-/** Of TLS 1.3, which a list for 1.2 says nothing about; Node takes their absence for a wish to do without. */
-const MODERN_CIPHERS = ['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256']
-
 /**
  * heddle does not introduce itself behind the handshake, as who negotiates this has to: it is not offered, and who offers it gets on without (Istio
  * metadata exchange).
  */
 export const PEER_EXCHANGE = 'istio-peer-exchange'
 
-/** Of a filter chain whose transport socket is this context. Faults make the listener refused; the result is then of no use. */
-export function translateDownstreamTls(context: DownstreamTlsContext, findings: Findings): TranslatedDownstreamTls {
+/** `handshakeMs`: how long a handshake may take; null or 0: nothing is said, and heddle's limit holds. Of a filter chain whose transport socket is this context. Faults make the listener refused; the result is then of no use. */
+export function translateDownstreamTls(
+  context: DownstreamTlsContext,
+  findings: Findings,
+  handshakeMs: number | null = null,
+): TranslatedDownstreamTls {
   const common = commonTls(context.common_tls_context, findings)
   const at = findings.at('common_tls_context')
   if (common.certificate === '') at.fault('a server needs a certificate')
@@ -49,21 +49,10 @@ export function translateDownstreamTls(context: DownstreamTlsContext, findings: 
       alpn: trust === MESH_TRUST && alpn.length < common.alpn.length ? [] : alpn,
       minVersion,
       maxVersion,
-      cipherSuites: ciphers(common.cipherSuites, minVersion === 'TLSv1.3', at.at('tls_params')),
+      cipherSuites: common.cipherSuites,
+      curves: common.curves,
+      handshakeTimeoutMs: handshakeMs === null || handshakeMs === 0 ? HANDSHAKE_MS : handshakeMs,
     },
     credentials: common.credentials,
   }
-}
-
-/** Envoy's `[A|B]` is a group of equals: here in order. */
-function ciphers(names: readonly string[], onlyModern: boolean, at: Findings): string[] {
-  if (onlyModern) return []
-  const known: string[] = []
-  for (const name of names.flatMap((n) => n.replace(/^\[|\]$/g, '').split('|'))) {
-    const suite = opensslCipher(name)
-    if (suite === null) at.at('cipher_suites').note(`${name} is not known to OpenSSL here`)
-    else known.push(suite)
-  }
-  if (names.length > 0 && known.length === 0) at.at('cipher_suites').fault(`none of ${names.join(', ')} is known to OpenSSL here`)
-  return known.length === 0 ? [] : [...MODERN_CIPHERS, ...known]
 }

@@ -78,7 +78,11 @@ export function translateFilterChain(
 }
 
 /** null: plaintext. */
-export function chainTls({ transport_socket: socket }: SentChain, scope: ChainScope, findings: Findings): DownstreamTls | null {
+export function chainTls(
+  { transport_socket: socket, transport_socket_connect_timeout: limit }: SentChain,
+  scope: ChainScope,
+  findings: Findings,
+): DownstreamTls | null {
   if (socket === null || socket.typed_config?.typeUrl === typeUrlOf(RawBuffer)) return null
   const { typed_config: config } = socket
   if (config?.typeUrl !== typeUrlOf(DownstreamTlsContext)) {
@@ -88,7 +92,7 @@ export function chainTls({ transport_socket: socket }: SentChain, scope: ChainSc
   }
   const context = findings.unpack(config, DownstreamTlsContext)
   if (context === null) return null
-  const { tls, credentials } = translateDownstreamTls(context, findings)
+  const { tls, credentials } = translateDownstreamTls(context, findings, limit)
   for (const name of [tls.certificate, tls.trust]) if (name !== '') scope.secretNames.add(name)
   scope.credentials.push(...credentials)
   return tls

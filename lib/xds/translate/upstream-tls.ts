@@ -185,8 +185,6 @@ export function translateUpstreamTls(
 ): { readonly tls: UpstreamTls; readonly credentials: readonly Credential[] } {
   const common = commonTls(context.common_tls_context, findings)
   if (context.allow_renegotiation) findings.at('allow_renegotiation').note('heddle never renegotiates')
-  if (common.cipherSuites.length > 0)
-    findings.at('common_tls_context').at('tls_params').at('cipher_suites').note("Node's own choice is used towards endpoints")
   const { certificate, trust, minVersion, maxVersion, alpn } = common
   if (common.pins !== null) findings.at('common_tls_context').fault('pinned certificates of servers are not carried out')
   const autoSni = http?.auto_sni === true
@@ -220,6 +218,8 @@ export function translateUpstreamTls(
       alpn: alpn.every((name) => OWN_ALPN.has(name)) ? [] : alpn,
       minVersion,
       maxVersion,
+      cipherSuites: common.cipherSuites,
+      curves: common.curves,
     },
     credentials: common.credentials,
   }

@@ -390,6 +390,8 @@ t.test('which TLS an endpoint is spoken to with, and why', async (t) => {
     alpn: [],
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   } as const
   const simple = { ...mesh, certificate: '', trust: 'file-root:system', sni: '', autoSni: true, subjectAltNames: [] }
   const peer = origin('strict', 4)

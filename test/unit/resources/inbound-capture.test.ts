@@ -77,6 +77,8 @@ t.test('of mutual TLS: own certificate, whoever the mesh vouches for, no less th
         minVersion: 'TLSv1.3',
         maxVersion: 'TLSv1.3',
         cipherSuites: [],
+        curves: [],
+        handshakeTimeoutMs: 10_000,
       },
       name,
     )

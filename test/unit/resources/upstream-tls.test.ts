@@ -50,6 +50,8 @@ const MESH: UpstreamTls = {
   alpn: [],
   minVersion: 'TLSv1.3',
   maxVersion: 'TLSv1.3',
+  cipherSuites: [],
+  curves: [],
 }
 
 t.test('automatic: each endpoint by its label and its policy', async (t) => {
@@ -192,6 +194,8 @@ t.test('modes of a rule', async (t) => {
     alpn: [],
     minVersion: 'TLSv1.2',
     maxVersion: 'TLSv1.3',
+    cipherSuites: [],
+    curves: [],
   }
   const selected = ', workloadSelector: {matchLabels: {app: web}}'
   const rows: [tls: string, more: string, expected: UpstreamTls | null][] = [

@@ -1,5 +1,5 @@
 // How a sidecar terminates mutual TLS of the mesh.
-import { type DownstreamTls, MESH_TRUST, OWN_CERTIFICATE, type TlsVersion } from '../../../state/tls.ts'
+import { type DownstreamTls, HANDSHAKE_MS, MESH_TRUST, OWN_CERTIFICATE, type TlsVersion } from '../../../state/tls.ts'
 
 /** What sidecars offer by ALPN beside what they speak inside: an application's own TLS is told from theirs by it (istio.alpn). */
 export const MESH_HTTP_ALPN: readonly string[] = ['istio-http/1.0', 'istio-http/1.1', 'istio-h2']
@@ -32,6 +32,8 @@ export function meshTls(kind: 'http' | 'tcp', minVersion: TlsVersion): Downstrea
     minVersion,
     maxVersion: 'TLSv1.3',
     cipherSuites: minVersion === 'TLSv1.3' ? [] : MESH_CIPHERS,
+    curves: [],
+    handshakeTimeoutMs: HANDSHAKE_MS,
   }
 }
 

@@ -2,6 +2,7 @@
 import {
   type CertificatePins,
   type DownstreamTls,
+  HANDSHAKE_MS,
   MESH_TRUST,
   OWN_CERTIFICATE,
   type SecretName,
@@ -42,6 +43,8 @@ export function serverTls(
     alpn,
     ...versions(world, gateway, path, tls),
     cipherSuites: ciphers(tls),
+    curves: [],
+    handshakeTimeoutMs: HANDSHAKE_MS,
     subjectAltNames: tls.subjectAltNames ?? [],
     subjectAltNamePrefixes: [],
     pins: null,

@@ -66,6 +66,8 @@ t.test("a sidecar's inbound side", async (t) => {
       ...['TLS_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256'],
       ...['ECDHE-RSA-AES256-GCM-SHA384', 'AES128-GCM-SHA256'],
     ],
+    curves: [],
+    handshakeTimeoutMs: 10_000,
   })
   t.same(down({ ...OWN, ...roots(), alpn_protocols: ['istio-peer-exchange', 'h2', 'http/1.1'] }).result?.tls.alpn, [])
 })
@@ -81,6 +83,21 @@ t.test('a gateway', async (t) => {
   t.match(of({ tls_certificates: [{ certificate_chain: { filename: '/c' }, private_key: { filename: '/k' } }] }), {
     certificate: 'file-cert:/c~/k',
   })
+})
+
+t.test('curves and suites', async (t) => {
+  const of = (tls_params: Json) => up({ tls_params })
+  const suites = of({ cipher_suites: ['[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]'] }).result?.tls.cipherSuites
+  t.same(suites?.slice(-2), ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-CHACHA20-POLY1305'])
+  const { result, notes } = of({ ecdh_curves: ['P-384', 'Curve0'] })
+  t.same(
+    [result?.tls.curves, notes],
+    [['P-384'], 'common_tls_context.tls_params.ecdh_curves: Curve0 is not known to OpenSSL here'],
+  )
+  t.equal(
+    of({ ecdh_curves: ['Curve0'] }).faults,
+    'common_tls_context.tls_params.ecdh_curves: none of Curve0 is known to OpenSSL here',
+  )
 })
 
 t.test('towards endpoints', async (t) => {
