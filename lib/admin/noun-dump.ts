@@ -175,8 +175,11 @@ function networkFilters({ network, name }: FilterChain): object[] {
 /** One cluster, or several by weight. */
 function destinations(all: readonly WeightedCluster[]): object {
   const [first, ...others] = all
+  if (others.length === 0 && first !== undefined && first.clusterHeader !== '') return { cluster_header: first.clusterHeader }
   if (others.length === 0) return { cluster: first?.cluster ?? 'BlackHoleCluster' }
-  return { weighted_clusters: { clusters: all.map(({ cluster, weight }) => ({ name: cluster, weight })) } }
+  const named = ({ cluster, clusterHeader }: WeightedCluster): object =>
+    clusterHeader === '' ? { name: cluster } : { cluster_header: clusterHeader }
+  return { weighted_clusters: { clusters: all.map((c) => ({ ...named(c), weight: c.weight })) } }
 }
 
 function routeJson(route: Route): object {

@@ -1,6 +1,7 @@
 // Hot lane: runs once for each request, on what was compiled when configuration changed. Pure: chance, health and addresses
 // come in with the facts, so that the explainer and what-if runs get the same answer from the same function.
 import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
+import type { ClusterDirectory } from '../cluster/lb/cluster-ref.ts'
 import type { Host } from '../cluster/lb/host.ts'
 import type { PickContext } from '../cluster/lb/picker.ts'
 import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
@@ -115,7 +116,7 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   const at = route.weighted.length === 1 ? 0 : drawDestination(route, facts.draw, decision, steps)
   const weighted = route.weighted[at] as CompiledWeighted
   decision.weighted = weighted
-  const cluster = weighted.target.live()
+  const cluster = weighted.directory === null ? weighted.target.live() : clusterNamed(weighted.directory, weighted, facts)
   if (cluster === null) {
     steps.add(NO_CLUSTER_STEP, at, 0)
     return NO_CLUSTER
@@ -136,6 +137,16 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   if (cluster.layers !== null && kept === null) addLayerSteps(cluster.layers, host, 0, steps)
   steps.add(ENDPOINT, host.id, cluster.hosts.length)
   return FORWARD
+}
+
+/** By a header of the request; the first one of that name counts. */
+function clusterNamed(
+  directory: ClusterDirectory,
+  { clusterHeader }: CompiledWeighted,
+  { request }: Facts,
+): BalancedCluster | null {
+  const name = request.headers.get(clusterHeader)
+  return name === null ? null : (directory.knownRef(name)?.live() ?? null)
 }
 
 function sessionOf(weighted: CompiledWeighted, facts: Facts, decision: Decision): CompiledSession | null {

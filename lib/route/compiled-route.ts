@@ -5,6 +5,7 @@ import type {
   Fault,
   ForwardAction,
   HashPolicy,
+  HostRewrite,
   Mirror,
   PathRewrite,
   RequestShare,
@@ -25,8 +26,12 @@ import { CompiledSession } from './session.ts'
 /** A destination of a route. */
 export interface CompiledWeighted extends CompiledFilters {
   readonly config: WeightedCluster
-  /** Without a live cluster the answer is `clusterNotFoundStatus`. */
+  /** Without a live cluster the answer is `clusterNotFoundStatus`. Where a header names it, of no use. */
   readonly target: ClusterRef
+  /** What knows the cluster that a header names; null: `target` it is. */
+  readonly directory: ClusterDirectory | null
+  /** In lower case. */
+  readonly clusterHeader: string
   /** Sum of the weights up to and with this one; the draw takes the first whose end is above it. */
   readonly end: number
   readonly requestEdits: CompiledEdits | null
@@ -53,6 +58,14 @@ export interface CompiledPathRewrite {
   readonly kind: PathRewrite['kind']
   readonly value: string
   /** Both null unless kind is `regex`, or when they do not compile: then the path stays. */
+  readonly regex: Regex | null
+  readonly template: RegexTemplate | null
+}
+
+/** Of a header, or of the path by a pattern. */
+export interface CompiledHostRewrite {
+  /** In lower case; empty: see the others. */
+  readonly header: string
   readonly regex: Regex | null
   readonly template: RegexTemplate | null
 }
@@ -90,7 +103,9 @@ export class CompiledRoute {
   /** End of the last of `weighted`. */
   readonly totalWeight: number
   readonly mirrors: readonly CompiledMirror[]
+  /** Of a redirect only one by a pattern. */
   readonly pathRewrite: CompiledPathRewrite | null
+  readonly hostRewrite: CompiledHostRewrite | null
   /** null: requests have no hash. */
   readonly hash: RouteHash | null
 
@@ -110,7 +125,8 @@ export class CompiledRoute {
     this.weighted = action.kind === 'forward' ? compileWeighted(action, clusters) : []
     this.totalWeight = this.weighted.at(-1)?.end ?? 0
     this.mirrors = action.kind === 'forward' ? action.mirrors.map((m) => ({ config: m, target: clusters.refOf(m.cluster) })) : []
-    this.pathRewrite = action.kind === 'forward' && action.pathRewrite !== null ? compileRewrite(action.pathRewrite) : null
+    this.pathRewrite = rewriteOf(action)
+    this.hostRewrite = action.kind === 'forward' && action.hostRewriteFrom !== null ? compileHost(action.hostRewriteFrom) : null
     this.hash = action.kind === 'forward' && action.hashPolicies.length > 0 ? this.#hashOf(action.hashPolicies) : null
   }
 
@@ -159,6 +175,8 @@ function compileWeighted(action: ForwardAction, clusters: ClusterDirectory): rea
     return {
       config,
       target: clusters.refOf(config.cluster),
+      directory: config.clusterHeader === '' ? null : clusters,
+      clusterHeader: config.clusterHeader.toLowerCase(),
       end,
       requestEdits: compileEdits(config.requestEdits),
       responseEdits: compileEdits(config.responseEdits),
@@ -174,6 +192,18 @@ function compileFilters({ fault, cors, session }: RouteFilters): CompiledFilters
     cors: cors === null ? null : new CompiledCors(cors),
     session: session === null || session === 'none' ? session : new CompiledSession(session),
   }
+}
+
+function rewriteOf(action: RouteAction): CompiledPathRewrite | null {
+  if (action.kind === 'forward') return action.pathRewrite === null ? null : compileRewrite(action.pathRewrite)
+  const regex = action.kind === 'redirect' ? action.regexRewrite : null
+  return regex === null ? null : compileRewrite({ kind: 'regex', ...regex })
+}
+
+function compileHost(from: HostRewrite): CompiledHostRewrite {
+  if (from.kind === 'header') return { header: from.name.toLowerCase(), regex: null, template: null }
+  const { regex, template } = compileRewrite({ ...from, kind: 'regex' })
+  return { header: '', regex, template }
 }
 
 function compileRewrite(rewrite: PathRewrite): CompiledPathRewrite {

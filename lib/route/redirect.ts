@@ -5,18 +5,19 @@ import type { RequestView } from './request-view.ts'
 
 /**
  * The Location of a redirect. `matchedPrefixLength` is `CompiledRoute.matchedLength(view.path)`; `listenerPort` the port that
- * the request came in on, as its listener knows it.
+ * the request came in on, as its listener knows it; `rewrittenPath` what a pattern makes of the path, null without one.
  */
 export function locationOf(
   redirect: RedirectAction,
   view: RequestView,
   matchedPrefixLength: number,
   listenerPort: number,
+  rewrittenPath: string | null = null,
 ): string {
   const scheme = redirect.scheme === '' ? view.scheme : redirect.scheme
   const port = explicitPort(redirect, listenerPort)
   const host = redirect.authority === '' ? requestHost(view, scheme, port !== 0) : redirect.authority
-  const path = pathOf(redirect, view, matchedPrefixLength)
+  const path = pathOf(redirect, view, matchedPrefixLength, rewrittenPath)
   // Envoy sees to it that the path cannot run into the host.
   return `${scheme}://${host}${port === 0 ? '' : `:${port}`}${path.startsWith('/') ? '' : '/'}${path}`
 }
@@ -37,9 +38,9 @@ function requestHost(view: RequestView, scheme: string, hasPort: boolean): strin
   return dropped ? authority.substring(0, colon) : authority
 }
 
-function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength: number): string {
+function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength: number, rewritten: string | null): string {
   const query = view.query === null || redirect.stripQuery ? '' : `?${view.query}`
   if (redirect.path !== '') return redirect.path.includes('?') ? redirect.path : redirect.path + query
   if (redirect.prefixRewrite !== null) return redirect.prefixRewrite + view.path.substring(matchedPrefixLength) + query
-  return view.path + query
+  return (rewritten ?? view.path) + query
 }

@@ -1,5 +1,6 @@
 // Hot lane: runs for each request that is forwarded.
-import type { CompiledRoute } from './compiled-route.ts'
+import type { CompiledHostRewrite, CompiledRoute } from './compiled-route.ts'
+import type { HeaderView } from './request-view.ts'
 
 /**
  * The target to send for a normalised path and its query (null: none). Replacements are literal text: no slash is added, a
@@ -22,4 +23,10 @@ function rewritePath(route: CompiledRoute, path: string): string {
   // Gateway API ReplacePrefixMatch: exactly one slash between the two, and never an empty path.
   const value = rewrite.value.endsWith('/') ? rewrite.value.substring(0, rewrite.value.length - 1) : rewrite.value
   return value === '' && rest === '' ? '/' : value + rest
+}
+
+/** The host that the request or its path says; empty: none. */
+export function rewrittenHost({ header, regex, template }: CompiledHostRewrite, path: string, headers: HeaderView): string {
+  if (header !== '') return headers.get(header) ?? ''
+  return regex === null || template === null ? '' : regex.replaceAll(path, template)
 }

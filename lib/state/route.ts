@@ -102,6 +102,11 @@ export interface PathRewrite {
   readonly value: string
 }
 
+/** Of a header of the request, or of its path without the query: each match of `pattern` (RE2) replaced by `value`. */
+export type HostRewrite =
+  | { readonly kind: 'header'; readonly name: string }
+  | { readonly kind: 'path'; readonly pattern: string; readonly value: string }
+
 export interface Percent {
   /** 0–100, resolution one millionth. */
   readonly percent: number
@@ -180,7 +185,10 @@ export interface SessionState {
 }
 
 export interface WeightedCluster {
+  /** Empty: see `clusterHeader`. */
   readonly cluster: string
+  /** The header of the request that names the cluster (Envoy cluster_header); empty: none does. */
+  readonly clusterHeader: string
   readonly weight: number
   /** Only when there are several destinations: these run before the route's own edits (Istio Headers). */
   readonly requestEdits: readonly HeaderEdit[]
@@ -217,6 +225,8 @@ export interface ForwardAction extends RouteFilters {
   readonly pathRewrite: PathRewrite | null
   /** Empty: not rewritten. */
   readonly hostRewrite: string
+  /** Where the host comes from when `hostRewrite` is empty; null: it stays. What leads to no host leaves it. */
+  readonly hostRewriteFrom: HostRewrite | null
   /** Upstreams are told the number of the attempt by x-envoy-attempt-count; null: on the way out (Envoy include_request_attempt_count). */
   readonly countsAttempts: boolean | null
   /** A host that is rewritten is appended to x-forwarded-host first. */
@@ -241,6 +251,8 @@ export interface RedirectAction {
   readonly path: string
   /** Replaces the matched prefix; null when not asked for. */
   readonly prefixRewrite: string | null
+  /** Each match in the path is replaced; null when not asked for. */
+  readonly regexRewrite: { readonly pattern: string; readonly value: string } | null
   /** The query of the request is left out. */
   readonly stripQuery: boolean
 }

@@ -158,3 +158,58 @@ t.test('what upstreams and clients are told of the proxy', { skip }, async (t) =
     }
   }
 })
+
+t.test('clusters and hosts that requests name, and redirects by a pattern', { skip }, async (t) => {
+  const app = await EchoUpstream.start(t)
+  const named = { cluster_header: 'X-Cluster' }
+  const pattern = (regex: string, substitution: string): object => ({ pattern: { regex }, substitution })
+  const to = (prefix: string, route: object): object => ({ match: { prefix }, route })
+  const beside = await Beside.start(t, {
+    configuration: { validate_clusters: false },
+    routes: [
+      to('/named', named),
+      to('/missing', { ...named, cluster_not_found_response_code: 'NOT_FOUND' }),
+      to('/drawn', { weighted_clusters: { clusters: [{ ...named, weight: 1 }] } }),
+      to('/host', { cluster: 'c', host_rewrite_header: 'X-Host' }),
+      to('/path', { cluster: 'c', host_rewrite_path_regex: pattern('^/path/([^/]+)/.*$', '\\1.test') }),
+      { match: { prefix: '/r' }, redirect: { regex_rewrite: pattern('/r/([^/]+)/', '/\\1-') } },
+      { match: { prefix: '/q' }, redirect: { regex_rewrite: pattern('/q', 'nolead'), strip_query: true } },
+    ],
+    clusters: [staticCluster('c', [app])],
+  })
+  const compared = ({ answer, code, flags, details }: Said): object => [
+    answer.status,
+    header(answer, 'location'),
+    code,
+    flags,
+    details,
+  ]
+  for (const [target, headers] of [
+    ['/named', { 'x-cluster': 'c' }],
+    ['/named', {}],
+    ['/named', { 'x-cluster': 'nope' }],
+    ['/named', { 'x-cluster': '' }],
+    ['/missing', {}],
+    ['/drawn', { 'x-cluster': 'c' }],
+    ['/drawn', {}],
+    ['/host', { 'x-host': 'other' }],
+    ['/host', { 'x-host': '' }],
+    ['/host', {}],
+    ['/path/first/rest?q', {}],
+    ['/path', {}],
+    ['/r/a/b/r/c/d?x=1', {}],
+    ['/r', {}],
+    ['/q?y', {}],
+  ] as const) {
+    const { envoy, heddle } = await beside.ask(t, { target, headers, host: 'asked.test' })
+    t.same(compared(heddle), compared(envoy), `${target} ${JSON.stringify(headers)}`)
+    const told = app.seen.splice(0).map((e) => [
+      e.target,
+      e.headers
+        .map(([n, v]) => [n.toLowerCase(), v] as const)
+        .filter(([n]) => n.endsWith('host'))
+        .toSorted(),
+    ])
+    t.same(told[1], told[0], 'upstream')
+  }
+})

@@ -141,7 +141,7 @@ export function aRetryPolicy(over: Partial<RetryPolicy> = {}): RetryPolicy {
 }
 
 export function aDestination(cluster = 'c', weight = 1): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
+  return { cluster, clusterHeader: '', weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
 }
 
 /** To cluster `c`, without anything else. `totalWeight` is that of the clusters. */
@@ -155,6 +155,7 @@ export function aForward(over: Partial<ForwardAction> = {}): ForwardAction {
     timeoutOrigin: BUILT_IN,
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    hostRewriteFrom: null,
     countsAttempts: null,
     retry: null,
     hashPolicies: [],

@@ -12,6 +12,8 @@ export interface ClusterOwner {
 export interface ClusterDirectory {
   /** Always the same one for a name, also of a cluster that is not known. */
   refOf(name: string): ClusterRef
+  /** For names that peers say: null where there is none. */
+  knownRef(name: string): ClusterRef | null
 }
 
 export class ClusterRef {
@@ -57,6 +59,10 @@ export class FixedClusters implements ClusterDirectory, ClusterOwner {
       this.refs.set(name, ref)
     }
     return ref
+  }
+
+  knownRef(name: string): ClusterRef | null {
+    return this.clusters.has(name) ? this.refOf(name) : null
   }
 
   wake({ cluster }: ClusterRef): BalancedCluster | null {

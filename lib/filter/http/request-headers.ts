@@ -4,7 +4,7 @@ import * as H from '../../http/known-headers.ts'
 import { RequestHead } from '../../http/request-head.ts'
 import type { CompiledRoute } from '../../route/compiled-route.ts'
 import { applyEdits } from '../../route/header-edits.ts'
-import { rewriteTarget } from '../../route/rewrite.ts'
+import { rewriteTarget, rewrittenHost } from '../../route/rewrite.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 
@@ -23,9 +23,10 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
   // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (Istio HTTPRewrite).
   const append = action.appendForwardedHost
   if (weighted !== null && weighted.hostRewrite !== '') replaceHost(stream, headers, weighted.hostRewrite, append)
-  if (action.hostRewrite !== '') {
+  const host = route.hostRewrite === null ? action.hostRewrite : rewrittenHost(route.hostRewrite, stream.path, headers)
+  if (host !== '') {
     const before = stream.authority
-    replaceHost(stream, headers, action.hostRewrite, append)
+    replaceHost(stream, headers, host, append)
     if (tells) headers.set('x-envoy-original-host', before)
   }
   // What is logged may lack a token that goes on.

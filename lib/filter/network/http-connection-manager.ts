@@ -14,6 +14,7 @@ import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-operators.ts'
 import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
+import { rewriteTarget } from '../../route/rewrite.ts'
 import { CompiledSession } from '../../route/session.ts'
 import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
 import type { HttpChain, Listener } from '../../state/listener.ts'
@@ -275,7 +276,8 @@ export class HttpConnectionManager {
     stream.responseCodeDetails = 'direct_response'
     if (action.kind === 'redirect') {
       const port = stream.decision.table === null || stream.decision.table.port === 0 ? this.port : stream.decision.table.port
-      sendRouteReply(stream, action.code, locationOf(action, stream, route.matchedLength(stream.path), port), '')
+      const rewritten = route.pathRewrite === null ? null : rewriteTarget(route, stream.path, null)
+      sendRouteReply(stream, action.code, locationOf(action, stream, route.matchedLength(stream.path), port, rewritten), '')
     } else if (action.kind === 'direct') sendRouteReply(stream, action.status, '', action.body)
   }
 

@@ -72,6 +72,7 @@ export function compileForward(
     const cluster = destinationCluster(world, r.destination, namespace, port)
     return {
       cluster,
+      clusterHeader: '',
       weight: r.weight ?? 0,
       requestEdits: edits.request,
       responseEdits: edits.response,
@@ -93,6 +94,7 @@ export function compileForward(
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    hostRewriteFrom: null,
     countsAttempts: null,
     retry:
       spec.retries === undefined
@@ -137,12 +139,13 @@ function fieldPlace(rule: HttpRule, field: string) {
 export function forwardTo(cluster: string, retry: ForwardAction['retry']): ForwardAction {
   return {
     kind: 'forward',
-    clusters: [{ cluster, weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }],
+    clusters: [{ cluster, clusterHeader: '', weight: 1, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }],
     totalWeight: 1,
     timeoutMs: 0,
     timeoutOrigin: BUILT_IN,
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    hostRewriteFrom: null,
     countsAttempts: null,
     retry,
     hashPolicies: [],
@@ -234,6 +237,7 @@ export function compileRedirect(redirect: RedirectSpec, port: number, encrypted:
     portFromListener: false,
     path: redirect.uri ?? '',
     prefixRewrite: redirect.prefixRewrite ?? null,
+    regexRewrite: null,
     stripQuery: false,
   }
 }

@@ -71,7 +71,7 @@ export function chainToService(service: RegistryService, port: number, hashes: D
 }
 
 export function weighted(cluster: string, weight: number): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
+  return { cluster, clusterHeader: '', weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
 }
 
 function l4Fits(world: World, match: L4MatchSpec, service: RegistryService, port: number): boolean {

@@ -1,14 +1,14 @@
 // RouteAction of envoy.config.route.v3 to ForwardAction.
-import { checkRegexRewrite } from '../../base/regex.ts'
 import { regexRewrite } from '../../route/regex-rewrite.ts'
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
-import type { ForwardAction, Mirror, PathRewrite, RouteMatch, WeightedCluster } from '../../state/route.ts'
+import type { ForwardAction, HostRewrite, Mirror, PathRewrite, RouteMatch, WeightedCluster } from '../../state/route.ts'
 import type { ClusterWeight, RequestMirrorPolicy, RetryPolicy, RouteAction } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
 import { runtimePercentOf } from './fraction.ts'
 import { hashPolicyOf } from './hash-policy.ts'
 import { headerEditsOf } from './header-edits.ts'
 import { overriding, type PerFilterConfig, routeFiltersOf } from './per-filter-config.ts'
+import { regexOf } from './regex-substitute.ts'
 import { retryPolicyOf } from './retry-policy.ts'
 import type { RouteSurroundings } from './route.ts'
 import { SharedValues } from './shared-values.ts'
@@ -53,6 +53,7 @@ export function forwardActionOf(
     hashPolicies: orNone(action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? [])),
     pathRewrite: pathRewriteOf(action, match, findings),
     hostRewrite: action.host_rewrite_literal ?? '',
+    hostRewriteFrom: hostRewriteOf(action, findings),
     countsAttempts: around.countsAttempts,
     appendForwardedHost: action.append_x_forwarded_host,
     mirrors: orNone(
@@ -74,7 +75,7 @@ function retryOf(retry: RetryPolicy, around: RouteSurroundings, origin: Origin, 
 }
 
 function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void {
-  for (const field of ['metadata_match', 'path_rewrite_policy', 'host_rewrite_header', 'host_rewrite_path_regex'] as const)
+  for (const field of ['metadata_match', 'path_rewrite_policy'] as const)
     if (action[field] !== null) findings.at(field).fault('it is not understood')
   if (action.auto_host_rewrite === true) findings.at('auto_host_rewrite').note('the host stays what the client asked for')
   const grpc = action.max_stream_duration?.grpc_timeout_header_max ?? 0
@@ -85,9 +86,27 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
       .note('grpc-timeout is lowered by the timeout of the route only')
 }
 
+function hostRewriteOf(action: RouteAction, findings: Findings): HostRewrite | null {
+  const { host_rewrite_header: name, host_rewrite_path_regex: path } = action
+  if (name !== null && name !== '') return { kind: 'header', name }
+  return path === null ? null : { kind: 'path', ...regexOf(path, findings.at('host_rewrite_path_regex')) }
+}
+
 function clustersOf(action: RouteAction, config: PerFilterConfig, findings: Findings): readonly WeightedCluster[] {
-  const { cluster, weighted_clusters: weighted } = action
-  if (cluster !== null) return [{ cluster, weight: 1, requestEdits: NONE, responseEdits: NONE, hostRewrite: '', filters: null }]
+  const { cluster: named, cluster_header: header, weighted_clusters: weighted } = action
+  const cluster = named ?? (header === null ? null : '')
+  if (cluster !== null)
+    return [
+      {
+        cluster,
+        clusterHeader: header ?? '',
+        weight: 1,
+        requestEdits: NONE,
+        responseEdits: NONE,
+        hostRewrite: '',
+        filters: null,
+      },
+    ]
   if (weighted === null) {
     findings.fault('it names no cluster, nor clusters with weights; other ways to choose one are not understood')
     return []
@@ -102,11 +121,11 @@ function clustersOf(action: RouteAction, config: PerFilterConfig, findings: Find
 }
 
 function weightedClusterOf(cluster: ClusterWeight, config: PerFilterConfig, findings: Findings): WeightedCluster {
-  if (cluster.cluster_header !== '') findings.fault('a header that names the cluster is not understood')
   if (cluster.metadata_match !== null) findings.at('metadata_match').fault('it is not understood')
   const own = cluster.typed_per_filter_config
   return {
     cluster: cluster.name,
+    clusterHeader: cluster.cluster_header,
     weight: cluster.weight ?? 0,
     requestEdits: headerEditsOf(cluster.request_headers_to_add, cluster.request_headers_to_remove, 'request_headers', findings),
     responseEdits: headerEditsOf(
@@ -123,11 +142,8 @@ function weightedClusterOf(cluster: ClusterWeight, config: PerFilterConfig, find
 /** An exact or regex match is replaced whole, a prefix only as far as it matched. */
 function pathRewriteOf(action: RouteAction, match: RouteMatch, findings: Findings): PathRewrite | null {
   if (action.regex_rewrite !== null) {
-    const { substitution } = action.regex_rewrite
-    const pattern = action.regex_rewrite.pattern?.regex ?? ''
-    const problem = checkRegexRewrite(pattern, substitution)
-    if (problem !== null) findings.at('regex_rewrite').fault(problem)
-    return regexRewrite(pattern, substitution, match)
+    const { pattern, value } = regexOf(action.regex_rewrite, findings.at('regex_rewrite'))
+    return regexRewrite(pattern, value, match)
   }
   if (action.prefix_rewrite === '') return null
   const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')

@@ -2,6 +2,7 @@
 import type { DirectResponseAction as DirectNoun, RedirectAction as RedirectNoun } from '../../state/route.ts'
 import type { DirectResponseAction, RedirectAction } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
+import { regexOf } from './regex-substitute.ts'
 
 const CODES: Readonly<Record<string, number>> = {
   MOVED_PERMANENTLY: 301,
@@ -12,7 +13,6 @@ const CODES: Readonly<Record<string, number>> = {
 }
 
 export function redirectOf(redirect: RedirectAction, findings: Findings): RedirectNoun {
-  if (redirect.regex_rewrite !== null) findings.at('regex_rewrite').fault('it is not understood in a redirect')
   const code = CODES[redirect.response_code]
   if (code === undefined) findings.fault(`${redirect.response_code} is no status of a redirect`)
   return {
@@ -24,6 +24,7 @@ export function redirectOf(redirect: RedirectAction, findings: Findings): Redire
     portFromListener: false,
     path: redirect.path_redirect ?? '',
     prefixRewrite: redirect.prefix_rewrite,
+    regexRewrite: redirect.regex_rewrite === null ? null : regexOf(redirect.regex_rewrite, findings.at('regex_rewrite')),
     stripQuery: redirect.strip_query,
   }
 }

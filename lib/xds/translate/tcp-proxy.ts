@@ -59,7 +59,7 @@ function tunnelOf(of: TunnelingConfig, at: Findings): TcpTunnel {
 }
 
 function destination(cluster: string, weight: number): WeightedCluster {
-  return { cluster, weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
+  return { cluster, clusterHeader: '', weight, requestEdits: [], responseEdits: [], hostRewrite: '', filters: null }
 }
 
 function hashes(proxy: TcpProxy, findings: Findings): boolean {

@@ -161,6 +161,7 @@ function toHttps(origin: Origin): RouteNoun {
     portFromListener: false,
     path: '',
     prefixRewrite: null,
+    regexRewrite: null,
     stripQuery: false,
   } as const
   return {

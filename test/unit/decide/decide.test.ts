@@ -52,6 +52,7 @@ const tables = world(
             portFromListener: false,
             path: '/new',
             prefixRewrite: null,
+            regexRewrite: null,
             stripQuery: false,
           }),
           route('direct', path('prefix', '/d'), { kind: 'direct', status: 418, body: 'teapot' }),

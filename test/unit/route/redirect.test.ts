@@ -12,6 +12,7 @@ const NOTHING: RedirectAction = {
   portFromListener: false,
   path: '',
   prefixRewrite: null,
+  regexRewrite: null,
   stripQuery: false,
 }
 

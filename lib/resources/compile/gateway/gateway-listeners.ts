@@ -222,6 +222,7 @@ function toHttps({ origin }: ServedDomain, believesForwarded: boolean): Route {
       portFromListener: false,
       path: '',
       prefixRewrite: null,
+      regexRewrite: null,
       stripQuery: false,
     },
     requestEdits: [],

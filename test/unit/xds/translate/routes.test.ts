@@ -170,11 +170,6 @@ t.test('one bad route refuses the configuration, and all faults are told', async
     ],
     ['a filter of all hosts', { virtual_hosts: [host('a')], typed_per_filter_config: { lua } }, /typed_per_filter_config\[lua\]/],
     [
-      'a cluster by header',
-      { virtual_hosts: [host('a', [{ match: { prefix: '/' }, route: { cluster_header: 'x' } }])] },
-      /names no cluster/,
-    ],
-    [
       'no weight',
       { virtual_hosts: [host('a', [{ match: { prefix: '/' }, route: { weighted_clusters: { clusters: [{ name: 'b' }] } } }])] },
       /no cluster has a weight/,
