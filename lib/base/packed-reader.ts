@@ -9,6 +9,22 @@ interface Shape {
   readonly template: Readonly<Record<string, unknown>>
 }
 
+/** By their names: arenas are many, shapes are few. */
+const known = new Map<string, Shape>()
+const MAX_KNOWN = 500
+
+function shapeOf(names: readonly string[]): Shape {
+  const key = names.join()
+  const before = known.get(key)
+  if (before !== undefined && before.names.length === names.length && before.names.every((name, i) => name === names[i]))
+    return before
+  // From JSON.parse, since an object that is made field by field would become a dictionary.
+  const template = JSON.parse(`{${names.map((name) => `${JSON.stringify(name)}:null`).join()}}`) as Shape['template']
+  const shape = { names, template }
+  if (known.size < MAX_KNOWN) known.set(key, shape)
+  return shape
+}
+
 export class PackedReader {
   private readonly bytes: Uint8Array
   private readonly buffer: Buffer
@@ -90,10 +106,7 @@ export class PackedReader {
   private shapeAt(at: number): Shape {
     let shape = this.shapes.get(at)
     if (shape === undefined) {
-      const names = this.read(at) as readonly string[]
-      // From JSON.parse, since an object that is made field by field would become a dictionary.
-      const template = JSON.parse(`{${names.map((name) => `${JSON.stringify(name)}:null`).join()}}`) as Shape['template']
-      shape = { names, template }
+      shape = shapeOf(this.read(at) as readonly string[])
       this.shapes.set(at, shape)
     }
     return shape
