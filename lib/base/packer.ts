@@ -60,14 +60,18 @@ class Body {
   }
 }
 
+/** A power of two. */
+const MIN_KNOWN = 64
+
 const NOTHING = new Uint8Array(0)
 const numbers = new DataView(new ArrayBuffer(8))
 
 export class Packer {
   private bytes: Uint8Array
   private length: number
-  /** Offsets, by content. */
-  private readonly known: Map<string, number>
+  /** Of nodes that others may be equal to the offset plus one, then a hash of the bytes, which says where to look; who finds the place taken takes the next. */
+  private known: Int32Array
+  private knownCount: number
   private readonly texts: Map<string, number>
   /** By their first name. */
   private readonly shapes: Map<string, readonly { readonly names: readonly string[]; readonly at: number }[]>
@@ -79,7 +83,8 @@ export class Packer {
   constructor() {
     this.bytes = new Uint8Array(4096)
     this.length = 0
-    this.known = new Map()
+    this.known = new Int32Array(2 * MIN_KNOWN)
+    this.knownCount = 0
     this.texts = new Map()
     this.shapes = new Map()
     this.seen = new Map()
@@ -115,7 +120,7 @@ export class Packer {
     for (const item of items) this.field(body, item, depth)
     const leaf = !body.holds
     const tag = (shape < 0 ? ARRAY : OBJECT) | ((leaf ? LEAF : 0) << TAG_BITS)
-    const at = this.node(tag, body.bytes.subarray(start, body.length))
+    const at = this.node(tag, body, start)
     body.length = start
     if (leaf) this.seen.set(value, at)
     return at
@@ -185,14 +190,51 @@ export class Packer {
     return at
   }
 
-  private node(tag: number, body: Uint8Array): number {
-    if (body.length > MAX_COMPARED) return this.append(tag, body)
-    const key = `${tag} ${Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1')}`
-    const known = this.known.get(key)
-    if (known !== undefined) return known
-    const at = this.append(tag, body)
-    this.known.set(key, at)
+  private node(tag: number, body: Body, start: number): number {
+    const length = body.length - start
+    if (length > MAX_COMPARED) return this.append(tag, body.bytes.subarray(start, body.length))
+    const hash = hashOf(tag, body.bytes, start, body.length)
+    const place = this.placeOf(hash, tag, body.bytes, start, length)
+    const before = this.known[place] as number
+    if (before !== 0) return before - 1
+    const at = this.append(tag, body.bytes.subarray(start, body.length))
+    this.known[place] = at + 1
+    this.known[place + 1] = hash
+    this.knownCount++
+    if (this.knownCount * 4 > this.known.length) this.growKnown()
     return at
+  }
+
+  /** In `known`: of a node that is equal, or where it belongs. */
+  private placeOf(hash: number, tag: number, bytes: Uint8Array, start: number, length: number): number {
+    const { known } = this
+    const mask = known.length / 2 - 1
+    for (let i = hash & mask; ; i = (i + 1) & mask) {
+      const before = known[2 * i] as number
+      if (before === 0) return 2 * i
+      if (known[2 * i + 1] === hash && this.bytes[before - 1] === tag && this.isAt(before, bytes, start, length)) return 2 * i
+    }
+  }
+
+  private isAt(at: number, bytes: Uint8Array, start: number, length: number): boolean {
+    if (at + length > this.length) return false
+    const own = this.bytes
+    for (let i = 0; i < length; i++) if (own[at + i] !== bytes[start + i]) return false
+    return true
+  }
+
+  private growKnown(): void {
+    const before = this.known
+    const known = new Int32Array(2 * before.length)
+    const mask = known.length / 2 - 1
+    for (let at = 0; at < before.length; at += 2) {
+      if (before[at] === 0) continue
+      let i = (before[at + 1] as number) & mask
+      while (known[2 * i] !== 0) i = (i + 1) & mask
+      known[2 * i] = before[at] as number
+      known[2 * i + 1] = before[at + 1] as number
+    }
+    this.known = known
   }
 
   private append(tag: number, body: Uint8Array, more: Uint8Array = NOTHING): number {
@@ -209,6 +251,13 @@ export class Packer {
     this.length = end + more.length
     return at
   }
+}
+
+/** FNV-1a, and its upper bits brought down. */
+function hashOf(tag: number, bytes: Uint8Array, start: number, end: number): number {
+  let hash = Math.imul(0x811c9dc5 ^ tag, 0x01000193)
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193)
+  return hash ^ (hash >>> 15)
 }
 
 /** Of short texts; a call into Node costs more. */
