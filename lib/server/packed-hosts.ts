@@ -26,7 +26,7 @@ export interface KnownHost {
 /** `before`: that of this name, which is replaced; null: there is none. */
 export function putHost(store: NounStore, host: VirtualHost, before: KnownHost | null): PackedHost {
   const { routes } = host
-  if (routes.length <= PIECE) return { ...store.put(host), pieces: null }
+  if (routes.length <= PIECE) return inPieces(store.put(host), null)
   const pieces: PackedPiece[] = []
   let done = 0
   for (const { at, piece } of before === null ? [] : keptPieces(before, routes)) {
@@ -34,7 +34,16 @@ export function putHost(store: NounStore, host: VirtualHost, before: KnownHost |
     done = at + piece.count
   }
   pieces.push(...newPieces(store, routes.slice(done)))
-  return { ...store.put({ ...host, routes: [] }), pieces }
+  return inPieces(store.put({ ...host, routes: [] }), pieces)
+}
+
+// Each field by its name: there are thousands, and an object that begins with another's has a shape of its own.
+function inPieces({ arena, at, size }: Packed, pieces: readonly PackedPiece[] | null): PackedHost {
+  return { arena, at, size, pieces }
+}
+
+function pieceOf({ arena, at, size }: Packed, count: number): PackedPiece {
+  return { arena, at, size, count }
 }
 
 function newPieces(store: NounStore, routes: readonly Route[]): PackedPiece[] {
@@ -42,7 +51,7 @@ function newPieces(store: NounStore, routes: readonly Route[]): PackedPiece[] {
   const count = Math.max(1, Math.round(routes.length / PIECE))
   return Array.from({ length: count }, (_, i) => {
     const part = routes.slice(Math.round((i * routes.length) / count), Math.round(((i + 1) * routes.length) / count))
-    return { ...store.put(part), count: part.length }
+    return pieceOf(store.put(part), part.length)
   })
 }
 
@@ -93,9 +102,9 @@ function firstFrom(ascending: readonly number[], value: number): number {
 export function movedHost(store: NounStore, packed: PackedHost, isLeft: (of: Packed) => boolean): PackedHost {
   const { pieces } = packed
   if (!isLeft(packed) && pieces?.some(isLeft) !== true) return packed
-  const { arena, at, size } = isLeft(packed) ? store.move(packed) : packed
-  const moved = pieces?.map((piece) => (isLeft(piece) ? { ...store.move(piece), count: piece.count } : piece))
-  return { arena, at, size, pieces: moved ?? null }
+  const whole = isLeft(packed) ? store.move(packed) : packed
+  const moved = pieces?.map((of) => (isLeft(of) ? pieceOf(store.move(of), of.count) : of))
+  return inPieces(whole, moved ?? null)
 }
 
 /** It is needed no more, but for what of it is in `kept` as well. */

@@ -38,7 +38,7 @@ export function assembleCluster(
       }
       endpoints.push(placed.endpoint)
     }
-  const cluster = withEndpoints(from, given, endpoints)
+  const cluster = withEndpoints(from, given, endpoints.slice())
   return { cluster, from, assignment: given }
 }
 

@@ -41,6 +41,8 @@ export function forwardActionOf(
   if (limit !== null && limit !== timeoutMs)
     findings.at('max_grpc_timeout').note('calls of gRPC have the timeout of all requests, and no more than grpc-timeout asks for')
   const retry = action.retry_policy ?? around.retry
+  const { fault, cors, session } = routeFiltersOf(config, findings)
+  // Each field by its name: there are thousands, and an object that another's fields are put into has a shape of its own.
   return {
     kind: 'forward',
     clusters,
@@ -59,7 +61,9 @@ export function forwardActionOf(
     mirrors: orNone(
       action.request_mirror_policies.flatMap((m, i) => mirrorOf(m, findings.at('request_mirror_policies', i)) ?? []),
     ),
-    ...routeFiltersOf(config, findings),
+    fault,
+    cors,
+    session,
     clusterNotFoundStatus: NOT_FOUND_STATUS[action.cluster_not_found_response_code] ?? 503,
   }
 }

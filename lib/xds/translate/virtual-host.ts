@@ -102,7 +102,8 @@ function routesOf(parts: Parts, before: TranslatedHost | null, around: RouteSurr
     routes.push(made)
     another.push(made)
   }
-  return { routes, another }
+  // As long as it is: a list that grew has room for many more.
+  return { routes: routes.slice(), another }
 }
 
 interface KnownRoutes {
