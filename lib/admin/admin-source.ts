@@ -112,6 +112,17 @@ export interface ServerInfo {
   readonly bootstrap: BootstrapConfig
 }
 
+/** Something that a control plane sent, which is accepted and has no effect. */
+export interface FedNote {
+  /** The type of the resources: `LDS`. */
+  readonly short: string
+  readonly text: string
+  /** How many say it. */
+  readonly resources: number
+  /** Name of one of them. */
+  readonly example: string
+}
+
 /** All of it may be called at any time between `listen` and `close`. */
 export interface AdminSource {
   state(): ProxyState

@@ -1,4 +1,5 @@
 // heddle xds status: how it stands with the control plane, as its proxy says it, for people.
+import type { FedNote } from '../admin/admin-source.ts'
 import type { AdsStatus, TypeStatus } from '../xds/client/ads-status.ts'
 import { adminAddress, askAdmin } from './ask-admin.ts'
 import type { Arguments, CommandIo } from './command.ts'
@@ -6,7 +7,7 @@ import { EXIT_CONFIG, EXIT_FINDINGS, EXIT_OK, EXIT_START } from './exit-codes.ts
 import { type Paint, paintFor, table } from './terminal.ts'
 
 /** `/control_plane`. */
-export type ControlPlaneStatus = AdsStatus & { readonly warming: readonly string[] }
+export type ControlPlaneStatus = AdsStatus & { readonly warming: readonly string[]; readonly notes: readonly FedNote[] }
 
 export async function xdsStatus(args: Arguments, io: CommandIo): Promise<number> {
   const fail = (message: string, code: number): number => {
@@ -29,7 +30,7 @@ function isWell({ state, types }: ControlPlaneStatus): boolean {
 
 /** `nowMs`: epoch. */
 export function statusText(status: ControlPlaneStatus, nowMs: number, paint: Paint): string {
-  const { types, warming } = status
+  const { types, warming, notes } = status
   const asked = types.filter((type) => type.interest !== 'names' || type.names > 0 || type.responses > 0)
   const rows = asked.map((type) => typeRow(type, nowMs))
   const header = ['TYPE', 'STATE', 'RESOURCES', 'LAST RESPONSE', 'VERSION']
@@ -45,6 +46,7 @@ export function statusText(status: ControlPlaneStatus, nowMs: number, paint: Pai
     ...(warming.length === 0
       ? []
       : ['', 'waiting, the version before it serves where there is one:', ...warming.map((w) => `  ${w}`)]),
+    ...(notes.length === 0 ? [] : ['', 'accepted, and without effect here:', ...notes.map(noteText)]),
     '',
   ].join('\n')
 }
@@ -79,6 +81,10 @@ function typeRow(type: TypeStatus, nowMs: number): string[] {
 function refusals({ short, answer, refused, lastNack }: TypeStatus): string[] {
   const named = refused.map(({ name, reason }) => `  ${short} refused ${name}: ${reason}`)
   return named.length > 0 || answer !== 'NACK' ? named : [`  ${short} refused: ${lastNack?.text ?? ''}`]
+}
+
+function noteText({ short, text, resources, example }: FedNote): string {
+  return `  ${short} ${example}${resources === 1 ? '' : ` and ${resources - 1} more`}: ${text}`
 }
 
 function ago(ms: number, nowMs: number): string {

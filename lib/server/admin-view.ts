@@ -47,7 +47,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
     tunnel: () => proxy.role?.view() ?? null,
     controlPlane: () => {
       const status = proxy.store.status?.() ?? proxy.role?.status?.() ?? null
-      return status === null ? null : { ...status, warming: proxy.store.warming?.() ?? [] }
+      return status === null ? null : { ...status, warming: proxy.store.warming?.() ?? [], notes: proxy.store.notes?.() ?? [] }
     },
     dumpedConfig: () => dumpedConfig(proxy),
     configUse: async () => ({ ...(await proxy.configUse()), sent: proxy.store.sent?.() ?? [] }),

@@ -1,4 +1,5 @@
 // Where Snapshots come from, as the supervisor sees it: files (config-store.ts) or a control plane (xds-source.ts).
+import type { FedNote } from '../admin/admin-source.ts'
 import type { KindUse } from '../admin/config-use-page.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
@@ -33,6 +34,8 @@ export interface ConfigSource {
   status?(): AdsStatus
   /** Of a control plane: what is accepted and waits for something else, in words. */
   warming?(): readonly string[]
+  /** Of a control plane: what is accepted and has no effect. */
+  notes?(): readonly FedNote[]
   /** Of a control plane: what it sent. */
   dump?(isHealthy: IsHealthy): FedConfig
   /** Of a control plane: what of its resources is held, by kind. */

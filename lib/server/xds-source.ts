@@ -1,5 +1,6 @@
 // Snapshots from a control plane. What it sends is translated as it comes and acknowledged or refused at once (xds/store/); what has become complete is put in
 // force together, after the event that brought it, so that a push of several types is one reload where it can be one.
+import type { FedNote } from '../admin/admin-source.ts'
 import type { KindUse } from '../admin/config-use-page.ts'
 import type { ResourceStatus, Snapshot } from '../state/snapshot.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
@@ -13,6 +14,7 @@ import type { ResourceFault, ResourceUpdate } from '../xds/client/resource-updat
 import { XdsWorld, type XdsWorldTerms } from '../xds/store/xds-world.ts'
 import type { ConfigSource } from './config-source.ts'
 import { type FedConfig, fedConfig, type IsHealthy, sentByKind } from './fed-config.ts'
+import { notesOf } from './fed-notes.ts'
 import { StartError } from './start-error.ts'
 
 export interface XdsSourceOptions {
@@ -157,6 +159,10 @@ export class XdsSource implements ConfigSource {
 
   warming(): readonly string[] {
     return this.world.warming()
+  }
+
+  notes(): readonly FedNote[] {
+    return notesOf(this.world)
   }
 
   sent(): readonly KindUse[] {

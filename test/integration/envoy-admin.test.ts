@@ -157,12 +157,17 @@ t.test('fed by a control plane', async (t) => {
   })
 
   t.test('heddle xds status says so', async (t) => {
+    const file = { '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog', path: '/dev/stdout' }
+    const log = { name: 'envoy.access_loggers.file', typed_config: file }
+    put(plane, XDS.listener, 'logs', { ...listener('logs', await freePort(), ROUTER_FILTER), access_log: [log] })
+    await plane.answered(XDS.listener, 'ACK')
     const { stdout, code } = await runHeddle(['xds', 'status', '--config', proxy.configFile])
     t.equal(code, 1, 'there is something to say')
     t.match(stdout, /^control plane 127\.0\.0\.1:\d+: connected since /)
     t.match(stdout, /^CDS +SYNCED +\d+/m)
     t.match(stdout, /^LDS +NACK /m)
     t.match(stdout, /^ {2}LDS refused bad: .*nonesuch/m)
+    t.match(stdout, /^accepted, and without effect here:\n {2}LDS logs: a log at \/dev\/stdout is asked for/m)
     const json = await runHeddle(['xds', 'status', '--admin', `127.0.0.1:${proxy.adminPort}`, '--json'])
     t.match(JSON.parse(json.stdout), { state: 'connected' })
     plane.stop()

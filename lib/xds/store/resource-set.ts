@@ -1,7 +1,7 @@
 // The resources of one type, translated. A resource that is refused leaves its last good version in force, or nothing where there is none.
 
 import type { ResourceFault, XdsResource } from '../client/resource-update.ts'
-import { Findings, findingsText } from '../translate/findings.ts'
+import { type Finding, Findings, findingsText } from '../translate/findings.ts'
 
 /** null: there were faults. `previous` is what the resource of that name was translated to before, to share what has not changed. */
 export type Translate<T> = (resource: XdsResource, previous: T | null, findings: Findings) => T | null
@@ -10,8 +10,8 @@ export interface Held<T> {
   readonly value: T
   /** null: there is none, as the control plane says, or none that could be used. */
   readonly resource: XdsResource | null
-  /** What is accepted and has no effect, in words; empty: all has. */
-  readonly notes: string
+  /** What is accepted and has no effect, in words, each once. */
+  readonly notes: readonly string[]
   readonly arrival: Arrival
 }
 
@@ -39,6 +39,8 @@ export interface AnyResourceSet {
   remove(names: Iterable<string>): void
   keepOnly(names: ReadonlySet<string>): void
 }
+
+const NO_NOTES: readonly string[] = []
 
 export class ResourceSet<T extends object> implements AnyResourceSet {
   readonly #translate: Translate<T>
@@ -91,7 +93,7 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
     if (findings.faults.length > 0) return findingsText(findings.faults)
     if (value === null) return 'it could not be read'
     this.#refused.delete(resource.name)
-    this.#replace(resource.name, { value, resource, notes: findingsText(findings.notes), arrival })
+    this.#replace(resource.name, { value, resource, notes: textsOf(findings.notes), arrival })
     this.#touched.add(resource.name)
     return ''
   }
@@ -128,7 +130,7 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
   absent(names: Iterable<string>, emptyOf: (name: string) => T, arrival: Arrival): void {
     for (const name of names) {
       this.#refused.delete(name)
-      this.#replace(name, { value: emptyOf(name), resource: null, notes: '', arrival })
+      this.#replace(name, { value: emptyOf(name), resource: null, notes: NO_NOTES, arrival })
       this.#touched.add(name)
     }
   }
@@ -138,7 +140,7 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
     this.absent(absent, emptyOf, arrival)
     for (const { name } of refused) {
       if (this.has(name)) continue
-      this.#held.set(name, { value: emptyOf(name), resource: null, notes: '', arrival })
+      this.#held.set(name, { value: emptyOf(name), resource: null, notes: NO_NOTES, arrival })
       this.#touched.add(name)
     }
   }
@@ -161,4 +163,9 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
     this.#touched = new Set()
     return touched
   }
+}
+
+/** Without the places, of which a listener may have hundreds. */
+function textsOf(notes: readonly Finding[]): readonly string[] {
+  return notes.length === 0 ? NO_NOTES : [...new Set(notes.map(({ text }) => text))]
 }
