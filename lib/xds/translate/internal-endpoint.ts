@@ -47,7 +47,8 @@ export function internalEndpoint(
     return null
   }
   const known: Struct = metadata?.filter_metadata.get(ORIGINAL_DST) ?? {}
-  const target = endpointId === '' ? textOf(known['local']) : endpointId
+  const local = textOf(known['local'])
+  const target = endpointId === '' ? local : endpointId
   const waypoint = textOf(known['waypoint'])
   const dialled = target === '' ? { address: '', port: 0 } : addressOf(target)
   const proxy = waypoint === '' ? { address: dialled?.address ?? '', port: HBONE_PORT } : addressOf(waypoint)
@@ -55,7 +56,8 @@ export function internalEndpoint(
   if (proxy === null) findings.at('metadata').fault(`the waypoint "${waypoint}" is no address with a port`)
   if (dialled === null || proxy === null) return null
   const tunnel = { ...proxy, identities: [] }
-  if (!isDouble) return { ...dialled, tunnel: { ...tunnel, authority: '', fields, innerFields: null } }
+  // In front of a service's waypoint the endpoint is one of the waypoint's, and what is asked for the address of the service.
+  if (!isDouble) return { ...dialled, tunnel: { ...tunnel, authority: local === target ? '' : local, fields, innerFields: null } }
   const authority = targetOf(metadata)
   if (authority === '') {
     findings

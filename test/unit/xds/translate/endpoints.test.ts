@@ -99,6 +99,12 @@ t.test('through a tunnel', async (t) => {
     ...dialled,
     tunnel: { address: '10.0.9.9', port: 15_009 },
   })
+  // As istiod writes it for a gateway, of a service that opts in: the endpoint is the waypoint's, and the service is asked for.
+  const service = original({ local: '10.96.0.1:80', waypoint: '10.0.9.9:15008' })
+  t.match(of(internal('connect_originate', '10.0.9.9:15008', service)), {
+    ...{ address: '10.0.9.9', port: 15_008 },
+    tunnel: { address: '10.0.9.9', port: 15_008, authority: '10.96.0.1:80' },
+  })
   t.match(of(internal('connect_originate', '', original({ local: '10.0.0.1:80' }))), {
     ...dialled,
     tunnel: { address: '10.0.0.1' },
