@@ -160,7 +160,8 @@ t.test('fed by a control plane', async (t) => {
     const file = { '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog', path: '/dev/stdout' }
     const log = { name: 'envoy.access_loggers.file', typed_config: file }
     put(plane, XDS.listener, 'logs', { ...listener('logs', await freePort(), ROUTER_FILTER), access_log: [log] })
-    await plane.answered(XDS.listener, 'ACK')
+    const notes = async () => ((await proxy.adminJson('/control_plane')) as { readonly notes: readonly object[] }).notes
+    await eventually('it is accepted', async () => (await notes()).length > 0)
     const { stdout, code } = await runHeddle(['xds', 'status', '--config', proxy.configFile])
     t.equal(code, 1, 'there is something to say')
     t.match(stdout, /^control plane 127\.0\.0\.1:\d+: connected since /)
