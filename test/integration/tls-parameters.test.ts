@@ -11,6 +11,7 @@ import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { fedPair, type World } from '../support/fed-pair.ts'
 import type { Issued } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
+import { Upstream } from '../support/upstream.ts'
 import { httpFilter, setResource } from '../support/xds-json.ts'
 
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
@@ -82,6 +83,8 @@ function read(t: Teardown, port: number): Promise<string> {
 
 t.test('towards clients', async (t) => {
   const { chain, key } = rsaCertificate(t)
+  // Envoy dials before the handshake is over.
+  const app = await Upstream.start(t, { raw: true })
   const build = (world: World): void => {
     const typed_config = {
       '@type': `${TLS}.DownstreamTlsContext`,
@@ -95,8 +98,8 @@ t.test('towards clients', async (t) => {
         tls_certificates: [{ certificate_chain: { inline_string: chain }, private_key: { inline_string: key } }],
       },
     }
-    setResource(world.plane, XDS.cluster, cluster(1, null))
-    const chainFields = { transport_socket: { name: 'tls', typed_config }, transport_socket_connect_timeout: '0.300s' }
+    setResource(world.plane, XDS.cluster, cluster(app.port, null))
+    const chainFields = { transport_socket: { name: 'tls', typed_config }, transport_socket_connect_timeout: '1.500s' }
     setResource(world.plane, XDS.listener, listener(world, chainFields))
   }
   for (const { name, port } of await fedPair(t, build)) {
