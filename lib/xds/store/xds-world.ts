@@ -20,6 +20,7 @@ import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
 import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
 import { AssembledClusters } from './assembled-clusters.ts'
+import { clustersComing } from './listener-clusters.ts'
 import { ListenerLinks } from './listener-links.ts'
 import { type AnyResourceSet, type Arrival, type Held, type Refused, ResourceSet } from './resource-set.ts'
 import { Warming } from './warming.ts'
@@ -184,8 +185,9 @@ export class XdsWorld {
   /** Puts in force what has become complete. True: `snapshot` is a new one. */
   settle(nowMs: number): boolean {
     const clusters = this.#settleClusters(nowMs)
-    const tables = this.#settleTables(nowMs)
-    const listeners = this.#settleListeners(nowMs)
+    const coming = new Set(this.#warmClusters.waiting.filter((name) => !this.#assembled.has(name)))
+    const tables = this.#settleTables(coming, nowMs)
+    const listeners = this.#settleListeners(coming, nowMs)
     const secrets = this.secrets.takeTouched().size > 0
     if (listeners) this.#combined = null
     if (listeners || secrets) this.#credentials = null
@@ -240,8 +242,7 @@ export class XdsWorld {
    * Routes wait for clusters that are new and wait themselves, so that nobody is led to where nothing is yet: a control plane sends them without waiting for the
    * endpoints to have come. Not for long, since what else they say holds whatever becomes of that cluster. (Envoy does not wait.)
    */
-  #settleTables(nowMs: number): boolean {
-    const coming = new Set(this.#warmClusters.waiting.filter((name) => !this.#assembled.has(name)))
+  #settleTables(coming: ReadonlySet<string>, nowMs: number): boolean {
     let changed = false
     for (const name of new Set([...this.routes.takeTouched(), ...this.#warmTables.waiting])) {
       const table = this.routes.get(name)
@@ -256,7 +257,8 @@ export class XdsWorld {
     return changed
   }
 
-  #settleListeners(nowMs: number): boolean {
+  /** What a listener carries itself waits for clusters as routes do. */
+  #settleListeners(coming: ReadonlySet<string>, nowMs: number): boolean {
     const touched = new Set([...this.listeners.takeTouched(), ...this.#warmListeners.waiting])
     let changed = false
     for (const name of touched) {
@@ -271,11 +273,13 @@ export class XdsWorld {
         continue
       }
       const before = this.#warmListeners.active(name)
-      const missing = this.#listenerWaitsFor(listener)
+      const others = this.#listenerWaitsFor(listener)
+      const missing = coming.size === 0 ? others : [...others, ...clustersComing(listener, coming)]
       // Without an extension it is no listener yet: time does not mend that.
       const { fetchTimeoutMs } = this.#terms
       const hasRoutes = listener.routeNames.every((route) => this.#warmTables.active(route) !== null)
-      const limitMs = listener.missingExtensions.length > 0 ? 0 : hasRoutes ? SECRETS_WAIT_MS : fetchTimeoutMs
+      const patience = others.length === 0 ? ROUTES_WAIT_MS : SECRETS_WAIT_MS
+      const limitMs = listener.missingExtensions.length > 0 ? 0 : hasRoutes ? patience : fetchTimeoutMs
       if (this.#warmListeners.isWarm(name, listener, missing, limitMs, nowMs)) changed ||= before !== listener
     }
     return changed

@@ -19,6 +19,9 @@ import { NO_GATEWAY_FIELDS } from '../../../../lib/xds/translate/internal-endpoi
 
 /** A resource in short. */
 interface Plain {
+  /** Of a listener: the cluster of routes that it carries itself, or of bytes. */
+  readonly own?: string
+  readonly tcp?: string
   /** Cluster: name of its endpoints. */
   readonly eds?: string
   /** Listener: its routes. */
@@ -59,24 +62,26 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
             },
           ],
         }),
-  [XDS.listener]: (name, { rds, ecds, sds, to }) =>
+  [XDS.listener]: (name, { rds, ecds, sds, to, own, tcp }) =>
     bytes(Listener, {
       name,
       address: { socket_address: { address: '0.0.0.0', port_value: Number(to ?? 80) } },
       filter_chains: [
         {
           filters: [
-            {
-              name: 'envoy.filters.network.http_connection_manager',
-              typed_config: {
-                '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-                stat_prefix: name,
-                ...(rds === undefined
-                  ? { route_config: { name: 'own', virtual_hosts: [] } }
-                  : { rds: { config_source: ADS, route_config_name: rds } }),
-                http_filters: [...(ecds === undefined ? [] : [{ name: ecds, config_discovery: discovery() }]), ROUTER],
-              },
-            },
+            tcp !== undefined
+              ? tcpProxy(tcp)
+              : {
+                  name: 'envoy.filters.network.http_connection_manager',
+                  typed_config: {
+                    '@type': `${TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+                    stat_prefix: name,
+                    ...(rds === undefined
+                      ? { route_config: { name: 'own', virtual_hosts: own === undefined ? [] : [virtualHost(own)] } }
+                      : { rds: { config_source: ADS, route_config_name: rds } }),
+                    http_filters: [...(ecds === undefined ? [] : [{ name: ecds, config_discovery: discovery() }]), ROUTER],
+                  },
+                },
           ],
           ...(sds === undefined ? {} : { transport_socket: tls(sds) }),
         },
@@ -99,6 +104,17 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
     }),
   [XDS.secret]: (name) => bytes(Secret, { name, validation_context: { trusted_ca: { inline_string: ROOT } } }),
 }
+
+const virtualHost = (cluster: string): JsonObject => ({
+  name: 'v',
+  domains: ['*'],
+  routes: [{ match: { prefix: '/' }, route: { cluster } }],
+})
+
+const tcpProxy = (cluster: string): JsonObject => ({
+  name: 'tcp',
+  typed_config: { '@type': `${TYPE}.filters.network.tcp_proxy.v3.TcpProxy`, stat_prefix: 'tcp', cluster },
+})
 
 function discovery(): JsonObject {
   return { config_source: ADS, type_urls: [`${TYPE}.filters.http.cors.v3.Cors`, `${TYPE}.filters.http.fault.v3.HTTPFault`] }
@@ -380,6 +396,27 @@ t.test('what is replaced keeps what it names until it is', async (t) => {
     update(XDS.endpoints, { two: { to: '10.0.0.2' } }),
   )
   t.same([names(XDS.route), names(XDS.secret), names(XDS.endpoints)], [['81'], ['kubernetes://new'], ['two']])
+})
+
+t.test('a listener waits for clusters of routes that it carries, and of bytes, but not for long', async (t) => {
+  for (const kind of ['own', 'tcp']) {
+    const w = new World()
+    w.take(update(XDS.cluster, { a: {} }), update(XDS.listener, { l: { to: '80', [kind]: 'a' } }))
+    t.same(w.listeners, ['l:80'], kind)
+    w.take(update(XDS.cluster, { b: { eds: 'b' } }), update(XDS.listener, { l: { to: '81', [kind]: 'b' } }))
+    t.same([w.listeners, w.xds.waitingFor().at(-1)], [['l:80'], 'listener l waits for the cluster b'], kind)
+    w.take(update(XDS.endpoints, { b: { to: '10.0.0.2' } }))
+    t.same([w.listeners, w.xds.waiting], [['l:81'], 0], kind)
+    w.take(update(XDS.listener, { l: { to: '82', [kind]: 'nowhere' } }))
+    t.same(w.listeners, ['l:82'], `${kind}: one that nobody has announced is not waited for`)
+    w.take(update(XDS.cluster, { d: { eds: 'd' } }), update(XDS.listener, { l: { to: '83', [kind]: 'd' } }))
+    w.nowMs = 4999
+    w.take()
+    t.same(w.listeners, ['l:82'], kind)
+    w.nowMs = 5000
+    w.take()
+    t.same(w.listeners, ['l:83'], kind)
+  }
 })
 
 t.test('routes wait for a cluster that is new and waits itself, but not for long', async (t) => {
