@@ -135,6 +135,8 @@ export interface HttpSettings {
   readonly forwardsCertificate: boolean
   /** Requests without x-request-id get one. */
   readonly requestIds: boolean
+  /** Responses say the x-request-id of their request (Envoy always_set_request_id_in_response). */
+  readonly answersRequestIds: boolean
   /** x-forwarded-port is set where it is not there. */
   readonly forwardedPort: boolean
   /** Upstreams and clients are told timeouts, what was rewritten and how long it took by x-envoy-… (false: Envoy suppress_envoy_headers). */
@@ -170,6 +172,7 @@ export const HTTP_SETTINGS: HttpSettings = {
   http10: true,
   forwardsCertificate: false,
   requestIds: true,
+  answersRequestIds: false,
   forwardedPort: false,
   envoyHeaders: true,
   requestTimeoutMs: 0,
@@ -182,6 +185,8 @@ export const HTTP_SETTINGS: HttpSettings = {
 export interface EdgeSettings {
   /** Proxies in front of this one that are believed what they write into x-forwarded-for (Istio numTrustedProxies). */
   readonly trustedProxies: number
+  /** Their x-request-id is kept (Envoy preserve_external_request_id). */
+  readonly keepsRequestIds: boolean
 }
 
 /** Bytes go to an endpoint. */

@@ -3,7 +3,7 @@ import t from 'tap'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { findEnvoy } from '../support/envoy.ts'
 import { Beside, type Said, staticCluster } from '../support/envoy-beside.ts'
-import { header } from '../support/h1-reader.ts'
+import { header, headerValues } from '../support/h1-reader.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { Upstream } from '../support/upstream.ts'
 
@@ -211,5 +211,35 @@ t.test('clusters and hosts that requests name, and redirects by a pattern', { sk
         .toSorted(),
     ])
     t.same(told[1], told[0], 'upstream')
+  }
+})
+
+t.test('the id of a request, in its answer and kept', { skip }, async (t) => {
+  const app = await EchoUpstream.start(t)
+  const id = '11111111-2222-4333-8444-555555555555'
+  for (const preserve_external_request_id of [false, true]) {
+    const beside = await Beside.start(t, {
+      manager: {
+        always_set_request_id_in_response: true,
+        preserve_external_request_id,
+        use_remote_address: true,
+        xff_num_trusted_hops: 1,
+      },
+      routes: [
+        { match: { prefix: '/direct' }, ...direct(418) },
+        { match: { prefix: '/' }, route: { cluster: 'c' } },
+      ],
+      clusters: [staticCluster('c', [app])],
+    })
+    for (const target of ['/direct', '/a']) {
+      const { envoy, heddle } = await beside.ask(t, { target, headers: { 'x-forwarded-for': '8.8.8.8', 'x-request-id': id } })
+      const seen = app.seen.splice(0).map((e) => headerValues(e as never, 'x-request-id')[0])
+      for (const [i, { answer }] of [envoy, heddle].entries()) {
+        const said = headerValues(answer, 'x-request-id')
+        t.equal(said.length, 1)
+        t.equal(said[0] === id, preserve_external_request_id, `${target} ${preserve_external_request_id} ${i}`)
+        if (seen.length > 0) t.equal(seen[i], said[0], 'as the upstream has it')
+      }
+    }
   }
 })

@@ -6,7 +6,7 @@ import type { EdgeSettings } from '../../state/listener.ts'
 import type { HttpStream } from './http-stream.ts'
 
 /** The peer is appended to x-forwarded-for, and what only the mesh may say is taken away. */
-export function takeFromOutside(stream: HttpStream, headers: HeaderMap, { trustedProxies }: EdgeSettings): void {
+export function takeFromOutside(stream: HttpStream, headers: HeaderMap, { trustedProxies, keepsRequestIds }: EdgeSettings): void {
   const peer = addressOf(stream.session.connection.peerAddress)
   const said = joined(headers)
   const client = trustedProxies === 0 ? peer : believed(said, trustedProxies, peer)
@@ -20,7 +20,7 @@ export function takeFromOutside(stream: HttpStream, headers: HeaderMap, { truste
   headers.remove('x-envoy-decorator-operation')
   headers.remove('x-envoy-downstream-service-cluster')
   headers.remove('x-envoy-downstream-service-node')
-  headers.removeKnown(H.H_X_REQUEST_ID)
+  if (!keepsRequestIds) headers.removeKnown(H.H_X_REQUEST_ID)
 }
 
 /** All lines as one list. */

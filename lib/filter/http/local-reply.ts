@@ -3,7 +3,7 @@ import { HeaderMap } from '../../http/header-map.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
-import { saySession } from './response-headers.ts'
+import { sayRequestId, saySession } from './response-headers.ts'
 
 /** Envoy gRPC status mapping; everything else is UNKNOWN. */
 const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
@@ -94,6 +94,7 @@ function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: s
   const { manager } = stream
   if (stream.decision.session !== null && stream.upstreamHost !== '') saySession(stream, headers)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
+  if (manager.config.settings.answersRequestIds) sayRequestId(stream, headers)
   headers.append('date', manager.io.clock.httpDate())
   headers.append('server', manager.serverName)
   const bodyless = status === 204 || status === 304 || status < 200

@@ -26,6 +26,7 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   if (decision.session !== null) saySession(stream, headers)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (headers.firstKnown(H.H_DATE) < 0 && headers.get('date') === null) headers.append('date', manager.io.clock.httpDate())
+  if (manager.config.settings.answersRequestIds) sayRequestId(stream, headers)
   nameServer(headers, manager)
 }
 
@@ -35,6 +36,11 @@ function nameServer(headers: HeaderMap, { config, serverName }: HttpConnectionMa
   if (serverHeader === 'pass_through' || (serverHeader === 'append_if_absent' && headers.firstKnown(H.H_SERVER) >= 0)) return
   headers.removeKnown(H.H_SERVER)
   headers.append('server', serverName)
+}
+
+export function sayRequestId(stream: HttpStream, headers: HeaderMap): void {
+  const id = stream.requestHeader('x-request-id')
+  if (id !== null) headers.set('x-request-id', id)
 }
 
 /** The client of a session is told which endpoint it belongs to from now on, when that is another one than it said. */

@@ -182,6 +182,11 @@ export const MaxStreamDuration = message('envoy.config.route.v3.RouteAction.MaxS
   grpc_timeout_header_offset: duration(3),
 })
 
+// Only whether they are there.
+const HedgePolicy = message('envoy.config.route.v3.HedgePolicy', {})
+const InternalRedirectPolicy = message('envoy.config.route.v3.InternalRedirectPolicy', {})
+const RateLimit = message('envoy.config.route.v3.RateLimit', {})
+
 export const RouteAction = message('envoy.config.route.v3.RouteAction', {
   ...oneof('cluster_specifier', {
     cluster: text(1),
@@ -210,6 +215,9 @@ export const RouteAction = message('envoy.config.route.v3.RouteAction', {
   max_grpc_timeout: duration(23),
   upgrade_configs: list(one(25, UpgradeConfig)),
   max_stream_duration: one(36, MaxStreamDuration),
+  hedge_policy: one(27, HedgePolicy),
+  internal_redirect_policy: one(34, InternalRedirectPolicy),
+  rate_limits: list(one(13, RateLimit)),
 })
 export type RouteAction = Decoded<typeof RouteAction>
 

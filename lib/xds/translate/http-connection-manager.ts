@@ -27,7 +27,10 @@ export function httpConnectionManager(config: Any | null, draft: NetworkDraft, f
     routeTable: routeTableOf(hcm, config, scope, findings),
     allowConnect: false,
     clientCertificate: filters.identities ? 'identities' : (CERTIFICATE[hcm.forward_client_cert_details] ?? 'sanitize'),
-    edge: hcm.use_remote_address === true ? { trustedProxies: hcm.xff_num_trusted_hops } : null,
+    edge:
+      hcm.use_remote_address === true
+        ? { trustedProxies: hcm.xff_num_trusted_hops, keepsRequestIds: hcm.preserve_external_request_id }
+        : null,
     jwt: filters.jwt,
     // What network filters in front ask of connections holds for each of their requests.
     authorization: [...draft.authorization, ...filters.authorization],
@@ -86,6 +89,7 @@ function settingsOf(hcm: HttpConnectionManager, filters: HttpFilterDraft, findin
     http10: hcm.http_protocol_options?.accept_http_10 === true,
     forwardsCertificate: hcm.set_current_client_cert_details?.cert === true,
     requestIds: hcm.generate_request_id ?? true,
+    answersRequestIds: hcm.always_set_request_id_in_response,
     forwardedPort: hcm.append_x_forwarded_port,
     requestTimeoutMs: hcm.request_timeout ?? 0,
     maxStreamDurationMs: hcm.common_http_protocol_options?.max_stream_duration ?? 0,
@@ -163,12 +167,6 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
   note('skip_xff_append', hcm.skip_xff_append, 'x-forwarded-for gets the client all the same')
   note('via', hcm.via !== '', 'no via is written')
   note('local_reply_config', hcm.local_reply_config !== null, "heddle's own answers are as they are")
-  note('always_set_request_id_in_response', hcm.always_set_request_id_in_response, 'responses have no x-request-id of their own')
-  note(
-    'preserve_external_request_id',
-    hcm.preserve_external_request_id,
-    'the x-request-id of clients outside of the mesh is replaced',
-  )
   const { chain = false } = hcm.set_current_client_cert_details ?? {}
   if (chain && hcm.forward_client_cert_details !== 'SANITIZE')
     findings

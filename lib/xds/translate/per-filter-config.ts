@@ -31,7 +31,8 @@ export function routeFiltersOf(config: PerFilterConfig, findings: Findings): Rou
   let { fault, cors, session } = NONE
   for (const [name, packed] of config) {
     const at = findings.at(`typed_per_filter_config[${name}]`)
-    const { content, optional } = unwrapped(packed, at)
+    const { content, optional, off } = unwrapped(packed, name, at)
+    if (off && name === SESSIONS) session = 'none'
     if (content === null) continue
     if (content.typeUrl === FAULT) {
       const decoded = at.decode(content.value, HTTPFault)
@@ -49,19 +50,35 @@ export function routeFiltersOf(config: PerFilterConfig, findings: Findings): Rou
   return { fault, cors, session }
 }
 
-const ABSENT = { content: null, optional: false }
-const OURS: ReadonlySet<string> = new Set(['envoy.filters.http.fault', 'envoy.filters.http.cors'])
+interface Unwrapped {
+  readonly content: Any | null
+  readonly optional: boolean
+  /** The filter is switched off. */
+  readonly off: boolean
+}
+
+const ABSENT: Unwrapped = { content: null, optional: false, off: false }
+const SESSIONS = 'envoy.filters.http.stateful_session'
+/** A route without faults, CORS or sessions has none. */
+const SWITCHED_OFF: ReadonlySet<string> = new Set(['envoy.filters.http.fault', 'envoy.filters.http.cors', SESSIONS])
+/** They only observe, or say what heddle says by itself. */
+const OBSERVERS: ReadonlySet<string> = new Set([
+  'istio.stats',
+  'istio.alpn',
+  'istio.metadata_exchange',
+  'envoy.filters.http.grpc_stats',
+])
 
 /** `content` is null when there is none, and when that was told as a fault. */
-function unwrapped(packed: Any, findings: Findings): { readonly content: Any | null; readonly optional: boolean } {
-  if (packed.typeUrl !== WRAPPED) return { content: packed, optional: false }
+function unwrapped(packed: Any, name: string, findings: Findings): Unwrapped {
+  if (packed.typeUrl !== WRAPPED) return { content: packed, optional: false, off: false }
   const wrapper = findings.decode(packed.value, FilterConfig)
   if (wrapper === null) return ABSENT
   if (wrapper.disabled) {
-    // A route without faults or CORS has none; of any other filter it is not known what it would mean to do without.
-    const name = findings.path.slice(findings.path.lastIndexOf('[') + 1, -1)
-    if (!OURS.has(name)) findings.fault('a filter is switched off for this route, which is not understood')
-    return ABSENT
+    if (OBSERVERS.has(name)) findings.note('it goes on for this route')
+    // Of any other filter it is not known what it would mean to do without.
+    else if (!SWITCHED_OFF.has(name)) findings.fault('a filter is switched off for this route, which is not understood')
+    return { ...ABSENT, off: true }
   }
-  return { content: wrapper.config, optional: wrapper.is_optional }
+  return { content: wrapper.config, optional: wrapper.is_optional, off: false }
 }

@@ -81,6 +81,11 @@ function retryOf(retry: RetryPolicy, around: RouteSurroundings, origin: Origin, 
 function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void {
   for (const field of ['metadata_match', 'path_rewrite_policy'] as const)
     if (action[field] !== null) findings.at(field).fault('it is not understood')
+  if (action.hedge_policy !== null)
+    findings.at('hedge_policy').note('a request is not sent a second time while the first is under way')
+  if (action.internal_redirect_policy !== null)
+    findings.at('internal_redirect_policy').note('redirects of upstreams go to the client')
+  if (action.rate_limits.length > 0) findings.at('rate_limits').note('no limit is asked for')
   if (action.auto_host_rewrite === true) findings.at('auto_host_rewrite').note('the host stays what the client asked for')
   const grpc = action.max_stream_duration?.grpc_timeout_header_max ?? 0
   if (grpc > 0 && grpc !== action.timeout)

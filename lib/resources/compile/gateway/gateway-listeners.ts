@@ -99,7 +99,7 @@ function listenerOf(
 
 function chainsOf(world: World, servers: readonly GatewayServer[]): FilterChain[] {
   const { trustedProxies } = world.bootstrap.gateway
-  const edge: EdgeSettings = { trustedProxies }
+  const edge: EdgeSettings = { trustedProxies, keepsRequestIds: false }
   const chains: FilterChain[] = []
   const taken = new Map<string, GatewayServer>()
   const add = (server: GatewayServer, chain: FilterChain): void => {

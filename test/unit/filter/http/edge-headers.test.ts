@@ -9,7 +9,7 @@ import { mapOf } from '../../http/kit.ts'
 function taken(peerAddress: string, trustedProxies: number, lines: readonly (readonly [string, string])[]) {
   const stream = { session: { connection: { peerAddress } }, clientAddress: '' } as unknown as HttpStream
   const headers = mapOf(lines.map(([name, value]) => `${name}: ${value}\r\n`).join(''))
-  takeFromOutside(stream, headers, { trustedProxies })
+  takeFromOutside(stream, headers, { trustedProxies, keepsRequestIds: false })
   return { client: stream.clientAddress, get: (name: string) => headers.get(name) }
 }
 

@@ -248,11 +248,30 @@ t.test('a filter that is optional, or of which only figures are lost, is noted',
   t.match(from(wrapped({ is_optional: true })), { faults: '', notes: /optional/ })
   t.match(from(wrapped({})).faults, /not understood/)
   t.match(from(wrapped({ disabled: true })).faults, /switched off/)
+  const off = (name: string) =>
+    tableFrom({
+      virtual_hosts: [host('a', [toCluster('a', {}, { typed_per_filter_config: { [name]: wrapped({ disabled: true }) } })])],
+    })
+  const sessions = off('envoy.filters.http.stateful_session')
+  t.equal((sessions.result?.virtualHosts[0]?.routes[0]?.action as ForwardAction).session, 'none')
+  t.match(off('istio.stats'), { faults: '', notes: /goes on/ })
+  t.match(off('envoy.filters.http.rbac').faults, /switched off/, 'who is kept out stays out')
   const sticky = {
     '@type': 'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute',
     disabled: true,
   }
   t.match(from(sticky), { faults: '', notes: '' })
+})
+
+t.test('what a route asks for in vain is noted', async (t) => {
+  const action = {
+    hedge_policy: {},
+    internal_redirect_policy: {},
+    rate_limits: [{ actions: [{ request_headers: { header_name: 'x', descriptor_key: 'x' } }] }],
+  }
+  const { faults, notes } = tableFrom({ virtual_hosts: [host('a', [toCluster('a', action)])] })
+  t.equal(faults, '')
+  for (const field of Object.keys(action)) t.match(notes, `route.${field}: `)
 })
 
 t.test('sessions and filters of one destination', async (t) => {
