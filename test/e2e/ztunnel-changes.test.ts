@@ -64,6 +64,7 @@ t.test('ends and beginnings', { skip }, async (t) => {
   await proxy.said(/draining/)
   t.equal(await ours.done(), 'well', 'heddle carries on what was open')
   t.match(await ended, { code: 0 })
+  t.notMatch(tunnels[0].log, /UnexpectedEof|h2 failed|Error in HBONE/, 'and ends as TLS and HTTP/2 have it')
   const second = await world.startNode(t)
   await well(za, 'hb', 'heddle is back')
   const lost = idle(za, SERVICES.hb.vip)
@@ -95,6 +96,9 @@ t.test('by a gateway to another network, and to applications that end tunnels th
   ])
   const { feed, tunnels, mesh, plane } = world
   const [za, zb, ha, hb, gateway, zp, hp] = [...mesh.pods.values()] as [Pod, Pod, Pod, Pod, Pod, Pod, Pod]
+  // Certificates are renewed in the middle of their lives, several times meanwhile. A ztunnel asks for them as soon as it is told of a workload.
+  world.ca.lifetimeMs = 16_000
+  world.ca.backdatedMs = 1000
   for (const pod of [za, ha, zb, hb, gateway]) feed.workload(pod)
   const proxied = { zp: direct('zp', 3), hp: direct('hp', 4) }
   for (const [name, service] of Object.entries(proxied)) {
@@ -139,6 +143,9 @@ t.test('by a gateway to another network, and to applications that end tunnels th
   )
   await world.handOver()
   const proxy = await world.startNode(t)
+  const old = [idle(za, far.hb.vip), idle(ha, far.zb.vip)]
+  for (const one of old) await one.open()
+  const certificates = (identity: string) => world.ca.calls.filter((c) => c.metadata['ImpersonatedIdentity'] === identity).length
   t.same(plane.saidOf(XDS.address, 'NACK'), [])
   t.teardown(() => {
     if (t.passing()) return
@@ -179,6 +186,17 @@ t.test('by a gateway to another network, and to applications that end tunnels th
         `${hex.slice(0, 40)} ${hex.slice(52, 56)} ${hex.slice(56, 56 + 6 + 2 * from.identity.length)}`
       t.equal(masked(byHeddle), masked(byZtunnel), `from ${from.name}`)
     }
+  })
+
+  await t.test('renewed certificates', async (t) => {
+    for (const pod of [za, zb, ha, hb])
+      await eventually(`a third certificate of ${pod.name}`, () => certificates(pod.identity) >= 3, 30_000)
+    for (const one of old) t.equal(await one.done(), 'well', 'connections outlive the certificates that they began with')
+    for (const [from, name] of [
+      [za, 'hb'],
+      [ha, 'zb'],
+    ] as const)
+      t.match(await ask(from, `http://${far[name].vip}/x`), { pod: name })
   })
 
   await t.test('what an agent may say wrong', async (t) => {

@@ -176,6 +176,18 @@ t.test('ztunnel and heddle in one mesh', { skip }, async (t) => {
     })
   }
 
+  await t.test('IPv6, and pods that are dialled themselves', async (t) => {
+    for (const [from, to] of [
+      [za, hb],
+      [ha, zb],
+    ] as const) {
+      t.match(await ask(from, '-g', `http://[${to.ipv6}]:${HTTP}/x`), { pod: to.name, from: from.ipv6 })
+      t.match(await ask(from, `http://${to.ipv4}:${HTTP}/x`), { pod: to.name, from: from.ipv4 })
+    }
+    await proxy.logged({ direction: 'inbound', 'dst.hbone_addr': `[${hb.ipv6}]:${HTTP}` })
+    await tunnels[1].logged({ direction: 'inbound', 'dst.hbone_addr': `[${zb.ipv6}]:${HTTP}` })
+  })
+
   for (const from of [za, ha])
     for (const name of ['zb', 'hb'] as const) {
       await t.test(`${from.name} -> waypoint -> ${name}`, async (t) => {

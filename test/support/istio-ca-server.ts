@@ -48,6 +48,8 @@ export class IstioCaServer {
   readonly nodes: Map<string, readonly string[]>
   /** Of certificates to come; null: what is asked for. */
   lifetimeMs: number | null
+  /** How long before now certificates to come begin; null: as SigningCa has it. */
+  backdatedMs: number | null
   private readonly ca: SigningCa
   private readonly credentials: grpc.ServerCredentials
   private server: grpc.Server | null
@@ -59,6 +61,7 @@ export class IstioCaServer {
     this.tokens = new Map()
     this.nodes = new Map()
     this.lifetimeMs = null
+    this.backdatedMs = null
     this.ca = ca
     this.credentials = credentials
     this.server = null
@@ -138,6 +141,8 @@ export class IstioCaServer {
   /** Leaf, intermediates, and the root as the last. */
   private async issue(csr: string, uris: readonly string[], validitySeconds: number): Promise<string[]> {
     const lifetimeMs = this.lifetimeMs ?? validitySeconds * 1000
-    return [await this.ca.sign(csr, { uris, lifetimeMs }), ...this.ca.intermediates, this.ca.rootPem]
+    const { backdatedMs } = this
+    const wanted = { uris, lifetimeMs, ...(backdatedMs === null ? {} : { backdatedMs }) }
+    return [await this.ca.sign(csr, wanted), ...this.ca.intermediates, this.ca.rootPem]
   }
 }

@@ -18,6 +18,15 @@ export interface FedService {
 
 export const hostOf = (service: string): string => `${service}.default.svc.cluster.local`
 const ipBytes = (text: string): Buffer => Buffer.from(text.split('.').map(Number))
+/** Of `head::tail`, each one word. */
+function ip6Bytes(text: string): Buffer {
+  const [head = '', tail = ''] = text.split('::')
+  const bytes = Buffer.alloc(16)
+  bytes.writeUInt16BE(Number.parseInt(head, 16), 0)
+  bytes.writeUInt16BE(Number.parseInt(tail, 16), 14)
+  return bytes
+}
+
 export const throughWaypoint = (ip: string): Message => ({ address: { address: ipBytes(ip) }, hbone_mtls_port: 15008 })
 
 export class WorkloadFeed {
@@ -39,7 +48,7 @@ export class WorkloadFeed {
       name: pod.name,
       namespace: 'default',
       service_account: pod.identity.slice(pod.identity.lastIndexOf('/') + 1),
-      addresses: [ipBytes(pod.ipv4)],
+      addresses: [ipBytes(pod.ipv4), ip6Bytes(pod.ipv6)],
       tunnel_protocol: 1,
       canonical_name: pod.name,
       workload_name: pod.name,
@@ -49,7 +58,7 @@ export class WorkloadFeed {
       services: Object.fromEntries(services.map((s) => [`default/${hostOf(s.name)}`, { ports: portsOf(s) }])),
       ...more,
     }
-    this.put(XDS.address, uid, { workload }, [`/${pod.ipv4}`])
+    this.put(XDS.address, uid, { workload }, [`/${pod.ipv4}`, `/${pod.ipv6}`])
   }
 
   service(service: FedService): void {
