@@ -9,7 +9,8 @@ import { istioMetadata } from './istio-metadata.ts'
 export interface InternalEndpoint {
   readonly address: string
   readonly port: number
-  readonly tunnel: EndpointTunnel
+  /** null: dialled as it is. */
+  readonly tunnel: EndpointTunnel | null
 }
 
 /** Further lines of CONNECTs for another network: to its gateway, and within that tunnel to the workload. */
@@ -25,6 +26,8 @@ export const NO_GATEWAY_FIELDS: GatewayFields = { outer: '', inner: '' }
 /** Listeners that istiod makes of nothing but plumbing. */
 const CONNECT_ORIGINATE = 'connect_originate'
 const INNER_CONNECT_ORIGINATE = 'inner_connect_originate'
+/** Of a gateway between networks: what it is given is a tunnel already, between those at its two ends. */
+const FORWARD_INNER_CONNECT = 'forward_inner_connect'
 const HBONE_PORT = 15_008
 const ORIGINAL_DST = 'envoy.filters.listener.original_dst'
 
@@ -42,7 +45,8 @@ export function internalEndpoint(
 ): InternalEndpoint | null {
   const at = findings.at('envoy_internal_address')
   const isDouble = listener === INNER_CONNECT_ORIGINATE
-  if (listener !== CONNECT_ORIGINATE && !isDouble) {
+  const isForwarded = listener === FORWARD_INNER_CONNECT
+  if (listener !== CONNECT_ORIGINATE && !isDouble && !isForwarded) {
     at.at('server_listener_name').fault(`the internal listener ${listener} is not understood; ${CONNECT_ORIGINATE} is`)
     return null
   }
@@ -55,6 +59,7 @@ export function internalEndpoint(
   if (dialled === null) at.at('endpoint_id').fault(`"${target}" is no address with a port`)
   if (proxy === null) findings.at('metadata').fault(`the waypoint "${waypoint}" is no address with a port`)
   if (dialled === null || proxy === null) return null
+  if (isForwarded) return { ...proxy, tunnel: null }
   const tunnel = { ...proxy, identities: [] }
   // In front of a service's waypoint the endpoint is one of the waypoint's, and what is asked for the address of the service.
   if (!isDouble) return { ...dialled, tunnel: { ...tunnel, authority: local === target ? '' : local, fields, innerFields: null } }

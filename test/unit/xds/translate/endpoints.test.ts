@@ -105,6 +105,16 @@ t.test('through a tunnel', async (t) => {
     ...{ address: '10.0.9.9', port: 15_008 },
     tunnel: { address: '10.0.9.9', port: 15_008, authority: '10.96.0.1:80' },
   })
+  // A gateway between networks hands on the tunnel that is inside of the one that it ends.
+  t.match(of(internal('forward_inner_connect', '10.0.0.1:80', original({ local: '10.0.0.1:80' }))), {
+    ...{ address: '10.0.0.1', port: 15_008, tunnel: null },
+  })
+  t.match(
+    of(internal('forward_inner_connect', '10.0.9.9:15009', original({ local: '10.96.0.1:80', waypoint: '10.0.9.9:15009' }))),
+    {
+      ...{ address: '10.0.9.9', port: 15_009, tunnel: null },
+    },
+  )
   t.match(of(internal('connect_originate', '', original({ local: '10.0.0.1:80' }))), {
     ...dialled,
     tunnel: { address: '10.0.0.1' },
