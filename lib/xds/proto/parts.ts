@@ -1,10 +1,13 @@
 // The elements of one repeated field of a message as they stand in its bytes, so that those that are what they were need neither decoding nor translation. Nothing
 // is kept for it but the bytes themselves: where elements begin is found again when it is asked for.
 
-export interface Parts {
+export interface Places {
   readonly from: Uint8Array
   /** Begin and length of each element, in their order. */
-  readonly places: readonly number[]
+  readonly places: ArrayLike<number>
+}
+
+export interface Parts extends Places {
   /** The message without them. */
   readonly rest: Uint8Array
 }
@@ -83,7 +86,7 @@ class TagReader {
   }
 }
 
-export function partAt({ from, places }: Parts, index: number): Uint8Array {
+export function partAt({ from, places }: Places, index: number): Uint8Array {
   const begin = places[2 * index] as number
   return from.subarray(begin, begin + (places[2 * index + 1] as number))
 }
@@ -95,7 +98,7 @@ const LOOK_AHEAD = 16
  * For each element of `after` the index of one of `before` that has the same bytes, or -1. Both in order: an element that was moved past others counts as
  * another one. What both begin and end with is skipped at the speed of memory.
  */
-export function samePlaces(before: Parts, after: Parts): Int32Array {
+export function samePlaces(before: Places, after: Places): Int32Array {
   const same = new Int32Array(after.places.length / 2).fill(-1)
   const counts = { before: before.places.length / 2, after: same.length }
   const head = headOf(before, after)
@@ -117,7 +120,7 @@ export function samePlaces(before: Parts, after: Parts): Int32Array {
 }
 
 /** How many elements of either are to be passed over until two are the same; none where that is not near. */
-function nextSame(before: Parts, j: number, endBefore: number, after: Parts, i: number, endAfter: number): [number, number] {
+function nextSame(before: Places, j: number, endBefore: number, after: Places, i: number, endAfter: number): [number, number] {
   if (areEqual(before, j, after, i)) return [0, 0]
   for (let ahead = 1; ahead <= LOOK_AHEAD; ahead++) {
     // Another one in its place, and the next is the same: nothing came or went.
@@ -128,7 +131,7 @@ function nextSame(before: Parts, j: number, endBefore: number, after: Parts, i: 
   return [0, 0]
 }
 
-function areEqual(before: Parts, j: number, after: Parts, i: number): boolean {
+function areEqual(before: Places, j: number, after: Places, i: number): boolean {
   const length = before.places[2 * j + 1] as number
   if (length !== after.places[2 * i + 1]) return false
   return Buffer.compare(partAt(before, j), partAt(after, i)) === 0
@@ -138,7 +141,7 @@ function areEqual(before: Parts, j: number, after: Parts, i: number): boolean {
 const STRIDE = 4096
 
 /** Elements at the begin that are the same, with all that stands before them. */
-function headOf(before: Parts, after: Parts): number {
+function headOf(before: Places, after: Places): number {
   const [a, b] = [before.from, after.from]
   const shorter = Math.min(a.length, b.length)
   let at = 0
@@ -149,13 +152,13 @@ function headOf(before: Parts, after: Parts): number {
   return count
 }
 
-function isWithin(a: readonly number[], b: readonly number[], i: number, limit: number): boolean {
+function isWithin(a: ArrayLike<number>, b: ArrayLike<number>, i: number, limit: number): boolean {
   const [begin, length] = [a[2 * i], a[2 * i + 1]]
   return begin !== undefined && length !== undefined && begin === b[2 * i] && length === b[2 * i + 1] && begin + length <= limit
 }
 
 /** The same at the end; at most `limit`. */
-function tailOf(before: Parts, after: Parts, limit: number): number {
+function tailOf(before: Places, after: Places, limit: number): number {
   const [a, b] = [before.from, after.from]
   const shorter = Math.min(a.length, b.length)
   let same = 0

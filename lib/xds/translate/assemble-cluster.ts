@@ -27,17 +27,12 @@ export function assembleCluster(
 ): AssembledCluster {
   const given = from.inline ?? assignment
   if (previous !== null && previous.from === from && previous.assignment === given) return previous
-  const reusable = previous !== null && makesTheSame(previous.from, from) ? placedIn(previous) : null
+  const known = previous !== null && makesTheSame(previous.from, from) ? new KnownEndpoints(previous) : null
   const endpoints: Endpoint[] = []
-  for (const { locality, priority, endpoints: assigned } of given?.groups ?? [])
-    for (const one of assigned) {
-      const placed = find(reusable?.get(one), locality, priority) ?? {
-        locality,
-        priority,
-        endpoint: endpointOf(from, one, locality, priority),
-      }
-      endpoints.push(placed.endpoint)
-    }
+  for (const [i, { locality, priority, endpoints: assigned }] of (given?.groups ?? []).entries()) {
+    known?.begin(i, locality, priority)
+    for (const [k, one] of assigned.entries()) endpoints.push(known?.find(one, k) ?? endpointOf(from, one, locality, priority))
+  }
   const cluster = withEndpoints(from, given, endpoints.slice())
   return { cluster, from, assignment: given }
 }
@@ -50,9 +45,64 @@ function makesTheSame(a: TranslatedCluster, b: TranslatedCluster): boolean {
   return seen(a) === seen(b)
 }
 
-/** What each of the assignment's became, by its place. Endpoints stand in the order of the assignment. */
-function placedIn({ cluster, assignment }: AssembledCluster): ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]> {
-  const endpoints = cluster.type === 'DNS' ? cluster.dnsNames.map((name) => name.endpoint) : cluster.endpoints
+/** So many that are not in their places are looked for without a map of all. */
+const FEW = 8
+
+/** What the endpoints of an assignment became. They stand in its order, and mostly in that of the next one. */
+class KnownEndpoints {
+  readonly #before: AssembledCluster
+  readonly #endpoints: readonly Endpoint[]
+  /** Made for those that were moved. */
+  #placed: ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]> | null
+  /** Those of the group of before that is likely the same, and where it begins; empty: there is none. */
+  #group: readonly AssignedEndpoint[]
+  #offset: number
+  #locality: Locality
+  #priority: number
+  #misses: number
+
+  constructor(before: AssembledCluster) {
+    this.#before = before
+    this.#endpoints = endpointsIn(before)
+    this.#placed = null
+    this.#group = []
+    this.#offset = 0
+    this.#locality = { region: '', zone: '', subzone: '' }
+    this.#priority = 0
+    this.#misses = 0
+  }
+
+  /** What is asked for next is of this group. */
+  begin(index: number, locality: Locality, priority: number): void {
+    this.#locality = locality
+    this.#priority = priority
+    const groups = this.#before.assignment?.groups ?? []
+    const before = groups[index]
+    const same = before !== undefined && before.priority === priority && sameLocality(before.locality, locality)
+    this.#group = same ? before.endpoints : []
+    this.#offset = same ? groups.slice(0, index).reduce((sum, g) => sum + g.endpoints.length, 0) : 0
+  }
+
+  /** `place`: in its group. */
+  find(one: AssignedEndpoint, place: number): Endpoint | undefined {
+    if (this.#group[place] === one) return this.#endpoints[this.#offset + place]
+    if (this.#group.length > 0 && this.#misses++ < FEW) {
+      const at = this.#group.indexOf(one)
+      return at < 0 ? undefined : this.#endpoints[this.#offset + at]
+    }
+    this.#placed ??= placedIn(this.#before)
+    return find(this.#placed.get(one), this.#locality, this.#priority)?.endpoint
+  }
+}
+
+function endpointsIn({ cluster }: AssembledCluster): readonly Endpoint[] {
+  return cluster.type === 'DNS' ? cluster.dnsNames.map((name) => name.endpoint) : cluster.endpoints
+}
+
+/** By what they were made of. */
+function placedIn(before: AssembledCluster): ReadonlyMap<AssignedEndpoint, readonly PlacedEndpoint[]> {
+  const { assignment } = before
+  const endpoints = endpointsIn(before)
   const placed = new Map<AssignedEndpoint, PlacedEndpoint[]>()
   let at = 0
   for (const { locality, priority, endpoints: assigned } of assignment?.groups ?? [])

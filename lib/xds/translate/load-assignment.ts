@@ -4,6 +4,7 @@ import { isSocketPath } from '../../base/socket-path.ts'
 import type { EndpointTunnel, EndpointWorkload, Locality } from '../../state/cluster.ts'
 import { Locality as LocalityMessage } from '../proto/core.ts'
 import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
+import { samePlaces } from '../proto/parts.ts'
 import { bool, bytes, duration, list, map, message, one, oneof, type Struct, text, uint32, uint32Value } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
 import { type GatewayFields, internalEndpoint, NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
@@ -96,19 +97,17 @@ export function translateLoadAssignment(
   if (decoded === null) return null
   if (decoded.policy !== null) notePolicy(decoded.policy, findings.at('policy'))
   if (decoded.named_endpoints.size > 0) findings.at('named_endpoints').fault('endpoints by name are not understood')
-  const reader = new EndpointReader(
-    previous !== null && previous.tunnelFields === tunnelFields ? knownBytes(previous) : null,
-    from,
-    tunnelFields,
-    gateway,
-  )
+  const raws = decoded.endpoints.map((group) => group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints)
+  const places = raws.flatMap((all) => all.flatMap((b) => placeIn(from, b)))
+  const known = previous !== null && previous.tunnelFields === tunnelFields ? new KnownEndpoints(previous, from, places) : null
+  const reader = new EndpointReader(known, tunnelFields, gateway)
   const groups = decoded.endpoints.map((group, i): EndpointGroup => {
     const at = findings.at('endpoints', i)
     const { priority, leds_cluster_locality_config: leds } = group
     if (leds !== null)
       at.at('leds_cluster_locality_config').fault(`the collection ${leds.leds_collection_name} is not fetched (LEDS)`)
     if (priority > MAX_PRIORITY) at.at('priority').fault(`${priority} is more than ${MAX_PRIORITY}`)
-    const raw = group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints
+    const raw = raws[i] as readonly Uint8Array[]
     return {
       locality: localityOf(group.locality),
       priority,
@@ -117,7 +116,7 @@ export function translateLoadAssignment(
     }
   })
   checkPriorities(groups, findings)
-  return { name: decoded.cluster_name, groups, from, places: Int32Array.from(reader.places), tunnelFields }
+  return { name: decoded.cluster_name, groups, from, places: Int32Array.from(places), tunnelFields }
 }
 
 /** Envoy: they begin at 0 and none is left out. */
@@ -140,47 +139,69 @@ function notePolicy(policy: { readonly [K in keyof typeof RawPolicy.empty]: (typ
     at.at('weighted_priority_health').note('endpoints count alike for the health of a priority')
 }
 
-/** Endpoints by the bytes that they were made of. Thousands are held, and seldom asked for: so this is made when it is. */
-function knownBytes({ from, places, groups }: LoadAssignment): Map<string, AssignedEndpoint> {
-  const known = new Map<string, AssignedEndpoint>()
-  let at = 0
-  for (const { endpoints } of groups)
-    for (const endpoint of endpoints) {
-      const [begin, length] = [places[at] ?? 0, places[at + 1] ?? 0]
-      at += 2
-      if (length > 0) known.set(textOfBytes(from.subarray(begin, begin + length)), endpoint)
-    }
-  return known
+/** Begin and length in `from`; what was put together of pieces stands nowhere in it, and has the length 0. */
+function placeIn(from: Uint8Array, bytes: Uint8Array): [begin: number, length: number] {
+  return bytes.buffer === from.buffer ? [bytes.byteOffset - from.byteOffset, bytes.length] : [0, 0]
 }
 
 function textOfBytes(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
+/** What the assignment before was made of: mostly the same in the same order. */
+class KnownEndpoints {
+  readonly #before: LoadAssignment
+  readonly #endpoints: readonly AssignedEndpoint[]
+  /** By position now: its position before, or -1. */
+  readonly #same: Int32Array
+  /** By their bytes: for those that were moved. */
+  #byBytes: Map<string, AssignedEndpoint> | null
+
+  constructor(before: LoadAssignment, from: Uint8Array, places: readonly number[]) {
+    this.#before = before
+    this.#endpoints = before.groups.length === 1 ? (before.groups[0]?.endpoints ?? []) : before.groups.flatMap((g) => g.endpoints)
+    this.#same = samePlaces(before, { from, places })
+    this.#byBytes = null
+  }
+
+  /** `index` of all endpoints. */
+  find(bytes: Uint8Array, index: number): AssignedEndpoint | null {
+    if (bytes.length === 0) return null
+    const at = this.#same[index] ?? -1
+    const inPlace = at >= 0 && this.#before.places[2 * at + 1] === bytes.length ? this.#endpoints[at] : undefined
+    return inPlace ?? this.#moved().get(textOfBytes(bytes)) ?? null
+  }
+
+  /** Those that have been found in their places are not among them. */
+  #moved(): Map<string, AssignedEndpoint> {
+    if (this.#byBytes !== null) return this.#byBytes
+    const { from, places } = this.#before
+    const found = new Set(this.#same)
+    const byBytes = new Map<string, AssignedEndpoint>()
+    for (const [at, endpoint] of this.#endpoints.entries()) {
+      const [begin, length] = [places[2 * at] ?? 0, places[2 * at + 1] ?? 0]
+      if (length > 0 && !found.has(at)) byBytes.set(textOfBytes(from.subarray(begin, begin + length)), endpoint)
+    }
+    this.#byBytes = byBytes
+    return byBytes
+  }
+}
+
 class EndpointReader {
-  readonly places: number[]
-  readonly #known: Map<string, AssignedEndpoint>
-  readonly #from: Uint8Array
+  readonly #known: KnownEndpoints | null
   readonly #fields: string
   readonly #gateway: GatewayFields
+  #count: number
 
-  constructor(before: Map<string, AssignedEndpoint> | null, from: Uint8Array, fields: string, gateway: GatewayFields) {
-    this.places = []
-    this.#known = before ?? new Map()
-    this.#from = from
+  constructor(known: KnownEndpoints | null, fields: string, gateway: GatewayFields) {
+    this.#known = known
     this.#fields = fields
     this.#gateway = gateway
+    this.#count = 0
   }
 
   read(bytes: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
-    const key = textOfBytes(bytes)
-    const known = this.#known.get(key) ?? this.#make(bytes, at.at('lb_endpoints', index))
-    if (known === null) return null
-    this.#known.set(key, known)
-    // What was put together of pieces stands nowhere in the resource.
-    const isView = bytes.buffer === this.#from.buffer
-    this.places.push(isView ? bytes.byteOffset - this.#from.byteOffset : 0, isView ? bytes.length : 0)
-    return known
+    return this.#known?.find(bytes, this.#count++) ?? this.#make(bytes, at.at('lb_endpoints', index))
   }
 
   #make(bytes: Uint8Array, at: Findings): AssignedEndpoint | null {
