@@ -1,7 +1,7 @@
 import type { Cluster, Endpoint, EndpointTunnel } from '../state/cluster.ts'
 import { BUILT_IN } from '../state/origin.ts'
 
-/** Of an ORIGINAL_DST cluster: where the client wanted to go; null when that is no address. */
+/** Of an ORIGINAL_DST cluster: where the client wanted to go, at the port of what stands for whatever is not listed, if that has one; null when that is no address. */
 export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endpoint | null {
   const colon = text.lastIndexOf(':')
   if (colon < 0) return null
@@ -12,7 +12,7 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
   const unlisted = endpoints.find((e) => e.address === '')
   if (unlisted !== undefined) {
     const { tunnel } = unlisted
-    return { ...unlisted, address, port, tunnel: tunnel === null ? null : tunnelTo(address, tunnel) }
+    return { ...unlisted, address, port: unlisted.port || port, tunnel: tunnel === null ? null : tunnelTo(address, tunnel) }
   }
   return {
     address,

@@ -157,7 +157,7 @@ export interface Cluster {
   readonly dnsFamily: DnsFamily
   /**
    * ORIGINAL_DST: what is known of addresses that may be dialled; a port of 0 stands for all of the address. An empty address stands for all that are not
-   * listed, an empty one of its tunnel for the same that is dialled.
+   * listed (its port is what is dialled in place of theirs), an empty one of its tunnel for the same that is dialled.
    */
   readonly endpoints: readonly Endpoint[]
   readonly loadBalancer: LoadBalancerPolicy

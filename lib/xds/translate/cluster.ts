@@ -13,7 +13,7 @@ import { translateLimits } from './circuit-breakers.ts'
 import type { Findings } from './findings.ts'
 import { translateHealthChecks } from './health-check.ts'
 import { istioMetadata, originOf } from './istio-metadata.ts'
-import { type LoadAssignment, translateLoadAssignment } from './load-assignment.ts'
+import { anyAddressAt, type LoadAssignment, translateLoadAssignment } from './load-assignment.ts'
 import { translateLoadBalancer } from './load-balancer.ts'
 import { translateOutlierDetection } from './outlier-detection.ts'
 import { translateBind } from './upstream-bind.ts'
@@ -124,8 +124,6 @@ function refuseUnknown(of: Message, findings: Findings): void {
   const at = findings.at('original_dst_lb_config')
   if (original.use_http_header) at.at('use_http_header').fault('a client may not choose the endpoint by a header')
   if (original.metadata_key !== null) at.at('metadata_key').fault('the endpoint is where the client dialled, not in metadata')
-  if (original.upstream_port_override !== null)
-    at.at('upstream_port_override').fault('the port is the one that the client dialled')
 }
 
 /** Filters that only tell and count. */
@@ -182,6 +180,8 @@ function sameText(text: string | null, name: string): string | null {
 }
 
 function inlineOf(of: Message, tunnelFields: string, findings: Findings): LoadAssignment | null {
+  const dialledPort = of.type === 'ORIGINAL_DST' ? (of.original_dst_lb_config?.upstream_port_override ?? 0) : 0
+  if (dialledPort !== 0 && !PLUMBING.has(of.name)) return anyAddressAt(dialledPort)
   if (of.load_assignment === null || of.type === 'EDS') return null
   // Internal listeners that lead nowhere here.
   if (PLUMBING.has(of.name)) return null

@@ -282,3 +282,13 @@ function placeOf(
 export function emptyAssignment(name: string): LoadAssignment {
   return { name, groups: [], from: new Uint8Array(0), places: new Int32Array(0), tunnelFields: '' }
 }
+
+/** Of a cluster whose endpoint is what the client dialled: its address, and this port in place of its own. */
+export function anyAddressAt(port: number): LoadAssignment {
+  const endpoint: AssignedEndpoint = {
+    ...{ address: '', otherAddresses: [], port, weight: 1, healthy: true, status: 'UNKNOWN' },
+    ...{ workload: workloadOf(null), tunnel: null, socketMatch: {}, check: null },
+  }
+  const group: EndpointGroup = { locality: localityOf(null), priority: 0, weight: 1, endpoints: [endpoint] }
+  return { ...emptyAssignment(''), groups: [group] }
+}

@@ -22,4 +22,6 @@ t.test('dialled addresses', async (t) => {
     tunnel: { ...tunnel, address: '2001:db8::1' },
   })
   t.equal(dialledEndpoint('nowhere', all), null)
+  const elsewhere = aCluster({ type: 'ORIGINAL_DST', endpoints: [anEndpoint({ address: '', port: 9080 })] })
+  t.match(dialledEndpoint('10.0.0.3:80', elsewhere), { address: '10.0.0.3', port: 9080 })
 })

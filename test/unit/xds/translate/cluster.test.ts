@@ -249,6 +249,10 @@ t.test('types', async (t) => {
       endpoints: [],
       dnsNames: [{ host: 'e.example', port: 80, endpoint: { address: 'e.example' } }],
     })
+  t.match(assembled({ ...DIALLED, original_dst_lb_config: { upstream_port_override: 9080 } }).cluster, {
+    type: 'ORIGINAL_DST',
+    endpoints: [{ address: '', port: 9080, weight: 1, tls: false, tunnel: null }],
+  })
   t.match(nounOf(DIALLED), { type: 'ORIGINAL_DST', loadBalancer: { kind: 'PASSTHROUGH' }, endpoints: [] })
   t.match(nounOf({ name: 'BlackHoleCluster', type: 'STATIC' }), { type: 'STATIC', endpoints: [] })
 })
