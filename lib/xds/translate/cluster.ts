@@ -41,6 +41,7 @@ export interface TranslatedCluster {
 /** The last one of filters towards an upstream: what encodes the request. */
 const UPSTREAM_CODEC = 'envoy.filters.http.upstream_codec'
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
+const PRESERVE_CASE = 'type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig'
 /** What the internal listener of a waypoint is: no endpoint is behind it, since heddle hands streams on by itself. */
 const PLUMBING = new Set([
   'main_internal',
@@ -231,7 +232,10 @@ function protocolOf(of: Message, http: HttpProtocolOptions | null, findings: Fin
 }
 
 function noteHttp1(options: Http1ProtocolOptions | null, at: Findings): void {
-  if (options?.header_key_format != null) at.note('header_key_format is not carried out: names of headers go out as they came')
+  const format = options?.header_key_format ?? null
+  // To keep the case that names came in (preserve_case) is what heddle does in any case.
+  if (format !== null && format.stateful_formatter?.typed_config?.typeUrl !== PRESERVE_CASE)
+    at.note('header_key_format is not carried out: names of headers go out as they came')
 }
 
 type ServiceFacts = Pick<ClusterNoun, 'host' | 'serviceName' | 'serviceNamespace' | 'port' | 'subset' | 'origin'>

@@ -1,8 +1,14 @@
 // Clusters one field at a time: what each becomes, and what makes a cluster refused. Expected values are Envoy's documented defaults and Istio's names.
 import t from 'tap'
 import type { Cluster } from '../../../../lib/state/cluster.ts'
+import { Cluster as ClusterMessage } from '../../../../lib/xds/proto/cluster.ts'
+import { HeaderKeyFormat, Http1ProtocolOptions } from '../../../../lib/xds/proto/core.ts'
+import { encode } from '../../../../lib/xds/proto/encode.ts'
+import { HttpProtocolOptions } from '../../../../lib/xds/proto/http-protocol-options.ts'
+import { message, typeUrlOf } from '../../../../lib/xds/proto/schema.ts'
+import { translateCluster } from '../../../../lib/xds/translate/cluster.ts'
 import { clusterWaitsFor } from '../../../../lib/xds/translate/warming.ts'
-import { assembled, clusterFrom, endpointAt, type Json } from './kit.ts'
+import { assembled, clusterFrom, endpointAt, found, type Json } from './kit.ts'
 
 const TYPE = 'type.googleapis.com/'
 const LB = `${TYPE}envoy.extensions.load_balancing_policies`
@@ -361,6 +367,21 @@ t.test('refused, in words that name field and value', async (t) => {
     upstream_bind_config: { source_address: { address: 'lo', port_value: 0 } },
   }).faults
   t.equal(both.split('; ').length, 2, 'all faults at once')
+})
+
+t.test('names of headers keep their case, which is what is asked for or told', async (t) => {
+  const preserve = typeUrlOf(message('envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig', {}))
+  const of = (format: Partial<typeof HeaderKeyFormat.empty>): string => {
+    const header_key_format = { ...HeaderKeyFormat.empty, ...format }
+    const http_protocol_options = { ...Http1ProtocolOptions.empty, header_key_format }
+    const explicit_http_config = { http_protocol_options, http2_protocol_options: null, http3_protocol_options: null }
+    const value = encode(HttpProtocolOptions, { ...HttpProtocolOptions.empty, explicit_http_config })
+    const options = new Map([[HTTP, { typeUrl: typeUrlOf(HttpProtocolOptions), value }]])
+    const cluster = { ...ClusterMessage.empty, name: 'c', typed_extension_protocol_options: options }
+    return found((f) => translateCluster(encode(ClusterMessage, cluster), '', f)).notes
+  }
+  t.equal(of({ stateful_formatter: { name: 'preserve_case', typed_config: { typeUrl: preserve, value: new Uint8Array() } } }), '')
+  t.match(of({ proper_case_words: {} }), /header_key_format is not carried out/)
 })
 
 t.test('which family of addresses a name is looked up for', async (t) => {

@@ -1,0 +1,88 @@
+// Roots of the mesh that a control plane tells (PCDS): who has them is let in, and let go, and the application hears of nobody else.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import tls from 'node:tls'
+import t from 'tap'
+import { XDS } from '../../lib/xds/client/resource-types.ts'
+import { encode } from '../../lib/xds/proto/encode.ts'
+import { ProxyConfig } from '../../lib/xds/proto/istio-agent.ts'
+import { EchoUpstream } from '../support/echo-upstream.ts'
+import { eventually } from '../support/eventually.ts'
+import { FakeControlPlane } from '../support/fake-control-plane.ts'
+import { freePort } from '../support/free-port.ts'
+import { startProxy } from '../support/proxy.ts'
+import { type Issued, SigningCa } from '../support/signing-ca.ts'
+import type { Teardown } from '../support/teardown.ts'
+import { setResource, setService, xdsListener, xdsRoutes } from '../support/xds-json.ts'
+
+const SERVER = 'spiffe://cluster.local/ns/default/sa/web'
+const CLIENT = 'spiffe://cluster.local/ns/default/sa/client'
+const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext'
+const sds = (name: string): object => ({ name, sds_config: { ads: {}, resource_api_version: 'V3' } })
+
+/** The first line of the answer; empty: the client is not let in. */
+function ask(t: Teardown, port: number, { chain, key }: Issued): Promise<string> {
+  const socket = tls.connect({ port, host: '127.0.0.1', cert: chain, key, rejectUnauthorized: false })
+  t.teardown(() => socket.destroy())
+  let said = ''
+  socket.on('data', (d) => {
+    said += String(d)
+  })
+  socket.write('GET / HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n')
+  return new Promise((resolve) => {
+    socket.on('error', () => {})
+    socket.on('close', () => resolve(said.split('\r\n')[0] ?? ''))
+  })
+}
+
+t.test('a peer of another root', async (t) => {
+  const [ours, second] = await Promise.all([SigningCa.root(t, 'ours'), SigningCa.root(t, 'second')])
+  const own = await ours.issue({ uris: [SERVER] })
+  const [known, stranger] = await Promise.all([ours.issue({ uris: [CLIENT] }), second.issue({ uris: [CLIENT] })])
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-roots-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const files = {
+    certificateChain: path.join(folder, 'cert.pem'),
+    privateKey: path.join(folder, 'key.pem'),
+    roots: path.join(folder, 'roots.pem'),
+  }
+  writeFileSync(files.certificateChain, own.chain)
+  writeFileSync(files.privateKey, own.key)
+  writeFileSync(files.roots, ours.rootPem)
+  const plane = await FakeControlPlane.start(t)
+  const app = await EchoUpstream.start(t)
+  const port = await freePort()
+  const common_tls_context = {
+    tls_certificate_sds_secret_configs: [sds('default')],
+    combined_validation_context: {
+      default_validation_context: {},
+      validation_context_sds_secret_config: sds('ROOTCA'),
+    },
+  }
+  const typed_config = { '@type': TLS, require_client_certificate: true, common_tls_context }
+  setService(plane, 'app', app)
+  setResource(plane, XDS.route, xdsRoutes('r', { '*': { '/': 'app' } }))
+  const at = { name: 'in', host: '127.0.0.1', port, routes: 'r' }
+  setResource(plane, XDS.listener, xdsListener({ ...at, transportSocket: { name: 'tls', typed_config } }))
+  await startProxy(t, {
+    listeners: [],
+    bootstrap: {
+      role: 'gateway',
+      resources: [],
+      xds: { address: plane.hostAndPort, transport: 'plaintext' },
+      workload: { namespace: 'default', serviceAccount: 'web' },
+      identity: { source: 'files', files },
+    },
+  })
+  t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK')
+  t.equal(await ask(t, port, stranger), '', 'nobody vouches for it yet')
+  const tell = (...roots: string[]): void => plane.put(XDS.proxyConfig, '', encode(ProxyConfig, { ca_certificates_pem: roots }))
+  tell(ours.rootPem, second.rootPem)
+  await plane.answered(XDS.proxyConfig)
+  await eventually('it is let in', async () => (await ask(t, port, stranger)) === 'HTTP/1.1 200 OK')
+  t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK', 'as are those of before')
+  tell(ours.rootPem)
+  await eventually('the root is gone', async () => (await ask(t, port, stranger)) === '')
+  t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK')
+})
