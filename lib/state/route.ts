@@ -219,6 +219,11 @@ export interface ForwardAction extends RouteFilters {
   readonly idleTimeoutMs: number | null
   /** From the head of the request to the end of the answer; 0: as long as it likes; null: as the listener says. */
   readonly maxStreamDurationMs: number | null
+  /**
+   * `grpc-timeout` of a call is that limit, and no more than this; 0: whatever it says; null: it lowers `timeoutMs` instead (Envoy
+   * grpc_timeout_header_max and max_grpc_timeout).
+   */
+  readonly grpcStreamMaxMs: number | null
   readonly retry: RetryPolicy | null
   /** Empty: requests have no hash, and consistent-hash balancers draw. */
   readonly hashPolicies: readonly HashPolicy[]

@@ -70,6 +70,9 @@ t.test('how long requests may take', { skip }, async (t) => {
       to('/short', lasting('0.1s')),
       // The timeout plays no part then.
       to('/both', { ...lasting('0.4s'), timeout: '0.1s' }),
+      to('/call', { max_stream_duration: { grpc_timeout_header_max: '0.2s' }, idle_timeout: '0s' }),
+      // As istiod has it in front of applications.
+      to('/inbound', { max_stream_duration: { max_stream_duration: '0s', grpc_timeout_header_max: '0s' }, idle_timeout: '0s' }),
       to('/'),
     ],
     clusters: [staticCluster('c', [silent])],
@@ -96,6 +99,10 @@ t.test('how long requests may take', { skip }, async (t) => {
     ['/short', 'max_duration_timeout', true],
     ['/short', 'max_duration_timeout', false, grpc],
     ['/both', 'max_duration_timeout'],
+    ['/call', 'max_duration_timeout', false, { ...grpc, 'grpc-timeout': '9S' }],
+    ['/call', 'max_duration_timeout', false, { ...grpc, 'grpc-timeout': '100m' }],
+    ['/call', 'max_duration_timeout'],
+    ['/inbound', 'max_duration_timeout', false, { ...grpc, 'grpc-timeout': '100m' }],
   ]
   for (const [target, details, unfinished, more = {}] of rows) {
     const framing = unfinished ? { 'content-length': '9' } : {}

@@ -155,6 +155,7 @@ export function aForward(over: Partial<ForwardAction> = {}): ForwardAction {
     timeoutOrigin: BUILT_IN,
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    grpcStreamMaxMs: null,
     hostRewriteFrom: null,
     countsAttempts: null,
     retry: null,

@@ -11,7 +11,7 @@ import type { HttpStream } from './http-stream.ts'
 
 /** Envoy timeouts: route timeout, lowered by grpc-timeout for gRPC; a per-try timeout that is not below it does not count. 0: none. */
 export function timeoutsOf(stream: HttpStream, action: ForwardAction): { overallMs: number; perTryMs: number } {
-  const grpc = stream.grpcStatus === -2 ? 0 : grpcTimeout(stream)
+  const grpc = stream.grpcStatus === -2 || action.grpcStreamMaxMs !== null ? 0 : grpcTimeout(stream)
   const overallMs = grpc === 0 ? action.timeoutMs : action.timeoutMs === 0 ? grpc : Math.min(grpc, action.timeoutMs)
   const perTryMs = action.retry === null ? 0 : action.retry.perTryTimeoutMs
   return { overallMs, perTryMs: overallMs !== 0 && perTryMs >= overallMs ? 0 : perTryMs }
@@ -20,7 +20,7 @@ export function timeoutsOf(stream: HttpStream, action: ForwardAction): { overall
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3600000, M: 60000, S: 1000, m: 1, u: 0.001, n: 0.000001 }
 
 /** gRPC over HTTP/2, "Timeout": at most eight digits and a unit. 0: absent, malformed or infinite. */
-function grpcTimeout(stream: HttpStream): number {
+export function grpcTimeout(stream: HttpStream): number {
   const i = stream.headers.firstKnown(H.H_GRPC_TIMEOUT)
   if (i < 0) return 0
   const found = /^(\d{1,8})([HMSmun])$/.exec(stream.headers.valueAt(i))

@@ -1,8 +1,10 @@
 // Hot lane: how long a request may take to come, and it and its answer together (Envoy request_timeout and max_stream_duration). Made for requests that have
 // such a limit.
 import { Deadline, type DeadlineOwner } from '../../base/timer-wheel.ts'
+import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
 import { REQUEST_TIMEOUT, STREAM_DURATION } from './reasons.ts'
+import { grpcTimeout } from './router-terms.ts'
 
 const REQUEST = 1
 const DURATION = 2
@@ -11,14 +13,22 @@ const DURATION = 2
 export function beginDeadlines(stream: HttpStream): void {
   const { requestTimeoutMs, maxStreamDurationMs } = stream.manager.config.settings
   const action = stream.decision.route?.action
-  const own = action?.kind === 'forward' ? action.maxStreamDurationMs : null
-  const durationMs = own ?? maxStreamDurationMs
+  const forward = action?.kind === 'forward' ? action : null
+  const durationMs = grpcDuration(stream, forward) || (forward?.maxStreamDurationMs ?? maxStreamDurationMs)
   const requestMs = stream.session.hasBody ? requestTimeoutMs : 0
   if (durationMs === 0 && requestMs === 0) return
   const deadlines = new StreamDeadlines(stream)
   stream.deadlines = deadlines
   if (requestMs > 0) deadlines.arm(REQUEST, requestMs)
   if (durationMs > 0) deadlines.arm(DURATION, durationMs)
+}
+
+/** Of a call that says how long its client waits; 0: none. */
+function grpcDuration(stream: HttpStream, forward: ForwardAction | null): number {
+  const max = forward?.grpcStreamMaxMs ?? null
+  if (max === null || stream.grpcStatus === -2) return 0
+  const asked = grpcTimeout(stream)
+  return max === 0 ? asked : Math.min(asked, max)
 }
 
 export class StreamDeadlines implements DeadlineOwner {

@@ -87,7 +87,8 @@ export function applicationEndpoint(world: World, address: string, port: number,
 
 /** Everything goes to the cluster. */
 export function applicationTable(name: string, cluster: Cluster, retry: RetryPolicy | null, origin: Origin): RouteTable {
-  const action = forwardTo(cluster.name, retry)
+  // What a call says of its time holds for the whole of it (istiod BuildDefaultHTTPInboundRoute).
+  const action = { ...forwardTo(cluster.name, retry), maxStreamDurationMs: 0, grpcStreamMaxMs: 0 }
   const route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
   const virtualHost = { name: `inbound|http|${cluster.port}`, domains: ['*'], routes: [route], origin }
   return { name, port: cluster.port, ignorePort: true, virtualHosts: [virtualHost] }

@@ -94,6 +94,7 @@ export function compileForward(
     timeoutOrigin: fieldOrigin('timeout', spec.timeout !== undefined),
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    grpcStreamMaxMs: null,
     hostRewriteFrom: null,
     countsAttempts: null,
     retry:
@@ -145,6 +146,7 @@ export function forwardTo(cluster: string, retry: ForwardAction['retry']): Forwa
     timeoutOrigin: BUILT_IN,
     idleTimeoutMs: null,
     maxStreamDurationMs: null,
+    grpcStreamMaxMs: null,
     hostRewriteFrom: null,
     countsAttempts: null,
     retry,

@@ -51,6 +51,7 @@ export function forwardActionOf(
     timeoutOrigin: timeoutMs > 0 ? origin : BUILT_IN,
     idleTimeoutMs: action.idle_timeout,
     maxStreamDurationMs: action.max_stream_duration?.max_stream_duration ?? null,
+    grpcStreamMaxMs: action.max_stream_duration?.grpc_timeout_header_max ?? null,
     retry: retry === null ? null : retryOf(retry, around, origin, findings.at('retry_policy')),
     hashPolicies: orNone(action.hash_policy.flatMap((h, i) => hashPolicyOf(h, findings.at('hash_policy', i)) ?? [])),
     pathRewrite: pathRewriteOf(action, match, findings),
@@ -87,12 +88,8 @@ function tellWhatIsNotUnderstood(action: RouteAction, findings: Findings): void 
     findings.at('internal_redirect_policy').note('redirects of upstreams go to the client')
   if (action.rate_limits.length > 0) findings.at('rate_limits').note('no limit is asked for')
   if (action.auto_host_rewrite === true) findings.at('auto_host_rewrite').note('the host stays what the client asked for')
-  const grpc = action.max_stream_duration?.grpc_timeout_header_max ?? 0
-  if (grpc > 0 && grpc !== action.timeout)
-    findings
-      .at('max_stream_duration')
-      .at('grpc_timeout_header_max')
-      .note('grpc-timeout is lowered by the timeout of the route only')
+  if ((action.max_stream_duration?.grpc_timeout_header_offset ?? 0) > 0)
+    findings.at('max_stream_duration').at('grpc_timeout_header_offset').note('it has no effect')
 }
 
 function hostRewriteOf(action: RouteAction, findings: Findings): HostRewrite | null {
