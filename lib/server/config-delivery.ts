@@ -95,6 +95,12 @@ export class ConfigDelivery {
     this.#heap.changed()
   }
 
+  /** What a role has from elsewhere, such as a feed of workloads, goes to all workers. */
+  pass(message: ToWorker): void {
+    this.#options.broadcast(message)
+    this.#heap.changed()
+  }
+
   /** Names have other addresses, or issuers of tokens other keys: the configuration that the workers have goes out with those. */
   addressesChanged(): void {
     if (this.#told !== null) this.tell(this.#told)

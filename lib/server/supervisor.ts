@@ -111,7 +111,7 @@ export class Supervisor {
     this.role =
       options.rolePart?.({
         ...{ bootstrap, identity, names, version: options.version, slab: this.registry.main },
-        tell: (message) => this.pool.broadcast(message),
+        tell: (message) => this.delivery.pass(message),
         ask: (question) => this.pool.ask(question),
         log: logger,
       }) ?? null
