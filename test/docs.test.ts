@@ -42,7 +42,7 @@ t.test('lib/README.md knows every room', async (t) => {
   for (const room of rooms) t.ok(new RegExp(`\\b${room}/`).test(text), `${room}/ is mentioned`)
 })
 
-t.test('every file of config/ is an example that works', async (t) => {
+t.test('every file of config/ is an example that works', { timeout: 120_000 }, async (t) => {
   const files = filesBelow(ROOT, 'config', ['.yaml'])
   // Resources have a kind, ztunnel's local file has workloads.
   const bootstraps = files.filter((f) => !/^(?:kind|workloads):/m.test(readText(ROOT, f)))
