@@ -39,14 +39,19 @@ export class ListeningPorts {
     })
   }
 
-  /** Of the first configuration. Rejects with a StartError. */
-  async reserveAll(listeners: readonly Listener[]): Promise<void> {
+  /**
+   * Of the first configuration. Rejects with a StartError; with `goOn` one whose port cannot be had is logged instead, and tried again with the next configuration:
+   * of a gateway that is fed, all others would fail for it.
+   */
+  async reserveAll(listeners: readonly Listener[], goOn: boolean): Promise<void> {
     for (const listener of listeners) {
       if (!listener.bind) continue
       try {
         await this.#reserve(listener)
       } catch (error) {
-        throw new StartError('bind', bindErrorText(listener, error as NodeJS.ErrnoException), { cause: error })
+        const text = bindErrorText(listener, error as NodeJS.ErrnoException)
+        if (!goOn) throw new StartError('bind', text, { cause: error })
+        this.#log.error(text)
       }
     }
   }

@@ -198,7 +198,7 @@ export class Supervisor {
       await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
       this.delivery.jwks.update(this.store.snapshot.listeners)
-      await this.#ports.reserveAll(this.store.snapshot.listeners)
+      await this.#ports.reserveAll(this.store.snapshot.listeners, isFedGateway(this.bootstrap))
       if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.delivery.jwks.settled(DNS_START_MS)])
       if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
@@ -395,3 +395,5 @@ export class Supervisor {
     this.metrics.setState(state)
   }
 }
+
+const isFedGateway = ({ role, xds }: BootstrapConfig): boolean => role === 'gateway' && xds.address !== ''

@@ -1,5 +1,6 @@
 // heddle run fed by a control plane: what changes there changes here, and what happens to traffic while it is away, wrong, or gone since before the start.
 import { mkdtempSync, rmSync } from 'node:fs'
+import net, { type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t from 'tap'
@@ -74,4 +75,26 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   setResource(plane, XDS.route, route('two'))
   await plane.resume()
   await eventually('the control plane is back', async () => (await answers()) === 'a', 20_000)
+})
+
+t.test('a gateway serves although one of its ports is taken', async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  const upstream = await EchoUpstream.start(t, { name: 'a' })
+  const port = await freePort()
+  const taken = net.createServer()
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+  const other = (taken.address() as AddressInfo).port
+  putResource(plane, XDS.cluster, xdsCluster('one'))
+  putResource(plane, XDS.endpoints, xdsEndpoints('one', upstream))
+  putResource(plane, XDS.listener, listener(port))
+  putResource(plane, XDS.listener, { ...listener(other), name: 'other' })
+  putResource(plane, XDS.route, route('one'))
+  const xds = { address: plane.hostAndPort, transport: 'plaintext' }
+  const proxy = await startProxy(t, { bootstrap: { role: 'gateway', resources: [], listeners: [], xds } })
+  t.match(proxy.stderr, new RegExp(`cannot listen on 127.0.0.1:${other} for listener`))
+  const ask = async (at: number) => (await fetch(`http://127.0.0.1:${at}/`)).headers.get('x-upstream')
+  t.equal(await ask(port), 'a')
+  await new Promise((resolve) => taken.close(resolve))
+  putResource(plane, XDS.listener, { ...listener(await freePort()), name: 'third' })
+  await eventually('it has got the port', async () => (await ask(other)) === 'a')
 })
