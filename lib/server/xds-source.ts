@@ -138,8 +138,9 @@ export class XdsSource implements ConfigSource {
   }
 
   #askForMore(): void {
-    for (const [typeUrl, names] of this.world.wanted()) this.client.setNames(typeUrl, names)
-    this.world.forgetUnwanted()
+    const wanted = this.world.wanted()
+    for (const [typeUrl, names] of wanted) this.client.setNames(typeUrl, names)
+    this.world.forgetUnwanted(wanted)
   }
 
   #settle(why: string): void {

@@ -110,8 +110,12 @@ export class AdsClient {
    * given up is forgotten, and no update tells of it.
    */
   setNames(typeUrl: string, names: Iterable<string>): void {
-    const interest = this.#subscriptions.get(typeUrl)?.interest === 'on-demand' ? 'on-demand' : 'names'
-    this.#want(typeUrl, interest, new Set(names))
+    const before = this.#subscriptions.get(typeUrl)
+    const interest = before?.interest === 'on-demand' ? 'on-demand' : 'names'
+    const wanted = new Set(names)
+    // Mostly the same thousands as before.
+    if (before?.interest === interest && before.names.size === wanted.size && isWithin(wanted, before.names)) return
+    this.#want(typeUrl, interest, wanted)
   }
 
   /** What is held of the type is forgotten. */
@@ -351,4 +355,9 @@ export class AdsClient {
   #nowMs(): number {
     return (this.#options.wallMs ?? Date.now)()
   }
+}
+
+function isWithin(names: Iterable<string>, all: ReadonlySet<string>): boolean {
+  for (const name of names) if (!all.has(name)) return false
+  return true
 }

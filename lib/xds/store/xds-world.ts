@@ -178,8 +178,8 @@ export class XdsWorld {
   }
 
   /** Of types that are asked for by name, what nobody names any more. */
-  forgetUnwanted(): void {
-    for (const [typeUrl, names] of this.wanted()) this.#sets.get(typeUrl)?.keepOnly(names)
+  forgetUnwanted(wanted = this.wanted()): void {
+    for (const [typeUrl, names] of wanted) this.#sets.get(typeUrl)?.keepOnly(names)
   }
 
   /** Puts in force what has become complete. True: `snapshot` is a new one. */
