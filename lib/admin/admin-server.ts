@@ -14,6 +14,7 @@ import { certsJson, commandLineOptions, memoryJson, statsJson } from './envoy-pa
 import { answer, closeServer, createLocalServer, JSON_TYPE, listenOn, TEXT } from './http-listen.ts'
 import { isLocalHost, isLocalOrigin } from './origin-check.ts'
 import { statsText } from './stats-page.ts'
+import { ztunnelDump } from './ztunnel-dump.ts'
 
 interface Answer {
   readonly status: number
@@ -97,7 +98,7 @@ const PAGES: readonly Page[] = [
   {
     path: '/config_dump',
     method: 'GET',
-    help: 'configuration in force; ?format=envoy|heddle, ?resource=, ?mask=, ?name_regex=, ?include_eds',
+    help: 'configuration in force; ?format=envoy|heddle|ztunnel, ?resource=, ?mask=, ?name_regex=, ?include_eds',
     run: dump,
   },
   {
@@ -180,12 +181,15 @@ async function configUse(source: AdminSource): Promise<Answer> {
 
 /** In the shape that who asks expects: heddle's own, or where a control plane feeds it, which Istio's tools ask next to, Envoy's. */
 function dump(source: AdminSource, query: URLSearchParams): Answer {
-  const format = query.get('format') ?? (source.controlPlane() !== null && source.tunnel() === null ? 'envoy' : 'heddle')
+  const tunnel = source.tunnel()
+  const format = query.get('format') ?? (tunnel !== null ? 'ztunnel' : source.controlPlane() !== null ? 'envoy' : 'heddle')
+  if (format === 'ztunnel' && tunnel !== null)
+    return answerOf(200, JSON_TYPE, jsonText(ztunnelDump(tunnel, source.dumpedConfig().secrets)))
   if (format === 'envoy') {
     const { status, body } = envoyDump(source.dumpedConfig(), query)
     return status === 200 ? answerOf(200, JSON_TYPE, redactedEnvoyJson(body)) : answerOf(status, TEXT, String(body))
   }
-  if (format !== 'heddle') return answerOf(400, TEXT, 'format is envoy or heddle\n')
+  if (format !== 'heddle') return answerOf(400, TEXT, 'format is envoy or heddle, of role node also ztunnel\n')
   const value = configDump(source, query.get('resource') ?? '')
   if (value !== null) return answerOf(200, JSON_TYPE, redactedJson(value))
   return answerOf(404, TEXT, 'no such part; resource is listeners, routeTables, defaultPorts, clusters or resources\n')
