@@ -501,3 +501,41 @@ t.test('what does not change stays the same object, and without a change there i
   t.equal(after.routeTables[0], before.routeTables[0])
   t.equal(after.routeTables[1], before.routeTables[1])
 })
+
+t.test('a push touches what it changes: all else stays the same object', async (t) => {
+  const w = new World()
+  const names = Array.from({ length: 100 }, (_, i) => `c${i}`)
+  w.take(
+    update(XDS.cluster, Object.fromEntries(names.map((name) => [name, { eds: name }]))),
+    update(XDS.endpoints, Object.fromEntries(names.map((name) => [name, { to: '10.0.0.1' }]))),
+    update(XDS.listener, { l: { rds: '80', sds: 'kubernetes://s' } }),
+    update(XDS.route, { '80': { to: 'c1' } }),
+    update(XDS.secret, { 'kubernetes://s': {} }),
+  )
+  const before = w.xds.snapshot
+  const credentials = w.xds.credentials()
+  w.take(update(XDS.endpoints, { c7: { to: '10.0.0.2' } }))
+  const after = w.xds.snapshot
+  t.same(
+    after.clusters.flatMap((c, i) => (c === before.clusters[i] ? [] : c.name)),
+    ['c7'],
+  )
+  t.equal(after.listeners, before.listeners)
+  t.equal(after.routeTables, before.routeTables)
+  t.equal(w.xds.credentials(), credentials, 'nor are secrets looked for')
+  w.take(update(XDS.route, { '80': { to: 'c2' } }))
+  t.equal(w.xds.snapshot.clusters, after.clusters)
+  t.equal(w.xds.snapshot.listeners, before.listeners)
+  w.take(update(XDS.secret, { 'kubernetes://s': {} }))
+  t.not(w.xds.credentials(), credentials)
+  w.take(update(XDS.endpoints, Object.fromEntries(names.slice(0, 40).map((name) => [name, { to: '10.0.0.3' }]))))
+  t.same(
+    w.xds.snapshot.clusters.flatMap((c, i) => (c === after.clusters[i] ? [] : c.name)),
+    names.slice(0, 40),
+  )
+  w.take(update(XDS.cluster, { c3: null, new: {} }))
+  t.same(
+    w.xds.snapshot.clusters.map((c) => c.name),
+    [...names.filter((name) => name !== 'c3'), 'new'],
+  )
+})
