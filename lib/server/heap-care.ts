@@ -80,7 +80,10 @@ export async function collectAll(): Promise<void> {
   session.connect()
   try {
     await new Promise<void>((resolve, reject) => {
-      session.post('HeapProfiler.collectGarbage', (error) => (error === null ? resolve() : reject(error)))
+      session.post('HeapProfiler.collectGarbage', (error) => {
+        // In a turn of its own: V8 calls back with a lock that the end of a session takes as well, and the thread would wait for itself for ever.
+        setImmediate(() => (error === null ? resolve() : reject(error)))
+      })
     })
   } finally {
     session.disconnect()
