@@ -28,6 +28,8 @@ export const OM = 1 << 24
 export const DF = 1 << 25
 export const DO = 1 << 26
 export const DR = 1 << 27
+/** URX of TCP, where it is set when connecting has failed for good, and so printed behind the reason: `UF,URX`. */
+export const URX_TCP = 1 << 28
 
 /** Short and long names by bit number. */
 export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
@@ -59,6 +61,7 @@ export const FLAG_NAMES: readonly (readonly [short: string, long: string])[] = [
   ['DF', 'DnsResolutionFailed'],
   ['DO', 'DropOverload'],
   ['DR', 'DownstreamRemoteReset'],
+  ['URX', 'UpstreamRetryLimitExceeded'],
 ]
 
 /** Envoy prints flags in the order in which they were set: what was injected, then that no retry is left, then why (`DI,URX,UF`). */

@@ -153,11 +153,11 @@ t.test('what one side does not take the other cannot send', async (t) => {
   await two.client.until('everything that was taken', () => two.client.received.length >= down, 30_000)
 })
 
-t.test('connect failure: the client is closed, UF', async (t) => {
+t.test('connect failure: the client is closed, UF and, as no other attempt is made, URX', async (t) => {
   const client = await RawClient.connect(t, proxy.port('down'))
   await client.closed()
   t.match(await proxy.logged({ upstream_cluster: 'outbound|5435||down.default.svc.cluster.local' }), {
-    response_flags: 'UF',
+    response_flags: 'UF,URX',
     upstream_transport_failure_reason: 'delayed connect error: Connection refused',
   })
 })

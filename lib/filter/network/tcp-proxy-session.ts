@@ -114,7 +114,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     this.upstreamTransportFailureReason = detail
     this.noteFailure(reason)
     if (reason === RESET_OVERFLOW) this.fail(F.UO, 'overflow')
-    else this.fail(F.UF, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
+    else this.fail(F.UF | F.URX_TCP, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
   }
 
   /** For outlier detection a connect that takes too long is a timeout, one that is refused an error (Envoy tcp_proxy). */
