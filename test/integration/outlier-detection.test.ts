@@ -209,7 +209,7 @@ t.test('connects that fail', async (t) => {
     ),
     listeners: [{ name: 'out', protocol: 'tcp', destination: 'web.default.svc.cluster.local:80' }],
   })
-  for (const flags of ['UF', 'UF', 'UH']) {
+  for (const flags of ['UF,URX', 'UF,URX', 'UH']) {
     const raw = await RawClient.connect(t, tcp.port())
     await eventually('it to be closed', () => raw.closedBy !== null)
     await tcp.logged({ response_flags: flags })

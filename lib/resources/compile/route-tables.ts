@@ -263,10 +263,12 @@ class TableHosts {
 function defaultHost(service: RegistryService, port: RegistryPort, world: World, hashes: DestinationHashes): VirtualHost {
   const origin = port.object.origin()
   const ofClient = world.defaultRetry(world.bootstrap.retries === 'exact' ? 'allowed' : 'held-back')
-  // A waypoint leaves repeating to who asks it, and to rules.
+  // A waypoint leaves repeating to who asks it, and to rules; and what a call says of its time holds for the whole of it.
   const retry = world.servesOthers ? INBOUND_RETRY : ofClient
+  const times = world.servesOthers ? { maxStreamDurationMs: 0, grpcStreamMaxMs: 0 } : {}
   const hash = hashes.ofService(service.hostname, port.number)
-  const action = { ...forwardTo(clusterName(port.number, '', service.hostname), retry), hashPolicies: hashPoliciesOf([hash]) }
+  const forward = forwardTo(clusterName(port.number, '', service.hostname), retry)
+  const action = { ...forward, ...times, hashPolicies: hashPoliciesOf([hash]) }
   const route: Route = { name: 'default', origin, match: MATCH_ALL, action, requestEdits: [], responseEdits: [] }
   return { name: `${service.hostname}:${port.number}`, domains: domainsOf(service, world).domains, routes: [route], origin }
 }

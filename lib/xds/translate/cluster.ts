@@ -135,7 +135,9 @@ const OBSERVERS = new Set([
   'upstream_peer_metadata',
 ])
 
-function dnsFamilyOf({ dns_lookup_family: family }: Message, findings: Findings): DnsFamily {
+function dnsFamilyOf({ type, dns_lookup_family: family }: Message, findings: Findings): DnsFamily {
+  // Where no name is asked for it means nothing.
+  if (type !== 'STRICT_DNS' && type !== 'LOGICAL_DNS' && family === 'AUTO') return 'V4_PREFERRED'
   if (family === 'AUTO' || family === 'V4_ONLY' || family === 'V6_ONLY' || family === 'V4_PREFERRED' || family === 'ALL')
     return family
   findings.at('dns_lookup_family').fault(`${family} is not understood`)

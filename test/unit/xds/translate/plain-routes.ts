@@ -6,22 +6,29 @@ import type { Route, RouteAction, RouteTable } from '../../../../lib/state/route
  * - origins: istiod names objects, not lines, and says nothing of routes that nobody wrote;
  * - the words for a condition (`field`), which are guessed from what was sent;
  * - the weight of a single destination; names of clusters of a waypoint;
+ * - whether attempts are counted: YAML has no word for it, so that its routes do it by their direction, as istiod writes it out;
  * - a prefix `/`, which istiod also writes where no path was asked for;
  * - the order of domains, which nobody looks at: what is compared is the routes of each.
  */
-export function plainRoute({ origin: _, match, action, ...rest }: Route): unknown {
+export function plainRoute({ origin: _, match, action, ...rest }: Route, table: string): unknown {
   const { path } = match
   const headers = match.headers.map(({ field: __, ...header }) => header)
   const query = match.query.map(({ field: __, ...parameter }) => parameter)
   const isAny = path?.kind === 'prefix' && path.value === '/'
-  return { ...rest, match: { path: isAny ? null : path, headers, query }, action: plainAction(action) }
+  return { ...rest, match: { path: isAny ? null : path, headers, query }, action: plainAction(action, /^[Ii]nbound/.test(table)) }
 }
 
-function plainAction(action: RouteAction): unknown {
+function plainAction(action: RouteAction, inbound: boolean): unknown {
   if (action.kind !== 'forward') return action
   const { clusters, totalWeight, timeoutOrigin: _, retry, ...rest } = action
   const weighted = clusters.map((c) => ({ ...c, cluster: sidecarName(c.cluster), weight: clusters.length === 1 ? 1 : c.weight }))
-  return { ...rest, clusters: weighted, totalWeight: clusters.length === 1 ? 1 : totalWeight, retry: plainRetry(retry) }
+  return {
+    ...rest,
+    clusters: weighted,
+    totalWeight: clusters.length === 1 ? 1 : totalWeight,
+    retry: plainRetry(retry),
+    countsAttempts: action.countsAttempts ?? !inbound,
+  }
 }
 
 /** Clusters of a waypoint are named as those of a sidecar here. */
@@ -37,6 +44,10 @@ function plainRetry(retry: (RouteAction & { kind: 'forward' })['retry']): unknow
 }
 
 export function plainTable({ name, port, virtualHosts }: RouteTable): unknown {
-  const hosts = virtualHosts.map((v) => ({ name: v.name, domains: v.domains.toSorted(), routes: v.routes.map(plainRoute) }))
+  const hosts = virtualHosts.map((v) => ({
+    name: v.name,
+    domains: v.domains.toSorted(),
+    routes: v.routes.map((r) => plainRoute(r, name)),
+  }))
   return { name, port, hosts }
 }

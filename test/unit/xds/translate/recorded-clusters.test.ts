@@ -29,6 +29,8 @@ const accountless = (id: unknown): string => String(id).replace(/\/sa\/default$/
 
 /** Why they may differ. Each has to be of use. */
 const DECLARED: Readonly<Record<string, (d: Difference) => boolean>> = {
+  'istiod asks for names in the families that the workload has; static configuration for both, IPv4 first': (d) =>
+    d.path === 'dnsFamily' && d.ours === 'V4_PREFERRED' && d.theirs === 'V4_ONLY',
   'istiod writes a source for the families that the workload has; static configuration for both': (d) =>
     d.path === 'bind.source6' && d.ours === '::6' && d.theirs === '',
   'a pod that names no account runs as `default`, as the API server has it; istiod finds it empty here': (d) =>

@@ -68,8 +68,10 @@ function textOf(table: RouteTable): string {
   return JSON.stringify([...byDomain(table)])
 }
 
-function byDomain({ virtualHosts }: RouteTable): ReadonlyMap<string, unknown> {
-  return new Map(virtualHosts.flatMap((v) => v.domains.map((d) => [d, v.routes.map(withDefaults).map(plainRoute)] as const)))
+function byDomain({ name, virtualHosts }: RouteTable): ReadonlyMap<string, unknown> {
+  return new Map(
+    virtualHosts.flatMap((v) => v.domains.map((d) => [d, v.routes.map((r) => plainRoute(withDefaults(r), name))] as const)),
+  )
 }
 
 /** Redirects of HTTPRoutes that name no status: 302, which an API server writes. These worlds were recorded without one, and istiod takes nothing for 301. */
