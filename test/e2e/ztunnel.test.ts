@@ -1,3 +1,4 @@
+// A real ztunnel and role node of heddle, each as client's and as server's node, with a waypoint of heddle between and without.
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { canMakeNamespaces } from '../support/netns.ts'
