@@ -1,5 +1,5 @@
 // The client of a control plane against one by grpc-js that the test leads.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import grpc, { status } from '@grpc/grpc-js'
@@ -383,6 +383,63 @@ t.test('odd control planes', async (t) => {
     const nack = await plane.answered(XDS.cluster, 'NACK')
     t.equal(nack.error, `b: it is a ${XDS.listener}; c: it has no content; a: it is there twice`)
     t.same(ads.held(XDS.cluster), [])
+    t.match(ads.seenOf(XDS.cluster), [{ changed: [] }], 'which of two is meant nobody knows, so neither is used')
+    plane.alter = () => ({ nonce: '' })
+    plane.put(XDS.cluster, 'a', namedBytes('a', 'more'))
+    await eventually('what has no nonce is taken, and not answered', () => ads.held(XDS.cluster).length === 1)
+    plane.alter = () => ({ type_url: `${XDS.cluster}2`, nonce: 'stray' })
+    plane.put(XDS.cluster, 'a', namedBytes('a', 'stray'))
+    plane.alter = (response) => ({ nonce: 'again', removed_resources: response.resources.map((r) => r.name) })
+    for (const text of ['1', '2']) plane.put(XDS.cluster, 'a', namedBytes('a', text))
+    await eventually('a nonce that is used again', () => plane.said.filter(({ nonce }) => nonce === 'again').length === 2)
+    t.match(ads.seen.slice(-2), [{ changed: ['a'] }, { changed: ['a'] }], 'what comes in the response that removes it is there')
+    t.same([ads.held(XDS.cluster), plane.said.filter(({ nonce }) => nonce === 'stray')], [['a'], []])
+  })
+
+  t.test('names that are wanted while a NACK waits', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    plane.insists = true
+    plane.set(XDS.endpoints, 'a', namedBytes('a'))
+    const time = new ManualTime(0)
+    const ads = new AdsRecorder(t, plane, { protocol: 'sotw', schedule: time.schedule })
+    ads.faults = ({ changed }) => changed.map(({ name }) => ({ name, reason: 'no' }))
+    ads.client.subscribe(XDS.endpoints, new Set(['a']))
+    ads.client.start()
+    await eventually('the fourth waits', () => time.pending === 1)
+    plane.insists = false
+    plane.answers = () => false
+    ads.client.setNames(XDS.endpoints, ['a', 'b'])
+    await eventually('they are asked for', () => plane.saidOf(XDS.endpoints).at(-1)?.names.length === 2)
+    time.advance(1200)
+    const nack = await plane.answered(XDS.endpoints, 'NACK')
+    t.same(nack.names, ['a', 'b'], 'it does not take them back')
+  })
+
+  t.test('one that says something and is gone, again and again', async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    plane.set(XDS.cluster, 'a', namedBytes('a'))
+    const pauses: number[] = []
+    const pause = async (ms: number) => {
+      pauses.push(ms)
+    }
+    const ads = new AdsRecorder(t, plane, { pause, backoff: { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0 } })
+    plane.alter = (response, stream) => {
+      setImmediate(() => {
+        if (stream.index >= 12) return
+        if (stream.index % 2 === 0) stream.end()
+        else stream.fail(status.INTERNAL, 'oh')
+      })
+      return response
+    }
+    ads.client.subscribe(XDS.cluster, 'wildcard')
+    ads.client.start()
+    await plane.nextStream(12)
+    await plane.synced()
+    t.same(
+      pauses.slice(0, 12),
+      Array.from({ length: 12 }, (_, i) => Math.min(15_000, 10 * 2 ** i)),
+    )
+    t.equal(ads.client.status.failures, 0, 'it has answered')
   })
 
   t.test('a flood of updates, and one of many megabytes', async (t) => {
@@ -453,6 +510,7 @@ t.test('the last good resources on disk', async (t) => {
     plane.set(XDS.cluster, name, namedBytes(name))
     plane.set(XDS.endpoints, name, namedBytes(name, 'one'))
   }
+  plane.set(XDS.endpoints, 'b', namedBytes('b', 'one'), { ttlMs: 60_000 })
   plane.set(XDS.secret, 's', namedBytes('s'))
   const dir = path.join(folder(t), 'state')
   const lines: string[] = []
@@ -487,9 +545,9 @@ t.test('the last good resources on disk', async (t) => {
     second.seen.map((s) => [s.typeUrl, s.origin, s.changed]),
     [
       [XDS.cluster, 'disk', ['a', 'b']],
-      [XDS.endpoints, 'disk', ['a', 'b']],
+      [XDS.endpoints, 'disk', ['a']],
     ],
-    'told before start returns, and what it leads to',
+    'told before start returns, and what it leads to; what was there for a time only is not',
   )
   t.equal(second.client.status.types[0]?.source, 'disk')
   plane.world.get(XDS.cluster)!.delete('a')
@@ -505,7 +563,9 @@ t.test('the last good resources on disk', async (t) => {
 
   lines.length = 0
   const file = path.join(dir, files[0]!)
-  for (const bad of [readFileSync(file).subarray(0, -1), Buffer.from('x'), Buffer.alloc(0)]) {
+  const good = readFileSync(file)
+  const later = Buffer.concat([Buffer.from(good.toString('latin1').replace('"format":1', '"format":2'), 'latin1')])
+  for (const bad of [good.subarray(0, -1), Buffer.from('x'), Buffer.alloc(0), later]) {
     writeFileSync(file, bad)
     t.same(
       cache()
@@ -516,6 +576,48 @@ t.test('the last good resources on disk', async (t) => {
   }
   t.match(
     lines.filter((line) => line.includes(files[0]!)),
-    [/Cluster\.xds is damaged: its checksum is another; it is not used$/, /is not of this program/, /is not of this program/],
+    [
+      /Cluster\.xds is damaged: its checksum is another; it is not used$/,
+      ...Array<RegExp>(3).fill(/is not of this program, or is of another version of it; it is not used$/),
+    ],
   )
+
+  lines.length = 0
+  rmSync(file)
+  mkdirSync(file)
+  t.same(
+    cache()
+      .load()
+      .map((c) => c.typeUrl),
+    [XDS.endpoints],
+    'what cannot be read keeps nothing else from being',
+  )
+  const full = cache()
+  rmSync(file, { recursive: true })
+  symlinkSync('/dev/full', `${file}.${process.pid}.tmp`)
+  const resources = [{ typeUrl: XDS.cluster, name: 'a', aliases: [], version: '', bytes: namedBytes('a') }]
+  for (let i = 0; i < 2; i++) {
+    full.save(XDS.cluster, () => ({ typeUrl: XDS.cluster, version: '1', resources }))
+    full.save(XDS.endpoints, () => ({ typeUrl: XDS.endpoints, version: '1', resources: [] }))
+    await full.flush()
+    symlinkSync('/dev/full', `${file}.${process.pid}.tmp`)
+  }
+  t.same(
+    lines.slice(1).map((line) => line.replace(/:[^:]*$/, '')),
+    ['xds.state: CDS could not be written: ENOSPC'],
+    'a disk that is full, told once',
+  )
+  t.same(
+    readdirSync(dir).filter((name) => name.endsWith('.xds')),
+    [files[1]],
+    'the others are written',
+  )
+  const none = new ResourceCache({
+    folder: path.join(dir, files[1]!, 'below'),
+    nodeId: 'me',
+    server: 'istiod',
+    log: { debug() {}, info() {}, warning: (line: string) => lines.push(line) },
+  })
+  t.same(none.load(), [])
+  t.match(lines.at(-1), /^xds.state: ENOTDIR.*; a restart will have to wait for the control plane$/)
 })

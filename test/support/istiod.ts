@@ -25,12 +25,15 @@ export class Istiod {
   readonly #monitoringPort: number
   #child: ChildProcess | null
   #said: string
+  /** Hosts of ServiceEntries among the objects. */
+  #hosts: readonly string[]
 
   private constructor(folder: string, ports: readonly [number, number, number]) {
     this.#folder = folder
     ;[this.xdsPort, this.#httpPort, this.#monitoringPort] = ports
     this.#child = null
     this.#said = ''
+    this.#hosts = []
   }
 
   static async run(t: Teardown, objects: readonly IstioObject[], meshConfig: IstioObject = {}): Promise<Istiod> {
@@ -53,13 +56,37 @@ export class Istiod {
 
   /** All objects, in place of those before. */
   write(objects: readonly IstioObject[]): void {
+    this.#hosts = objects.flatMap((o) =>
+      o['kind'] === 'ServiceEntry' ? (o['spec'] as { readonly hosts: readonly string[] }).hosts : [],
+    )
     const partial = path.join(this.#folder, 'partial')
     writeFileSync(partial, objects.map((o) => JSON.stringify(o)).join('\n---\n'))
     renameSync(partial, path.join(this.#folder, 'objects', 'all.yaml'))
   }
 
-  /** `maxAgeMs`: how long a connection may live; default: for ever. */
+  /**
+   * `maxAgeMs`: how long a connection may live; default: for ever. Now and then one that reads files begins without their services and stays so until they change:
+   * then it is begun again.
+   */
   async start(maxAgeMs = 0): Promise<void> {
+    for (let i = 0; i < 5; i++) {
+      await this.#begin(maxAgeMs)
+      if (await this.#hasServices()) return
+      await this.kill()
+    }
+    throw new Error(`istiod does not read its files:\n${this.#said}`)
+  }
+
+  async #hasServices(): Promise<boolean> {
+    for (let i = 0; i < 10; i++) {
+      const { body } = await httpRequest(this.#httpPort, '/debug/registryz')
+      if (this.#hosts.every((host) => body.includes(JSON.stringify(host)))) return true
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    return false
+  }
+
+  async #begin(maxAgeMs: number): Promise<void> {
     const at = (port: number) => `127.0.0.1:${port}`
     const child = spawn(
       ISTIOD,

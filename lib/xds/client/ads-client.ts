@@ -94,9 +94,9 @@ export class AdsClient {
 
   /** For good. What is held stays readable. */
   async stop(): Promise<void> {
-    this.#lifetimes.clear()
     await this.#connection.stop()
     await this.#options.cache?.flush()
+    this.#lifetimes.clear()
   }
 
   /** All resources of the type, or those with the names; in place of what was wanted of it before. */
@@ -266,9 +266,12 @@ export class AdsClient {
     }
     const backoff = new Backoff(NACK_PAUSE, this.#options.rng)
     for (let i = 1; i < late; i++) backoff.nextMs()
+    // Of the response no more, since it may be of megabytes; and not what has been made, since other names may be wanted by then.
+    const { typeUrl, nonce } = incoming
     progress.cancelAnswer = this.#schedule(() => {
       progress.cancelAnswer = null
-      if (this.#stream === stream) this.#connection.send(answer)
+      const late = this.#stream === stream ? stream.answer({ typeUrl, nonce }, faults) : null
+      if (late !== null) this.#connection.send(late)
     }, backoff.nextMs())
   }
 
@@ -300,7 +303,9 @@ export class AdsClient {
   #keep(typeUrl: string): void {
     this.#options.cache?.save(typeUrl, () => {
       const { version, resources } = this.#held.of(typeUrl)
-      return { typeUrl, version, resources: [...resources.values()] }
+      // What is there for a time only does not outlive the process.
+      const lasting = [...resources.values()].filter(({ name }) => !this.#lifetimes.has(typeUrl, name))
+      return { typeUrl, version, resources: lasting }
     })
   }
 

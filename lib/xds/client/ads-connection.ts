@@ -52,6 +52,8 @@ export interface StreamOwner {
   onEnd(failed: boolean): void
 }
 
+/** A stream that answers and is gone sooner than this is of little use: one after the other would keep both sides, and the log, busy. */
+const SHORT_MS = 1000
 const BACKOFF: BackoffTerms = { initialMs: 10, maxMs: 15_000, factor: 2, jitter: 0.2 }
 const KEEPALIVE_MS = 30_000
 const KEEPALIVE_TIMEOUT_MS = 10_000
@@ -65,6 +67,10 @@ export class AdsConnection {
   readonly #terms: ConnectionTerms
   readonly #owner: StreamOwner
   readonly #backoff: Backoff
+  /** Of streams that were short, one after the other. */
+  readonly #shortness: Backoff
+  /** When the stream answered first; monotonic ms. */
+  #answeredMs: number
   readonly #ending: AbortController
   readonly #where: string
   #call: GrpcCall | null
@@ -80,6 +86,8 @@ export class AdsConnection {
     this.#terms = terms
     this.#owner = owner
     this.#backoff = new Backoff(terms.backoff ?? BACKOFF, terms.rng)
+    this.#shortness = new Backoff(terms.backoff ?? BACKOFF, terms.rng)
+    this.#answeredMs = 0
     this.#ending = new AbortController()
     this.#where = `control plane ${addressText(terms.address)}`
     this.#call = null
@@ -116,13 +124,20 @@ export class AdsConnection {
       this.state = 'connecting'
       const end = await this.#stream()
       if (signal.aborted) return
-      if (this.#wasConnected()) this.sinceMs = this.#nowMs()
+      const wasConnected = this.#wasConnected()
+      if (wasConnected) this.sinceMs = this.#nowMs()
       this.state = 'waiting'
       if (!end.isFault) this.#backoff.reset()
-      const waitMs = this.#backoff.nextMs()
+      const waitMs = Math.max(this.#backoff.nextMs(), wasConnected ? this.#shortnessMs() : 0)
       this.#tell(end, waitMs)
       await (this.#terms.pause ?? pauseByClock)(waitMs, signal).catch(() => {})
     }
+  }
+
+  #shortnessMs(): number {
+    if (performance.now() - this.#answeredMs < SHORT_MS) return this.#shortness.nextMs()
+    this.#shortness.reset()
+    return 0
   }
 
   /** One stream, from its beginning to its end. A channel of its own: behind one name there may be many servers, and the next may be better. */
@@ -168,6 +183,7 @@ export class AdsConnection {
   #onMessage(message: Buffer): void {
     if (!this.#wasConnected()) {
       this.state = 'connected'
+      this.#answeredMs = performance.now()
       this.sinceMs = this.#nowMs()
       if (this.lastError !== '') this.#terms.log.info(`${this.#where}: it answers`)
       this.lastError = ''

@@ -61,7 +61,7 @@ export class DeltaStream implements DiscoveryStream {
     }
   }
 
-  answer(to: Incoming, faults: readonly ResourceFault[]): Uint8Array | null {
+  answer(to: Pick<Incoming, 'typeUrl' | 'nonce'>, faults: readonly ResourceFault[]): Uint8Array | null {
     if (to.nonce === '' || !this.#told.has(to.typeUrl)) return null
     return this.#request(to.typeUrl, {
       response_nonce: to.nonce,

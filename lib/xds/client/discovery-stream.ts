@@ -45,8 +45,11 @@ export interface DiscoveryStream {
   requests(): Uint8Array[]
   /** Throws ProtobufError when the message is no response. */
   read(message: Uint8Array): Incoming
-  /** The answer to a response: an ACK, or with faults a NACK. Null: it takes none, having no nonce, or its type is not wanted. */
-  answer(to: Incoming, faults: readonly ResourceFault[]): Uint8Array | null
+  /**
+   * The answer to a response: an ACK, or with faults a NACK. Null: it takes none, having no nonce, or its type is not wanted. It may be made again later: it then
+   * says what is wanted by then.
+   */
+  answer(to: Pick<Incoming, 'typeUrl' | 'nonce'>, faults: readonly ResourceFault[]): Uint8Array | null
   /** What is told of the application (istio.v1.HealthInformation), which has no answer. Null: it is well. */
   health(problem: string | null): Uint8Array
 }

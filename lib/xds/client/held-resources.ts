@@ -45,11 +45,13 @@ export class HeldResources {
     const faults: ResourceFault[] = []
     const lifetimes = new Map<string, number | null>()
     const named = new Set<string>()
+    const twice = new Set<string>()
     const changed: XdsResource[] = []
     for (const resource of incoming.resources) {
       const { name } = resource
       if (!isWanted(subscription, resource)) continue
       const fault = named.has(name) ? 'it is there twice' : envelopeFault(resource, typeUrl, held)
+      if (named.has(name)) twice.add(name)
       named.add(name)
       if (fault !== null) faults.push({ name, reason: fault })
       else {
@@ -61,7 +63,10 @@ export class HeldResources {
     if (complete) {
       for (const name of [...held.resources.keys(), ...held.refused.keys()]) if (!named.has(name)) removed.add(name)
     }
-    return { update: { typeUrl, origin: 'stream', changed, removed: [...removed], complete, version }, faults, lifetimes }
+    // Nobody can say which of them is meant, so neither is: the one before stays.
+    const clear = twice.size === 0 ? changed : changed.filter(({ name }) => !twice.has(name))
+    for (const name of twice) lifetimes.delete(name)
+    return { update: { typeUrl, origin: 'stream', changed: clear, removed: [...removed], complete, version }, faults, lifetimes }
   }
 
   /** What has no fault is held from now on. @param faults of the consumer and of the envelope */

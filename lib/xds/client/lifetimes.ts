@@ -37,6 +37,10 @@ export class Lifetimes {
     else ofType.set(name, cancel)
   }
 
+  has(typeUrl: string, name: string): boolean {
+    return this.#running.get(typeUrl)?.has(name) ?? false
+  }
+
   clear(): void {
     for (const ofType of this.#running.values()) for (const cancel of ofType.values()) cancel()
     this.#running.clear()

@@ -105,7 +105,12 @@ export class ResourceCache {
       log.warning(`xds.state: ${file} ${why}; it is not used`)
       return null
     }
-    const content = readFileSync(file)
+    let content: Buffer
+    try {
+      content = readFileSync(file)
+    } catch (error) {
+      return reject(`cannot be read: ${textOf(error)}`)
+    }
     const end = content.indexOf(0x0a)
     const head = headOf(content.subarray(0, Math.max(end, 0)).toString('utf8'))
     if (head === null) return reject('is not of this program, or is of another version of it')

@@ -62,7 +62,7 @@ export class StateOfTheWorldStream implements DiscoveryStream {
   }
 
   /** Called when the response has been taken: `held` has the version that is told. */
-  answer(to: Incoming, faults: readonly ResourceFault[]): Uint8Array | null {
+  answer(to: Pick<Incoming, 'typeUrl' | 'nonce'>, faults: readonly ResourceFault[]): Uint8Array | null {
     const told = this.#told.get(to.typeUrl)
     if (told === undefined || to.nonce === '') return null
     told.nonce = to.nonce

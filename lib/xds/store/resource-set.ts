@@ -44,6 +44,7 @@ const NO_NOTES: readonly string[] = []
 
 export class ResourceSet<T extends object> implements AnyResourceSet {
   readonly #translate: Translate<T>
+  readonly #nameInside: ((value: T) => string) | null
   readonly #held: Map<string, Held<T>>
   readonly #refused: Map<string, Refused>
   /** By value, as long as somebody has it. */
@@ -51,8 +52,10 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
   /** Names whose value came, changed or went since `takeTouched`. */
   #touched: Set<string>
 
-  constructor(translate: Translate<T>) {
+  /** @param nameInside what the resource itself says that it is called, where something else goes by that; null: nothing does */
+  constructor(translate: Translate<T>, nameInside: ((value: T) => string) | null = null) {
     this.#translate = translate
+    this.#nameInside = nameInside
     this.#held = new Map()
     this.#refused = new Map()
     this.#replaced = new WeakMap()
@@ -92,6 +95,9 @@ export class ResourceSet<T extends object> implements AnyResourceSet {
     const value = this.#translate(resource, this.get(resource.name), findings)
     if (findings.faults.length > 0) return findingsText(findings.faults)
     if (value === null) return 'it could not be read'
+    const inside = this.#nameInside?.(value) ?? resource.name
+    // Else two resources could come to one name.
+    if (inside !== resource.name) return `the name in it is ${JSON.stringify(inside)}`
     this.#refused.delete(resource.name)
     this.#replace(resource.name, { value, resource, notes: textsOf(findings.notes), arrival })
     this.#touched.add(resource.name)

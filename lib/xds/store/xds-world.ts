@@ -11,9 +11,8 @@ import type { Any } from '../proto/schema.ts'
 import { assembleCluster } from '../translate/assemble-cluster.ts'
 import { type TranslatedCluster, translateCluster } from '../translate/cluster.ts'
 import { type CombinedListeners, combineListeners } from '../translate/combine-listeners.ts'
-import type { Findings } from '../translate/findings.ts'
 import type { GatewayFields } from '../translate/internal-endpoint.ts'
-import { type TranslatedListener, translateListener } from '../translate/listener.ts'
+import { retold, type TranslatedListener, translateListener } from '../translate/listener.ts'
 import { emptyAssignment, type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
 import { clustersOf, emptyTable, translateRoutes } from '../translate/route-configuration.ts'
 import type { RouteTerms } from '../translate/route-terms.ts'
@@ -79,14 +78,22 @@ export class XdsWorld {
   constructor(terms: XdsWorldTerms) {
     this.#terms = terms
     this.#extensionValues = new Map()
-    this.clusters = new ResourceSet(({ bytes }, _, findings) => translateCluster(bytes, terms.tunnelFields, findings))
+    this.clusters = new ResourceSet(
+      ({ bytes }, _, findings) => translateCluster(bytes, terms.tunnelFields, findings),
+      ({ cluster }) => cluster.name,
+    )
     this.endpoints = new ResourceSet(({ bytes }, previous, findings) =>
       translateLoadAssignment(bytes, previous, terms.tunnelFields, findings, terms.gateway),
     )
-    this.listeners = new ResourceSet(({ bytes }, previous, findings) =>
-      withFindings(translateListener(bytes, previous, { extensions: this.#extensionValues, routes: terms.routes }), findings),
+    this.listeners = new ResourceSet(
+      ({ bytes }, previous, findings) =>
+        retold(translateListener(bytes, previous, { extensions: this.#extensionValues, routes: terms.routes }), findings),
+      ({ name }) => name,
     )
-    this.routes = new ResourceSet(({ bytes }, previous, findings) => translateRoutes(bytes, terms.routes, findings, previous))
+    this.routes = new ResourceSet(
+      ({ bytes }, previous, findings) => translateRoutes(bytes, terms.routes, findings, previous),
+      ({ name }) => name,
+    )
     this.extensions = new ResourceSet(
       ({ bytes }, _, findings) => findings.decode(bytes, TypedExtensionConfig)?.typed_config ?? null,
     )
@@ -390,10 +397,4 @@ export class XdsWorld {
 function* everyOne<T extends object>(come: ResourceSet<T>, inForce: Warming<T>): Iterable<T> {
   for (const { value } of come.held.values()) yield value
   yield* inForce.allActive()
-}
-
-function withFindings(of: TranslatedListener, findings: Findings): TranslatedListener {
-  for (const { path, text } of of.faults) (path === '' ? findings : findings.at(path)).fault(text)
-  for (const { path, text } of of.notes) (path === '' ? findings : findings.at(path)).note(text)
-  return of
 }

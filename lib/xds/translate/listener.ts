@@ -233,3 +233,10 @@ function without(name: string, { faults, notes }: Findings): TranslatedListener 
 function unique(names: readonly string[]): readonly string[] {
   return [...new Set(names)]
 }
+
+/** Its findings are told as those of the resource. */
+export function retold(of: TranslatedListener, findings: Findings): TranslatedListener {
+  for (const { path, text } of of.faults) (path === '' ? findings : findings.at(path)).fault(text)
+  for (const { path, text } of of.notes) (path === '' ? findings : findings.at(path)).note(text)
+  return of
+}

@@ -34,6 +34,8 @@ interface Plain {
   readonly to?: string
   /** Cluster, endpoints, routes, extension: something that is not understood. */
   readonly bad?: true
+  /** Cluster, routes, listener: the name that stands in it, where that is another. */
+  readonly called?: string
 }
 
 const [ROOT = ''] = rootCertificates
@@ -42,9 +44,9 @@ const ADS = { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' }
 const ROUTER = { name: 'envoy.filters.http.router', typed_config: { '@type': `${TYPE}.filters.http.router.v3.Router` } }
 
 const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>> = {
-  [XDS.cluster]: (name, { eds, bad }) =>
+  [XDS.cluster]: (name, { eds, bad, called }) =>
     bytes(Cluster, {
-      name,
+      name: called ?? name,
       type: eds === undefined ? 'STATIC' : 'EDS',
       ...(eds === undefined ? {} : { eds_cluster_config: { eds_config: ADS, service_name: eds } }),
       ...(bad ? { cluster_type: { name: 'envoy.clusters.redis' } } : {}),
@@ -62,9 +64,9 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
             },
           ],
         }),
-  [XDS.listener]: (name, { rds, ecds, sds, to, own, tcp }) =>
+  [XDS.listener]: (name, { rds, ecds, sds, to, own, tcp, called }) =>
     bytes(Listener, {
-      name,
+      name: called ?? name,
       address: { socket_address: { address: '0.0.0.0', port_value: Number(to ?? 80) } },
       filter_chains: [
         {
@@ -87,11 +89,11 @@ const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>
         },
       ],
     }),
-  [XDS.route]: (name, { to, bad }) =>
+  [XDS.route]: (name, { to, bad, called }) =>
     bad
       ? Buffer.from([0xff])
       : bytes(RouteConfiguration, {
-          name,
+          name: called ?? name,
           virtual_hosts:
             to === undefined ? [] : [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: to } }] }],
         }),
@@ -277,6 +279,34 @@ t.test('a bad resource is refused alone, and its last good version serves', asyn
   ])
   w.take(update(XDS.cluster, { a: { eds: 'a' }, d: null }))
   t.same(w.xds.refusals(), [])
+})
+
+t.test('no resource takes the place of another by the name that stands in it', async (t) => {
+  const w = new World()
+  w.take(update(XDS.cluster, { a: {}, b: {} }), update(XDS.listener, { l: { rds: '80' }, m: { own: 'a', to: '81' } }))
+  w.take(update(XDS.route, { '80': { to: 'a' } }))
+  const faults = w.take(
+    update(XDS.cluster, { b: { called: 'a' }, c: { called: '' } }),
+    update(XDS.listener, { m: { called: 'l', to: '82' } }),
+    update(XDS.route, { '80': { called: '81', to: 'b' } }),
+  )
+  t.match(faults, [/^b: the name in it is "a"$/, /^c: .*a cluster needs a name/, /^m: .* "l"$/, /^80: .* "81"$/])
+  t.same([w.clusters, w.listeners, w.tables], [{ a: [], b: [] }, ['m:81', 'l:80'], ['80>a']])
+  t.equal(w.xds.refusals().length, 4)
+})
+
+t.test('names of odd characters are names like others', async (t) => {
+  const odd = ['__proto__', 'constructor', 'toString', 'a\nb', 'ä\u0000|\u202e', ' ', 'x'.repeat(70_000)]
+  const clusters = odd.map((name) => update(XDS.cluster, { [name]: { eds: name } }))
+  const w = new World()
+  t.same(w.take(...clusters, update(XDS.listener, { l: { own: '__proto__' } })), [])
+  t.same([...(w.xds.wanted().get(XDS.endpoints) ?? [])], odd)
+  t.same(w.take(...odd.map((name) => update(XDS.endpoints, { [name]: { to: '10.0.0.1' } }))), [])
+  t.same(
+    w.xds.snapshot.clusters.map((c) => [c.name, c.endpoints[0]?.address]),
+    odd.map((name) => [name, '10.0.0.1']),
+  )
+  t.ok(w.xds.complete)
 })
 
 t.test('what is refused from the beginning holds nobody up', async (t) => {
