@@ -43,6 +43,7 @@ function clusterOf(i: number): Cluster {
     version: 'v1',
     canonicalService: name,
     canonicalRevision: 'v1',
+    cluster: '',
   }
   const endpoints = Array.from({ length: ENDPOINTS }, (_, k) => {
     const address = `10.${i >> 8}.${i & 255}.${k}`

@@ -52,6 +52,7 @@ export async function serve(
     identity,
     ...(assembly.part === undefined ? {} : { rolePart: assembly.part }),
     agent,
+    ...(controlPlane === null ? {} : { self: controlPlane.self }),
     ...(controlPlane?.source == null ? {} : { source: controlPlane.source }),
   })
   const stopListening = onSignals({

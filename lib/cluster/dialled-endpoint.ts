@@ -27,7 +27,7 @@ export function dialledEndpoint(text: string, { tls, endpoints }: Cluster): Endp
     tls: tls !== null,
     tlsReason: null,
     tunnel: null,
-    workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '' },
+    workload: { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '', cluster: '' },
     origin: BUILT_IN,
   }
 }

@@ -31,7 +31,9 @@ export const H_X_ENVOY_ORIGINAL_PATH = 26
 export const H_X_ENVOY_ORIGINAL_HOST = 27
 export const H_X_ENVOY_RATELIMITED = 28
 export const H_GRPC_STATUS = 29
-export const H_COUNT = 30
+export const H_X_ENVOY_PEER_METADATA = 30
+export const H_X_ENVOY_PEER_METADATA_ID = 31
+export const H_COUNT = 32
 
 const NAMES: readonly (readonly [string, number])[] = [
   ['host', H_HOST],
@@ -75,6 +77,8 @@ const NAMES: readonly (readonly [string, number])[] = [
   ['x-envoy-original-host', H_X_ENVOY_ORIGINAL_HOST],
   ['x-envoy-ratelimited', H_X_ENVOY_RATELIMITED],
   ['grpc-status', H_GRPC_STATUS],
+  ['x-envoy-peer-metadata', H_X_ENVOY_PEER_METADATA],
+  ['x-envoy-peer-metadata-id', H_X_ENVOY_PEER_METADATA_ID],
 ]
 
 /** Id by lower-case name, for code that has a text. */

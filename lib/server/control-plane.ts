@@ -1,6 +1,7 @@
 // Configuration from a control plane, where heddle.yaml names one. Nothing of it is loaded otherwise.
 import { Rng } from '../base/rng.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
+import type { SelfDescription } from '../state/self-description.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { AgentFeed } from '../xds/agent/agent-feed.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
@@ -21,6 +22,7 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   /** A client that is not started yet and tells its updates to `onUpdate`. */
   readonly connect: (onUpdate: UpdateConsumer) => AdsClient
+  readonly self: SelfDescription
   /** Snapshots made of what it sends; null for role `node`, whose tunnel is fed in another way (workload-source.ts). */
   readonly source: ((onChange: (why: string) => void) => ConfigSource) | null
 }
@@ -39,9 +41,13 @@ export async function openControlPlane({
   const { xds, retries, role } = bootstrap
   if (xds.address === '') return null
   const { openAdsClient } = await import('../xds/client/open-ads-client.ts')
+  const { ownNode } = await import('../xds/client/own-node.ts')
+  const { describeSelf } = await import('../xds/client/self-description.ts')
+  const own = ownNode(bootstrap, env, version)
+  const self = describeSelf(own.node, bootstrap.workload)
   const connect = (onUpdate: UpdateConsumer) =>
-    openAdsClient({ bootstrap, env, log, rng: new Rng(Date.now() | 0), version, onUpdate })
-  if (role === 'node') return { connect, source: null }
+    openAdsClient({ bootstrap, env, log, rng: new Rng(Date.now() | 0), version, onUpdate, own })
+  if (role === 'node') return { connect, self, source: null }
   const { XdsSource } = await import('./xds-source.ts')
   const { ownTunnelFields } = await import('./own-tunnel-fields.ts')
   const terms = {
@@ -49,5 +55,5 @@ export async function openControlPlane({
     ...ownTunnelFields(bootstrap, env),
     fetchTimeoutMs: xds.protocol === 'sotw' ? FETCH_TIMEOUT_MS : 0,
   } as const
-  return { connect, source: (onChange) => new XdsSource({ terms, connect, log, agent, onChange }) }
+  return { connect, self, source: (onChange) => new XdsSource({ terms, connect, log, agent, onChange }) }
 }

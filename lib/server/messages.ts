@@ -2,6 +2,7 @@
 
 import type { ClusterRows } from '../cluster/shared-hosts.ts'
 import type { BootstrapConfig, ServedPod } from '../state/bootstrap-config.ts'
+import type { SelfDescription } from '../state/self-description.ts'
 import type { WorldChange } from '../state/workload-world.ts'
 import type { Secrets } from '../transport/secrets.ts'
 import type { ConfigChanges } from './config-changes.ts'
@@ -11,6 +12,7 @@ export interface WorkerInit {
   /** 0-based; a replacement has the index of the worker that it replaces. */
   readonly index: number
   readonly bootstrap: BootstrapConfig
+  readonly self: SelfDescription
   /** From nothing. Null once the worker has it: Node.js keeps `workerData` for as long as the worker lives. */
   config: ConfigChanges | null
   /** Metrics slab of this worker (telemetry/slab.ts); it is its only writer. */

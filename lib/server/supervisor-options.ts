@@ -1,5 +1,6 @@
 // What a supervisor is made with.
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
+import type { SelfDescription } from '../state/self-description.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { AgentDuties } from './agent.ts'
 import type { ConfigSource } from './config-source.ts'
@@ -10,6 +11,8 @@ export interface SupervisorOptions {
   /** Of heddle, for /server_info and the metrics. */
   readonly version: string
   readonly logger: Logger
+  /** As a control plane knows it. Default: as heddle.yaml says. */
+  readonly self?: SelfDescription
   /** What the role adds to the main thread. Default: nothing. */
   readonly rolePart?: MakeRolePart
   /** Where the configuration comes from; closed with the proxy. `onChange`: something new may be put in force. Default: the files that heddle.yaml names. */

@@ -10,6 +10,7 @@ import { HEALTH, SharedHosts, sharedHostsBytes } from '../cluster/shared-hosts.t
 import { SharedLimits, sharedLimitBytes } from '../cluster/shared-limits.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
+import { type SelfDescription, selfWithout } from '../state/self-description.ts'
 import type { Snapshot } from '../state/snapshot.ts'
 import { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import { HealthCheckStats } from '../telemetry/health-check-stats.ts'
@@ -69,6 +70,7 @@ export class Supervisor {
   /** Once `start` has resolved. */
   adminPort: number
   readonly #ports: ListeningPorts
+  readonly #self: SelfDescription
   readonly role: RolePart | null
   #state: ServerState
   #reloading: Promise<void>
@@ -83,6 +85,7 @@ export class Supervisor {
     this.bootstrap = bootstrap
     this.logger = logger
     this.version = options.version
+    this.#self = options.self ?? selfWithout(bootstrap.workload)
     this.registry = new MetricsRegistry()
     this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency)
     this.#thread = options.thread ?? new ConfigThread()
@@ -315,12 +318,10 @@ export class Supervisor {
   #workerInit(index: number): WorkerInit {
     const metrics = createSlabBuffer()
     this.registry.addWorker(index, metrics)
-    const ports = this.#ports.byName()
-    const bootstrap = { ...this.bootstrap, logLevel: this.logger.level }
+    const said = { bootstrap: { ...this.bootstrap, logLevel: this.logger.level }, self: this.#self }
     const cells = { shared: this.#shared, sharedHosts: this.#sharedHosts }
-    const config = this.delivery.everything()
-    const node = this.role?.init ?? null
-    return { index, bootstrap, config, metrics, ...cells, secrets: this.secrets.secrets, ports, node }
+    const given = { ports: this.#ports.byName(), node: this.role?.init ?? null, secrets: this.secrets.secrets }
+    return { index, ...said, ...given, config: this.delivery.everything(), metrics, ...cells }
   }
 
   #onCrash(index: number): void {

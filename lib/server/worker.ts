@@ -71,7 +71,8 @@ class Worker {
     )
     io.tls.use(init.secrets)
     io.tls.drainsOld = bootstrap.identity.onOldCertificate === 'drain-before-expiry'
-    const metrics = new RequestMetrics(slab, bootstrap.workload, undefined, undefined, bootstrap.role === 'waypoint')
+    const { self } = init
+    const metrics = new RequestMetrics(slab, self.workload, self.clusterId, undefined, bootstrap.role === 'waypoint')
     const shared = new SharedLimits(init.shared, init.index, bootstrap.concurrency)
     this.shared = shared
     const hosts = new SharedHosts(init.sharedHosts, init.index, bootstrap.concurrency)
@@ -84,6 +85,7 @@ class Worker {
       slab,
       worker: stats,
       metrics,
+      self,
       accessLog: openAccessLog(init, slab, this.logger),
       clusters,
       steps: new StepRing(),

@@ -19,6 +19,8 @@ export interface EndpointWorkload {
   readonly version: string
   readonly canonicalService: string
   readonly canonicalRevision: string
+  /** Of Kubernetes; empty: the proxy's own. */
+  readonly cluster: string
 }
 
 /** An endpoint that is reached by a CONNECT stream through a proxy that speaks HBONE. */
@@ -178,6 +180,8 @@ export interface Cluster {
   readonly proxyProtocol: 'none' | 'v1' | 'v2'
   /** What the upstream is spoken to; `client`: what the client speaks (useClientProtocol, and the application behind an inbound listener). */
   readonly protocol: 'http1' | 'http2' | 'client' | 'tcp'
+  /** Of whom its endpoints are: proxies outside of the mesh may not, and some never have to be told who we are (Istio `external`, `disable_mx`). */
+  readonly peers: 'mesh' | 'outside' | 'never'
   /** Fully qualified host, or empty. */
   readonly host: string
   readonly serviceName: string

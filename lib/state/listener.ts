@@ -141,6 +141,8 @@ export interface HttpSettings {
   readonly forwardedPort: boolean
   /** Upstreams and clients are told timeouts, what was rewritten and how long it took by x-envoy-… (false: Envoy suppress_envoy_headers). */
   readonly envoyHeaders: boolean
+  /** Proxies of the mesh tell each other by x-envoy-peer-metadata who they are. null: they do not. */
+  readonly peers: PeerSettings | null
   /** From the head of a request to its end; 0: as long as it likes (Envoy request_timeout). */
   readonly requestTimeoutMs: number
   /** From the head of a request to the end of its answer, where its route does not say otherwise; 0: as long as it likes. */
@@ -149,6 +151,16 @@ export interface HttpSettings {
   readonly maxConnectionDurationMs: number
   /** In place of those of heddle.yaml. */
   readonly limits: Readonly<Partial<Pick<Limits, ChainLimit>>>
+}
+
+/** Istio's peer_metadata filter, with headers (`istio_headers`). */
+export interface PeerSettings {
+  /** What clients say is read and taken out, and answered. */
+  readonly clients: boolean
+  /** Who is told: all endpoints, or those of the mesh. */
+  readonly upstreams: 'never' | 'mesh' | 'always'
+  /** What endpoints answer is read and taken out. */
+  readonly readsUpstreams: boolean
 }
 
 export type ChainLimit =
@@ -175,6 +187,7 @@ export const HTTP_SETTINGS: HttpSettings = {
   answersRequestIds: false,
   forwardedPort: false,
   envoyHeaders: true,
+  peers: null,
   requestTimeoutMs: 0,
   maxStreamDurationMs: 0,
   maxConnectionDurationMs: 0,

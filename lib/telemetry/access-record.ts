@@ -1,6 +1,8 @@
 // What an access log line and the standard metrics are made of. The HTTP stream and the TCP session implement it, so that
 // nothing is copied at the end of a request.
 
+import type { Peer } from './istio-labels.ts'
+
 export interface AccessRecord {
   /** Wall clock at the first byte of the request, ms since the epoch. */
   readonly startTimeMs: number
@@ -37,6 +39,8 @@ export interface AccessRecord {
   readonly peerPrincipal: string
   /** The one that we showed it; empty: none. */
   readonly ownPrincipal: string
+  /** What the proxy at the other end has said of itself; null: nothing. */
+  readonly peer: Peer | null
   readonly attempts: number
   /** A request header by its lower-case name; null when absent. */
   requestHeader(name: 'x-forwarded-for' | 'user-agent' | 'x-request-id'): string | null

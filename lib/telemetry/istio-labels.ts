@@ -11,9 +11,7 @@ import { MAX_PEER_LABEL_CHARS, renderLabels } from './labels.ts'
 export type Reporter = 'source' | 'destination' | 'waypoint'
 
 /** One side of a request. Empty: unknown. */
-export interface Peer extends EndpointWorkload {
-  readonly cluster: string
-}
+export type Peer = EndpointWorkload
 
 /** Clusters that stand for no service; their name is written as destination_service_name. */
 const SPECIAL_CLUSTERS: ReadonlySet<string> = new Set(['BlackHoleCluster', 'PassthroughCluster', 'InboundPassthroughCluster'])
@@ -50,7 +48,22 @@ export function ownPeer(own: WorkloadIdentity, clusterId: string): Peer {
 /** The other side of an outbound request. Kiali drops rows whose namespace is known while the cluster is not. */
 export function endpointPeer(endpoint: Endpoint | null, clusterId: string): Peer {
   if (endpoint === null) return UNKNOWN_PEER
-  return { ...endpoint.workload, cluster: endpoint.workload.namespace === '' ? '' : clusterId }
+  const { workload } = endpoint
+  return { ...workload, cluster: workload.namespace === '' ? '' : workload.cluster || clusterId }
+}
+
+/**
+ * The other side: what it says of itself, else what is known of it.
+ * @param namespace what its certificate proves; empty: nothing
+ */
+export function peerOf(known: Peer, told: Peer | null, namespace: string): Peer {
+  const peer = told ?? known
+  return namespace === '' || namespace === peer.namespace ? peer : { ...peer, namespace }
+}
+
+/** `spiffe://trust.domain/ns/shop/sa/web`: `shop`. Empty: it names none. */
+export function namespaceOf(principal: string): string {
+  return /^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\//.exec(principal)?.[1] ?? ''
 }
 
 /** What was asked for. Empty: unknown. */

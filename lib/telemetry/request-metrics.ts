@@ -9,13 +9,16 @@ import {
   endpointPeer,
   isLabelAuthority,
   istioLabels,
+  namespaceOf,
   ownPeer,
   type Peer,
   type Principals,
+  peerOf,
   type Reporter,
   type RequestOutcome,
   UNKNOWN_PEER,
 } from './istio-labels.ts'
+import { PeerBook } from './peer-metadata.ts'
 import { flagsText } from './response-flags.ts'
 import { type MetricsSlab, observe } from './slab.ts'
 
@@ -60,6 +63,8 @@ export class SeriesCache {
   lastKey: number
   lastSlot: number
   readonly principals: Principals
+  /** What the proxy at the other end has said of itself; null: nothing. */
+  readonly told: Peer | null
   /** With mTLS: one cache for each peer. */
   private byPeer: Map<string, SeriesCache> | null
   private lastPeer: SeriesCache | null
@@ -71,6 +76,7 @@ export class SeriesCache {
     authority: string,
     byAuthority: boolean,
     principals: Principals = NO_PRINCIPALS,
+    told: Peer | null = null,
   ) {
     this.reporter = reporter
     this.cluster = cluster
@@ -81,22 +87,23 @@ export class SeriesCache {
     this.lastKey = -1
     this.lastSlot = 0
     this.principals = principals
+    this.told = told
     this.byPeer = null
     this.lastPeer = null
   }
 
-  ofPeers(own: string, peer: string): SeriesCache {
+  /** `told` is the same object for the same proxy. */
+  ofPeers(own: string, peer: string, told: Peer | null): SeriesCache {
     const { lastPeer } = this
-    if (lastPeer !== null && lastPeer.principals.peer === peer && lastPeer.principals.own === own) return lastPeer
+    if (lastPeer !== null && lastPeer.told === told && lastPeer.principals.peer === peer && lastPeer.principals.own === own)
+      return lastPeer
     this.byPeer ??= new Map()
-    const key = `${own} ${peer}`
+    const key = `${own} ${peer} ${told === null ? '' : Object.values(told).join(' ')}`
     let cache = this.byPeer.get(key)
     if (cache === undefined) {
       if (this.byPeer.size >= MAX_PEERS) return this
-      cache = new SeriesCache(this.reporter, this.cluster, this.endpoint, this.authority, this.byAuthority !== null, {
-        own,
-        peer,
-      })
+      const { reporter, cluster, endpoint, authority, byAuthority } = this
+      cache = new SeriesCache(reporter, cluster, endpoint, authority, byAuthority !== null, { own, peer }, told)
       this.byPeer.set(key, cache)
     }
     this.lastPeer = cache
@@ -110,6 +117,8 @@ export class RequestMetrics {
   readonly clusterId: string
   readonly maxAuthorities: number
   readonly authorities: Set<string>
+  /** What proxies at the other end have said of themselves. */
+  readonly peers: PeerBook
   /** All that this proxy reports it reports as one. */
   readonly isWaypoint: boolean
 
@@ -130,6 +139,7 @@ export class RequestMetrics {
     this.clusterId = clusterId
     this.maxAuthorities = maxAuthorities
     this.authorities = new Set()
+    this.peers = new PeerBook()
     this.isWaypoint = isWaypoint
   }
 
@@ -172,9 +182,9 @@ export class RequestMetrics {
   /** The cache for who is at the two ends of mTLS. */
   forPeers(
     cache: SeriesCache,
-    { ownPrincipal, peerPrincipal }: Pick<AccessRecord, 'ownPrincipal' | 'peerPrincipal'>,
+    { ownPrincipal, peerPrincipal, peer }: Pick<AccessRecord, 'ownPrincipal' | 'peerPrincipal' | 'peer'>,
   ): SeriesCache {
-    return peerPrincipal === '' ? cache : cache.ofPeers(ownPrincipal, peerPrincipal)
+    return peerPrincipal === '' ? cache : cache.ofPeers(ownPrincipal, peerPrincipal, peer)
   }
 
   /** A TCP session has its upstream, or has failed to get one (`flags`). */
@@ -206,7 +216,7 @@ export class RequestMetrics {
     const known = byAuthority.get(authority)
     if (known !== undefined) return known
     if (!this.#mayBeLabel(authority)) return this.#ofAuthority(cache, byAuthority, '')
-    const series = new SeriesCache(cache.reporter, cache.cluster, cache.endpoint, authority, false, cache.principals)
+    const series = new SeriesCache(cache.reporter, cache.cluster, cache.endpoint, authority, false, cache.principals, cache.told)
     byAuthority.set(authority, series)
     return series
   }
@@ -244,9 +254,18 @@ export class RequestMetrics {
   }
 
   #labels(series: SeriesCache, outcome: RequestOutcome): string {
-    const source = series.reporter === 'source' ? this.own : UNKNOWN_PEER
-    const destination = series.reporter === 'destination' ? this.own : endpointPeer(series.endpoint, this.clusterId)
+    const { reporter, told, principals } = series
+    const namespace = namespaceOf(principals.peer)
+    const source = reporter === 'source' ? this.own : peerOf(UNKNOWN_PEER, told, namespace)
+    const destination =
+      reporter === 'destination'
+        ? this.own
+        : peerOf(
+            endpointPeer(series.endpoint, this.clusterId),
+            reporter === 'source' ? told : null,
+            reporter === 'source' ? namespace : '',
+          )
     const service = destinationService(series.cluster, series.authority, destination.namespace)
-    return istioLabels(series.reporter, source, destination, service, outcome, series.principals)
+    return istioLabels(reporter, source, destination, service, outcome, principals)
   }
 }

@@ -3,9 +3,11 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import tls from 'node:tls'
 import t from 'tap'
-import type { HttpChain } from '../../lib/state/listener.ts'
+import { HTTP_SETTINGS, type HttpChain, type PeerSettings } from '../../lib/state/listener.ts'
+import type { SelfDescription } from '../../lib/state/self-description.ts'
 import type { Snapshot } from '../../lib/state/snapshot.ts'
 import type { DownstreamTls, UpstreamTls } from '../../lib/state/tls.ts'
+import { describeSelf } from '../../lib/xds/client/self-description.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import {
@@ -38,6 +40,23 @@ const [client, server] = await Promise.all([
 const ROOTS = { 'cluster.local': [ca.rootPem] }
 const HASH = createHash('sha256').update(new X509Certificate(client.chain).raw).digest('hex')
 
+const described = (name: string, version: string): SelfDescription =>
+  describeSelf(
+    {
+      id: `sidecar~10.0.0.1~${name}-0.shop~shop.svc.cluster.local`,
+      metadata: {
+        NAME: `${name}-0`,
+        NAMESPACE: 'shop',
+        WORKLOAD_NAME: `${name}-${version}`,
+        CLUSTER_ID: 'west',
+        LABELS: { app: name, version, 'service.istio.io/canonical-name': name, 'service.istio.io/canonical-revision': version },
+      },
+    },
+    { namespace: 'shop', serviceAccount: name, name, labels: {}, address: '', locality: '' },
+  )
+const FRONT = described('front', 'v1')
+const REVIEWS = described('reviews', 'v2')
+
 /** One cluster to `port`, whatever is asked for. */
 function snapshot(
   name: string,
@@ -66,12 +85,19 @@ interface Sides {
   readonly up?: Partial<UpstreamTls>
   readonly mode?: HttpChain['clientCertificate']
   readonly protocol?: 'http1' | 'http2'
+  /** Who tells the other side who it is. */
+  readonly peers?: { readonly in?: PeerSettings; readonly out?: PeerSettings }
 }
 
 /** client → outbound sidecar → mTLS → inbound sidecar → application. */
-async function sidecars(t: Teardown, { down = {}, up = {}, mode = 'append_forward', protocol = 'http1' }: Sides) {
+async function sidecars(t: Teardown, { down = {}, up = {}, mode = 'append_forward', protocol = 'http1', peers = {} }: Sides) {
   const app = await EchoUpstream.start(t)
-  const network = anHttpChain({ routeTable: 'any', clientCertificate: mode })
+  const network = anHttpChain({
+    routeTable: 'any',
+    clientCertificate: mode,
+    settings: { ...HTTP_SETTINGS, peers: peers.in ?? null },
+  })
+  const asks = anHttpChain({ routeTable: 'any', settings: { ...HTTP_SETTINGS, peers: peers.out ?? null } })
   const inbound = await OneWorker.start(
     t,
     snapshot('inbound|9080||', app.port, {
@@ -84,16 +110,16 @@ async function sidecars(t: Teardown, { down = {}, up = {}, mode = 'append_forwar
         aListener({ name: 'plain', direction: 'inbound', filterChains: [aFilterChain({ network })] }),
       ],
     }),
-    { secrets: meshSecrets({ identity: SERVER, issued: server, roots: ROOTS }) },
+    { secrets: meshSecrets({ identity: SERVER, issued: server, roots: ROOTS }), self: REVIEWS },
   )
   const outbound = await OneWorker.start(
     t,
     snapshot('outbound|9080||reviews', inbound.ports['in'] as number, {
       protocol,
       tls: anUpstreamTls({ sni: SNI, subjectAltNames: [SERVER], ...up }),
-      listeners: [aListener({ name: 'out', filterChains: [aFilterChain({ network: anHttpChain({ routeTable: 'any' }) })] })],
+      listeners: [aListener({ name: 'out', filterChains: [aFilterChain({ network: asks })] })],
     }),
-    { secrets: meshSecrets({ identity: CLIENT, issued: client, roots: ROOTS }) },
+    { secrets: meshSecrets({ identity: CLIENT, issued: client, roots: ROOTS }), self: FRONT },
   )
   return { app, inbound, outbound }
 }
@@ -147,6 +173,63 @@ for (const protocol of ['http1', 'http2'] as const)
     t.match(there?.steps[0], { step: 'peer', text: `the client is ${CLIENT}, by TLSv1.3; we are ${SERVER}` })
     t.match(outbound.explain(id), { client: null, server: { identity: SERVER, own: CLIENT } })
     t.same([...inbound.errors, ...outbound.errors, ...inbound.handshakes, ...outbound.handshakes], [])
+  })
+
+const METADATA = ['x-envoy-peer-metadata', 'x-envoy-peer-metadata-id']
+const told = (headers: readonly (readonly [string, string])[]): string[] =>
+  headers.map(([name]) => name.toLowerCase()).filter((name) => METADATA.includes(name))
+
+for (const protocol of ['http1', 'http2'] as const)
+  t.test(`who the other side is, told by headers over ${protocol}`, async (t) => {
+    const READS = { clients: true, upstreams: 'never', readsUpstreams: false } as const
+    const TELLS = { clients: false, upstreams: 'always', readsUpstreams: true } as const
+    const both = { protocol, peers: { in: READS, out: TELLS } } as const
+    const labelled = (worker: OneWorker): string => worker.series.find((s) => s.labels.includes('reporter='))?.labels ?? ''
+
+    await t.test('metrics of both know both', async (t) => {
+      const { app, inbound, outbound } = await sidecars(t, both)
+      const client = await RawClient.connect(t, outbound.ports['out'] as number)
+      const answer = await client.ask({ target: '/x', host: 'reviews' })
+      t.same([answer.status, told(answer.headers)], [200, []], 'a client that does not ask is not told')
+      t.same(told(app.seen.at(-1)?.headers ?? []), [])
+      for (const [worker, reporter] of [
+        [inbound, 'destination'],
+        [outbound, 'source'],
+      ] as const) {
+        await worker.record(0)
+        const labels = labelled(worker)
+        t.match(labels, `reporter="${reporter}",source_workload="front-v1",source_canonical_service="front"`)
+        for (const pair of ['source_app="front"', 'source_version="v1"', 'source_workload_namespace="shop"'])
+          t.match(labels, pair, `${reporter} ${pair}`)
+        for (const pair of ['destination_workload="reviews-v2"', 'destination_version="v2"', 'destination_app="reviews"'])
+          t.match(labels, pair, `${reporter} ${pair}`)
+      }
+      t.match(labelled(inbound), 'source_cluster="west"')
+      t.match(labelled(outbound), 'destination_cluster="west"')
+    })
+    await t.test('nobody is told who did not say who it is', async (t) => {
+      const { app, inbound, outbound } = await sidecars(t, { protocol, peers: { in: READS } })
+      const client = await RawClient.connect(t, outbound.ports['out'] as number)
+      t.same(told((await client.ask({ target: '/x', host: 'reviews' })).headers), [])
+      t.same(told(app.seen.at(-1)?.headers ?? []), [])
+      await inbound.record(0)
+      // What a certificate proves is known all the same.
+      t.match(labelled(inbound), 'source_workload="unknown"')
+      t.match(labelled(inbound), 'source_workload_namespace="shop"')
+    })
+    await t.test('without a certificate nobody is believed, and the application sees nothing of it', async (t) => {
+      const { app, inbound } = await sidecars(t, both)
+      const client = await RawClient.connect(t, inbound.ports['plain'] as number)
+      const headers = [
+        ['X-Envoy-Peer-Metadata', FRONT.peerMetadata],
+        ['x-envoy-peer-metadata-id', FRONT.peerId],
+      ] as const
+      const answer = await client.ask({ target: '/x', host: 'reviews', headers })
+      t.same(told(answer.headers).toSorted(), METADATA, 'who asks is told')
+      t.same(told(app.seen.at(-1)?.headers ?? []), [])
+      await inbound.record(0)
+      t.match(labelled(inbound), 'source_workload="unknown"')
+    })
   })
 
 t.test('x-forwarded-client-cert', async (t) => {

@@ -26,6 +26,7 @@ export const NO_WORKLOAD: EndpointWorkload = {
   version: '',
   canonicalService: '',
   canonicalRevision: '',
+  cluster: '',
 }
 
 /** 127.0.0.1:9080, weight 1, without locality, workload and health check. */
@@ -89,6 +90,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     tlsReason: { why: 'off', origin: BUILT_IN },
     bind: null,
     proxyProtocol: 'none',
+    peers: 'mesh',
     outlierDetection: null,
     protocol: 'http1',
     host: '',

@@ -13,6 +13,7 @@ import { ListenerSet } from '../../lib/listener/listener-set.ts'
 import type { Limiter } from '../../lib/pool/limiter.ts'
 import { compileTables, type Tables } from '../../lib/route/compile.ts'
 import { explainStream } from '../../lib/server/explain-stream.ts'
+import { type SelfDescription, selfWithout } from '../../lib/state/self-description.ts'
 import type { Snapshot } from '../../lib/state/snapshot.ts'
 import { AccessLog } from '../../lib/telemetry/access-log.ts'
 import { WorkerStats } from '../../lib/telemetry/data-path-stats.ts'
@@ -32,6 +33,8 @@ export interface OneWorkerOptions {
   readonly maxConnections?: number
   /** Of connections whose filter chain is gone; 0: as long as they like. */
   readonly drainMs?: number
+  /** Default: nobody is told anything. */
+  readonly self?: SelfDescription
 }
 
 /** What went wrong in a handshake, as the worker reports it. */
@@ -75,7 +78,7 @@ export class OneWorker {
     if (options.secrets !== undefined) this.io.tls.use(options.secrets)
     const slab = new MetricsSlab(createSlabBuffer(), (family, labels) => this.series.push({ family, labels }), 10_000)
     const own = { namespace: 'default', serviceAccount: 'web', name: 'web', labels: {}, address: '127.0.0.1', locality: '' }
-    const metrics = new RequestMetrics(slab, own)
+    const metrics = new RequestMetrics(slab, options.self?.workload ?? own)
     const limits = {
       maxHeaderBytes: 61_440,
       maxHeaders: 100,
@@ -96,6 +99,7 @@ export class OneWorker {
       slab,
       worker: new WorkerStats(slab),
       metrics,
+      self: options.self ?? selfWithout(own),
       accessLog: this.accessLog(slab),
       clusters,
       steps: new StepRing(),

@@ -14,6 +14,7 @@ import { HttpConnectionManager, type WorkerParts } from '../../../lib/filter/net
 import type { EndpointPool } from '../../../lib/pool/endpoint-pool.ts'
 import { compileTables } from '../../../lib/route/compile.ts'
 import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
+import { selfWithout } from '../../../lib/state/self-description.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { AccessLog } from '../../../lib/telemetry/access-log.ts'
 import { WorkerStats } from '../../../lib/telemetry/data-path-stats.ts'
@@ -87,6 +88,7 @@ function snapshot(outlierDetection: OutlierDetection | null, protocol: Protocol)
     version: 'v1',
     canonicalService: 'be',
     canonicalRevision: 'v1',
+    cluster: '',
   }
   const retry = aRetryPolicy({
     on: ['connect-failure', 'refused-stream', 'unavailable', 'cancelled', 'retriable-status-codes'],
@@ -147,6 +149,7 @@ export function proxy(terms: Terms): Proxy {
     io,
     slab,
     worker: new WorkerStats(slab),
+    self: selfWithout(identity),
     metrics,
     accessLog: log,
     clusters,

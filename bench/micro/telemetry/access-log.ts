@@ -31,6 +31,7 @@ class BenchRecord implements AccessRecord {
   readonly routeName = 'default'
   readonly peerPrincipal = ''
   readonly ownPrincipal = ''
+  readonly peer = null
   readonly attempts = 1
   readonly agent: string
   readonly requestId: string

@@ -37,6 +37,7 @@ function record(responseCode: number, durationMs: number): AccessRecord {
     routeName: '',
     peerPrincipal: '',
     ownPrincipal: '',
+    peer: null,
     attempts: 1,
     requestHeader: () => null,
   }

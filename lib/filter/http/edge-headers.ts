@@ -20,6 +20,8 @@ export function takeFromOutside(stream: HttpStream, headers: HeaderMap, { truste
   headers.remove('x-envoy-decorator-operation')
   headers.remove('x-envoy-downstream-service-cluster')
   headers.remove('x-envoy-downstream-service-node')
+  headers.removeKnown(H.H_X_ENVOY_PEER_METADATA)
+  headers.removeKnown(H.H_X_ENVOY_PEER_METADATA_ID)
   if (!keepsRequestIds) headers.removeKnown(H.H_X_REQUEST_ID)
 }
 

@@ -18,6 +18,7 @@ import type { Tables } from '../../route/compile.ts'
 import type { EditContext } from '../../route/header-operators.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
+import type { Peer } from '../../telemetry/istio-labels.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { TlsFacts } from '../../transport/tls-facts.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
@@ -95,6 +96,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   tokens: JwtAuthenticator | null
   /** What it was authorized by, for those who ask later; null: nothing. */
   authorizer: Authorizer | null
+  /** What the proxy at the other end has said of itself: the client's of an inbound listener, the endpoint's of an outbound one. null: nothing. */
+  peer: Peer | null
+  /** The client's proxy has said who it is. */
+  clientAsks: boolean
   /** What filters have found out for those behind them, by their names: claims of a token. null: nothing. */
   metadata: ReadonlyMap<string, JsonObject> | null
   readonly startMs: number
@@ -156,6 +161,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.grpcWeb = null
     this.tokens = null
     this.authorizer = null
+    this.peer = null
+    this.clientAsks = false
     this.metadata = null
     this.startMs = clock.monotonicMs
     this.startTimeMs = clock.wallMs

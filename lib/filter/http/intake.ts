@@ -5,6 +5,7 @@ import * as H from '../../http/known-headers.ts'
 import { normalizePathAs } from '../../route/path.ts'
 import { takeFromOutside } from './edge-headers.ts'
 import type { HttpStream } from './http-stream.ts'
+import { takeClient } from './peer-metadata.ts'
 import * as R from './reasons.ts'
 
 /** Field names that a Connection header may not take away (Envoy: sanitizeConnectionHeader). */
@@ -171,6 +172,7 @@ function sanitise(stream: HttpStream, headers: HeaderMap): R.Reason | null {
   if (referer >= 0 && !/^https?:\/\/[^\s]+$/i.test(headers.valueAt(referer))) headers.removeKnown(H.H_REFERER)
   const { edge, settings } = stream.manager.config
   if (edge !== null) takeFromOutside(stream, headers, edge)
+  if (settings.peers?.clients === true) takeClient(stream, headers)
   readScheme(stream, headers)
   if (settings.forwardedPort) nameLocalPort(stream, headers)
   if (headers.firstKnown(H.H_X_REQUEST_ID) < 0 && settings.requestIds)

@@ -3,6 +3,7 @@ import { HeaderMap } from '../../http/header-map.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
+import { answerClient } from './peer-metadata.ts'
 import { sayRequestId, saySession } from './response-headers.ts'
 
 /** Envoy gRPC status mapping; everything else is UNKNOWN. */
@@ -95,6 +96,7 @@ function deliver(stream: HttpStream, status: number, headers: HeaderMap, body: s
   if (stream.decision.session !== null && stream.upstreamHost !== '') saySession(stream, headers)
   if (stream.corsOrigin !== '') addCorsHeaders(stream, headers)
   if (manager.config.settings.answersRequestIds) sayRequestId(stream, headers)
+  if (manager.config.settings.peers !== null) answerClient(stream, headers)
   headers.append('date', manager.io.clock.httpDate())
   headers.append('server', manager.serverName)
   const bodyless = status === 204 || status === 304 || status < 200

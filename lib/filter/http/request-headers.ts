@@ -7,6 +7,7 @@ import { applyEdits } from '../../route/header-edits.ts'
 import { rewriteTarget, rewrittenHost } from '../../route/rewrite.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { HttpStream } from './http-stream.ts'
+import { tellUpstream } from './peer-metadata.ts'
 
 /** Methods whose requests have no body unless they say so; for the others an absent body is said with `content-length: 0` (Envoy). */
 function mayOmitLength(method: string): boolean {
@@ -17,7 +18,8 @@ function mayOmitLength(method: string): boolean {
 export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action: ForwardAction): string {
   const { headers, decision, manager } = stream
   const { weighted } = decision
-  const tells = manager.config.settings.envoyHeaders
+  const { envoyHeaders: tells, peers } = manager.config.settings
+  if (peers !== null) tellUpstream(stream, headers, peers)
   if (weighted !== null && weighted.requestEdits !== null) applyEdits(weighted.requestEdits, headers, stream)
   if (route.requestEdits !== null) applyEdits(route.requestEdits, headers, stream)
   // With several destinations theirs comes first and leaves no trace; the route's then overwrites it (Istio HTTPRewrite).

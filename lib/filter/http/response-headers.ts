@@ -7,6 +7,7 @@ import { applyEdits } from '../../route/header-edits.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
+import { answerClient, takeUpstream } from './peer-metadata.ts'
 
 /** Edits, and the fields that are the proxy's own. */
 export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, serviceTimeMs: number): void {
@@ -17,6 +18,11 @@ export function finaliseResponse(stream: HttpStream, upstream: UpstreamStream, s
   // The pool has read Keep-Alive; the client has a connection of its own.
   headers.removeKnown(H.H_KEEP_ALIVE)
   headers.removeKnown(H.H_X_ENVOY_UPSTREAM_SERVICE_TIME)
+  const { peers } = manager.config.settings
+  if (peers !== null) {
+    if (peers.readsUpstreams) takeUpstream(stream, headers)
+    if (peers.clients) answerClient(stream, headers)
+  }
   if (upstream.status !== 101 && manager.config.settings.envoyHeaders)
     headers.append('x-envoy-upstream-service-time', String(serviceTimeMs))
   const { weighted, route } = decision

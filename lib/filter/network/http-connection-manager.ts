@@ -19,6 +19,7 @@ import { CompiledSession } from '../../route/session.ts'
 import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
 import type { HttpChain, Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
+import type { SelfDescription } from '../../state/self-description.ts'
 import type { AccessLog } from '../../telemetry/access-log.ts'
 import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats.ts'
 import type { Logger } from '../../telemetry/logger.ts'
@@ -51,6 +52,7 @@ export interface WorkerParts {
   readonly slab: MetricsSlab
   readonly worker: WorkerStats
   readonly metrics: RequestMetrics
+  readonly self: SelfDescription
   readonly accessLog: AccessLog | null
   readonly clusters: ClusterManager
   readonly steps: StepRing

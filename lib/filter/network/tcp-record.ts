@@ -33,6 +33,10 @@ export abstract class TcpRecord {
     return ''
   }
 
+  get peer(): null {
+    return null
+  }
+
   requestHeader(): string | null {
     return null
   }

@@ -38,6 +38,7 @@ const UNKNOWN: EndpointWorkload = {
   version: '',
   canonicalService: '',
   canonicalRevision: '',
+  cluster: '',
 }
 /** Label that the injection of a sidecar writes. */
 const TLS_MODE = 'security.istio.io/tlsMode'
@@ -329,5 +330,6 @@ function workloadOf(name: string, namespace: string, labels: Labels): EndpointWo
     version,
     canonicalService: canonical,
     canonicalRevision: canonical === '' ? '' : revision,
+    cluster: '',
   }
 }

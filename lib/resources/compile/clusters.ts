@@ -16,7 +16,7 @@ import { clusterProtocol } from './protocol.ts'
 import type { Registry, RegistryPort, RegistryService } from './registry.ts'
 import { parseLocality, withTopology } from './topology.ts'
 import { DEFAULT_POLICY, PANIC_THRESHOLD, policyFor } from './traffic-policy.ts'
-import { type ClusterTls, clusterTls, NO_TLS } from './upstream-tls.ts'
+import { type ClusterTls, clusterTls, isExternal, NO_TLS } from './upstream-tls.ts'
 import type { World } from './world.ts'
 
 export const PASSTHROUGH_CLUSTER = 'PassthroughCluster'
@@ -47,7 +47,13 @@ export function buildClusters(sources: ClusterSources): Cluster[] {
   const clusters: Cluster[] = [passthrough()]
   const captures = world.bootstrap.capture.mode !== 'none'
   if (captures && world.scope.outboundTrafficPolicy !== 'ALLOW_ANY')
-    clusters.push({ ...passthrough(), name: BLACK_HOLE_CLUSTER, type: 'STATIC', loadBalancer: { kind: 'ROUND_ROBIN' } })
+    clusters.push({
+      ...passthrough(),
+      name: BLACK_HOLE_CLUSTER,
+      type: 'STATIC',
+      loadBalancer: { kind: 'ROUND_ROBIN' },
+      peers: 'mesh',
+    })
   for (const service of registry.values()) {
     const rule = rules.get(service.hostname)
     for (const port of service.ports) {
@@ -84,6 +90,7 @@ function passthrough(): Cluster {
     tlsReason: NO_TLS,
     bind: null,
     proxyProtocol: 'none',
+    peers: 'outside',
     protocol: 'client',
     host: '',
     serviceName: '',
@@ -142,6 +149,7 @@ function outbound(
     tlsReason: tls.reason,
     bind: null,
     proxyProtocol: policy.proxyProtocol,
+    peers: isExternal(service) ? 'outside' : 'mesh',
     protocol: protocolOf(protocol, policy.upstreamProtocol),
     host: service.hostname,
     serviceName: service.name,

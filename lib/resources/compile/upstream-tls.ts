@@ -85,7 +85,7 @@ function reasons(mtls: MeshMtls): (backend: Backend) => TlsReason {
 }
 
 /** Of an ExternalName, and of a ServiceEntry that does not say that it is of the mesh. */
-function isExternal({ object }: RegistryService): boolean {
+export function isExternal({ object }: RegistryService): boolean {
   if (object.kind === 'Service') return object.spec.type === 'ExternalName'
   return object.spec.location !== 'MESH_INTERNAL'
 }

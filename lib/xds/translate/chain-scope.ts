@@ -1,6 +1,6 @@
 // What is around a filter chain while it is translated: what was said of the listener, what other resources it needs, and what they hold already.
 import type { Credential } from '../../transport/secrets.ts'
-import type { Any } from '../proto/schema.ts'
+import type { Any, Struct } from '../proto/schema.ts'
 import type { Findings } from './findings.ts'
 import type { InlineTable, InlineTables } from './inline-tables.ts'
 
@@ -51,7 +51,15 @@ export interface FilterConfig {
   readonly typeName: string
   /** null: it came as JSON, in a TypedStruct. */
   readonly config: Any | null
+  /** null: it did not. */
+  readonly json: Struct | null
 }
 
 /** Does what a filter says to the draft of what it is part of. */
-export type FilterTranslator<Draft> = (config: Any | null, draft: Draft, findings: Findings, scope: ChainScope) => void
+export type FilterTranslator<Draft> = (
+  config: Any | null,
+  draft: Draft,
+  findings: Findings,
+  scope: ChainScope,
+  json: Struct | null,
+) => void

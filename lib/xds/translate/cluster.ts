@@ -86,6 +86,7 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
     bind: translateBind(of.upstream_bind_config, findings.at('upstream_bind_config')),
     proxyProtocol: sockets.proxyProtocol,
     protocol: spoken.protocol,
+    peers: peersOf(of),
     ...service,
     policyOrigin,
   }
@@ -238,6 +239,13 @@ function noteHttp1(options: Http1ProtocolOptions | null, at: Findings): void {
   // To keep the case that names came in (preserve_case) is what heddle does in any case.
   if (format !== null && format.stateful_formatter?.typed_config?.typeUrl !== PRESERVE_CASE)
     at.note('header_key_format is not carried out: names of headers go out as they came')
+}
+
+/** Who is dialled by address is of nobody knows where (Istio). */
+function peersOf({ name, metadata }: Message): ClusterNoun['peers'] {
+  const { external, disable_mx: never } = istioMetadata(metadata)
+  if (never === true) return 'never'
+  return external === true || name === 'PassthroughCluster' ? 'outside' : 'mesh'
 }
 
 type ServiceFacts = Pick<ClusterNoun, 'host' | 'serviceName' | 'serviceNamespace' | 'port' | 'subset' | 'origin'>

@@ -46,9 +46,9 @@ function unwrapped(packed: Any, findings: Findings): FilterConfig {
   for (const wrapper of [TypedStruct, XdsTypedStruct]) {
     if (packed.typeUrl !== typeUrlOf(wrapper)) continue
     const inner = findings.decode(packed.value, wrapper)
-    return { typeName: nameOf(inner?.type_url ?? ''), config: null }
+    return { typeName: nameOf(inner?.type_url ?? ''), config: null, json: inner?.value ?? null }
   }
-  return { typeName: nameOf(packed.typeUrl), config: packed }
+  return { typeName: nameOf(packed.typeUrl), config: packed, json: null }
 }
 
 function nameOf(typeUrl: string): string {

@@ -10,6 +10,7 @@ import { configOf } from './filter-config.ts'
 import type { Findings } from './findings.ts'
 import { headerMutation } from './http-filters/header-mutation.ts'
 import { jwtAuthn } from './http-filters/jwt-authn.ts'
+import { peerMetadata } from './http-filters/peer-metadata.ts'
 import { httpRbac } from './http-filters/rbac.ts'
 import { router } from './http-filters/router.ts'
 import { httpFilterState } from './http-filters/set-filter-state.ts'
@@ -25,6 +26,7 @@ export class HttpFilterDraft {
   session: HttpSettings['session']
   grpcWeb: boolean
   envoyHeaders: boolean
+  peers: HttpSettings['peers']
   /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
   identities: boolean
   /** The router: what comes behind it never runs. */
@@ -40,14 +42,15 @@ export class HttpFilterDraft {
     this.session = null
     this.grpcWeb = false
     this.envoyHeaders = true
+    this.peers = null
     this.identities = false
     this.ends = false
     this.stage = 0
   }
 
-  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb' | 'envoyHeaders'> {
-    const { fault, cors, session, grpcWeb, envoyHeaders } = this
-    return { fault, cors, session, grpcWeb, envoyHeaders }
+  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb' | 'envoyHeaders' | 'peers'> {
+    const { fault, cors, session, grpcWeb, envoyHeaders, peers } = this
+    return { fault, cors, session, grpcWeb, envoyHeaders, peers }
   }
 }
 
@@ -97,8 +100,7 @@ interface Known {
 const anywhere = (translate: Translator): Known => ({ translate, stage: 0 })
 
 const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
-  // Metadata of peers is for telemetry; what of it arrives in headers is not passed on for longer than anybody else's.
-  ['io.istio.http.peer_metadata.Config', anywhere(nothing)],
+  ['io.istio.http.peer_metadata.Config', anywhere(peerMetadata)],
   ['stats.PluginConfig', anywhere(nothing)],
   [`${HTTP}grpc_stats.v3.FilterConfig`, anywhere(nothing)],
   // heddle names what it speaks inside of mutual TLS by itself (hbone and pool: ALPN of the mesh).
@@ -152,5 +154,5 @@ function translateOne(filter: HttpFilter, draft: HttpFilterDraft, scope: ChainSc
   if (known.stage !== 0 && known.stage < draft.stage)
     findings.note(`the filter ${filter.name} runs where heddle has it: tokens, authorization, gRPC-Web, faults, then CORS`)
   draft.stage = Math.max(draft.stage, known.stage)
-  known.translate(config.config, draft, findings, scope)
+  known.translate(config.config, draft, findings, scope, config.json)
 }

@@ -82,7 +82,7 @@ export function translateNetworkFilters(filters: readonly Filter[], scope: Chain
     if (config === null) continue
     const translate = KNOWN.get(config.typeName)
     if (translate === undefined) at.fault(`the filter ${filter.name} (${config.typeName}) is not understood`)
-    else translate(config.config, draft, at, scope)
+    else translate(config.config, draft, at, scope, config.json)
   }
   if (draft.network === null && scope.missing.size === 0 && findings.faults.length === 0)
     findings.at('filters').fault('no filter takes the connection; http_connection_manager or tcp_proxy is expected at the end')

@@ -11,6 +11,7 @@ const UNKNOWN: EndpointWorkload = {
   version: '',
   canonicalService: '',
   canonicalRevision: '',
+  cluster: '',
 }
 /** Istio's word for the revision of a workload that names none. */
 const LATEST = 'latest'
@@ -24,12 +25,12 @@ export function workloadOf(metadata: Metadata | null): EndpointWorkload {
   const text = istioMetadata(metadata)['workload']
   if (typeof text !== 'string' || text === '') return UNKNOWN
   return interned(workloads, text, () => {
-    const [workload = '', namespace = '', canonicalService = '', revision = ''] = text.split(';')
+    const [workload = '', namespace = '', canonicalService = '', revision = '', cluster = ''] = text.split(';')
     // Of an endpoint that is no workload only the cluster is known.
     if (workload === '' && namespace === '' && canonicalService === '') return UNKNOWN
     // Labels `app` and `version` do not come along; the canonical ones are made of them where nobody says otherwise.
     const labels = { app: canonicalService, version: revision }
-    return { workload, namespace, ...labels, canonicalService, canonicalRevision: revision === '' ? LATEST : revision }
+    return { workload, namespace, ...labels, canonicalService, canonicalRevision: revision === '' ? LATEST : revision, cluster }
   })
 }
 

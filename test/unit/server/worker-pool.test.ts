@@ -3,6 +3,7 @@ import { parseBootstrap } from '../../../lib/bootstrap/load.ts'
 import { ConfigFeed } from '../../../lib/server/config-feed.ts'
 import type { WorkerInit } from '../../../lib/server/messages.ts'
 import { WorkerPool } from '../../../lib/server/worker-pool.ts'
+import { selfWithout } from '../../../lib/state/self-description.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
 import { NO_SECRETS } from '../../../lib/transport/secrets.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -45,6 +46,7 @@ function pool(t: Teardown, concurrency: number, beforeReady = '') {
       return {
         index,
         bootstrap: bootstrap.config,
+        self: selfWithout(bootstrap.config.workload),
         config: { ...NOTHING, version: seen.version },
         metrics: cells,
         shared: cells,

@@ -31,6 +31,7 @@ export function accessRecord(parts: RecordParts): AccessRecord {
     routeName: 'default',
     peerPrincipal: '',
     ownPrincipal: '',
+    peer: null,
     attempts: 1,
     ...rest,
     requestHeader: (name) => headers?.[name] ?? null,

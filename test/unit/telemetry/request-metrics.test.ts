@@ -50,6 +50,7 @@ const endpoint = anEndpoint({
     version: 'v2',
     canonicalService: 'reviews',
     canonicalRevision: 'v2',
+    cluster: '',
   },
 })
 

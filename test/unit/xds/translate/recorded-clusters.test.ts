@@ -51,6 +51,8 @@ const DECLARED: Readonly<Record<string, (d: Difference) => boolean>> = {
     d.world === 'waypoint' && d.ours === undefined && /^(main_internal|.*connect_originate)$/.test(d.cluster),
   'a tunnel to a workload that is dialled itself is a cluster only where there is such a workload': (d) =>
     d.world === 'waypoint' && d.cluster === 'encap' && d.ours === undefined,
+  'istiod names the cluster of Kubernetes; static configuration has one, its own': (d) =>
+    /^endpoints\.\d\.workload\.cluster$/.test(d.path) && d.ours === '' && d.theirs === 'Kubernetes',
   'static configuration has it always': (d) => d.cluster === 'PassthroughCluster' && d.theirs === undefined,
   'a pod of an ambient namespace has a tunnel before the agent of its node has annotated it': (d) =>
     d.world === 'waypoint' && /^endpoints\.\d\.tunnel$/.test(d.path) && d.theirs === null,
