@@ -46,6 +46,8 @@ export interface DumpedConfig {
   readonly clusters: readonly DumpedResource[]
   readonly listeners: readonly DumpedResource[]
   readonly routes: readonly DumpedResource[]
+  /** Tables that listeners carry themselves (`route_config`), once for each connection manager that has one: Envoy counts them as static. */
+  readonly inlineRoutes: () => readonly DumpedResource[]
   readonly endpoints: readonly DumpedResource[]
   /** Filters that come on their own (ECDS). */
   readonly extensions: readonly DumpedResource[]

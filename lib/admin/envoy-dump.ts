@@ -52,7 +52,8 @@ export function configParts(config: DumpedConfig, wanted: NameFilter, includeEds
     part('ListenersConfigDump', { version_info: config.listenersVersion, ...listeners(of(config.listeners), fed) }),
     part('ScopedRoutesConfigDump', {}),
     part('RoutesConfigDump', {
-      [fed ? 'dynamic_route_configs' : 'static_route_configs']: list(of(config.routes), 'route_config'),
+      static_route_configs: list(of(fed ? config.inlineRoutes() : config.routes), 'route_config'),
+      dynamic_route_configs: fed ? list(of(config.routes), 'route_config') : [],
     }),
     part('SecretsConfigDump', {
       dynamic_active_secrets: config.secrets.filter(({ name }) => wanted(name)).map(secret),

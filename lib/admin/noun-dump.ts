@@ -2,7 +2,7 @@
 // What else there is of a noun is in heddle's own shape.
 import { addressText, isSocketPath } from '../base/socket-path.ts'
 import type { BootstrapConfig } from '../state/bootstrap-config.ts'
-import type { Cluster } from '../state/cluster.ts'
+import type { Cluster, Locality } from '../state/cluster.ts'
 import type { FilterChain, FilterChainMatch, Listener } from '../state/listener.ts'
 import type { Origin } from '../state/origin.ts'
 import type {
@@ -55,6 +55,7 @@ export function nounDump(
       name,
       virtual_hosts: virtualHosts.map((v) => ({ name: v.name, domains: v.domains, routes: v.routes.map(routeJson) })),
     })),
+    inlineRoutes: () => [],
     endpoints: all(
       (snapshot?.clusters ?? []).filter((c) => c.type !== 'ORIGINAL_DST'),
       (c) => assignmentJson(c, isHealthy),
@@ -81,15 +82,18 @@ function lbPolicy(kind: string): object {
   return kind === 'ROUND_ROBIN' ? {} : { lb_policy: kind === 'PEAK_EWMA' ? 'LOAD_BALANCING_POLICY_CONFIG' : kind }
 }
 
-function assignmentJson({ name, endpoints }: Cluster, isHealthy: IsHealthy): object {
+/** What a cluster has of endpoints now: those of DNS as they were resolved. */
+export function assignmentJson({ name, endpoints, dnsNames }: Cluster, isHealthy: IsHealthy): object {
+  const hosts = new Set(dnsNames.map(({ host }) => host))
+  const [hostname = ''] = hosts.size === 1 ? hosts : []
   return {
     '@type': `${TYPE}.config.endpoint.v3.ClusterLoadAssignment`,
     cluster_name: name,
     endpoints: endpoints.map((e) => ({
-      locality: { region: e.locality.region, zone: e.locality.zone, sub_zone: e.locality.subzone },
+      locality: localityJson(e.locality),
       lb_endpoints: [
         {
-          endpoint: { address: socketAddress(e.address, e.port) },
+          endpoint: { address: socketAddress(e.address, e.port), ...(hostname === '' ? {} : { hostname }) },
           health_status: e.healthy && isHealthy(name, addressText(e.address, e.port)) ? 'HEALTHY' : 'UNHEALTHY',
           load_balancing_weight: e.weight,
         },
@@ -97,6 +101,10 @@ function assignmentJson({ name, endpoints }: Cluster, isHealthy: IsHealthy): obj
       priority: e.priority,
     })),
   }
+}
+
+function localityJson({ region, zone, subzone }: Locality): object {
+  return Object.fromEntries(Object.entries({ region, zone, sub_zone: subzone }).filter(([, value]) => value !== ''))
 }
 
 function socketAddress(address: string, port: number): object {

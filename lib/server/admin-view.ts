@@ -59,7 +59,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
 function dumpedConfig(proxy: Supervisor): DumpedConfig {
   const isHealthy = (cluster: string, address: string): boolean =>
     (proxy.healthOf(cluster, address) & (EJECTED_FLAG | FAILED_CHECK_FLAG)) === 0
-  const sent = proxy.store.dump?.(isHealthy)
+  const sent = proxy.store.dump?.(proxy.snapshot(), isHealthy)
   const startedMs = performance.timeOrigin
   const secrets = dumpedSecrets(proxy.secrets.secrets)
   if (sent !== undefined) return { ...sent, fed: true, startedMs, secrets }

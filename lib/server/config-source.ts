@@ -36,8 +36,8 @@ export interface ConfigSource {
   warming?(): readonly string[]
   /** Of a control plane: what is accepted and has no effect. */
   notes?(): readonly FedNote[]
-  /** Of a control plane: what it sent. */
-  dump?(isHealthy: IsHealthy): FedConfig
+  /** Of a control plane: what it sent, with what the names in it have come to by the Snapshot in force. */
+  dump?(inForce: Snapshot | null, isHealthy: IsHealthy): FedConfig
   /** Of a control plane: what of its resources is held, by kind. */
   sent?(): readonly KindUse[]
   close(): Promise<void>

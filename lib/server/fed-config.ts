@@ -1,6 +1,8 @@
 // What a control plane sent, for `/config_dump` in Envoy's shape: each resource in the JSON of its protobuf message, with the fields that heddle's tables have.
 import type { KindUse } from '../admin/config-use-page.ts'
 import type { DumpedConfig, DumpedFailure, DumpedResource, DumpedState } from '../admin/dumped-config.ts'
+import { assignmentJson } from '../admin/noun-dump.ts'
+import type { Snapshot } from '../state/snapshot.ts'
 import type { AdsClient } from '../xds/client/ads-client.ts'
 import { XDS } from '../xds/client/resource-types.ts'
 import type { XdsResource } from '../xds/client/resource-update.ts'
@@ -10,6 +12,7 @@ import { REGISTRY } from '../xds/proto/registry.ts'
 import type { Held, Refused } from '../xds/store/resource-set.ts'
 import type { XdsWorld } from '../xds/store/xds-world.ts'
 import { isFetched } from '../xds/translate/warming.ts'
+import { carriedEndpoints, carriedRoutes } from './carried-config.ts'
 
 export type FedConfig = Omit<DumpedConfig, 'fed' | 'startedMs' | 'secrets'>
 
@@ -19,7 +22,8 @@ export type IsHealthy = (cluster: string, address: string) => boolean
 /** Fields of which no value is shown (`udpa.annotations.sensitive`). */
 const SENSITIVE: readonly string[] = ['private_key', 'pkcs12', 'password', 'private_key_provider', 'session_ticket_keys']
 
-export function fedConfig(client: AdsClient, world: XdsWorld, isHealthy: IsHealthy): FedConfig {
+/** `snapshot`: what is in force, for what names have come to; null: nothing yet. */
+export function fedConfig(client: AdsClient, world: XdsWorld, snapshot: Snapshot | null, isHealthy: IsHealthy): FedConfig {
   const of = (typeUrl: string, show = shown): DumpedResource[] =>
     world.states(typeUrl).map(({ name, active, warming, refused }) => ({
       name,
@@ -29,17 +33,38 @@ export function fedConfig(client: AdsClient, world: XdsWorld, isHealthy: IsHealt
     }))
   const versionOf = (typeUrl: string): string => client.status.types.find((t) => t.typeUrl === typeUrl)?.version ?? ''
   const secrets = world.wanted().get(XDS.secret) ?? new Set()
+  const clusters = of(XDS.cluster)
+  const listeners = of(XDS.listener)
   return {
     node: toJson(Node, client.node, REGISTRY),
     clustersVersion: versionOf(XDS.cluster),
     listenersVersion: versionOf(XDS.listener),
-    clusters: of(XDS.cluster),
-    listeners: of(XDS.listener),
+    clusters,
+    listeners,
     routes: of(XDS.route),
-    endpoints: of(XDS.endpoints, (resource) => withHealth(shown(resource), isHealthy)),
+    inlineRoutes: () => carriedRoutes(listeners),
+    endpoints: [
+      ...of(XDS.endpoints, (resource) => withHealth(shown(resource), isHealthy)),
+      ...endpointsOfClusters(clusters, world, snapshot, isHealthy),
+    ],
     extensions: of(XDS.extension),
     missingSecrets: [...secrets].filter((name) => isFetched(name) && !world.secrets.has(name)),
   }
+}
+
+function endpointsOfClusters(
+  clusters: readonly DumpedResource[],
+  world: XdsWorld,
+  snapshot: Snapshot | null,
+  isHealthy: IsHealthy,
+): DumpedResource[] {
+  const inForce = new Map(snapshot?.clusters.map((c) => [c.name, c]))
+  return clusters.flatMap(({ name, active }) => {
+    if (active === null || (world.clusters.get(name)?.edsName ?? null) !== null) return []
+    const noun = inForce.get(name)
+    const found = noun === undefined ? null : () => assignmentJson(noun, isHealthy)
+    return carriedEndpoints(name, active, found, (assignment) => withHealth(assignment, isHealthy))
+  })
 }
 
 const KINDS = [
@@ -65,7 +90,15 @@ export function sentByKind(client: AdsClient): KindUse[] {
 function stateOf(held: Held<unknown> | null, show: (resource: XdsResource) => JsonObject): DumpedState | null {
   if (held === null || held.resource === null) return null
   const { resource, arrival } = held
-  return { version: resource.version || arrival.version, updatedMs: arrival.atMs, json: () => show(resource) }
+  let made: JsonObject | null = null
+  return {
+    version: resource.version || arrival.version,
+    updatedMs: arrival.atMs,
+    json: () => {
+      made ??= show(resource)
+      return made
+    },
+  }
 }
 
 function failureOf(refused: Refused | null): DumpedFailure | null {

@@ -170,8 +170,8 @@ export class XdsSource implements ConfigSource {
     return sentByKind(this.client)
   }
 
-  dump(isHealthy: IsHealthy): FedConfig {
-    return fedConfig(this.client, this.world, isHealthy)
+  dump(inForce: Snapshot | null, isHealthy: IsHealthy): FedConfig {
+    return fedConfig(this.client, this.world, inForce, isHealthy)
   }
 
   measure(metrics: ControlPlaneMetrics): void {

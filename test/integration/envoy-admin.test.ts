@@ -42,6 +42,39 @@ function listener(name: string, port: number, filter: object): object {
   }
 }
 
+/** Clusters that ask nobody for their endpoints, or not the control plane. */
+function putClustersWithEndpoints(plane: FakeControlPlane, upstream: EchoUpstream): void {
+  const at = (address: string) => ({
+    endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address, port_value: upstream.port } } } }] }],
+  })
+  const rows: [name: string, more: object][] = [
+    ['own', { type: 'STATIC', load_assignment: { cluster_name: 'other', ...at(upstream.host) } }],
+    ['dns', { type: 'STRICT_DNS', dns_lookup_family: 'V4_ONLY', load_assignment: { cluster_name: 'dns', ...at('localhost') } }],
+    ['dialled', { type: 'ORIGINAL_DST', lb_policy: 'CLUSTER_PROVIDED' }],
+  ]
+  for (const [name, more] of rows) put(plane, XDS.cluster, name, { name, connect_timeout: '1s', ...more })
+}
+
+/** With two more chains, whose routes are their own. */
+function withOwnRoutes(of: object): object {
+  const chain = (name: string, cluster: string, match: object) => {
+    const routes = [{ match: { prefix: '/' }, route: { cluster }, name: 'default' }]
+    const manager = {
+      '@type': HCM,
+      stat_prefix: name,
+      route_config: { name, virtual_hosts: [{ name: 'all', domains: ['*'], routes }], validate_clusters: false },
+      http_filters: [ROUTER_FILTER],
+    }
+    return { ...match, name, filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }
+  }
+  const { filter_chains } = of as { readonly filter_chains: readonly object[] }
+  return {
+    ...of,
+    filter_chains: [...filter_chains, chain('inbound|9||', 'own', { filter_chain_match: { destination_port: 9 } })],
+    default_filter_chain: chain('InboundPassthroughCluster', 'dialled', {}),
+  }
+}
+
 const ROUTES = {
   name: 'r',
   virtual_hosts: [
@@ -60,8 +93,9 @@ async function fed(t: Test, upstream: EchoUpstream): Promise<{ plane: FakeContro
   const address = { socket_address: { address: upstream.host, port_value: upstream.port } }
   const endpoints = [{ locality: { region: 'here' }, lb_endpoints: [{ endpoint: { address } }], load_balancing_weight: 1 }]
   put(plane, XDS.endpoints, 'one', { cluster_name: 'one', endpoints })
+  putClustersWithEndpoints(plane, upstream)
   const port = await freePort()
-  put(plane, XDS.listener, 'out', listener('out', port, ROUTER_FILTER))
+  put(plane, XDS.listener, 'out', withOwnRoutes(listener('out', port, ROUTER_FILTER)))
   put(plane, XDS.route, 'r', ROUTES)
   return { plane, port }
 }
@@ -210,14 +244,36 @@ t.test('as Envoy', { skip: findEnvoy() === null ? 'there is no Envoy' : '' }, as
 
   t.test('the resources are the same', async (t) => {
     for (const query of [
-      'resource=dynamic_active_clusters',
-      'resource=dynamic_active_clusters&mask=cluster.name,cluster.type',
+      'resource=dynamic_active_clusters&name_regex=one',
+      'resource=dynamic_active_clusters&name_regex=one&mask=cluster.name,cluster.type',
       'resource=dynamic_active_clusters&name_regex=none',
       'resource=dynamic_route_configs',
       'mask=dynamic_route_configs',
     ]) {
       const [mine, its] = await both(`/config_dump?${query}`)
       t.strictSame(mine, its, query)
+    }
+    // Each list in whatever order.
+    const nameOf = (c: JsonObject, field: string) => String(((c[field] ?? {}) as JsonObject)['name'])
+    const elements = async (query: string): Promise<(readonly JsonObject[])[]> =>
+      (await both(`/config_dump?${query}`)).map((json) =>
+        configs(json).toSorted((a, b) => nameOf(a, 'route_config').localeCompare(nameOf(b, 'route_config'))),
+      )
+    const [tables, itsTables] = await elements('resource=static_route_configs')
+    t.strictSame(tables, itsTables, 'what listeners carry themselves')
+    t.equal(tables?.length, 2)
+    const [of, itsOf] = await elements('include_eds&resource=dynamic_endpoint_configs&mask=endpoint_config.cluster_name')
+    t.strictSame(
+      of?.map((c) => JSON.stringify(c)).sort(),
+      itsOf?.map((c) => JSON.stringify(c)).sort(),
+      'endpoints of all clusters',
+    )
+    for (const name of ['one', 'own', 'dns']) {
+      const [has, itsHas] = (await elements(`include_eds&resource=dynamic_endpoint_configs&name_regex=${name}`)).map((all) =>
+        JSON.stringify(all).match(/"(?:address|hostname|port_value|health_status)":["\w.]+/g),
+      )
+      t.strictSame(has?.sort(), itsHas?.sort(), name)
+      t.not(has?.length ?? 0, 0, name)
     }
     // Envoy's filter by name leaves refused listeners in.
     const [mine, its] = await both('/config_dump?resource=dynamic_listeners&mask=name,active_state.listener')

@@ -82,6 +82,7 @@ const DUMPED: DumpedConfig = {
   clusters: [],
   listeners: [],
   routes: [],
+  inlineRoutes: () => [],
   endpoints: [],
   extensions: [],
   secrets: [],
