@@ -5,7 +5,7 @@ import type { AgentConfig } from '../state/bootstrap-config.ts'
 import { EXPOSITION_TYPE } from '../telemetry/metrics-registry.ts'
 import { askApplication } from './app-probes.ts'
 import { answer, closeServer, createLocalServer, JSON_TYPE, listenOn, TEXT } from './http-listen.ts'
-import { mergedMetrics, scrapeTimeout } from './merged-metrics.ts'
+import { mergedMetrics, scrapeCounts, scrapeTimeout } from './merged-metrics.ts'
 import { isLocalHost, isLocalOrigin } from './origin-check.ts'
 import { isLocalPeer, readinessAnswer } from './readiness.ts'
 
@@ -30,11 +30,16 @@ export class AgentServer {
   readonly #source: AgentSource
   readonly #server: Server
   #underWay: number
+  #scrapes: number
+  /** Of applications. */
+  #failedScrapes: number
 
   constructor(config: AgentConfig, source: AgentSource) {
     this.#config = config
     this.#source = source
     this.#underWay = 0
+    this.#scrapes = 0
+    this.#failedScrapes = 0
     this.#server = createLocalServer((req, res) => {
       this.#onRequest(req, res).catch(() => {
         if (!res.headersSent) answer(res, 500, TEXT, 'internal error\n')
@@ -90,8 +95,12 @@ export class AgentServer {
     }
     const header = req.headers['x-prometheus-scrape-timeout-seconds']
     const ours = this.#source.metricsText()
-    const { text } = await mergedMetrics(ours, applicationMetrics, scrapeTimeout(typeof header === 'string' ? header : undefined))
-    answer(res, 200, EXPOSITION_TYPE, text)
+    const limitMs = scrapeTimeout(typeof header === 'string' ? header : undefined)
+    const { text, failed } = await mergedMetrics(ours, applicationMetrics, limitMs)
+    this.#scrapes++
+    this.#failedScrapes += failed
+    const counts = applicationMetrics.length === 0 ? '' : scrapeCounts(this.#scrapes, this.#failedScrapes)
+    answer(res, 200, EXPOSITION_TYPE, counts + text)
   }
 
   async #probe(path: string, req: IncomingMessage, res: ServerResponse): Promise<void> {

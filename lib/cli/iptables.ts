@@ -50,6 +50,18 @@ export const istioIptablesCommand: Command = {
   },
 }
 
+/** `pilot-agent istio-clean-iptables`, which older versions of Istio have beside istio-iptables: hooks and scripts call it still. */
+export const istioCleanIptablesCommand: Command = {
+  ...iptablesCommand,
+  name: 'istio-clean-iptables',
+  summary: 'iptables clean, under the name that Istio called it by',
+  usage: ['istio-clean-iptables [flags]'],
+  run: async (args, io) => {
+    if (args.positionals.length > 0) throw new UsageError(`too many arguments: ${args.positionals.join(' ')}`)
+    return await act('clean', args, io)
+  },
+}
+
 function flags(): Readonly<Record<string, FlagSpec>> {
   const settings = SETTING_KEYS.map((key): [string, FlagSpec] => {
     const spec: SettingSpec = SETTINGS[key]

@@ -25,6 +25,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'iptables apply, under the name that Istio calls it by',
     load: async () => (await import('./iptables.ts')).istioIptablesCommand,
   },
+  'istio-clean-iptables': {
+    summary: 'iptables clean, under the name that Istio called it by',
+    load: async () => (await import('./iptables.ts')).istioCleanIptablesCommand,
+  },
   xds: {
     summary: 'how it stands with the control plane, and what one sends',
     load: async () => (await import('./xds.ts')).xdsCommand,

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { Resolver } from 'node:dns/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer, type ServerOptions } from 'node:https'
 import { createServer as createTcpServer } from 'node:net'
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
@@ -13,6 +14,7 @@ import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { freePort } from '../support/free-port.ts'
 import { GrpcHealthServer } from '../support/grpc-health-server.ts'
 import { BIN, httpRequest, runHeddle, startProxy } from '../support/proxy.ts'
+import { SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
 
 interface App {
@@ -22,14 +24,19 @@ interface App {
   readonly from: (string | undefined)[]
 }
 
-async function startApp(t: Teardown, answer: (req: IncomingMessage, res: ServerResponse) => void): Promise<App> {
+async function startApp(
+  t: Teardown,
+  answer: (req: IncomingMessage, res: ServerResponse) => void,
+  secure: ServerOptions | null = null,
+): Promise<App> {
   const asked: IncomingMessage[] = []
   const from: (string | undefined)[] = []
-  const server = createServer((req, res) => {
+  const take = (req: IncomingMessage, res: ServerResponse): void => {
     asked.push(req)
     from.push(req.socket.remoteAddress)
     answer(req, res)
-  })
+  }
+  const server = secure === null ? createServer(take) : createSecureServer(secure, take)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {
     server.closeAllConnections()
@@ -53,6 +60,9 @@ t.test('probes of the application', async (t) => {
   const tcp = createTcpServer((socket) => socket.destroy())
   await new Promise<void>((resolve) => tcp.listen(0, '127.0.0.1', resolve))
   t.teardown(() => tcp.close())
+  // Of no root that anybody knows, and for another name, as a kubelet has it.
+  const { chain, key } = await (await SigningCa.root(t)).issue({ dnsNames: ['nobody.example'] })
+  const secure = await startApp(t, (_, res) => res.writeHead(200).end('secure'), { cert: chain, key })
   const statusPort = await freePort()
   const closed = await freePort()
   const http = (way: string, more: object = {}) => ({ httpGet: { path: way, port: app.port, ...more }, timeoutSeconds: 5 })
@@ -71,6 +81,8 @@ t.test('probes of the application', async (t) => {
     '/app-health/none/livez': { httpGet: { path: '/', port: closed } },
     '/app-health/tcp/livez': { tcpSocket: { port: (tcp.address() as { port: number }).port } },
     '/app-health/tcp/readyz': { tcpSocket: { port: closed } },
+    '/app-health/tls/livez': { httpGet: { path: '/well', port: secure.port, scheme: 'HTTPS' }, timeoutSeconds: 5 },
+    '/app-health/tls/readyz': { httpGet: { path: '/well', port: secure.port }, timeoutSeconds: 5 },
     '/app-health/grpc/livez': { grpc: { port: grpc.port }, timeoutSeconds: 5 },
     '/app-health/grpc/readyz': { grpc: { port: grpc.port, service: 'nobody' }, timeoutSeconds: 5 },
   }
@@ -87,6 +99,8 @@ t.test('probes of the application', async (t) => {
     ['none/livez', 500, /ECONNREFUSED/],
     ['tcp/livez', 200, /^$/],
     ['tcp/readyz', 500, /ECONNREFUSED/],
+    ['tls/livez', 200, /^secure$/],
+    ['tls/readyz', 500, /./],
     ['grpc/livez', 200, /^$/],
     ['grpc/readyz', 500, /grpc-status 5/],
     ['other/livez', 400, /no such probe/],
@@ -117,14 +131,21 @@ t.test('metrics of application and proxy', async (t) => {
       res
         .writeHead(200, { 'content-type': 'application/openmetrics-text' })
         .end('own_total 7\nprocess_cpu_seconds_total 1\n# EOF\n')
+    else if (req.url === '/page')
+      res.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<html>wrong_total 2</html>')
+    else if (req.url === '/slow') res.writeHead(200).write('wrong_total 3\n')
     else res.writeHead(500).end('wrong_total 1\n')
   })
   const [statusPort, metricsPort] = [await freePort(), await freePort()]
-  const applicationMetrics = [`${app.port}/own`, `${app.port}/broken`, `${await freePort()}/nobody`]
+  const ways = ['own', 'broken', 'page', 'slow'].map((way) => `${app.port}/${way}`)
+  const applicationMetrics = [...ways, `${await freePort()}/nobody`]
   const agent = { address: '127.0.0.1', statusPort, metricsPort, applicationMetrics }
   const proxy = await startProxy(t, { bootstrap: { agent } })
+  const scrape = (way: string) =>
+    fetch(`http://127.0.0.1:${statusPort}${way}`, { headers: { 'x-prometheus-scrape-timeout-seconds': '0.5' } })
   for (const way of ['/stats/prometheus', '/metrics']) {
-    const { status, headers, body } = await httpRequest(statusPort, way)
+    const answer = await scrape(way)
+    const [status, headers, body] = [answer.status, Object.fromEntries(answer.headers), await answer.text()]
     t.equal(status, 200)
     t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
     t.match(body, /^heddle_workers \d/m)
@@ -132,6 +153,9 @@ t.test('metrics of application and proxy', async (t) => {
     t.equal(body.match(/^process_cpu_seconds_total/gm)?.length, 1, 'of one process only')
     t.notMatch(body, /wrong_total|# EOF/)
   }
+  const counted = await (await scrape('/metrics')).text()
+  t.match(counted, /^istio_agent_scrapes_total 3$/m)
+  t.match(counted, /^istio_agent_scrape_failures_total\{type="application"\} 12$/m)
   t.match(app.asked[0]?.headers.accept, /text\/plain/)
   const own = await httpRequest(metricsPort, '/stats/prometheus?usedonly')
   t.equal(own.status, 200)

@@ -100,11 +100,15 @@ export class DeltaStream implements DiscoveryStream {
     return [this.#request(typeUrl, { resource_names_subscribe: subscribe, resource_names_unsubscribe: unsubscribe })]
   }
 
-  /** What is held and wanted. Also without versions: then the control plane can say what it no longer has. */
+  /**
+   * What is held and wanted. Also without versions: then the control plane can say what it no longer has. Of what was refused no version is known, but that it has
+   * gone has to be heard: a policy that cannot be read denies until then. What is asked for by name has an answer anyway.
+   */
   #versions(typeUrl: string, interest: Subscription['interest'], names: ReadonlySet<string>): ReadonlyMap<string, string> {
-    const { resources } = this.#terms.held.of(typeUrl)
-    const wanted = interest === 'names' ? [...resources.values()].filter((r) => names.has(r.name)) : [...resources.values()]
-    return new Map(wanted.map((r) => [r.name, r.version]))
+    const { resources, refused } = this.#terms.held.of(typeUrl)
+    const held = [...resources.values()].map((r) => [r.name, r.version] as const)
+    if (interest === 'names') return new Map(held.filter(([name]) => names.has(name)))
+    return new Map([...[...refused.keys()].map((name) => [name, ''] as const), ...held])
   }
 
   #request(typeUrl: string, rest: Partial<DeltaDiscoveryRequest>): Uint8Array {

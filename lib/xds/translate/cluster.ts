@@ -12,6 +12,7 @@ import { HttpProtocolOptions } from '../proto/http-protocol-options.ts'
 import { translateLimits } from './circuit-breakers.ts'
 import type { Findings } from './findings.ts'
 import { translateHealthChecks } from './health-check.ts'
+import { NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
 import { istioMetadata, originOf } from './istio-metadata.ts'
 import { anyAddressAt, type LoadAssignment, translateLoadAssignment } from './load-assignment.ts'
 import { translateLoadBalancer } from './load-balancer.ts'
@@ -194,6 +195,8 @@ function inlineOf(of: Message, tunnelFields: string, findings: Findings): LoadAs
     null,
     tunnelFields,
     findings.at('load_assignment'),
+    NO_GATEWAY_FIELDS,
+    of.type === 'STRICT_DNS' || of.type === 'LOGICAL_DNS',
   )
 }
 

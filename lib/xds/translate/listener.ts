@@ -169,6 +169,7 @@ function placeOf(shell: ListenerShell, findings: Findings): Pick<Listener, 'addr
   const socket = shell.address?.socket_address ?? null
   if (shell.udp_listener_config !== null || socket?.protocol === 'UDP') at.fault('UDP (HTTP/3) is not listened for')
   if (socket === null) at.fault('an address with a port is expected')
+  else if ((socket.port_value ?? 0) > 65_535) at.fault(`${socket.port_value} is no port`)
   else if (socket.port_value === null) at.fault(`a port is expected, not the name ${socket.named_port ?? ''}`)
   const addresses = [socket?.address ?? '']
   for (const [i, { address }] of shell.additional_addresses.entries()) {

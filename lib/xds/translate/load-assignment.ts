@@ -1,5 +1,6 @@
 // Endpoints of one cluster as they arrive (ClusterLoadAssignment). An LbEndpoint whose bytes are those of before is the same object as before and is not
 // decoded again, so that a change of one among thousands costs little more than finding it.
+import { isIP } from 'node:net'
 import { isSocketPath } from '../../base/socket-path.ts'
 import type { EndpointTunnel, EndpointWorkload, Locality } from '../../state/cluster.ts'
 import { Locality as LocalityMessage } from '../proto/core.ts'
@@ -83,8 +84,8 @@ const MAX_PRIORITY = 128
 const OVERPROVISIONING = 140
 
 /**
- * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage); `gateway`: further ones towards other networks, the same in all calls. Faults
- * refuse the resource; the result is of no use then. null: the bytes are no such message.
+ * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage); `gateway`: further ones towards other networks, the same in all calls.
+ * `mayBeNames`: addresses may be names that are looked up. Faults refuse the resource; the result is of no use then. null: the bytes are no such message.
  */
 export function translateLoadAssignment(
   from: Uint8Array,
@@ -92,6 +93,7 @@ export function translateLoadAssignment(
   tunnelFields: string,
   findings: Findings,
   gateway: GatewayFields = NO_GATEWAY_FIELDS,
+  mayBeNames = false,
 ): LoadAssignment | null {
   const decoded = findings.decode(from, RawAssignment)
   if (decoded === null) return null
@@ -100,7 +102,7 @@ export function translateLoadAssignment(
   const raws = decoded.endpoints.map((group) => group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints)
   const places = raws.flatMap((all) => all.flatMap((b) => placeIn(from, b)))
   const known = previous !== null && previous.tunnelFields === tunnelFields ? new KnownEndpoints(previous, from, places) : null
-  const reader = new EndpointReader(known, tunnelFields, gateway)
+  const reader = new EndpointReader(known, { fields: tunnelFields, gateway, mayBeNames })
   const groups = decoded.endpoints.map((group, i): EndpointGroup => {
     const at = findings.at('endpoints', i)
     const { priority, leds_cluster_locality_config: leds } = group
@@ -187,16 +189,20 @@ class KnownEndpoints {
   }
 }
 
+interface EndpointTerms {
+  readonly fields: string
+  readonly gateway: GatewayFields
+  readonly mayBeNames: boolean
+}
+
 class EndpointReader {
   readonly #known: KnownEndpoints | null
-  readonly #fields: string
-  readonly #gateway: GatewayFields
+  readonly #terms: EndpointTerms
   #count: number
 
-  constructor(known: KnownEndpoints | null, fields: string, gateway: GatewayFields) {
+  constructor(known: KnownEndpoints | null, terms: EndpointTerms) {
     this.#known = known
-    this.#fields = fields
-    this.#gateway = gateway
+    this.#terms = terms
     this.#count = 0
   }
 
@@ -206,16 +212,18 @@ class EndpointReader {
 
   #make(bytes: Uint8Array, at: Findings): AssignedEndpoint | null {
     const decoded = at.decode(bytes, LbEndpoint)
-    return decoded === null ? null : endpointOf(decoded, this.#fields, this.#gateway, at)
+    return decoded === null ? null : endpointOf(decoded, this.#terms, at)
   }
 }
 
-function endpointOf(of: LbEndpoint, fields: string, gateway: GatewayFields, at: Findings): AssignedEndpoint | null {
-  const place = placeOf(of, fields, gateway, at)
+function endpointOf(of: LbEndpoint, terms: EndpointTerms, at: Findings): AssignedEndpoint | null {
+  const place = placeOf(of, terms, at)
   if (place === null) return null
   const check = of.endpoint?.health_check_config ?? null
+  if (check !== null) checkPort(check.port_value, at.at('endpoint').at('health_check_config').at('port_value'))
   if (check !== null && check.address !== null)
     at.at('endpoint').at('health_check_config').at('address').note('the endpoint is asked itself')
+  if (of.load_balancing_weight === 0) at.at('load_balancing_weight').fault('a weight is at least 1')
   const status = of.health_status
   if (status.startsWith('#')) at.at('health_status').fault(`${status} is not understood`)
   // Each field by its name: an object that begins with another's has a shape of its own, which takes more than the endpoint.
@@ -254,8 +262,7 @@ const matches = new SharedValues<Struct>()
 
 function placeOf(
   of: LbEndpoint,
-  fields: string,
-  gateway: GatewayFields,
+  { fields, gateway, mayBeNames }: EndpointTerms,
   at: Findings,
 ): Pick<AssignedEndpoint, 'address' | 'port' | 'tunnel'> | null {
   const within = at.at('endpoint').at('address')
@@ -269,6 +276,9 @@ function placeOf(
     if (socket.protocol !== 'TCP') within.at('protocol').fault(`${socket.protocol} is not carried out; TCP is`)
     if (socket.named_port !== null) within.at('named_port').fault(`a number is expected, not ${socket.named_port}`)
     if (socket.address === '') within.at('address').fault('an address is missing')
+    else if (!mayBeNames && isIP(socket.address) === 0)
+      within.at('address').fault(`an IP address is expected, not ${socket.address}`)
+    checkPort(socket.port_value ?? 0, within.at('port_value'))
     return { address: socket.address, port: socket.port_value ?? 0, tunnel: null }
   }
   if (internal !== null)
@@ -276,6 +286,10 @@ function placeOf(
   if (pipe !== null && isSocketPath(pipe.path)) return { address: pipe.path, port: 0, tunnel: null }
   within.fault(pipe === null ? 'its kind is not understood' : `the path of a socket is expected, not "${pipe.path}"`)
   return null
+}
+
+function checkPort(port: number, at: Findings): void {
+  if (port > 65_535) at.fault(`${port} is no port`)
 }
 
 /** Of a name that has no endpoints. */

@@ -39,7 +39,19 @@ t.test('in a process of its own: output, exit codes, nothing left running', asyn
   t.match(await runHeddle(['run', '--config', 'nowhere.yaml']), { code: 3, stderr: /nowhere\.yaml: no such file/ })
 })
 
-const COMMANDS = ['run', 'dev', 'check', 'explain', 'ca', 'iptables', 'istio-iptables', 'xds', 'top', 'version']
+const COMMANDS = [
+  'run',
+  'dev',
+  'check',
+  'explain',
+  'ca',
+  'iptables',
+  'istio-iptables',
+  'istio-clean-iptables',
+  'xds',
+  'top',
+  'version',
+]
 
 t.test('help', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {
@@ -98,6 +110,7 @@ t.test('what is wrong with a command line', async (t) => {
     [['iptables', 'print', '--backend', 'ipfw'], /--backend: expected auto, iptables,/],
     [['iptables', 'print', '--annotations', 'nowhere'], /--annotations: ENOENT/],
     [['istio-iptables', 'apply'], /too many arguments: apply/],
+    [['istio-clean-iptables', 'now'], /too many arguments: now/],
     [['run'], /no configuration: give --config FILE/],
   ]
   for (const [args, message] of cases) {

@@ -212,8 +212,8 @@ t.test('delta', async (t) => {
     table.reconnect()
     t.same(
       table.said(),
-      ['cluster me a@ b@', 'endpoints +b +c b@', 'address w@1 v@2'],
-      'what is held and wanted, no nonce; not what was refused',
+      ['cluster me a@ b@', 'endpoints +b +c b@', 'address u@ w@1 v@2'],
+      'what is held and wanted, no nonce; of what was refused no version',
     )
     const whole = table.comes({ type: 'cluster', nonce: 'm1', has: ['b'] })
     t.same([whole.complete, whole.removed], [true, ['a']], 'no versions were told: the first response is all there is')
@@ -221,6 +221,9 @@ t.test('delta', async (t) => {
     const some = table.comes({ type: 'address', nonce: 'm3', has: ['v@3'] })
     t.same([some.complete, some.removed], [false, []], 'with versions a server says what has gone')
     t.same(table.holds('address'), ['w', 'v'])
+    t.same(table.comes({ type: 'address', nonce: 'm4', removed: ['u'] }).removed, ['u'], 'that it has gone is told on')
+    table.reconnect()
+    t.equal(table.said().at(-1), 'address w@1 v@3')
   })
 
   t.test('on demand', async (t) => {

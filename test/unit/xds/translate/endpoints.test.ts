@@ -198,6 +198,16 @@ t.test('refused', async (t) => {
       `${at}.protocol: UDP is not carried out; TCP is`,
     ],
     [world({ endpoint: {} }), `${at}: an endpoint needs an address`],
+    [world(endpointAt('a.example')), `${at}.address: an IP address is expected, not a.example`],
+    [world(endpointAt('10.0.0.1', 65_536)), `${at}.port_value: 65536 is no port`],
+    [
+      world(endpointAt('10.0.0.1', 80, { load_balancing_weight: 0 })),
+      'endpoints[0].lb_endpoints[0].load_balancing_weight: a weight is at least 1',
+    ],
+    [
+      world({ endpoint: { ...(endpointAt('10.0.0.1')['endpoint'] as Json), health_check_config: { port_value: 70_000 } } }),
+      'endpoints[0].lb_endpoints[0].endpoint.health_check_config.port_value: 70000 is no port',
+    ],
     [
       { cluster_name: 'x', endpoints: [{ priority: 1, lb_endpoints: [endpointAt('10.0.0.1')] }] },
       'endpoints: priority 0 is left out, but there is one behind it',
@@ -209,6 +219,9 @@ t.test('refused', async (t) => {
   ]
   for (const [assignment, faults] of rows) t.equal(assignmentFrom(assignment).faults, faults, faults)
   t.equal(assignmentFrom({ cluster_name: 'x' }).faults, '', 'none at all is an answer')
+  const inline = { ...EDS, type: 'STRICT_DNS', load_assignment: world(endpointAt('a.example')) }
+  t.equal(clusterFrom(inline).faults, '', 'names are looked up where the cluster says so')
+  t.match(clusterFrom({ ...inline, type: 'STATIC' }).faults, /an IP address is expected, not a\.example$/)
 })
 
 t.test('what has not changed stays the same object', async (t) => {
