@@ -33,6 +33,13 @@ const ROUTES = [1, 100, 10_000]
 const CLIENTS = 12
 /** Between two questions of a client: more of them would measure how fast questions are answered. */
 const PAUSE_MS = 5
+/** What a process has seen that is no longer young: JavaScript is compiled by its use, and a mesh is not fed by fifteen changes. */
+const ASKED_MS = 3000
+const FOLLOWED = [
+  { routes: 1, changes: 100 },
+  { routes: 100, changes: 100 },
+  { routes: 10_000, changes: 10 },
+]
 const PUSHES = 100
 /** V8 gives memory back some ten seconds after it was busy. */
 const SETTLE_MS = 15_000
@@ -40,6 +47,8 @@ const LIMIT_MS = 120_000
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 const teardowns: (() => unknown)[] = []
+/** No two changes that are measured say the same. */
+let lastVersion = 1000
 const teardown = { teardown: (fn: () => unknown) => void teardowns.push(fn) }
 
 interface Fed {
@@ -109,13 +118,36 @@ async function stop({ plane, child }: Fed): Promise<void> {
   plane.stop()
 }
 
-/** Milliseconds from a push until each of the clients, which ask again and again, has been answered by it. */
-async function timesToEffect({ plane, port }: Fed, routes: number, first: number): Promise<number[]> {
-  const agents = Array.from({ length: CLIENTS }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
+/** Questions without a pause, then changes one after the other. */
+async function season({ plane, port }: Fed): Promise<void> {
+  const agents = clients()
+  const until = performance.now() + ASKED_MS
+  const askOn = async (agent: Agent): Promise<void> => {
+    while (performance.now() < until) await ask(port, agent)
+  }
+  await Promise.all(agents.map(askOn))
+  for (const { routes, changes } of FOLLOWED) {
+    for (let round = 1; round <= changes; round++) {
+      setRoutes(plane, round, routes, 0)
+      plane.push([XDS.route])
+      await settled(plane)
+      await Promise.all(agents.map((agent) => ask(port, agent)))
+    }
+  }
+  for (const agent of agents) agent.destroy()
+}
+
+function clients(): Agent[] {
+  return Array.from({ length: CLIENTS }, () => new Agent({ keepAlive: true, maxSockets: 1 }))
+}
+
+/** Milliseconds from a push until each of the clients, which ask again and again, has been answered by it; in text. */
+async function timesToEffect({ plane, port }: Fed, routes: number, services = 0): Promise<string> {
+  const agents = clients()
   const times: number[] = []
   for (let round = 0; round <= ROUNDS; round++) {
-    const version = first + round
-    setRoutes(plane, version, routes, 0)
+    const version = ++lastVersion
+    setRoutes(plane, version, routes, services)
     await Promise.all(agents.map((agent) => ask(port, agent)))
     await sleep(50)
     const began = performance.now()
@@ -132,7 +164,7 @@ async function timesToEffect({ plane, port }: Fed, routes: number, first: number
     await settled(plane)
   }
   for (const agent of agents) agent.destroy()
-  return times
+  return `${median(times).toFixed(1)} (${Math.min(...times).toFixed(1)}-${Math.max(...times).toFixed(1)})`
 }
 
 /** Milliseconds of CPU for each push of one other endpoint, without what the process takes anyway. */
@@ -156,7 +188,11 @@ async function pushCost(fed: Fed, services: number): Promise<number> {
 
 interface Result {
   readonly peer: string
-  readonly effect: readonly string[]
+  /** By ROUTES. */
+  readonly young: readonly string[]
+  readonly seasoned: readonly string[]
+  /** Of one route beside the first of SERVICES. */
+  readonly among: string
   /** MB with no services, and with each number of them. */
   readonly resident: readonly number[]
   readonly startedMs: readonly number[]
@@ -164,7 +200,9 @@ interface Result {
 }
 
 async function measure(peer: FedPeer, folder: string, core: number | null): Promise<Result> {
-  const effect: string[] = []
+  const young: string[] = []
+  const seasoned: string[] = []
+  let among = ''
   const resident: number[] = []
   const startedMs: number[] = []
   let pushMs = 0
@@ -181,18 +219,27 @@ async function measure(peer: FedPeer, folder: string, core: number | null): Prom
       `  ${peer.id}, ${services} services: ${(residentBytes(fed.child.pid) / 2 ** 20).toFixed(0)} MB, serves after ${fed.startedMs.toFixed(0)} ms`,
     )
     if (services === 0) {
-      for (const [i, routes] of ROUTES.entries()) {
-        const times = await timesToEffect(fed, routes, (i + 1) * 1000)
-        effect.push(`${median(times).toFixed(1)} (${Math.min(...times).toFixed(1)}-${Math.max(...times).toFixed(1)})`)
-        say(`  ${peer.id}, ${routes} routes: ${effect.at(-1)} ms to effect`)
+      for (const routes of ROUTES) {
+        young.push(await timesToEffect(fed, routes))
+        say(`  ${peer.id}, ${routes} routes: ${young.at(-1)} ms to effect, the first changes of a process`)
       }
-    } else if (services === SERVICES.at(-1)) {
+      await season(fed)
+      for (const routes of ROUTES) {
+        seasoned.push(await timesToEffect(fed, routes))
+        say(`  ${peer.id}, ${routes} routes: ${seasoned.at(-1)} ms to effect, after many`)
+      }
+    }
+    if (services > 0 && services === SERVICES[0]) {
+      among = await timesToEffect(fed, 1, services)
+      say(`  ${peer.id}, 1 route among ${services} services: ${among} ms to effect`)
+    }
+    if (services > 0 && services === SERVICES.at(-1)) {
       pushMs = await pushCost(fed, services)
       say(`  ${peer.id}: ${pushMs.toFixed(2)} ms of CPU for a push of one endpoint`)
     }
     await stop(fed)
   }
-  return { peer: peer.id, effect, resident, startedMs, pushMs }
+  return { peer: peer.id, young, seasoned, among, resident, startedMs, pushMs }
 }
 
 /** Bytes for one of each part. */
@@ -242,7 +289,11 @@ async function main(): Promise<void> {
     table(
       ['', ...results.map((r) => r.peer)],
       [
-        ...ROUTES.map((routes, i) => column(`ms from a change to its effect, ${routes} routes`, (r) => r.effect[i] ?? '')),
+        ...ROUTES.map((routes, i) => column(`ms from a change to its effect, ${routes} routes`, (r) => r.seasoned[i] ?? '')),
+        ...ROUTES.map((routes, i) =>
+          column(`... among the first changes of a process, ${routes} routes`, (r) => r.young[i] ?? ''),
+        ),
+        column(`... 1 route among ${SERVICES[0]} services`, (r) => r.among),
         column('MB without services', (r) => ((r.resident[0] ?? 0) / 2 ** 20).toFixed(0)),
         ...SERVICES.map((services, i) => column(`KB for each of ${services} services`, (r) => kb(r, i))),
         ...SERVICES.map((services, i) =>
