@@ -40,7 +40,8 @@ const FOLLOWED = [
   { routes: 100, changes: 100 },
   { routes: 10_000, changes: 10 },
 ]
-const PUSHES = 100
+/** As many that are not measured come before. */
+const PUSHES = 200
 /** V8 gives memory back some ten seconds after it was busy. */
 const SETTLE_MS = 15_000
 const LIMIT_MS = 120_000
@@ -175,10 +176,10 @@ async function pushCost(fed: Fed, services: number): Promise<number> {
     plane.push([XDS.endpoints])
     await settled(plane)
   }
-  for (let round = 1; round <= 10; round++) await push(round)
+  for (let round = 1; round <= PUSHES; round++) await push(round)
   const began = performance.now()
   const before = cpuSeconds(child.pid)
-  for (let round = 11; round <= 10 + PUSHES; round++) await push(round)
+  for (let round = PUSHES + 1; round <= 2 * PUSHES; round++) await push(round)
   const busy = cpuSeconds(child.pid) - before
   const ms = performance.now() - began
   const idleFrom = cpuSeconds(child.pid)
