@@ -192,7 +192,7 @@ export const bootstrapSchema = v.strictObject({
   }),
   accessLog: v.strictObject({
     path: v.optional(nullablePath('/dev/stdout'), '/dev/stdout'),
-    format: v.optional(choice('text', 'json'), 'text'),
+    format: v.optional(choice('text', 'istio', 'json'), 'text'),
   }),
   logLevel: v.optional(choice('info', 'debug', 'warning', 'error'), 'info'),
   resources: v.optional(paths('[ ./mesh ]'), []),

@@ -332,6 +332,9 @@ export interface DnsConfig {
   readonly servers: readonly string[]
 }
 
+/** Envoy's default line, Istio's, which has more, or Istio's keys as JSON. */
+export type AccessLogFormat = 'text' | 'istio' | 'json'
+
 export interface BootstrapConfig {
   readonly role: Role
   readonly workload: WorkloadIdentity
@@ -340,7 +343,7 @@ export interface BootstrapConfig {
   readonly admin: SocketAddress
   readonly health: SocketAddress
   /** `path` null: no access log. */
-  readonly accessLog: { readonly path: string | null; readonly format: 'text' | 'json' }
+  readonly accessLog: { readonly path: string | null; readonly format: AccessLogFormat }
   readonly logLevel: 'debug' | 'info' | 'warning' | 'error'
   /** Absolute paths of files and folders of YAML. */
   readonly resources: readonly string[]

@@ -6,7 +6,8 @@
 // the third up to its size; beyond that they are dropped.
 import * as fs from 'node:fs'
 import { latin1Write } from '../base/latin1.ts'
-import { type AccessFormat, jsonLine, textLine } from './access-format.ts'
+import type { AccessLogFormat } from '../state/bootstrap-config.ts'
+import { type AccessFormat, istioLine, jsonLine, textLine } from './access-format.ts'
 import type { AccessRecord } from './access-record.ts'
 import { tunnelJsonLine, tunnelTextLine } from './tunnel-access.ts'
 import type { TunnelRecord } from './tunnel-record.ts'
@@ -32,10 +33,12 @@ export type WriteCall = (
   callback: (error: NodeJS.ErrnoException | null, written: number) => void,
 ) => void
 
+const FORMATS: Readonly<Record<AccessLogFormat, AccessFormat>> = { text: textLine, istio: istioLine, json: jsonLine }
+
 export interface AccessLogOptions {
   /** A file, which is created and appended to; `/dev/stdout` and `/dev/stderr` mean the process's own. */
   readonly path: string
-  readonly format: 'text' | 'json'
+  readonly format: AccessLogFormat
   /** Where lines are counted: slots of families ACCESS_LOG_LINES and ACCESS_LOG_DROPPED in this worker's slab. */
   readonly values: Float64Array
   readonly linesSlot: number
@@ -84,7 +87,7 @@ export class AccessLog {
   /** Throws an Error that names accessLog.path when the file cannot be opened. */
   constructor(options: AccessLogOptions) {
     this.#path = options.path
-    this.#format = options.format === 'json' ? jsonLine : textLine
+    this.#format = FORMATS[options.format]
     this.#tunnelFormat = options.format === 'json' ? tunnelJsonLine : tunnelTextLine
     this.#values = options.values
     this.#linesSlot = options.linesSlot

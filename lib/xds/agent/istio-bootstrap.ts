@@ -92,8 +92,8 @@ class Reading {
       concurrency: this.#concurrency(),
       admin: { port: this.#port('proxyAdminPort', '', 15_000) },
       health: { address: this.#everybody(), port: this.#port('', 'ENVOY_STATUS_PORT', 15_021) },
-      // As Istio by default; HEDDLE_ACCESS_LOG_PATH says otherwise.
-      accessLog: { path: null },
+      // As Istio by default; HEDDLE_ACCESS_LOG_PATH says otherwise, and then lines are those that readers of sidecars' logs know.
+      accessLog: { path: null, format: 'istio' },
       logLevel: this.#logLevel(),
       xds: control.xds,
       identity: this.#identity(control.caAddress),

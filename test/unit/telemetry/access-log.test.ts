@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, constants, openSync, readFileSync, readSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { jsonLine, textLine, timeText } from '../../../lib/telemetry/access-format.ts'
+import { istioLine, jsonLine, textLine, timeText } from '../../../lib/telemetry/access-format.ts'
 import { AccessLog, type AccessLogOptions, BUFFER_BYTES, type WriteCall } from '../../../lib/telemetry/access-log.ts'
 import { DC, UF, URX } from '../../../lib/telemetry/response-flags.ts'
 import { accessRecord, type RecordParts } from './record.ts'
@@ -28,6 +28,72 @@ t.test("text is Envoy's default format", async (t) => {
     [TCP, '[2026-11-21T10:00:00.007Z] "- - -" 0 - 3 1024 12 - "-" "-" "-" "-" "10.0.0.9:9080"'],
   ]
   for (const [parts, expected] of rows) t.equal(textLine(accessRecord(parts)), `${expected}\n`)
+})
+
+// The first two are the examples of istio.io, "Envoy Access Logs": of the client's side and of the server's.
+t.test("Istio's default format", async (t) => {
+  const id = '84961386-6d84-929d-98bd-c5aee93b5c88'
+  const teapot: RecordParts = {
+    startTimeMs: Date.parse('2020-11-25T21:26:18.409Z'),
+    originalPath: '/status/418',
+    responseCode: 418,
+    bytesReceived: 0,
+    bytesSent: 135,
+    durationMs: 4,
+    upstreamServiceTimeMs: 4,
+    headers: { 'user-agent': 'curl/7.73.0-DEV', 'x-request-id': id },
+    authority: 'httpbin:8000',
+    upstreamHost: '10.44.1.27:80',
+    upstreamCluster: 'outbound|8000||httpbin.foo.svc.cluster.local',
+    upstreamLocalAddress: '10.44.1.23:37652',
+    downstreamLocalAddress: '10.0.45.184:8000',
+    downstreamRemoteAddress: '10.44.1.23:46520',
+    requestedServerName: '',
+    routeName: 'default',
+  }
+  const rows: [parts: RecordParts, expected: string][] = [
+    [
+      teapot,
+      `[2020-11-25T21:26:18.409Z] "GET /status/418 HTTP/1.1" 418 - via_upstream - "-" 0 135 4 4 "-" "curl/7.73.0-DEV" "${id}" "httpbin:8000" "10.44.1.27:80" outbound|8000||httpbin.foo.svc.cluster.local 10.44.1.23:37652 10.0.45.184:8000 10.44.1.23:46520 - default`,
+    ],
+    [
+      {
+        ...teapot,
+        durationMs: 3,
+        upstreamServiceTimeMs: 1,
+        upstreamHost: '127.0.0.1:80',
+        upstreamCluster: 'inbound|8000||',
+        upstreamLocalAddress: '127.0.0.1:41854',
+        downstreamLocalAddress: '10.44.1.27:80',
+        downstreamRemoteAddress: '10.44.1.23:37652',
+        requestedServerName: 'outbound_.8000_._.httpbin.foo.svc.cluster.local',
+      },
+      `[2020-11-25T21:26:18.409Z] "GET /status/418 HTTP/1.1" 418 - via_upstream - "-" 0 135 3 1 "-" "curl/7.73.0-DEV" "${id}" "httpbin:8000" "127.0.0.1:80" inbound|8000|| 127.0.0.1:41854 10.44.1.27:80 10.44.1.23:37652 outbound_.8000_._.httpbin.foo.svc.cluster.local default`,
+    ],
+    [
+      {
+        ...TCP,
+        responseFlags: UF | URX,
+        responseCodeDetails: '',
+        connectionTerminationDetails: 'rbac_access_denied_matched_policy[none]',
+        upstreamTransportFailureReason: 'delayed_connect_error: 111',
+        upstreamLocalAddress: '',
+        routeName: '',
+      },
+      '[2026-11-21T10:00:00.007Z] "- - -" 0 URX,UF - rbac_access_denied_matched_policy[none] "delayed_connect_error: 111" 3 1024 12 - "-" "-" "-" "-" "10.0.0.9:9080" outbound|9080||reviews.prod.svc.cluster.local - 127.0.0.1:8080 127.0.0.1:50000 - -',
+    ],
+    // What a client says ends neither a field nor the line.
+    [
+      {
+        ...teapot,
+        originalPath: '/a b',
+        requestedServerName: 'a b\nc',
+        headers: { 'x-forwarded-for': '1" 2', 'x-request-id': 'i' },
+      },
+      '[2020-11-25T21:26:18.409Z] "GET /a\\x20b HTTP/1.1" 418 - via_upstream - "-" 0 135 4 4 "1\\" 2" "-" "i" "httpbin:8000" "10.44.1.27:80" outbound|8000||httpbin.foo.svc.cluster.local 10.44.1.23:37652 10.0.45.184:8000 10.44.1.23:46520 a\\x20b\\nc default',
+    ],
+  ]
+  for (const [parts, expected] of rows) t.equal(istioLine(accessRecord(parts)), `${expected}\n`)
 })
 
 t.test('nothing of one line is left in the next', async (t) => {
