@@ -1,5 +1,6 @@
 import type { Limits, PathNormalization } from './bootstrap-config.ts'
 import type { JwtAuthentication } from './jwt.ts'
+import { ALL_METRICS, type MetricTerms } from './metric-terms.ts'
 import type { Origin } from './origin.ts'
 import type { RbacFilter } from './rbac.ts'
 import type { SessionState, WeightedCluster } from './route.ts'
@@ -141,6 +142,10 @@ export interface HttpSettings {
   readonly forwardedPort: boolean
   /** Upstreams and clients are told timeouts, what was rewritten and how long it took by x-envoy-… (false: Envoy suppress_envoy_headers). */
   readonly envoyHeaders: boolean
+  /** Of each request. */
+  readonly metrics: MetricTerms
+  /** Messages of gRPC are counted (Envoy grpc_stats). */
+  readonly grpcMessages: boolean
   /** Proxies of the mesh tell each other by x-envoy-peer-metadata who they are. null: they do not. */
   readonly peers: PeerSettings | null
   /** From the head of a request to its end; 0: as long as it likes (Envoy request_timeout). */
@@ -187,6 +192,8 @@ export const HTTP_SETTINGS: HttpSettings = {
   answersRequestIds: false,
   forwardedPort: false,
   envoyHeaders: true,
+  metrics: ALL_METRICS,
+  grpcMessages: true,
   peers: null,
   requestTimeoutMs: 0,
   maxStreamDurationMs: 0,
@@ -213,6 +220,8 @@ export interface TcpChain {
   readonly tunnel: TcpTunnel | null
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
+  /** Of each connection. */
+  readonly metrics: MetricTerms
   /** Nothing moved for so long: closed. 0: never; null: as the cluster has it. */
   readonly idleTimeoutMs: number | null
   /** Closed when it is so old. 0: never; null: as the cluster has it. */

@@ -26,6 +26,8 @@ export interface FamilyGroup {
   readonly capped: boolean
   /** Exposed only once one of its values is not 0, so that a thousand idle clusters do not fill the page. */
   readonly onlyUsed: boolean
+  /** Of a series only those of its metrics are exposed that are not 0: others may have other labels (istio.stats). */
+  readonly sparse: boolean
 }
 
 /** Envoy's default histogram bounds, for all units (Envoy histogram buckets). */
@@ -42,9 +44,14 @@ const counter = (name: string, help: string, labels = '') => family('counter', n
 const gauge = (name: string, help: string) => family('gauge', name, help)
 const histogram = (name: string, help: string) => family('histogram', name, help)
 
-function group(name: string, families: readonly Family[], options?: { capped?: boolean; onlyUsed?: boolean }): FamilyGroup {
+function group(
+  name: string,
+  families: readonly Family[],
+  options?: { capped?: boolean; onlyUsed?: boolean; sparse?: boolean },
+): FamilyGroup {
   const width = families.reduce((sum, f) => sum + f.width, 0)
-  return { name, families, width, capped: options?.capped ?? false, onlyUsed: options?.onlyUsed ?? false }
+  const { capped = false, onlyUsed = false, sparse = false } = options ?? {}
+  return { name, families, width, capped, onlyUsed, sparse }
 }
 
 /** A group of one, under the name of its family. */
@@ -59,7 +66,17 @@ export const ISTIO_REQUEST = group(
     histogram('istio_request_bytes', 'Bytes received from downstream for a request, head and body.'),
     histogram('istio_response_bytes', 'Bytes sent downstream for a response, head and body.'),
   ],
-  { capped: true },
+  { capped: true, sparse: true },
+)
+
+/** The same of the messages of gRPC, where they are counted (envoy.filters.http.grpc_stats). */
+export const ISTIO_GRPC = group(
+  'istio_grpc',
+  [
+    counter('istio_request_messages_total', 'Messages of gRPC that clients have sent.'),
+    counter('istio_response_messages_total', 'Messages of gRPC that servers have sent.'),
+  ],
+  { capped: true, sparse: true },
 )
 
 /** istio_stats of a TCP session. Sent and received are named from the view of the proxy towards downstream. */
@@ -71,7 +88,7 @@ export const ISTIO_TCP = group(
     counter('istio_tcp_sent_bytes_total', 'Bytes sent to downstream over TCP.'),
     counter('istio_tcp_received_bytes_total', 'Bytes received from downstream over TCP.'),
   ],
-  { capped: true },
+  { capped: true, sparse: true },
 )
 
 /** Of a node's tunnel, with the labels of its other TCP metrics. */
@@ -326,6 +343,7 @@ export const LDS_UPDATE = updates('envoy_listener_manager_lds', 'listeners')
 /** All groups; the main thread finds the group of a `series` message here. */
 export const GROUPS: readonly FamilyGroup[] = [
   ISTIO_REQUEST,
+  ISTIO_GRPC,
   ISTIO_TCP,
   ISTIO_TCP_FAILED,
   ISTIO_TCP_SOCKETS,

@@ -2,7 +2,7 @@
 // once for each series.
 import type { WorkloadIdentity } from '../state/bootstrap-config.ts'
 import type { Cluster, Endpoint, EndpointWorkload } from '../state/cluster.ts'
-import { MAX_PEER_LABEL_CHARS, renderLabels } from './labels.ts'
+import { MAX_PEER_LABEL_CHARS } from './labels.ts'
 
 /**
  * `source`: this proxy is the client's (outbound listener, gateway). `destination`: the server's (inbound listener). `waypoint`: it stands between the two, and knows the client by its
@@ -102,6 +102,7 @@ export interface RequestOutcome {
   readonly flags: string
 }
 
+/** In Istio's order. */
 export function istioLabels(
   reporter: Reporter,
   source: Peer,
@@ -109,9 +110,9 @@ export function istioLabels(
   service: DestinationService,
   outcome: RequestOutcome,
   { own, peer }: Principals,
-): string {
+): (readonly [name: string, value: string])[] {
   const serves = reporter !== 'source'
-  return renderLabels([
+  return [
     ['reporter', reporter],
     ['source_workload', known(source.workload)],
     ['source_canonical_service', known(source.canonicalService)],
@@ -142,7 +143,7 @@ export function istioLabels(
     ['response_flags', outcome.flags],
     // A server knows whether there was mTLS, a client never says (Istio standard labels).
     ['connection_security_policy', !serves ? 'unknown' : own !== '' && peer !== '' ? 'mutual_tls' : 'none'],
-  ])
+  ]
 }
 
 /**

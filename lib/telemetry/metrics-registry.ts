@@ -102,14 +102,20 @@ function groupText(group: FamilyGroup, byLabels: Map<string, Float64Array>): str
   const shown = group.onlyUsed ? [...byLabels].filter(([, values]) => values.some((v) => v !== 0)) : [...byLabels]
   if (shown.length === 0) return ''
   for (const family of group.families) {
-    if (family.name !== lastName) {
+    const own = group.sparse ? shown.filter(([, values]) => hasValue(values, offset, family.width)) : shown
+    if (own.length > 0 && family.name !== lastName) {
       text += `# HELP ${family.name} ${escapeHelp(family.help)}\n# TYPE ${family.name} ${family.type}\n`
       lastName = family.name
     }
-    for (const [labels, values] of shown) text += seriesText(family, labels, values, offset)
+    for (const [labels, values] of own) text += seriesText(family, labels, values, offset)
     offset += family.width
   }
   return text
+}
+
+function hasValue(values: Float64Array, from: number, width: number): boolean {
+  for (let i = from; i < from + width; i++) if (values[i] !== 0) return true
+  return false
 }
 
 function seriesText(family: Family, labels: string, values: Float64Array, offset: number): string {

@@ -3,7 +3,7 @@
 import type { WorkloadIdentity } from '../state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../state/cluster.ts'
 import type { AccessRecord } from './access-record.ts'
-import { DEFAULT_BOUNDS, ISTIO_REQUEST, ISTIO_TCP } from './families.ts'
+import { DEFAULT_BOUNDS, type FamilyGroup, ISTIO_GRPC, ISTIO_REQUEST, ISTIO_TCP } from './families.ts'
 import {
   destinationService,
   endpointPeer,
@@ -18,6 +18,8 @@ import {
   type RequestOutcome,
   UNKNOWN_PEER,
 } from './istio-labels.ts'
+import { renderLabels } from './labels.ts'
+import type { MetricPlan, MetricSource } from './metric-plan.ts'
 import { PeerBook } from './peer-metadata.ts'
 import { flagsText } from './response-flags.ts'
 import { type MetricsSlab, observe } from './slab.ts'
@@ -41,7 +43,22 @@ const TCP_RECEIVED = 3
 
 /** Peers that one destination tells apart; further ones are `unknown`. */
 const MAX_PEERS = 1000
+/** Series of one destination whose labels have values of requests. */
+const MAX_VALUES = 1000
 const NO_PRINCIPALS: Principals = { own: '', peer: '' }
+
+/** Messages of gRPC that each side has sent. */
+export interface GrpcMessages {
+  readonly request: number
+  readonly response: number
+}
+
+/** A TCP session whose metrics are counted. */
+export interface TcpMetered extends MetricSource {
+  readonly responseFlags: number
+  /** null: metrics are those by default. */
+  readonly plan: MetricPlan | null
+}
 
 /** How many authorities may become labels where no service is known, by default. */
 export const DEFAULT_AUTHORITY_LABELS = 100
@@ -62,6 +79,10 @@ export class SeriesCache {
   readonly authority: string
   lastKey: number
   lastSlot: number
+  /** Where messages of gRPC are counted, by outcome; null: there were none. */
+  grpcSlots: Map<number, number> | null
+  /** Where metrics are not as by default: the slot of each of a group, by group, outcome and values of labels; -1: there is no such metric. */
+  planned: WeakMap<MetricPlan, Map<string, readonly number[]>> | null
   readonly principals: Principals
   /** What the proxy at the other end has said of itself; null: nothing. */
   readonly told: Peer | null
@@ -86,6 +107,8 @@ export class SeriesCache {
     this.authority = authority
     this.lastKey = -1
     this.lastSlot = 0
+    this.grpcSlots = null
+    this.planned = null
     this.principals = principals
     this.told = told
     this.byPeer = null
@@ -157,13 +180,38 @@ export class RequestMetrics {
   /**
    * At the end of a request. Wire bytes are head and body of what the client sent and was sent.
    * @param grpcStatus 0–16, or NOT_GRPC, or NO_GRPC_STATUS
+   * @param plan null: labels and metrics are those by default
+   * @param messages of gRPC, null: they are not counted
    */
-  record(cache: SeriesCache, rec: AccessRecord, requestWireBytes: number, responseWireBytes: number, grpcStatus: number): void {
+  record(
+    cache: SeriesCache,
+    rec: AccessRecord,
+    requestWireBytes: number,
+    responseWireBytes: number,
+    grpcStatus: number,
+    plan: MetricPlan | null = null,
+    messages: GrpcMessages | null = null,
+  ): void {
+    if (plan !== null && !plan.on) return
     const known = this.forPeers(cache, rec)
     const series = known.byAuthority === null ? known : this.#ofAuthority(known, known.byAuthority, rec.authority)
     const grpc = grpcStatus > 16 ? OTHER_GRPC_STATUS : grpcStatus
     // Ten bits of code, five of gRPC status; without flags the key stays a small integer, which Map hashes fastest.
     const key = rec.responseFlags * 32768 + rec.responseCode * 32 + grpc + 2
+    if (plan !== null) {
+      const outcome = outcomeOf(rec.responseCode, grpc, rec.responseFlags)
+      const slots = this.#planned(series, `${key}`, plan, ISTIO_REQUEST, outcome, rec)
+      this.#add(slots[0] as number, 1)
+      this.#observe(slots[1] as number, rec.durationMs)
+      this.#observe(slots[2] as number, requestWireBytes)
+      this.#observe(slots[3] as number, responseWireBytes)
+      if (messages === null) return
+      const counts = this.#planned(series, `${key}`, plan, ISTIO_GRPC, outcome, rec)
+      this.#add(counts[0] as number, messages.request)
+      this.#add(counts[1] as number, messages.response)
+      return
+    }
+    if (messages !== null) this.#countMessages(series, key, rec, grpc, messages)
     let slot: number
     if (key === series.lastKey) {
       slot = series.lastSlot
@@ -179,6 +227,57 @@ export class RequestMetrics {
     observe(values, slot + RESPONSE_BYTES, DEFAULT_BOUNDS, responseWireBytes)
   }
 
+  #countMessages(series: SeriesCache, key: number, rec: AccessRecord, grpc: number, messages: GrpcMessages): void {
+    series.grpcSlots ??= new Map()
+    let slot = series.grpcSlots.get(key)
+    if (slot === undefined) {
+      const labels = this.#labels(series, outcomeOf(rec.responseCode, grpc, rec.responseFlags))
+      slot = this.slab.allot(ISTIO_GRPC, renderLabels(labels))
+      series.grpcSlots.set(key, slot)
+    }
+    this.slab.values[slot]! += messages.request
+    this.slab.values[slot + 1]! += messages.response
+  }
+
+  /** The slot of each metric of the group; -1: there is none. `source`: what values of labels are made of. */
+  #planned(
+    series: SeriesCache,
+    outcomeKey: string,
+    plan: MetricPlan,
+    group: FamilyGroup,
+    outcome: RequestOutcome,
+    source: MetricSource,
+  ): readonly number[] {
+    series.planned ??= new WeakMap()
+    let known = series.planned.get(plan)
+    if (known === undefined) {
+      known = new Map()
+      series.planned.set(plan, known)
+    }
+    const key = `${group.name} ${outcomeKey}${plan.keyOf(source)}`
+    const slots = known.get(key)
+    if (slots !== undefined) return slots
+    let offset = 0
+    const texts = plan.labelsOf(group, this.#labels(series, outcome), source)
+    const made = group.families.map(({ width }, i) => {
+      const labels = texts[i] as string | null
+      const slot = labels === null ? -1 : this.slab.allot(group, labels) + offset
+      offset += width
+      return slot
+    })
+    // Clients choose values: what finds no room is worked out each time.
+    if (known.size < MAX_VALUES) known.set(key, made)
+    return made
+  }
+
+  #add(slot: number, count: number): void {
+    if (slot >= 0) this.slab.values[slot]! += count
+  }
+
+  #observe(slot: number, value: number): void {
+    if (slot >= 0) observe(this.slab.values, slot, DEFAULT_BOUNDS, value)
+  }
+
   /** The cache for who is at the two ends of mTLS. */
   forPeers(
     cache: SeriesCache,
@@ -187,16 +286,15 @@ export class RequestMetrics {
     return peerPrincipal === '' ? cache : cache.ofPeers(ownPrincipal, peerPrincipal, peer)
   }
 
-  /** A TCP session has its upstream, or has failed to get one (`flags`). */
-  tcpOpened(cache: SeriesCache, flags: number): void {
-    this.slab.values[this.#tcpSlot(cache, flags) + TCP_OPENED]! += 1
+  /** A TCP session has its upstream, or has failed to get one (its flags). */
+  tcpOpened(cache: SeriesCache, session: TcpMetered): void {
+    this.#tcp(cache, session, session.responseFlags, TCP_OPENED, 1)
   }
 
   /** Every few seconds of a long session (Istio standard metrics: 5 s), with what came since the last call. */
-  tcpBytes(cache: SeriesCache, receivedDelta: number, sentDelta: number): void {
-    const slot = this.#tcpSlot(cache, 0)
-    this.slab.values[slot + TCP_RECEIVED]! += receivedDelta
-    this.slab.values[slot + TCP_SENT]! += sentDelta
+  tcpBytes(cache: SeriesCache, session: TcpMetered, receivedDelta: number, sentDelta: number): void {
+    this.#tcp(cache, session, 0, TCP_RECEIVED, receivedDelta)
+    this.#tcp(cache, session, 0, TCP_SENT, sentDelta)
   }
 
   /**
@@ -204,12 +302,23 @@ export class RequestMetrics {
    * @param receivedDelta from the client
    * @param sentDelta to the client
    */
-  tcpClosed(cache: SeriesCache, flags: number, receivedDelta: number, sentDelta: number): void {
-    const slot = this.#tcpSlot(cache, flags)
-    const values = this.slab.values
-    values[slot + TCP_CLOSED]! += 1
-    values[slot + TCP_RECEIVED]! += receivedDelta
-    values[slot + TCP_SENT]! += sentDelta
+  tcpClosed(cache: SeriesCache, session: TcpMetered, receivedDelta: number, sentDelta: number): void {
+    const { responseFlags: flags } = session
+    this.#tcp(cache, session, flags, TCP_CLOSED, 1)
+    this.#tcp(cache, session, flags, TCP_RECEIVED, receivedDelta)
+    this.#tcp(cache, session, flags, TCP_SENT, sentDelta)
+  }
+
+  #tcp(cache: SeriesCache, session: TcpMetered, flags: number, metric: number, count: number): void {
+    const { plan } = session
+    if (plan === null) {
+      // A cache serves requests or sessions, never both, so that the keys cannot meet.
+      const slot = cache.slots.get(flags) ?? this.#allotTcp(cache, flags)
+      this.slab.values[slot + metric]! += count
+    } else if (plan.on) {
+      const outcome: RequestOutcome = { protocol: 'tcp', responseCode: 0, grpcStatus: '', flags: flagsText(flags) }
+      this.#add(this.#planned(cache, `${flags}`, plan, ISTIO_TCP, outcome, session)[metric] as number, count)
+    }
   }
 
   #ofAuthority(cache: SeriesCache, byAuthority: Map<string, SeriesCache>, authority: string): SeriesCache {
@@ -229,31 +338,20 @@ export class RequestMetrics {
     return true
   }
 
-  #tcpSlot(cache: SeriesCache, flags: number): number {
-    // A cache serves requests or sessions, never both, so that the keys cannot meet.
-    return cache.slots.get(flags) ?? this.#allotTcp(cache, flags)
-  }
-
   #allotTcp(cache: SeriesCache, flags: number): number {
     const labels = this.#labels(cache, { protocol: 'tcp', responseCode: 0, grpcStatus: '', flags: flagsText(flags) })
-    const slot = this.slab.allot(ISTIO_TCP, labels)
+    const slot = this.slab.allot(ISTIO_TCP, renderLabels(labels))
     cache.slots.set(flags, slot)
     return slot
   }
 
   #allotRequest(series: SeriesCache, key: number, responseCode: number, grpc: number, flags: number): number {
-    const labels = this.#labels(series, {
-      protocol: grpc === NOT_GRPC ? 'http' : 'grpc',
-      responseCode,
-      grpcStatus: grpc < 0 ? '' : String(grpc),
-      flags: flagsText(flags),
-    })
-    const slot = this.slab.allot(ISTIO_REQUEST, labels)
+    const slot = this.slab.allot(ISTIO_REQUEST, renderLabels(this.#labels(series, outcomeOf(responseCode, grpc, flags))))
     series.slots.set(key, slot)
     return slot
   }
 
-  #labels(series: SeriesCache, outcome: RequestOutcome): string {
+  #labels(series: SeriesCache, outcome: RequestOutcome): ReturnType<typeof istioLabels> {
     const { reporter, told, principals } = series
     const namespace = namespaceOf(principals.peer)
     const source = reporter === 'source' ? this.own : peerOf(UNKNOWN_PEER, told, namespace)
@@ -267,5 +365,14 @@ export class RequestMetrics {
           )
     const service = destinationService(series.cluster, series.authority, destination.namespace)
     return istioLabels(reporter, source, destination, service, outcome, principals)
+  }
+}
+
+function outcomeOf(responseCode: number, grpc: number, flags: number): RequestOutcome {
+  return {
+    protocol: grpc === NOT_GRPC ? 'http' : 'grpc',
+    responseCode,
+    grpcStatus: grpc < 0 ? '' : String(grpc),
+    flags: flagsText(flags),
   }
 }

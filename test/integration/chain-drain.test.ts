@@ -5,6 +5,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import t from 'tap'
 import { type FilterChain, MATCH_EVERYTHING } from '../../lib/state/listener.ts'
+import { ALL_METRICS } from '../../lib/state/metric-terms.ts'
 import type { RbacFilter, RbacPolicy } from '../../lib/state/rbac.ts'
 import type { Snapshot } from '../../lib/state/snapshot.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
@@ -142,6 +143,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
       authorization: filters,

@@ -5,6 +5,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import t from 'tap'
 import type { TcpChain } from '../../lib/state/listener.ts'
+import { ALL_METRICS } from '../../lib/state/metric-terms.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import {
@@ -51,6 +52,7 @@ async function world(t: Teardown, drains = true) {
     byServerName: false,
     tunnel: null,
     hashSourceIp: false,
+    metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
     authorization: [],

@@ -4,6 +4,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import t from 'tap'
 import { type FilterChain, MATCH_EVERYTHING, type TcpChain } from '../../lib/state/listener.ts'
+import { ALL_METRICS } from '../../lib/state/metric-terms.ts'
 import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import {
@@ -43,6 +44,7 @@ const tcp: TcpChain = {
   byServerName: false,
   tunnel: null,
   hashSourceIp: false,
+  metrics: ALL_METRICS,
   idleTimeoutMs: null,
   maxDurationMs: null,
   authorization: [],

@@ -30,7 +30,7 @@ export function beginGrpcWeb(stream: HttpStream): number {
   headers.set('te', 'trailers')
   headers.removeKnown(H.H_CONTENT_LENGTH)
   if (headers.get('grpc-accept-encoding') === null) headers.append('grpc-accept-encoding', 'identity')
-  stream.grpcStatus = -1
+  stream.beginGrpc()
   stream.grpcWeb = new GrpcWeb(stream, text, accept === TEXT || accept === TEXT_PROTO)
   stream.grpcWeb.takeHeld()
   return CONTINUE

@@ -10,6 +10,7 @@ import { BodyBuffer } from '../../base/body-buffer.ts'
 import type { JsonObject } from '../../base/json-value.ts'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
+import { GrpcMessageCounts } from '../../http/grpc-message-count.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { JwtAuthenticator } from '../../policy/jwt.ts'
@@ -124,6 +125,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   upstreamTls: TlsFacts | null
   attempts: number
   grpcStatus: number
+  /** Messages of a call; null: they are not counted. */
+  messages: GrpcMessageCounts | null
   responseHeaders: HeaderMap | null
   private closesAfter: boolean
   private logged: boolean
@@ -184,6 +187,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.upstreamTls = null
     this.attempts = 0
     this.grpcStatus = -2
+    this.messages = null
     this.responseHeaders = null
     this.closesAfter = false
     this.logged = false
@@ -211,10 +215,16 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
       this.reply(refused)
       return
     }
-    if (headers.firstKnown(H.H_CONTENT_TYPE) >= 0 && this.isGrpc()) this.grpcStatus = -1
+    if (headers.firstKnown(H.H_CONTENT_TYPE) >= 0 && this.isGrpc()) this.beginGrpc()
     const { tokens } = manager
     if (tokens === null || !tokens.config.choosesRoute) this.chooseRoute()
     runFilters(this, 0)
+  }
+
+  /** It is a call, whose status is not known yet. */
+  beginGrpc(): void {
+    this.grpcStatus = -1
+    if (this.manager.config.settings.grpcMessages) this.messages = new GrpcMessageCounts()
   }
 
   /** Once for each request: before the filters, or by that for tokens. */
@@ -314,6 +324,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   }
 
   takeRequestBody(bytes: Buffer, start: number, end: number): void {
+    if (this.messages !== null) this.messages.requests.take(bytes, start, end)
     if (this.router !== null && this.state !== DONE) this.router.onRequestBody(bytes, start, end)
     else if (this.state === OPEN) {
       // A filter holds the request: its body waits with it.
@@ -416,6 +427,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
 
   /** False when the client reads too slowly. */
   sendBody(bytes: Buffer, start: number, end: number): boolean {
+    if (this.messages !== null) this.messages.responses.take(bytes, start, end)
     return this.grpcWeb === null ? this.passBody(bytes, start, end) : this.grpcWeb.sendBody(bytes, start, end)
   }
 

@@ -23,6 +23,7 @@ import type { SelfDescription } from '../../state/self-description.ts'
 import type { AccessLog } from '../../telemetry/access-log.ts'
 import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats.ts'
 import type { Logger } from '../../telemetry/logger.ts'
+import { type MetricPlan, planOf } from '../../telemetry/metric-plan.ts'
 import type { RequestMetrics, SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { MetricsSlab } from '../../telemetry/slab.ts'
 import type { Connection } from '../../transport/connection.ts'
@@ -126,6 +127,8 @@ export class HttpConnectionManager {
   authorizer: Authorizer | null
   /** What keeps sessions with their endpoints where routes do not say otherwise. */
   session: Facts['session']
+  /** null: metrics are as they are by default. */
+  plan: MetricPlan | null
   readonly rbacFacts: HttpRbacFacts
   draining: boolean
   private readonly port: number
@@ -157,6 +160,7 @@ export class HttpConnectionManager {
     this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
     this.session = sessionOf(config)
+    this.plan = planOf(config.settings.metrics)
     this.rbacFacts = new HttpRbacFacts()
     this.draining = false
     this.port = port
@@ -183,6 +187,7 @@ export class HttpConnectionManager {
     this.tokens = jwtAuthenticatorFor(config.jwt)
     this.authorizer = authorizerFor(config.authorization)
     this.session = sessionOf(config)
+    this.plan = planOf(config.settings.metrics)
     this.limits = limitsOf(this.parts.limits, config)
     this.serverName = serverNameOf(listener, config)
     this.pathNormalization = config.settings.pathNormalization ?? this.parts.pathNormalization
@@ -291,7 +296,8 @@ export class HttpConnectionManager {
     if (code >= 100 && code < 600) values[stats.rqXx + Math.floor(code / 100) - 1]!++
     parts.recent.add(stream)
     if (parts.accessLog !== null) parts.accessLog.log(stream)
-    parts.metrics.record(this.seriesOf(stream), stream, stream.requestWireBytes, stream.responseWireBytes, stream.grpcStatus)
+    const { requestWireBytes: taken, responseWireBytes: sent, grpcStatus, messages } = stream
+    parts.metrics.record(this.seriesOf(stream), stream, taken, sent, grpcStatus, this.plan, messages)
   }
 
   private seriesOf(stream: HttpStream): SeriesCache {

@@ -7,6 +7,7 @@ import { RESET_CONNECT_TIMEOUT, RESET_OVERFLOW, RESET_WORDS } from '../../pool/e
 import { HttpTunnelConnector } from '../../pool/http-tunnel-connector.ts'
 import { type TcpConnectOwner, TcpConnector } from '../../pool/tcp-connector.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
+import type { MetricPlan } from '../../telemetry/metric-plan.ts'
 import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
@@ -14,9 +15,6 @@ import type { TlsFacts } from '../../transport/tls-facts.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
 import { UpstreamSide } from './tcp-proxy-upstream.ts'
 import { TcpRecord } from './tcp-record.ts'
-
-/** istio_tcp_* byte counters of a long session move this often. */
-const REPORT_MS = 5000
 
 /** One connection and its other half. States: connecting (reads paused) → open → over. */
 export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnectOwner, AccessRecord {
@@ -105,7 +103,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
       host.add(ACTIVE)
       if (host.detector !== null) host.detector.onTcpConnected()
     }
-    this.proxy.parts.metrics.tcpOpened(this.series, 0)
+    this.proxy.parts.metrics.tcpOpened(this.series, this)
     this.connection.readEnable()
   }
 
@@ -132,7 +130,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
   fail(flag: number, reason: string, details = reason): void {
     this.responseFlags |= flag
     this.connectionTerminationDetails = details
-    this.proxy.parts.metrics.tcpOpened(this.series, this.responseFlags)
+    this.proxy.parts.metrics.tcpOpened(this.series, this)
     this.proxy.parts.worker.connectionCut(reason)
     this.connection.destroy(reason)
   }
@@ -208,12 +206,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     proxy.values[proxy.stats.cxActive]!--
     proxy.values[proxy.stats.cxRxBytes]! += connection.bytesRead
     proxy.values[proxy.stats.cxTxBytes]! += connection.bytesWritten
-    metrics.tcpClosed(
-      this.series,
-      this.responseFlags,
-      connection.bytesRead - this.reportedIn,
-      connection.bytesWritten - this.reportedOut,
-    )
+    metrics.tcpClosed(this.series, this, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
     if (this.upstream !== null) {
       if (this.host !== null) this.host.remove(ACTIVE)
       // After an orderly end what the client sent last may still be on its way.
@@ -247,10 +240,10 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
       this.close('max_connection_duration')
       return
     }
-    if (now - this.reportedMs < REPORT_MS) return
+    if (now - this.reportedMs < this.proxy.config.metrics.tcpReportMs) return
     this.reportedMs = now
     const { metrics } = this.proxy.parts
-    metrics.tcpBytes(this.series, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
+    metrics.tcpBytes(this.series, this, connection.bytesRead - this.reportedIn, connection.bytesWritten - this.reportedOut)
     this.reportedIn = connection.bytesRead
     this.reportedOut = connection.bytesWritten
   }
@@ -276,6 +269,10 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
 
   get requestedServerName(): string {
     return this.connection.serverName
+  }
+
+  get plan(): MetricPlan | null {
+    return this.proxy.plan
   }
 
   private get series(): SeriesCache {

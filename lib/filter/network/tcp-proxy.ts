@@ -7,6 +7,7 @@ import type { LiveHost } from '../../cluster/live-host.ts'
 import { SourceIpHash } from '../../route/source-ip-hash.ts'
 import type { Listener, TcpChain } from '../../state/listener.ts'
 import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
+import { type MetricPlan, planOf } from '../../telemetry/metric-plan.ts'
 import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { Connection } from '../../transport/connection.ts'
 import type { WorkerParts } from './http-connection-manager.ts'
@@ -23,6 +24,8 @@ export class TcpProxy {
   readonly sessions: Set<TcpSession>
   config: TcpChain
   private destinations: readonly { readonly target: ClusterRef; readonly end: number }[]
+  /** null: metrics are as they are by default. */
+  plan: MetricPlan | null
   private readonly pick: PickContext
   private readonly seriesWithoutCluster: SeriesCache
   /** null: endpoints are not chosen by the client's address. */
@@ -37,6 +40,7 @@ export class TcpProxy {
     this.sessions = new Set()
     this.config = config
     this.destinations = []
+    this.plan = null
     this.pick = new PickContext()
     this.sourceIpHash = null
     this.authorization = new ConnectionAuthorization(this.values, this.stats)
@@ -53,6 +57,7 @@ export class TcpProxy {
     let end = 0
     this.listener = listener
     this.config = config
+    this.plan = planOf(config.metrics)
     this.sourceIpHash = config.hashSourceIp ? new SourceIpHash() : null
     this.authorization.use(config.authorization)
     this.destinations = config.clusters.map((w) => {

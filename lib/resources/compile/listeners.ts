@@ -11,6 +11,7 @@ import {
   MATCH_EVERYTHING,
   type TcpChain,
 } from '../../state/listener.ts'
+import { ALL_METRICS } from '../../state/metric-terms.ts'
 import { addressText } from '../../state/network-address.ts'
 import type { PeerAuthentication } from '../../state/peer-authentication.ts'
 import type { RouteTable, WeightedCluster } from '../../state/route.ts'
@@ -90,6 +91,7 @@ function outboundTcp(
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
       authorization: [],
@@ -110,6 +112,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     byServerName: false,
     tunnel: null,
     hashSourceIp: false,
+    metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
     authorization: authorization.tcp,

@@ -2,6 +2,7 @@
 // (Istio TCPRoute).
 import { BlockList, isIP } from 'node:net'
 import type { TcpChain } from '../../state/listener.ts'
+import { ALL_METRICS } from '../../state/metric-terms.ts'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { L4MatchSpec, L4RouteSpec } from '../schema/virtual-service.ts'
 import { clusterName } from './clusters.ts'
@@ -50,6 +51,7 @@ export function chainToRoutes(
     byServerName: false,
     tunnel: hashes.tunnelOf(host, routes.length === 1 ? (first?.subset ?? '') : ''),
     hashSourceIp: hashes.bySourceIp(host, routes.length === 1 ? (first?.subset ?? '') : ''),
+    metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
     authorization: [],
@@ -64,6 +66,7 @@ export function chainToService(service: RegistryService, port: number, hashes: D
     byServerName: false,
     tunnel: hashes.tunnelOf(service.hostname, ''),
     hashSourceIp: hashes.bySourceIp(service.hostname, ''),
+    metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
     authorization: [],

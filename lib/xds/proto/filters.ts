@@ -1,6 +1,20 @@
 // The configuration of filters that have little or none: listener filters, network filters and HTTP filters.
 import { HeaderValueOption, SubstitutionFormatString } from './core.ts'
-import { bool, boolValue, type Decoded, enumeration, list, message, one, oneof, text, uint32, uint32Value } from './schema.ts'
+import {
+  bool,
+  boolValue,
+  type Decoded,
+  duration,
+  enumeration,
+  list,
+  map,
+  message,
+  one,
+  oneof,
+  text,
+  uint32,
+  uint32Value,
+} from './schema.ts'
 
 // ---- listener filters ----------------------------------------------------------------------------------------------------
 
@@ -82,9 +96,19 @@ export const AlpnOverride = message('istio.envoy.config.filter.http.alpn.v2alpha
 export const Alpn = message('istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', {
   alpn_override: list(one(1, AlpnOverride)),
 })
-/** Shown, not carried out: heddle has its metrics always. */
+export const MetricConfig = message('stats.MetricConfig', {
+  dimensions: map(text(1)),
+  name: text(2),
+  tags_to_remove: list(text(3)),
+  match: text(4),
+  drop: bool(5),
+})
+export const MetricDefinition = message('stats.MetricDefinition', { name: text(1), value: text(2) })
 export const StatsPlugin = message('stats.PluginConfig', {
   disable_host_header_fallback: bool(6),
+  tcp_reporting_duration: duration(7),
+  metrics: list(one(8, MetricConfig)),
+  definitions: list(one(9, MetricDefinition)),
   reporter: enumeration(10, { UNSPECIFIED: 0, SERVER_GATEWAY: 1 }),
 })
 

@@ -2,6 +2,7 @@
 // would pass without it.
 import type { JwtAuthentication } from '../../state/jwt.ts'
 import type { HttpSettings } from '../../state/listener.ts'
+import { ALL_METRICS, type MetricTerms, NO_METRICS } from '../../state/metric-terms.ts'
 import type { RbacFilter } from '../../state/rbac.ts'
 import { HTTPFault } from '../proto/fault.ts'
 import type { HttpFilter } from '../proto/http-connection-manager.ts'
@@ -16,6 +17,9 @@ import { router } from './http-filters/router.ts'
 import { httpFilterState } from './http-filters/set-filter-state.ts'
 import { statefulSession } from './http-filters/stateful-session.ts'
 import { httpWasm } from './http-filters/wasm.ts'
+import { metricTermsOf } from './istio-stats.ts'
+
+type FilterSetting = 'fault' | 'cors' | 'session' | 'grpcWeb' | 'envoyHeaders' | 'peers' | 'metrics' | 'grpcMessages'
 
 /** What the filters of a chain ask for, as far as they have been read. */
 export class HttpFilterDraft {
@@ -27,6 +31,11 @@ export class HttpFilterDraft {
   grpcWeb: boolean
   envoyHeaders: boolean
   peers: HttpSettings['peers']
+  /** null: nobody has said. */
+  metrics: MetricTerms | null
+  grpcMessages: boolean
+  /** It has filters that only istiod writes. */
+  isIstios: boolean
   /** x-forwarded-client-cert is replaced by who both ends of the tunnel are. */
   identities: boolean
   /** The router: what comes behind it never runs. */
@@ -43,14 +52,19 @@ export class HttpFilterDraft {
     this.grpcWeb = false
     this.envoyHeaders = true
     this.peers = null
+    this.metrics = null
+    this.grpcMessages = false
+    this.isIstios = false
     this.identities = false
     this.ends = false
     this.stage = 0
   }
 
-  get settings(): Pick<HttpSettings, 'fault' | 'cors' | 'session' | 'grpcWeb' | 'envoyHeaders' | 'peers'> {
-    const { fault, cors, session, grpcWeb, envoyHeaders, peers } = this
-    return { fault, cors, session, grpcWeb, envoyHeaders, peers }
+  get settings(): Pick<HttpSettings, FilterSetting> {
+    const { fault, cors, session, grpcWeb, envoyHeaders, peers, grpcMessages, isIstios } = this
+    // Who is no istiod has no word for them.
+    const metrics = this.metrics ?? (isIstios ? NO_METRICS : ALL_METRICS)
+    return { fault, cors, session, grpcWeb, envoyHeaders, peers, metrics, grpcMessages }
   }
 }
 
@@ -58,8 +72,18 @@ type Translator = FilterTranslator<HttpFilterDraft>
 
 const HTTP = 'envoy.extensions.filters.http.'
 
-/** They have nothing to say that heddle does not do for every request, or they only observe. */
-const nothing: Translator = () => {}
+const stats: Translator = (config, draft, findings) => {
+  draft.isIstios = true
+  if (draft.metrics === null) draft.metrics = metricTermsOf(config, findings)
+  else findings.note('metrics are counted once, as the filter in front says')
+}
+const grpcStats: Translator = (_config, draft) => {
+  draft.grpcMessages = true
+}
+/** heddle names what it speaks inside of mutual TLS by itself (hbone and pool: ALPN of the mesh). */
+const alpn: Translator = (_config, draft) => {
+  draft.isIstios = true
+}
 
 /** What is injected, and who is allowed what, routes say; the filter says that they are heard. */
 const fault: Translator = (config, draft, findings) => {
@@ -101,10 +125,9 @@ const anywhere = (translate: Translator): Known => ({ translate, stage: 0 })
 
 const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   ['io.istio.http.peer_metadata.Config', anywhere(peerMetadata)],
-  ['stats.PluginConfig', anywhere(nothing)],
-  [`${HTTP}grpc_stats.v3.FilterConfig`, anywhere(nothing)],
-  // heddle names what it speaks inside of mutual TLS by itself (hbone and pool: ALPN of the mesh).
-  ['istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', anywhere(nothing)],
+  ['stats.PluginConfig', anywhere(stats)],
+  [`${HTTP}grpc_stats.v3.FilterConfig`, anywhere(grpcStats)],
+  ['istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig', anywhere(alpn)],
   [`${HTTP}rbac.v3.RBAC`, { translate: httpRbac, stage: AUTHORIZES }],
   [`${HTTP}fault.v3.HTTPFault`, { translate: fault, stage: FAULTS }],
   [`${HTTP}cors.v3.Cors`, { translate: cors, stage: CORS }],

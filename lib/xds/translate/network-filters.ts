@@ -1,11 +1,13 @@
 // Network filters of a chain, in their order. The last one takes the connection: bytes to a cluster, or requests.
 import type { HttpChain, RefuseChain, TcpChain } from '../../state/listener.ts'
+import type { MetricTerms } from '../../state/metric-terms.ts'
 import type { RbacFilter } from '../../state/rbac.ts'
 import type { Filter } from '../proto/listener.ts'
 import type { ChainScope, FilterTranslator } from './chain-scope.ts'
 import { configOf } from './filter-config.ts'
 import type { Findings } from './findings.ts'
 import { httpConnectionManager } from './http-connection-manager.ts'
+import { metricTermsOf } from './istio-stats.ts'
 import { networkRbac } from './network-filters/rbac.ts'
 import { networkFilterState } from './network-filters/set-filter-state.ts'
 import { networkWasm } from './network-filters/wasm.ts'
@@ -15,12 +17,15 @@ export class NetworkDraft {
   readonly authorization: RbacFilter[]
   /** The cluster is the one that has the name that the client's TLS says. */
   byServerName: boolean
+  /** null: nobody has said. */
+  metrics: MetricTerms | null
   /** null: no filter takes the connection yet. */
   network: HttpChain | TcpChain | RefuseChain | null
 
   constructor() {
     this.authorization = []
     this.byServerName = false
+    this.metrics = null
     this.network = null
   }
 }
@@ -35,6 +40,9 @@ const without =
   (what: string): Translator =>
   (_config, _draft, findings) =>
     findings.note(what)
+const stats: Translator = (config, draft, findings) => {
+  draft.metrics ??= metricTermsOf(config, findings)
+}
 const sniCluster: Translator = (_config, draft) => {
   draft.byServerName = true
 }
@@ -53,7 +61,7 @@ const KNOWN: ReadonlyMap<string, Translator> = new Map<string, Translator>([
   ['envoy.tcp.metadataexchange.config.MetadataExchange', nothing],
   ['envoy.extensions.network_filters.peer_metadata.Config', nothing],
   ['envoy.extensions.network_filters.peer_metadata.UpstreamConfig', nothing],
-  ['stats.PluginConfig', nothing],
+  ['stats.PluginConfig', stats],
   [`${NETWORK}mongo_proxy.v3.MongoProxy`, observes],
   [`${NETWORK}mysql_proxy.v3.MySQLProxy`, observes],
   [

@@ -1,5 +1,6 @@
 // envoy.filters.network.tcp_proxy: bytes to a cluster.
 import type { TcpTunnel } from '../../state/listener.ts'
+import { ALL_METRICS, NO_METRICS } from '../../state/metric-terms.ts'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { Any } from '../proto/schema.ts'
 import { TcpProxy, type TunnelingConfig } from '../proto/tcp-proxy.ts'
@@ -13,6 +14,9 @@ const IDLE_MS = 3_600_000
 /** What dials the capturing port itself. Other connections that lead nowhere are counted and logged as those of BlackHoleCluster, which has no endpoints. */
 const LOOP_GUARD = /^virtual(?:Out|In)bound-blackhole$/
 
+/** Names that istiod gives: where it says nothing of metrics it wants none, and others have no word for them. */
+const ISTIOS = /^(?:inbound|outbound)(?:-vip)?\||^outbound_\.|^(?:Inbound)?PassthroughCluster$|^BlackHoleCluster$/
+
 export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Findings, scope: ChainScope): void {
   const proxy = findings.unpack(config, TcpProxy)
   if (proxy === null) return
@@ -24,12 +28,14 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
     draft.network = { kind: 'refuse', reason: scope.chainName }
     return
   }
+  const clusters = clustersOf(proxy, findings)
   draft.network = {
     kind: 'tcp',
-    clusters: clustersOf(proxy, findings),
+    clusters,
     byServerName: draft.byServerName,
     tunnel: proxy.tunneling_config === null ? null : tunnelOf(proxy.tunneling_config, findings.at('tunneling_config')),
     hashSourceIp: hashes(proxy, findings),
+    metrics: draft.metrics ?? (clusters.some((c) => ISTIOS.test(c.cluster)) ? NO_METRICS : ALL_METRICS),
     idleTimeoutMs: proxy.idle_timeout ?? IDLE_MS,
     maxDurationMs: proxy.max_downstream_connection_duration ?? 0,
     authorization: draft.authorization,

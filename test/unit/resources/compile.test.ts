@@ -45,6 +45,7 @@ t.test('endpoints of a Service', async (t) => {
     version: 'v1',
     canonicalService: 's',
     canonicalRevision: 'v1',
+    cluster: '',
   })
   t.match(http.endpoints[1]?.workload, { workload: 'by-address', canonicalService: 'canon', canonicalRevision: 'v2' })
   t.equal(http.endpoints[0]?.locality.zone, 'z1')

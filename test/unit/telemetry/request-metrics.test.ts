@@ -2,6 +2,8 @@
 import t from 'tap'
 import type { WorkloadIdentity } from '../../../lib/state/bootstrap-config.ts'
 import type { Cluster, Endpoint } from '../../../lib/state/cluster.ts'
+import { type MetricTerms, NO_METRICS } from '../../../lib/state/metric-terms.ts'
+import { planOf } from '../../../lib/telemetry/metric-plan.ts'
 import { MetricsRegistry } from '../../../lib/telemetry/metrics-registry.ts'
 import { NO_GRPC_STATUS, NOT_GRPC, RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
 import { DC, NR, UF, URX } from '../../../lib/telemetry/response-flags.ts'
@@ -327,9 +329,10 @@ t.test('beyond maxSeries requests are still counted', async (t) => {
 t.test('a TCP session has no code and no gRPC status', async (t) => {
   const { metrics, page } = world()
   const cache = metrics.seriesFor('source', reviews, endpoint)
-  metrics.tcpOpened(cache, 0)
-  metrics.tcpBytes(cache, 5, 7)
-  metrics.tcpClosed(cache, 0, 10, 100)
+  const session = { ...accessRecord({ responseFlags: 0 }), plan: null }
+  metrics.tcpOpened(cache, session)
+  metrics.tcpBytes(cache, session, 5, 7)
+  metrics.tcpClosed(cache, session, 10, 100)
   const p = page()
   t.equal(p.value('istio_tcp_connections_opened_total', {}), 1)
   t.equal(p.value('istio_tcp_connections_closed_total', {}), 1)
@@ -342,7 +345,123 @@ t.test('a TCP session has no code and no gRPC status', async (t) => {
     'connection_security_policy',
   ])
   t.match(labelsOf(p, 'istio_tcp_sent_bytes_total'), { request_protocol: 'tcp', response_flags: '-' })
-  metrics.tcpOpened(cache, UF | URX)
-  metrics.tcpClosed(cache, UF | URX, 0, 0)
+  const failed = { ...session, responseFlags: UF | URX }
+  metrics.tcpOpened(cache, failed)
+  metrics.tcpClosed(cache, failed, 0, 0)
   t.equal(page().value('istio_tcp_connections_closed_total', { response_flags: 'URX,UF' }), 1)
+})
+
+t.test('what a control plane changes of them (istio.stats)', async (t) => {
+  const REQUEST_METRICS = [
+    'istio_requests_total',
+    'istio_request_duration_milliseconds_count',
+    'istio_request_bytes_count',
+    'istio_response_bytes_count',
+  ]
+  const names = (page: Page): string[] =>
+    [...new Set(page.samples.map((s) => s.name))].filter((n) => /^istio_(?!build)/.test(n) && !/_(?:sum|bucket)$/.test(n))
+  const asked = (
+    changes: MetricTerms['changes'],
+    over: Partial<Parameters<typeof accessRecord>[0]> & { readonly requestHeaders?: { get(name: string): string | null } } = {},
+  ): Page => {
+    const { metrics, page } = world()
+    const { requestHeaders, ...parts } = over
+    const rec = { ...accessRecord(parts), ...(requestHeaders === undefined ? {} : { requestHeaders }) }
+    const cache = metrics.seriesFor('source', reviews, endpoint)
+    const plan = planOf({ on: true, changes, tcpReportMs: 5000 })
+    // The second one finds its series.
+    for (const code of [1, 2]) metrics.record(cache, rec, code, code, NOT_GRPC, plan)
+    return page()
+  }
+  const none = { metric: '', drop: false, remove: [], set: [] } as const
+
+  t.same(names(asked([])), REQUEST_METRICS)
+  t.same(names(asked([{ ...none, metric: 'request_bytes', drop: true }])), [
+    'istio_requests_total',
+    'istio_request_duration_milliseconds_count',
+    'istio_response_bytes_count',
+  ])
+  t.same(names(asked([{ ...none, drop: true }])), [])
+  const removed = asked([{ ...none, metric: 'requests_total', remove: ['destination_principal', 'no_such_label'] }])
+  t.same(names(removed), REQUEST_METRICS)
+  t.notOk('destination_principal' in labelsOf(removed, 'istio_requests_total'))
+  t.ok('destination_principal' in labelsOf(removed, 'istio_request_bytes_count'), 'of the others it is there')
+  t.equal(removed.value('istio_requests_total', {}), 2)
+
+  const set = asked(
+    [
+      {
+        ...none,
+        set: [
+          ['z_last', { kind: 'text', text: 'z' }],
+          ['request_host', { kind: 'request', what: 'host' }],
+          ['request_method', { kind: 'request', what: 'method' }],
+          ['request_path', { kind: 'request', what: 'url_path' }],
+          ['tenant', { kind: 'header', name: 'x-tenant' }],
+          ['absent', { kind: 'header', name: 'x-none' }],
+          ['port', { kind: 'port' }],
+          ['destination_version', { kind: 'text', text: 'other' }],
+        ],
+      },
+    ],
+    { requestHeaders: { get: (name) => (name === 'x-tenant' ? 'blue "1"' : null) } },
+  )
+  const labels = labelsOf(set, 'istio_requests_total')
+  t.equal(labels['destination_version'], 'other', 'in its place')
+  t.same(Object.entries(labels).slice(25), [
+    ['absent', 'unknown'],
+    ['port', '8080'],
+    ['request_host', 'reviews:9080'],
+    ['request_method', 'GET'],
+    ['request_path', '/reviews'],
+    ['tenant', 'blue "1"'],
+    ['z_last', 'z'],
+  ])
+
+  const { metrics, page } = world()
+  metrics.record(metrics.seriesFor('source', reviews, endpoint), accessRecord({}), 1, 1, NOT_GRPC, planOf(NO_METRICS))
+  const session = { ...accessRecord({ responseFlags: 0 }), plan: planOf(NO_METRICS) }
+  metrics.tcpOpened(metrics.seriesFor('source', reviews, endpoint), session)
+  t.same(names(page()), [])
+  const tcp = world()
+  const opened = planOf({ on: true, changes: [{ ...none, metric: 'tcp_sent_bytes_total', drop: true }], tcpReportMs: 5000 })
+  const cache = tcp.metrics.seriesFor('source', reviews, endpoint)
+  tcp.metrics.tcpOpened(cache, { ...session, plan: opened })
+  tcp.metrics.tcpClosed(cache, { ...session, plan: opened }, 3, 4)
+  t.same(names(tcp.page()), [
+    'istio_tcp_connections_opened_total',
+    'istio_tcp_connections_closed_total',
+    'istio_tcp_received_bytes_total',
+  ])
+})
+
+t.test('two requests whose labels differ by their own values are two series', async (t) => {
+  const { metrics, page } = world()
+  const cache = metrics.seriesFor('source', reviews, endpoint)
+  const host = [['request_host', { kind: 'request', what: 'host' }]] as const
+  const plan = planOf({ on: true, changes: [{ metric: '', drop: false, remove: [], set: host }], tcpReportMs: 5000 })
+  for (const authority of ['a', 'b', 'a']) metrics.record(cache, accessRecord({ authority }), 1, 1, NOT_GRPC, plan)
+  t.equal(page().value('istio_requests_total', { request_host: 'a' }), 2)
+  t.equal(page().value('istio_requests_total', { request_host: 'b' }), 1)
+})
+
+t.test('messages of gRPC', async (t) => {
+  const { metrics, page } = world()
+  const cache = metrics.seriesFor('source', reviews, endpoint)
+  for (const request of [1, 4]) metrics.record(cache, accessRecord({}), 1, 1, 0, null, { request, response: 2 })
+  t.equal(page().value('istio_request_messages_total', { grpc_response_status: '0', request_protocol: 'grpc' }), 5)
+  t.equal(page().value('istio_response_messages_total', {}), 4)
+  const changes = [{ metric: 'response_messages_total', drop: true, remove: [], set: [] }]
+  const dropped = world()
+  dropped.metrics.record(
+    dropped.metrics.seriesFor('source', reviews, endpoint),
+    accessRecord({}),
+    1,
+    1,
+    0,
+    planOf({ on: true, changes, tcpReportMs: 5000 }),
+    { request: 1, response: 2 },
+  )
+  t.equal(dropped.page().value('istio_request_messages_total', {}), 1)
+  t.notOk(dropped.page().samples.some((s) => s.name === 'istio_response_messages_total'))
 })

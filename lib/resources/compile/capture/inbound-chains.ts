@@ -9,6 +9,7 @@ import {
   MATCH_EVERYTHING,
   type TcpChain,
 } from '../../../state/listener.ts'
+import { ALL_METRICS } from '../../../state/metric-terms.ts'
 import type { Origin } from '../../../state/origin.ts'
 import type { MtlsMode } from '../../../state/peer-authentication.ts'
 import type { RbacFilter } from '../../../state/rbac.ts'
@@ -140,6 +141,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
     byServerName: false,
     tunnel: null,
     hashSourceIp: false,
+    metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
     authorization: authorization.tcp,

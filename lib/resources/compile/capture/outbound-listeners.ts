@@ -2,6 +2,7 @@
 // it hands connections over.
 import { canonicalIp } from '../../../base/ip-address.ts'
 import { type FilterChain, type Listener, MATCH_EVERYTHING } from '../../../state/listener.ts'
+import { ALL_METRICS } from '../../../state/metric-terms.ts'
 import { BUILT_IN, type Origin } from '../../../state/origin.ts'
 import type { RouteTable } from '../../../state/route.ts'
 import { BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER } from '../clusters.ts'
@@ -156,6 +157,7 @@ function passthrough(name: string, world: World): FilterChain {
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
       authorization: [],

@@ -2,6 +2,7 @@
 // between networks (istiod's SNI-DNAT clusters).
 import type { Cluster, Endpoint } from '../../../state/cluster.ts'
 import type { Listener } from '../../../state/listener.ts'
+import { ALL_METRICS } from '../../../state/metric-terms.ts'
 import type { Origin } from '../../../state/origin.ts'
 import type { EffectiveRule } from '../destination-rules.ts'
 import type { Registry, RegistryService } from '../registry.ts'
@@ -59,6 +60,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
       authorization: [],

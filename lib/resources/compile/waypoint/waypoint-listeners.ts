@@ -2,6 +2,7 @@
 import { canonicalIp } from '../../../base/ip-address.ts'
 import type { Cluster, Endpoint } from '../../../state/cluster.ts'
 import { type FilterChain, type Listener, MATCH_EVERYTHING, type TcpChain, type TunnelName } from '../../../state/listener.ts'
+import { ALL_METRICS } from '../../../state/metric-terms.ts'
 import type { RouteTable } from '../../../state/route.ts'
 import { tunnelTls } from '../capture/mesh-tls.ts'
 import type { OutboundSource } from '../capture/outbound-chains.ts'
@@ -120,6 +121,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
       authorization,

@@ -13,6 +13,7 @@ export function peerMetadata(
   _scope: ChainScope,
   json: Struct | null,
 ): void {
+  draft.isIstios = true
   const settings = json === null ? null : peerSettingsOf(json)
   if (settings !== null) draft.peers = settings
 }

@@ -19,6 +19,9 @@ function noun(json: JsonObject): Listener {
   return listener
 }
 
+const managed = (...list: JsonObject[]): HttpSettings =>
+  (noun(filters(withFilters(...list))).filterChains[0]?.network as HttpChain).settings
+
 t.test('listeners', async (t) => {
   const original = typed('o', `${LISTENER}original_dst.v3.OriginalDst`)
   const rows: readonly (readonly [JsonObject, Partial<Listener>])[] = [
@@ -374,4 +377,80 @@ t.test("a waypoint's matcher", async (t) => {
     { host: 'far.shop', from: 81, address: far?.address, port: 81 },
   ])
   t.match(far?.address, /^240\./, 'an address that nobody has')
+})
+
+t.test('metrics', async (t) => {
+  const stats = (fields: JsonObject): JsonObject => typed('istio.stats', 'stats.PluginConfig', fields)
+  const alpn = typed('istio.alpn', 'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig')
+  const metricsOf = (...list: JsonObject[]) => managed(...list).metrics
+  const ALL = { on: true, changes: [], tcpReportMs: 5000 }
+  t.same(metricsOf(alpn, stats({})), ALL)
+  t.same(metricsOf(alpn), { ...ALL, on: false }, 'istiod says nothing where it wants none')
+  t.same(metricsOf(), ALL, 'others never do')
+  t.same(metricsOf(stats({ tcp_reporting_duration: '10s' })).tcpReportMs, 10_000)
+  const rows: readonly (readonly [string, object])[] = [
+    ["'a'", { kind: 'text', text: 'a' }],
+    ['"a b"', { kind: 'text', text: 'a b' }],
+    ['request.host', { kind: 'request', what: 'host' }],
+    ['request.url_path', { kind: 'request', what: 'url_path' }],
+    ['request.headers["X-Tenant"]', { kind: 'header', name: 'x-tenant' }],
+    ["request.headers['x-tenant']", { kind: 'header', name: 'x-tenant' }],
+    ['request.referer', { kind: 'header', name: 'referer' }],
+    ['string(destination.port)', { kind: 'port' }],
+    ['string(response.code)', { kind: 'code' }],
+    ["has(request.host) ? request.host : 'unknown'", { kind: 'request', what: 'host' }],
+    ['xds.route_name', { kind: 'route' }],
+    // Not evaluated, and noted.
+    ['request.headers["a"] + request.host', { kind: 'text', text: 'unknown' }],
+    ['cluster_name', { kind: 'text', text: 'unknown' }],
+  ]
+  for (const [expression, expected] of rows) {
+    const json = filters(withFilters(stats({ metrics: [{ name: 'requests_total', dimensions: { a: expression } }] })))
+    t.same(
+      (noun(json).filterChains[0]?.network as HttpChain).settings.metrics.changes,
+      [{ metric: 'requests_total', drop: false, remove: [], set: [['a', expected]] }],
+      expression,
+    )
+    t.equal(translated(json).notes.length, (expected as { text?: string }).text === 'unknown' ? 1 : 0, expression)
+  }
+  t.same(metricsOf(stats({ metrics: [{ name: 'request_bytes', drop: true, tags_to_remove: ['b'] }] })).changes, [
+    { metric: 'request_bytes', drop: true, remove: ['b'], set: [] },
+  ])
+  const tcpMetrics = (...list: JsonObject[]) => (noun(filters(...list)).filterChains[0]?.network as TcpChain).metrics
+  t.same(tcpMetrics(stats({}), tcp()), ALL)
+  t.same(tcpMetrics(tcp()), ALL)
+  t.equal(tcpMetrics(tcp({ cluster: 'outbound|80||a.b' })).on, false)
+  const weighted = { clusters: [{ name: 'outbound|80||a.b', weight: 1 }] }
+  t.equal(tcpMetrics(tcp({ cluster: undefined, weighted_clusters: weighted } as never)).on, false)
+  t.equal(managed(typed('g', `${HTTP}grpc_stats.v3.FilterConfig`)).grpcMessages, true)
+  t.equal(managed().grpcMessages, false)
+})
+
+t.test('who proxies tell who they are', async (t) => {
+  const exchange = (value: JsonObject): JsonObject =>
+    typed('istio.metadata_exchange', 'udpa.type.v1.TypedStruct', {
+      type_url: 'type.googleapis.com/io.istio.http.peer_metadata.Config',
+      value,
+    })
+  const headers = [{ istio_headers: {} }]
+  const lookUp = [{ workload_discovery: {} }]
+  const rows: readonly (readonly [JsonObject, object | null])[] = [
+    [
+      { downstream_discovery: [...headers, ...lookUp], downstream_propagation: headers },
+      { clients: true, upstreams: 'never', readsUpstreams: false },
+    ],
+    [
+      { upstream_discovery: [...headers, ...lookUp], upstream_propagation: headers },
+      { clients: false, upstreams: 'always', readsUpstreams: true },
+    ],
+    [
+      { upstream_discovery: headers, upstream_propagation: [{ istio_headers: { skip_external_clusters: true } }] },
+      { clients: false, upstreams: 'mesh', readsUpstreams: true },
+    ],
+    // Of a waypoint.
+    [{ downstream_discovery: lookUp, shared_with_upstream: true }, null],
+    [{}, null],
+    [{ downstream_discovery: 7, upstream_discovery: ['x', null], upstream_propagation: [{ istio_headers: 1 }] }, null],
+  ]
+  for (const [value, expected] of rows) t.same(managed(exchange(value)).peers, expected, JSON.stringify(value))
 })

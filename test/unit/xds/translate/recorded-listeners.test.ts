@@ -28,6 +28,7 @@ const EXAMPLES = ['routing', 'resilience', 'inbound-policy'].map((name) => join(
  * - authorities of tunnels that are names, which istiod sends where there are several networks, and we have always; how long a client may say nothing;
  * - suites of TLS 1.3, of which istiod says nothing and ztunnel has two;
  * - tables of waypoints, which we compile of those of ports: with their virtual hosts and clusters;
+ * - metrics: these worlds have no provider for them, so that istiod wants none;
  * - the prefix of our trust domain for identities of clients, which is in the trust itself here.
  */
 function plain({ match, tls, network }: FilterChain): unknown {
@@ -38,7 +39,8 @@ function plain({ match, tls, network }: FilterChain): unknown {
 
 function plainNetwork(network: FilterChain['network']): unknown {
   if (network.kind === 'refuse') return { kind: 'refuse' }
-  if (network.kind === 'tcp') return { ...network, idleTimeoutMs: null, maxDurationMs: null, authorization: rules(network) }
+  if (network.kind === 'tcp')
+    return { ...network, metrics: null, idleTimeoutMs: null, maxDurationMs: null, authorization: rules(network) }
   return network.kind === 'http' ? { ...network, settings: null, authorization: rules(network) } : { ...network, names: [] }
 }
 
