@@ -79,8 +79,13 @@ export function parseBootstrap(
   for (const issue of result.issues ?? []) reportIssue(issue, report)
   if (!result.success || errors.length > 0) return { ok: false, errors: inOrder(errors), warnings: overridden.warnings }
 
-  const config = toConfig(result.output, file, (path) => where(path, 'value'))
+  const config = toConfig(result.output, file, isNamed(root, ['accessLog', 'path']), (path) => where(path, 'value'))
   return { ok: true, config, warnings: [...overridden.warnings, ...warningsOf(config, where)] }
+}
+
+function isNamed(root: Record<string, unknown>, path: DocumentPath): boolean {
+  const holder = at(root, path.slice(0, -1) as string[])
+  return isMapping(holder) && holder[path.at(-1) as string] !== undefined
 }
 
 /** `limits:` with only comments below is an empty section, not an error. */
@@ -159,6 +164,7 @@ function inOrder(errors: readonly ConfigProblem[]): ConfigProblem[] {
 function toConfig(
   d: BootstrapDocument,
   file: string,
+  namesLog: boolean,
   where: (path: DocumentPath) => { file: string; line: number; column: number },
 ): BootstrapConfig {
   const { headerTimeout, connectionIdleTimeout, streamIdleTimeout, streamStallTimeout, ...limits } = d.limits
@@ -173,7 +179,7 @@ function toConfig(
     concurrency: d.concurrency,
     admin: d.admin,
     health: d.health,
-    accessLog: d.accessLog,
+    accessLog: { ...d.accessLog, isDefault: !namesLog },
     logLevel: d.logLevel,
     resources: d.resources,
     xds: xdsConfig(d.xds),

@@ -1,5 +1,6 @@
 // A listener as it runs in one worker: its filter chains, which a new configuration changes without touching a connection.
-import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
+import type { Loggers } from '../filter/log/loggers.ts'
+import { loggersOf, type WorkerParts } from '../filter/network/http-connection-manager.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
 import { ChainMatcher } from './chain-match.ts'
@@ -14,6 +15,8 @@ export class ActiveListener {
   listener: Listener
   /** What it is bound to, or for one that is not bound what it stands for. */
   readonly port: number
+  /** Of connections that no chain takes; null: they are not logged. */
+  loggers: Loggers | null
   private readonly parts: WorkerParts
   private chains: RunningChain[]
   private matcher: ChainMatcher<RunningChain>
@@ -24,6 +27,7 @@ export class ActiveListener {
     this.parts = parts
     this.listener = listener
     this.port = port
+    this.loggers = null
     this.chains = []
     this.leaving = []
     this.matcher = new ChainMatcher<RunningChain>([], null)
@@ -62,6 +66,7 @@ export class ActiveListener {
     const chains = listener.filterChains.map(renew)
     const otherwise = listener.defaultFilterChain === null ? null : renew(listener.defaultFilterChain)
     this.listener = listener
+    this.loggers = loggersOf(this.parts, listener.accessLogs)
     this.chains = otherwise === null ? chains : [...chains, otherwise]
     this.matcher = new ChainMatcher(chains, otherwise)
     this.leave([...before.values()])

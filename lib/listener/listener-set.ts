@@ -2,11 +2,13 @@
 // a connection, and binds and closes sockets only where a listener comes or goes. A capturing listener hands a connection over to the listener that stands for the address that was dialled.
 import net from 'node:net'
 import { canonicalIp } from '../base/ip-address.ts'
+import { RefusedConnection } from '../filter/log/refused-connection.ts'
 import type { TunnelEntrance, WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
 import { type OriginalDestination, originalDestination } from '../sys/original-destination.ts'
+import { NR, UH } from '../telemetry/response-flags.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
 import type { HandshakeFailure } from '../transport/handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
@@ -184,8 +186,14 @@ export class ListenerSet implements TunnelEntrance {
 
   /** No chain wants it: `chain` is null, or one that refuses. `offer`: what the client came with. */
   refused({ listener: active, connection }: Arrival, chain: RunningChain | null, offer: string): void {
-    if (chain === null) this.tellRefusal('filter_chain_not_found', active.listener, connection, `no filter chain takes ${offer}`)
-    else this.tellRefusal('refused', active.listener, connection, chain.refusal)
+    if (chain === null) {
+      this.tellRefusal('filter_chain_not_found', active.listener, connection, `no filter chain takes ${offer}`)
+      active.loggers?.log(new RefusedConnection(connection, 'NotSet', NR, 'filter_chain_not_found'))
+    } else {
+      this.tellRefusal('refused', active.listener, connection, chain.refusal)
+      // What Envoy has in such a place is a TCP proxy to a cluster without endpoints.
+      chain.refusals?.log(new RefusedConnection(connection, 'TcpConnectionEnd', UH, ''))
+    }
   }
 
   /** No proxy in front has said who asks, or not in a form that could be read. */
@@ -245,7 +253,19 @@ export class ListenerSet implements TunnelEntrance {
     }
   }
 
+  /** Files of access logs that nobody writes to any more are closed. */
+  private keepLogs(): void {
+    const { logs } = this.parts
+    if (logs.size === 0) return
+    const paths = new Set<string>()
+    for (const { accessLogs } of [...this.byName.values()].map((a) => a.listener))
+      for (const { path } of accessLogs) paths.add(path)
+    for (const { chain } of this.chains()) for (const { path } of chain.accessLogs) paths.add(path)
+    logs.keep(paths)
+  }
+
   sweep(): void {
+    this.keepLogs()
     const { connectionIdleTimeoutMs } = this.parts.limits
     const oldest = this.parts.io.clock.monotonicMs - connectionIdleTimeoutMs
     // A handshake has its own limit.

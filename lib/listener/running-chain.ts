@@ -1,9 +1,10 @@
 // A filter chain as it runs in one worker: what takes its connections, whatever configuration made of it.
-import type { WorkerParts } from '../filter/network/http-connection-manager.ts'
-import { HttpConnectionManager } from '../filter/network/http-connection-manager.ts'
+import type { Loggers } from '../filter/log/loggers.ts'
+import { HttpConnectionManager, loggersOf, type WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { TcpProxy } from '../filter/network/tcp-proxy.ts'
 import { TunnelTerminator } from '../filter/network/tunnel-terminator.ts'
 import type { Tables } from '../route/compile.ts'
+import type { AccessLogger } from '../state/access-log.ts'
 import type { FilterChain, FilterChainMatch, HttpChain, Listener, TcpChain, TunnelChain } from '../state/listener.ts'
 import type { DownstreamTls } from '../state/tls.ts'
 import type { Connection } from '../transport/connection.ts'
@@ -16,6 +17,8 @@ export class RunningChain {
   readonly kind: FilterChain['network']['kind']
   /** null: its connections are closed. */
   readonly filter: NetworkFilter | null
+  /** Of connections that it refuses; null: they are not logged. */
+  refusals: Loggers | null
   /** Replaced by `use`. */
   config: FilterChain
   /** When it left configuration; 0: it has not. */
@@ -29,6 +32,12 @@ export class RunningChain {
     this.leftMs = 0
     this.parts = parts
     this.filter = filterOf(parts, listener, config, port, tables)
+    this.refusals = refusalsOf(parts, config)
+  }
+
+  get accessLogs(): readonly AccessLogger[] {
+    const { network } = this.config
+    return network.kind === 'http' ? network.settings.accessLogs : network.kind === 'tunnel' ? NO_LOGS : network.accessLogs
   }
 
   get match(): FilterChainMatch {
@@ -75,6 +84,7 @@ export class RunningChain {
   /** The same chain in a new configuration. Connections that are open stay. */
   use(listener: Listener, config: FilterChain, tables: Tables): void {
     this.config = config
+    this.refusals = refusalsOf(this.parts, config)
     const { filter } = this
     if (filter instanceof HttpConnectionManager) filter.use(listener, config.network as HttpChain, tables)
     else if (filter instanceof TcpProxy) filter.use(listener, config.network as TcpChain)
@@ -96,6 +106,12 @@ export class RunningChain {
   get connections(): number {
     return this.filter === null ? 0 : this.filter.sessions.size
   }
+}
+
+const NO_LOGS: readonly AccessLogger[] = []
+
+function refusalsOf(parts: WorkerParts, { network }: FilterChain): Loggers | null {
+  return network.kind === 'refuse' ? loggersOf(parts, network.accessLogs) : null
 }
 
 /** Plain data, which has crossed from another thread. */

@@ -18,7 +18,7 @@ export interface DrainTimes {
 
 /** Resolves when no connection is left, at the latest shortly after the deadline, with those that had to be cut. */
 export async function drainWorker(
-  parts: Pick<WorkerParts, 'io' | 'worker' | 'clusters' | 'accessLog'>,
+  parts: Pick<WorkerParts, 'io' | 'worker' | 'clusters' | 'accessLog' | 'logs'>,
   listeners: ListenerSet,
   tunnel: NodeTunnel | null,
   { acceptMs, deadlineMs, inboundOnly }: DrainTimes,
@@ -54,5 +54,6 @@ export async function drainWorker(
   // Connections say goodbye (and are logged) in the next turns.
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   await parts.accessLog?.close()
+  await parts.logs.close()
   return cut
 }

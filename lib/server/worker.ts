@@ -12,7 +12,8 @@ import { tunnelsOf } from '../hbone/tunnel-client.ts'
 import { ListenerSet } from '../listener/listener-set.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { WorkloadWorld } from '../state/workload-world.ts'
-import { AccessLog } from '../telemetry/access-log.ts'
+import { AccessLog, type AccessLogOptions } from '../telemetry/access-log.ts'
+import { AccessLogs } from '../telemetry/access-logs.ts'
 import { WorkerStats } from '../telemetry/data-path-stats.ts'
 import { ACCESS_LOG_DROPPED, ACCESS_LOG_LINES } from '../telemetry/families.ts'
 import { Logger } from '../telemetry/logger.ts'
@@ -80,13 +81,15 @@ class Worker {
     clusters.reportEjection = (cluster, address, detector, atMs) => post({ type: 'ejected', cluster, address, detector, atMs })
     clusters.onFirstUse = (config, hasRows) => this.firstUse(config, hasRows)
     clusters.askForPlace = (cluster) => post({ type: 'wants-connection', cluster })
+    const accessLog = openAccessLog(init, slab, this.logger)
     this.parts = {
       io,
       slab,
       worker: stats,
       metrics,
       self,
-      accessLog: openAccessLog(init, slab, this.logger),
+      accessLog,
+      logs: accessLogsOf(init, accessLog, slab, this.logger),
       clusters,
       steps: new StepRing(),
       recent: new RecentRequests(),
@@ -110,7 +113,7 @@ class Worker {
   async start(): Promise<void> {
     await this.listeners.open(this.config.listeners, this.config.tables)
     if (this.init.node !== null) await this.startTunnel(this.init.node)
-    setInterval(() => this.parts.accessLog?.tick(), LOG_TICK_MS)
+    setInterval(() => this.tickLogs(), LOG_TICK_MS)
     setInterval(() => this.parts.io.run('sweep', () => this.sweep()), SWEEP_MS)
     post({ type: 'ready' })
   }
@@ -155,6 +158,11 @@ class Worker {
     const text =
       'tcpKeepalive: interval and probes need the package koffi on Linux, which is not there; a probe a second and ten of them are used'
     this.logger.warning(text, { cluster: name })
+  }
+
+  private tickLogs(): void {
+    this.parts.accessLog?.tick()
+    this.parts.logs.tick()
   }
 
   private sweep(): void {
@@ -238,6 +246,7 @@ class Worker {
         return
       case 'reopen-logs':
         this.parts.accessLog?.reopen()
+        this.parts.logs.reopen()
         return
       default: {
         const unknown: never = message
@@ -270,13 +279,28 @@ function openAccessLog(init: WorkerInit, slab: MetricsSlab, logger: Logger): Acc
   return new AccessLog({
     path,
     format,
-    values: slab.values,
-    linesSlot: slab.allot(ACCESS_LOG_LINES, ''),
-    droppedSlot: slab.allot(ACCESS_LOG_DROPPED, ''),
+    ...countersOf(slab),
     onError: (error) => {
       if (logger.every('access log', 10_000, performance.now())) logger.error(`cannot write the access log ${path}`, { error })
     },
   })
+}
+
+/** Those that a control plane asks for. */
+function accessLogsOf({ bootstrap }: WorkerInit, own: AccessLog | null, slab: MetricsSlab, logger: Logger): AccessLogs {
+  const { path, isDefault } = bootstrap.accessLog
+  return new AccessLogs({
+    counters: () => countersOf(slab),
+    own: own === null || path === null ? null : { path, log: own, isDefault },
+    onError: (path, error) => {
+      if (logger.every(`access log ${path}`, 10_000, performance.now()))
+        logger.error(`the access log ${path} that the control plane asks for cannot be written`, { error })
+    },
+  })
+}
+
+function countersOf(slab: MetricsSlab): Pick<AccessLogOptions, 'values' | 'linesSlot' | 'droppedSlot'> {
+  return { values: slab.values, linesSlot: slab.allot(ACCESS_LOG_LINES, ''), droppedSlot: slab.allot(ACCESS_LOG_DROPPED, '') }
 }
 
 function post(message: FromWorker): void {

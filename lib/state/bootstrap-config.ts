@@ -342,8 +342,8 @@ export interface BootstrapConfig {
   readonly concurrency: number
   readonly admin: SocketAddress
   readonly health: SocketAddress
-  /** `path` null: no access log. */
-  readonly accessLog: { readonly path: string | null; readonly format: AccessLogFormat }
+  /** `path` null: no access log. `isDefault`: nobody has named the path. */
+  readonly accessLog: { readonly path: string | null; readonly format: AccessLogFormat; readonly isDefault: boolean }
   readonly logLevel: 'debug' | 'info' | 'warning' | 'error'
   /** Absolute paths of files and folders of YAML. */
   readonly resources: readonly string[]

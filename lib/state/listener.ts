@@ -1,3 +1,4 @@
+import type { AccessLogger } from './access-log.ts'
 import type { Limits, PathNormalization } from './bootstrap-config.ts'
 import type { JwtAuthentication } from './jwt.ts'
 import { ALL_METRICS, type MetricTerms } from './metric-terms.ts'
@@ -34,6 +35,8 @@ export interface Listener {
   readonly filterChains: readonly FilterChain[]
   /** For connections that none fits; null: they are closed. */
   readonly defaultFilterChain: FilterChain | null
+  /** Of connections that no filter chain takes. */
+  readonly accessLogs: readonly AccessLogger[]
   readonly origin: Origin
 }
 
@@ -154,6 +157,8 @@ export interface HttpSettings {
   readonly maxStreamDurationMs: number
   /** Connections that are older end with their next answer; 0: of any age. */
   readonly maxConnectionDurationMs: number
+  /** Of requests, beside the log of heddle.yaml. */
+  readonly accessLogs: readonly AccessLogger[]
   /** In place of those of heddle.yaml. */
   readonly limits: Readonly<Partial<Pick<Limits, ChainLimit>>>
 }
@@ -198,6 +203,7 @@ export const HTTP_SETTINGS: HttpSettings = {
   requestTimeoutMs: 0,
   maxStreamDurationMs: 0,
   maxConnectionDurationMs: 0,
+  accessLogs: [],
   limits: {},
 }
 
@@ -226,6 +232,8 @@ export interface TcpChain {
   readonly idleTimeoutMs: number | null
   /** Closed when it is so old. 0: never; null: as the cluster has it. */
   readonly maxDurationMs: number | null
+  /** Of connections, beside the log of heddle.yaml. */
+  readonly accessLogs: readonly AccessLogger[]
   /** Who may connect, in the order of evaluation. Empty: everybody. */
   readonly authorization: readonly RbacFilter[]
 }
@@ -264,4 +272,5 @@ export interface RefuseChain {
   readonly kind: 'refuse'
   /** For logs, in words: `virtualOutbound-blackhole`. */
   readonly reason: string
+  readonly accessLogs: readonly AccessLogger[]
 }

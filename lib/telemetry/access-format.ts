@@ -65,7 +65,7 @@ function optionalPhrase(value: string): string {
 const NOTHING = /$^/
 
 /** Joins the pieces of a string now and not again with each line that it is part of: an expression wants it whole. */
-function joined(text: string): string {
+export function joined(text: string): string {
   NOTHING.test(text)
   return text
 }
@@ -241,18 +241,35 @@ const PLAIN_WORD = /^[!#-[\]-~]+$/
  */
 const MAX_VALUE_CHARS = 8000
 
-function phrase(value: string): string {
+/** A value as part of a line: it ends neither the line nor a field in quotes. */
+export function phrase(value: string): string {
   return value.length <= MAX_VALUE_CHARS && PLAIN_PHRASE.test(value) ? value : escaped(value, false)
 }
 
-function word(value: string): string {
+/** Without spaces, too. */
+export function word(value: string): string {
   return value.length <= MAX_VALUE_CHARS && PLAIN_WORD.test(value) ? value : escaped(value, false).replaceAll(' ', '\\x20')
 }
 
 function json(value: string | null): string {
-  if (value === null || value === '') return 'null'
-  return value.length <= MAX_VALUE_CHARS && PLAIN_PHRASE.test(value) ? `"${value}"` : `"${escaped(value, true)}"`
+  return value === null || value === '' ? 'null' : jsonText(value)
 }
+
+/** In its quotes. */
+export function jsonText(value: string): string {
+  if (value === '') return '""'
+  return value.length <= MAX_VALUE_CHARS && PLAIN_PHRASE.test(value) ? `"${value}"` : `"${escaped(fromUtf8(value), true)}"`
+}
+
+/** Bytes that are UTF-8, as headers have them, are the characters that they mean. */
+function fromUtf8(value: string): string {
+  if (!BEYOND_ASCII.test(value) || NO_BYTE.test(value)) return value
+  const text = Buffer.from(value, 'latin1').toString('utf8')
+  return text.includes('\ufffd') ? value : text
+}
+
+const BEYOND_ASCII = /[\x80-\xff]/
+const NO_BYTE = /[\u0100-\uffff]/
 
 function escaped(value: string, forJson: boolean): string {
   if (value === '') return '-'

@@ -1,5 +1,5 @@
 // Access log lines, collected in one fixed buffer while two others are being written asynchronously. A log that cannot be written fast enough
-// loses lines, which are counted; it never makes a request wait. Of this file only `log` is on the hot lane.
+// loses lines, which are counted; it never makes a request wait. Of this file only `log` and `write` are on the hot lane.
 //
 // A buffer is free → filled (a whole number of lines) → written, one write at a time, so that lines keep their order → free. A
 // write that would block (EAGAIN) or was cut short goes on at the next tick. When both buffers are taken, lines collect in
@@ -110,15 +110,20 @@ export class AccessLog {
 
   /** At the end of a request or TCP session. The record is read now and not kept. */
   log(rec: AccessRecord): void {
-    this.#take(this.#format(rec))
+    this.write(this.#format(rec))
   }
 
   /** At the end of a connection of a node's tunnel. */
   logTunnel(rec: TunnelRecord): void {
-    this.#take(this.#tunnelFormat(rec))
+    this.write(this.#tunnelFormat(rec))
   }
 
-  #take(line: string): void {
+  /** One character for each byte. */
+  write(line: string): void {
+    if (this.#closed) {
+      this.#drop(1)
+      return
+    }
     if (this.#filling.length + line.length > BUFFER_BYTES) {
       this.#lineBeyondBuffer(line)
       return
@@ -259,7 +264,9 @@ function chunkEnd(bytes: Buffer, start: number, end: number, max: number): numbe
   if (end - start <= max) return end
   const newline = bytes.lastIndexOf(0x0a, start + max - 1)
   if (newline >= start) return newline + 1
-  return bytes.indexOf(0x0a, start) + 1
+  const next = bytes.indexOf(0x0a, start)
+  // A format of configuration need not end its lines.
+  return next < 0 || next >= end ? end : next + 1
 }
 
 function linesFrom(batch: Batch): number {

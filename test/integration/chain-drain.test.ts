@@ -146,6 +146,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
+      accessLogs: [],
       authorization: filters,
     }) as const
   const first = { ...plain, network: tcp([allows(everybody)]) }

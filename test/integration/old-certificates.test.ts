@@ -55,6 +55,7 @@ async function world(t: Teardown, drains = true) {
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
+    accessLogs: [],
     authorization: [],
   }
   const route = aRoute({ action: aForward({ clusters: [aDestination(APP)] }) })

@@ -47,6 +47,7 @@ const tcp: TcpChain = {
   metrics: ALL_METRICS,
   idleTimeoutMs: null,
   maxDurationMs: null,
+  accessLogs: [],
   authorization: [],
 }
 const mesh = aDownstreamTls({ alpn: ['h2', 'http/1.1'] })

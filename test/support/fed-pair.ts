@@ -29,6 +29,8 @@ export const LOGGED = {
 } as const
 
 export interface World {
+  /** Who is fed. */
+  readonly name: FedProxy['name']
   readonly plane: FakeControlPlane
   readonly port: number
   /** For `access_log` of the filter that is asked. */
@@ -48,7 +50,7 @@ export async function fedPair(
 async function fedHeddle(t: Teardown, build: (world: World) => void): Promise<FedProxy> {
   const plane = await FakeControlPlane.start(t)
   const port = await freePort()
-  build({ plane, port, accessLog: [] })
+  build({ name: 'heddle', plane, port, accessLog: [] })
   const proxy: HeddleProcess = await startProxy(t, {
     listeners: [],
     bootstrap: { role: 'gateway', resources: [], xds: { address: plane.hostAndPort, transport: 'plaintext' } },
@@ -72,7 +74,7 @@ async function fedEnvoy(t: Teardown, build: (world: World) => void): Promise<Fed
     path: file,
     log_format: { json_format: LOGGED },
   }
-  build({ plane, port, accessLog: [{ name: 'file', typed_config }] })
+  build({ name: 'Envoy', plane, port, accessLog: [{ name: 'file', typed_config }] })
   const { host, port: planePort } = splitAddress(plane.hostAndPort)
   const envoy = await Envoy.fed(t, {
     host,

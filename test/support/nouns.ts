@@ -235,6 +235,7 @@ export function aListener(over: Partial<Listener> = {}): Listener {
     originalDst: '',
     filterChains: [aFilterChain()],
     defaultFilterChain: null,
+    accessLogs: [],
     origin: BUILT_IN,
     ...over,
   }

@@ -16,6 +16,7 @@ import { explainStream } from '../../lib/server/explain-stream.ts'
 import { type SelfDescription, selfWithout } from '../../lib/state/self-description.ts'
 import type { Snapshot } from '../../lib/state/snapshot.ts'
 import { AccessLog } from '../../lib/telemetry/access-log.ts'
+import { AccessLogs } from '../../lib/telemetry/access-logs.ts'
 import { WorkerStats } from '../../lib/telemetry/data-path-stats.ts'
 import { Logger } from '../../lib/telemetry/logger.ts'
 import { RequestMetrics } from '../../lib/telemetry/request-metrics.ts'
@@ -101,6 +102,7 @@ export class OneWorker {
       metrics,
       self: options.self ?? selfWithout(own),
       accessLog: this.accessLog(slab),
+      logs: this.accessLogs(slab),
       clusters,
       steps: new StepRing(),
       recent: new RecentRequests(),
@@ -137,12 +139,23 @@ export class OneWorker {
     })
   }
 
+  private accessLogs(slab: MetricsSlab): AccessLogs {
+    return new AccessLogs({
+      counters: () => ({ values: slab.values, linesSlot: 1, droppedSlot: 2 }),
+      own: null,
+      onError: (_path, error) => this.errors.push(error),
+    })
+  }
+
   static async start(t: Teardown, snapshot: Snapshot, options: OneWorkerOptions = {}): Promise<OneWorker> {
     const ports: Record<string, number> = {}
     for (const { name, bind } of snapshot.listeners) if (bind) ports[name] = await freePort()
     const worker = new OneWorker(snapshot, ports, options)
     await worker.listeners.open(snapshot.listeners, worker.tables)
-    const tick = setInterval(() => worker.parts.accessLog?.tick(), 5)
+    const tick = setInterval(() => {
+      worker.parts.accessLog?.tick()
+      worker.parts.logs.tick()
+    }, 5)
     t.teardown(() => {
       clearInterval(tick)
       worker.listeners.drain()

@@ -17,6 +17,7 @@ import type { OutlierDetection } from '../../../lib/state/outlier-detection.ts'
 import { selfWithout } from '../../../lib/state/self-description.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
 import { AccessLog } from '../../../lib/telemetry/access-log.ts'
+import { AccessLogs } from '../../../lib/telemetry/access-logs.ts'
 import { WorkerStats } from '../../../lib/telemetry/data-path-stats.ts'
 import { Logger } from '../../../lib/telemetry/logger.ts'
 import { RequestMetrics } from '../../../lib/telemetry/request-metrics.ts'
@@ -152,6 +153,11 @@ export function proxy(terms: Terms): Proxy {
     self: selfWithout(identity),
     metrics,
     accessLog: log,
+    logs: new AccessLogs({
+      counters: () => ({ values: slab.values, linesSlot: 1, droppedSlot: 2 }),
+      own: null,
+      onError: () => {},
+    }),
     clusters,
     steps: new StepRing(),
     recent: new RecentRequests(),

@@ -1,11 +1,13 @@
 // Hot lane: gRPC-Web of browsers, made gRPC on the way in and gRPC-Web again on the way out (Envoy grpc_web filter, PROTOCOL-WEB.md of gRPC). Made for requests
 // of those types only. Trailers, which browsers cannot read, become the last frame of the body; what is no gRPC, such as our own answers, is told in
 // `grpc-status` and `grpc-message`.
+
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
+import { grpcStatusOf } from '../../route/grpc-status-names.ts'
 import { CONTINUE } from './chain.ts'
 import type { HttpStream } from './http-stream.ts'
-import { grpcStatusOf, percentEncode } from './local-reply.ts'
+import { percentEncode } from './local-reply.ts'
 import { GRPC_WEB_BASE64, GRPC_WEB_LENGTH } from './reasons.ts'
 
 const BINARY = 'application/grpc-web'

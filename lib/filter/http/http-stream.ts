@@ -7,6 +7,7 @@
 // A long file, because one object is all of these: half of its lines are fields and what others read of them.
 import { hostname } from 'node:os'
 import { BodyBuffer } from '../../base/body-buffer.ts'
+import { canonicalIp } from '../../base/ip-address.ts'
 import type { JsonObject } from '../../base/json-value.ts'
 import { decide } from '../../decide/decide.ts'
 import * as D from '../../decide/decision.ts'
@@ -16,19 +17,22 @@ import * as H from '../../http/known-headers.ts'
 import type { JwtAuthenticator } from '../../policy/jwt.ts'
 import type { Authorizer } from '../../policy/rbac.ts'
 import type { Tables } from '../../route/compile.ts'
+import { grpcStatusOf } from '../../route/grpc-status-names.ts'
 import type { EditContext } from '../../route/header-operators.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import type { AccessRecord } from '../../telemetry/access-record.ts'
 import type { Peer } from '../../telemetry/istio-labels.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { TlsFacts } from '../../transport/tls-facts.ts'
+import type { LogContext } from '../log/log-context.ts'
 import type { HttpConnectionManager } from '../network/http-connection-manager.ts'
 import { type Holder, runFilters } from './chain.ts'
 import { ConnectTunnel, connectRefusal } from './connect-tunnel.ts'
 import type { Downstream } from './downstream.ts'
 import type { GrpcWeb } from './grpc-web.ts'
 import { intake } from './intake.ts'
-import { grpcStatusOf, sendLocalReply } from './local-reply.ts'
+import { sendLocalReply } from './local-reply.ts'
+import { lastForwarded } from './rbac-facts.ts'
 import * as R from './reasons.ts'
 import { Router } from './router.ts'
 import { beginDeadlines, type StreamDeadlines } from './stream-deadlines.ts'
@@ -52,7 +56,7 @@ export interface Carrier {
   stop(): void
 }
 
-export class HttpStream implements RequestView, EditContext, AccessRecord {
+export class HttpStream implements RequestView, EditContext, AccessRecord, LogContext {
   readonly manager: HttpConnectionManager
   readonly session: Downstream
   readonly headers: HeaderMap
@@ -108,6 +112,12 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   endMs: number
   /** The path as routed; what the log shows when a rewrite changed it. Query parameters that may be tokens are not in it. */
   originalPath: string
+  /** What a rewrite made of it, likewise; empty: nothing else. */
+  rewrittenPath: string
+  /** Of the clock of `startMs`; 0: it has not come to that. */
+  requestEndedMs: number
+  requestSentAtMs: number
+  responseBegunMs: number
   responseCode: number
   responseFlags: number
   responseCodeDetails: string
@@ -128,6 +138,8 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   /** Messages of a call; null: they are not counted. */
   messages: GrpcMessageCounts | null
   responseHeaders: HeaderMap | null
+  /** Field lines, or empty. */
+  responseTrailers: string
   private closesAfter: boolean
   private logged: boolean
 
@@ -171,6 +183,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.startTimeMs = clock.wallMs
     this.endMs = 0
     this.originalPath = ''
+    this.rewrittenPath = ''
+    this.requestEndedMs = 0
+    this.requestSentAtMs = 0
+    this.responseBegunMs = 0
     this.responseCode = 0
     this.responseFlags = 0
     this.responseCodeDetails = ''
@@ -189,6 +205,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.grpcStatus = -2
     this.messages = null
     this.responseHeaders = null
+    this.responseTrailers = ''
     this.closesAfter = false
     this.logged = false
   }
@@ -337,6 +354,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   onRequestEnd(trailers: string): void {
     this.requestEnded = true
     if (this.state === DONE) return
+    this.requestEndedMs = this.manager.io.clock.monotonicMs
     if (this.deadlines !== null) this.deadlines.requestEnded()
     if (this.grpcWeb !== null && !this.grpcWeb.endRequest()) return
     if (this.router !== null) this.router.onRequestEnd(trailers)
@@ -440,6 +458,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
   /** `trailers` are field lines or empty. HTTP/1.0 and bodies by length have no place for them. */
   endResponse(trailers: string): void {
     if (this.state === DONE) return
+    this.responseTrailers = trailers
     if (this.grpcWeb !== null) this.grpcWeb.endResponse(trailers)
     this.session.sendEnd(this.grpcWeb === null ? trailers : '')
     // An answer before the end of its request: the rest of the request is not worth reading.
@@ -473,7 +492,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     this.finish()
   }
 
-  // ---- AccessRecord and EditContext --------------------------------------------------------------------------------------
+  // ---- AccessRecord, EditContext and LogContext --------------------------------------------------------------------------------------
 
   get durationMs(): number {
     return Math.round((this.endMs === 0 ? this.manager.io.clock.monotonicMs : this.endMs) - this.startMs)
@@ -511,9 +530,11 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     return originalDst || localAddress
   }
 
+  /** At the edge who it has found out; in the mesh who whoever is in front has written (Envoy without use_remote_address). */
   get downstreamRemoteAddress(): string {
-    if (this.clientAddress !== '') return `${this.clientAddress.includes(':') ? `[${this.clientAddress}]` : this.clientAddress}:0`
-    return this.session.connection.peerAddress
+    const said = this.manager.config.edge === null ? canonicalIp(lastForwarded(this.headers)) : this.clientAddress
+    if (said === null || said === '') return this.session.connection.peerAddress
+    return said.includes(':') ? `[${said}]:0` : `${said}:0`
   }
 
   get downstreamDirectRemoteAddress(): string {
@@ -527,6 +548,44 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
 
   environment(name: string): string {
     return process.env[name] ?? ''
+  }
+
+  get logType(): LogContext['logType'] {
+    return 'DownstreamEnd'
+  }
+
+  get request(): RequestView {
+    return this
+  }
+
+  get sentPath(): string {
+    return this.rewrittenPath || this.originalPath
+  }
+
+  get downstreamDirectLocalAddress(): string {
+    return this.session.connection.localAddress
+  }
+
+  /** A request without a body has ended with its head. */
+  get requestEndMs(): number {
+    if (!this.session.hasBody) return 0
+    return this.requestEndedMs === 0 ? -1 : this.requestEndedMs - this.startMs
+  }
+
+  get requestSentMs(): number {
+    return this.requestSentAtMs === 0 ? -1 : this.requestSentAtMs - this.startMs
+  }
+
+  get responseBeginMs(): number {
+    return this.responseBegunMs === 0 ? -1 : this.responseBegunMs - this.startMs
+  }
+
+  get overMs(): number {
+    return this.endMs === 0 ? -1 : this.endMs - this.startMs
+  }
+
+  responseTrailer(name: string): string | null {
+    return this.responseTrailers === '' ? null : fieldOf(this.responseTrailers, name)
   }
 
   get requestedServerName(): string {
@@ -556,4 +615,13 @@ export class HttpStream implements RequestView, EditContext, AccessRecord {
     const id = name === 'user-agent' ? H.H_USER_AGENT : name === 'x-request-id' ? H.H_X_REQUEST_ID : H.H_X_FORWARDED_FOR
     return this.headers.known(id, name)
   }
+}
+
+/** Of field lines, by a lower-case name; null: it is not there. */
+function fieldOf(lines: string, name: string): string | null {
+  for (const line of lines.split('\r\n')) {
+    const colon = line.indexOf(':')
+    if (colon === name.length && line.substring(0, colon).toLowerCase() === name) return line.substring(colon + 1).trim()
+  }
+  return null
 }

@@ -1,17 +1,11 @@
 // Hot lane: the one place where heddle's own answers are made, for HTTP and gRPC alike.
 import { HeaderMap } from '../../http/header-map.ts'
+import { grpcStatusOf } from '../../route/grpc-status-names.ts'
 import { applyEdits } from '../../route/header-edits.ts'
 import { addCorsHeaders } from './cors.ts'
 import type { HttpStream } from './http-stream.ts'
 import { answerClient } from './peer-metadata.ts'
 import { sayRequestId, saySession } from './response-headers.ts'
-
-/** Envoy gRPC status mapping; everything else is UNKNOWN. */
-const GRPC_BY_HTTP: Readonly<Record<number, number>> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 }
-
-export function grpcStatusOf(status: number): number {
-  return GRPC_BY_HTTP[status] ?? 2
-}
 
 /**
  * Answers with a status and a short text. Edits of the route and its destination apply, as to any response. `overloaded`: a limit of

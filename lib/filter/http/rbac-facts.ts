@@ -53,7 +53,8 @@ export class HttpRbacFacts extends ConnectionRbacFacts {
   }
 }
 
-function lastForwarded(headers: HeaderView): string {
+/** The last entry of x-forwarded-for; empty: there is none. */
+export function lastForwarded(headers: HeaderView): string {
   let last = ''
   for (let i = headers.indexOf('x-forwarded-for', 0); i >= 0; i = headers.indexOf('x-forwarded-for', i + 1))
     last = headers.valueAt(i)

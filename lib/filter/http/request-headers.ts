@@ -37,8 +37,16 @@ export function finaliseRequest(stream: HttpStream, route: CompiledRoute, action
   if (route.pathRewrite !== null) {
     target = rewriteTarget(route, stream.path, stream.query)
     if (tells && target !== original) headers.set('x-envoy-original-path', original)
+    stream.rewrittenPath =
+      original === stream.originalPath ? target : rewriteTarget(route, stream.path, queryOf(stream.originalPath))
   }
   return target
+}
+
+/** null: there is none. */
+function queryOf(target: string): string | null {
+  const mark = target.indexOf('?')
+  return mark < 0 ? null : target.substring(mark + 1)
 }
 
 function targetOf({ path, query }: HttpStream): string {

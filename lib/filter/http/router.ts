@@ -287,6 +287,8 @@ export class Router implements Carrier, AttemptOwner, DeadlineOwner {
       0,
       Math.floor(now - (attempt.requestEndedMs === 0 ? stream.startMs : attempt.requestEndedMs)),
     )
+    stream.requestSentAtMs = attempt.requestEndedMs
+    stream.responseBegunMs = now
     stream.responseCodeDetails = 'via_upstream'
     finaliseResponse(stream, c, stream.upstreamServiceTimeMs)
     if (c.status === 101) {

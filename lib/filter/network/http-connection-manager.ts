@@ -16,11 +16,13 @@ import { locationOf } from '../../route/redirect.ts'
 import type { RequestView } from '../../route/request-view.ts'
 import { rewriteTarget } from '../../route/rewrite.ts'
 import { CompiledSession } from '../../route/session.ts'
+import type { AccessLogger } from '../../state/access-log.ts'
 import type { Limits, PathNormalization } from '../../state/bootstrap-config.ts'
 import type { HttpChain, Listener } from '../../state/listener.ts'
 import type { ForwardAction } from '../../state/route.ts'
 import type { SelfDescription } from '../../state/self-description.ts'
 import type { AccessLog } from '../../telemetry/access-log.ts'
+import type { AccessLogs } from '../../telemetry/access-logs.ts'
 import { ListenerStats, type WorkerStats } from '../../telemetry/data-path-stats.ts'
 import type { Logger } from '../../telemetry/logger.ts'
 import { type MetricPlan, planOf } from '../../telemetry/metric-plan.ts'
@@ -34,6 +36,7 @@ import { sendRouteReply } from '../http/local-reply.ts'
 import { HttpRbacFacts } from '../http/rbac-facts.ts'
 import * as R from '../http/reasons.ts'
 import type { RecentRequests } from '../http/recent-requests.ts'
+import { Loggers } from '../log/loggers.ts'
 import { refusalText } from './codec-refusal.ts'
 import type { HttpSession } from './http-session.ts'
 import { Http1Session } from './http1-session.ts'
@@ -54,7 +57,10 @@ export interface WorkerParts {
   readonly worker: WorkerStats
   readonly metrics: RequestMetrics
   readonly self: SelfDescription
+  /** That of heddle.yaml. */
   readonly accessLog: AccessLog | null
+  /** Those that configuration asks for. */
+  readonly logs: AccessLogs
   readonly clusters: ClusterManager
   readonly steps: StepRing
   readonly recent: RecentRequests
@@ -130,6 +136,8 @@ export class HttpConnectionManager {
   /** null: metrics are as they are by default. */
   plan: MetricPlan | null
   readonly rbacFacts: HttpRbacFacts
+  /** null: none but the one of heddle.yaml. */
+  private loggers: Loggers | null
   draining: boolean
   private readonly port: number
   private readonly pick: PickContext
@@ -162,6 +170,7 @@ export class HttpConnectionManager {
     this.session = sessionOf(config)
     this.plan = planOf(config.settings.metrics)
     this.rbacFacts = new HttpRbacFacts()
+    this.loggers = loggersOf(parts, config.settings.accessLogs)
     this.draining = false
     this.port = port
     this.pick = new PickContext()
@@ -188,6 +197,7 @@ export class HttpConnectionManager {
     this.authorizer = authorizerFor(config.authorization)
     this.session = sessionOf(config)
     this.plan = planOf(config.settings.metrics)
+    this.loggers = loggersOf(this.parts, config.settings.accessLogs)
     this.limits = limitsOf(this.parts.limits, config)
     this.serverName = serverNameOf(listener, config)
     this.pathNormalization = config.settings.pathNormalization ?? this.parts.pathNormalization
@@ -295,7 +305,9 @@ export class HttpConnectionManager {
     const code = stream.responseCode
     if (code >= 100 && code < 600) values[stats.rqXx + Math.floor(code / 100) - 1]!++
     parts.recent.add(stream)
-    if (parts.accessLog !== null) parts.accessLog.log(stream)
+    const { loggers } = this
+    if (loggers !== null) loggers.log(stream)
+    if (parts.accessLog !== null && (loggers === null || !loggers.replacesOwn)) parts.accessLog.log(stream)
     const { requestWireBytes: taken, responseWireBytes: sent, grpcStatus, messages } = stream
     parts.metrics.record(this.seriesOf(stream), stream, taken, sent, grpcStatus, this.plan, messages)
   }
@@ -342,6 +354,10 @@ export class HttpConnectionManager {
       session.drain()
     }
   }
+}
+
+export function loggersOf({ logs, rng }: Pick<WorkerParts, 'logs' | 'rng'>, configs: readonly AccessLogger[]): Loggers | null {
+  return configs.length === 0 ? null : Loggers.of(configs, logs, () => rng.uint32())
 }
 
 function sessionOf({ settings: { session } }: HttpChain): Facts['session'] {

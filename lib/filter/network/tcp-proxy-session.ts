@@ -12,12 +12,13 @@ import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import * as F from '../../telemetry/response-flags.ts'
 import type { Connection, ConnectionOwner } from '../../transport/connection.ts'
 import type { TlsFacts } from '../../transport/tls-facts.ts'
+import type { LogContext } from '../log/log-context.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
 import { UpstreamSide } from './tcp-proxy-upstream.ts'
 import { TcpRecord } from './tcp-record.ts'
 
 /** One connection and its other half. States: connecting (reads paused) → open → over. */
-export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnectOwner, AccessRecord {
+export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnectOwner, AccessRecord, LogContext {
   readonly proxy: TcpProxy
   readonly connection: Connection
   readonly startMs: number
@@ -213,7 +214,9 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
       if (orderly && this.upstream.connection.peerEnded) this.upstream.connection.end()
       else this.upstream.connection.destroy('')
     } else this.connector?.cancel()
-    if (accessLog !== null) accessLog.log(this)
+    const { loggers } = proxy
+    if (loggers !== null) loggers.log(this)
+    if (accessLog !== null && (loggers === null || !loggers.replacesOwn)) accessLog.log(this)
   }
 
   /** About once a second: idle sessions end, long ones report. */
@@ -248,27 +251,14 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     this.reportedOut = connection.bytesWritten
   }
 
-  // ---- AccessRecord ------------------------------------------------------------------------------------------------------
+  // ---- AccessRecord and LogContext ------------------------------------------------------------------------------------------------------
 
-  get bytesReceived(): number {
-    return this.connection.bytesRead
+  get logType(): LogContext['logType'] {
+    return 'TcpConnectionEnd'
   }
 
-  get bytesSent(): number {
-    return this.connection.bytesWritten
-  }
-
-  /** What the client dialled: Envoy restores it to captured connections. */
-  get downstreamLocalAddress(): string {
-    return this.connection.originalDst || this.connection.localAddress
-  }
-
-  get downstreamRemoteAddress(): string {
-    return this.connection.peerAddress
-  }
-
-  get requestedServerName(): string {
-    return this.connection.serverName
+  get upstreamTls(): TlsFacts | null {
+    return this.upstream === null ? null : this.upstream.connection.tls
   }
 
   get plan(): MetricPlan | null {

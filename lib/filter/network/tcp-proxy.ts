@@ -10,7 +10,8 @@ import { TcpListenerStats } from '../../telemetry/data-path-stats.ts'
 import { type MetricPlan, planOf } from '../../telemetry/metric-plan.ts'
 import type { SeriesCache } from '../../telemetry/request-metrics.ts'
 import type { Connection } from '../../transport/connection.ts'
-import type { WorkerParts } from './http-connection-manager.ts'
+import type { Loggers } from '../log/loggers.ts'
+import { loggersOf, type WorkerParts } from './http-connection-manager.ts'
 import { ConnectionAuthorization } from './rbac.ts'
 import { TcpSession } from './tcp-proxy-session.ts'
 
@@ -23,6 +24,8 @@ export class TcpProxy {
   readonly stats: TcpListenerStats
   readonly sessions: Set<TcpSession>
   config: TcpChain
+  /** null: none but the one of heddle.yaml. */
+  loggers: Loggers | null
   private destinations: readonly { readonly target: ClusterRef; readonly end: number }[]
   /** null: metrics are as they are by default. */
   plan: MetricPlan | null
@@ -39,6 +42,7 @@ export class TcpProxy {
     this.stats = new TcpListenerStats(parts.slab, listener.name)
     this.sessions = new Set()
     this.config = config
+    this.loggers = null
     this.destinations = []
     this.plan = null
     this.pick = new PickContext()
@@ -60,6 +64,7 @@ export class TcpProxy {
     this.plan = planOf(config.metrics)
     this.sourceIpHash = config.hashSourceIp ? new SourceIpHash() : null
     this.authorization.use(config.authorization)
+    this.loggers = loggersOf(this.parts, config.accessLogs)
     this.destinations = config.clusters.map((w) => {
       end += config.clusters.length === 1 ? 1 : w.weight
       return { target: this.parts.clusters.refOf(w.cluster), end }

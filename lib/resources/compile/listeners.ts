@@ -94,6 +94,7 @@ function outboundTcp(
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
+      accessLogs: [],
       authorization: [],
     },
     address ? config.destination : '',
@@ -115,6 +116,7 @@ function inboundListener(world: World, config: ListenerConfig, cluster: Cluster,
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
+    accessLogs: [],
     authorization: authorization.tcp,
   }
   const { jwt } = authorization
@@ -174,6 +176,7 @@ function explicit(config: ListenerConfig, network: FilterChain['network'], origi
     originalDst,
     filterChains: [chain],
     defaultFilterChain: null,
+    accessLogs: [],
     origin,
   }
 }

@@ -54,6 +54,7 @@ export function chainToRoutes(
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
+    accessLogs: [],
     authorization: [],
   }
 }
@@ -69,6 +70,7 @@ export function chainToService(service: RegistryService, port: number, hashes: D
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
+    accessLogs: [],
     authorization: [],
   }
 }

@@ -3,7 +3,7 @@ import type { PathNormalization } from '../../state/bootstrap-config.ts'
 import type { HttpChain, HttpSettings } from '../../state/listener.ts'
 import { HcmRouteBytes, HttpConnectionManager } from '../proto/http-connection-manager.ts'
 import type { Any } from '../proto/schema.ts'
-import { noteAccessLogs } from './access-log.ts'
+import { translateAccessLogs } from './access-log.ts'
 import type { ChainScope } from './chain-scope.ts'
 import type { Findings } from './findings.ts'
 import { type HttpFilterDraft, translateHttpFilters } from './http-filters.ts'
@@ -17,7 +17,6 @@ export function httpConnectionManager(config: Any | null, draft: NetworkDraft, f
   const hcm = findings.unpack(config, HttpConnectionManager)
   if (hcm === null || config === null) return
   const filters = translateHttpFilters(hcm.http_filters, scope, findings)
-  noteAccessLogs(hcm.access_log, findings)
   noteTracing(hcm.tracing, findings)
   refuseUnsafe(hcm, findings)
   noteIgnored(hcm, findings)
@@ -93,6 +92,7 @@ function settingsOf(hcm: HttpConnectionManager, filters: HttpFilterDraft, findin
     forwardedPort: hcm.append_x_forwarded_port,
     requestTimeoutMs: hcm.request_timeout ?? 0,
     maxStreamDurationMs: hcm.common_http_protocol_options?.max_stream_duration ?? 0,
+    accessLogs: translateAccessLogs(hcm.access_log, findings),
     maxConnectionDurationMs: hcm.common_http_protocol_options?.max_connection_duration ?? 0,
     limits: limitsOf(hcm),
   }

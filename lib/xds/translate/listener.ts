@@ -3,7 +3,7 @@ import type { FilterChain, FilterChainMatch, Listener } from '../../state/listen
 import type { RouteTable } from '../../state/route.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import { ListenerShell } from '../proto/listener.ts'
-import { noteAccessLogs } from './access-log.ts'
+import { translateAccessLogs } from './access-log.ts'
 import type { Extensions } from './chain-scope.ts'
 import { isUnchanged, type TranslatedChain, translateFilterChain } from './filter-chain.ts'
 import { type Finding, Findings } from './findings.ts'
@@ -100,7 +100,7 @@ export function translateListener(
   const otherwise = end || shell.default_filter_chain.length === 0 ? null : translate(shell.default_filter_chain)
   for (const [i, chain] of sent.entries()) chain.findings.retell(findings.at('filter_chains', i))
   otherwise?.findings.retell(findings.at('default_filter_chain'))
-  noteAccessLogs(shell.access_log, findings)
+  const accessLogs = translateAccessLogs(shell.access_log, findings)
   const filters = translateListenerFilters(shell.listener_filters, findings)
   const all = otherwise === null ? sent : [...sent, otherwise]
   const { placed, authorities } =
@@ -135,6 +135,7 @@ export function translateListener(
           originalDst: '',
           filterChains,
           defaultFilterChain,
+          accessLogs,
           origin: originOf(shell.metadata),
         }
       : null,
@@ -154,7 +155,7 @@ export function translateListener(
 
 function nounOf(name: string, match: FilterChainMatch, { tls, network, origin }: TranslatedChain): FilterChain {
   // Without a network it is not used: the listener has faults or waits.
-  return { name, match, tls, network: network ?? { kind: 'refuse', reason: 'it is not complete' }, origin }
+  return { name, match, tls, network: network ?? { kind: 'refuse', reason: 'it is not complete', accessLogs: [] }, origin }
 }
 
 function directionOf({ name, traffic_direction: direction }: ListenerShell): 'inbound' | 'outbound' {

@@ -4,7 +4,7 @@ import { ALL_METRICS, NO_METRICS } from '../../state/metric-terms.ts'
 import type { WeightedCluster } from '../../state/route.ts'
 import type { Any } from '../proto/schema.ts'
 import { TcpProxy, type TunnelingConfig } from '../proto/tcp-proxy.ts'
-import { noteAccessLogs } from './access-log.ts'
+import { translateAccessLogs } from './access-log.ts'
 import type { ChainScope } from './chain-scope.ts'
 import type { Findings } from './findings.ts'
 import type { NetworkDraft } from './network-filters.ts'
@@ -20,12 +20,12 @@ const ISTIOS = /^(?:inbound|outbound)(?:-vip)?\||^outbound_\.|^(?:Inbound)?Passt
 export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Findings, scope: ChainScope): void {
   const proxy = findings.unpack(config, TcpProxy)
   if (proxy === null) return
-  noteAccessLogs(proxy.access_log, findings)
+  const accessLogs = translateAccessLogs(proxy.access_log, findings)
   if ((proxy.max_connect_attempts ?? 1) > 1) findings.at('max_connect_attempts').note('one attempt is made for each connection')
   if (proxy.metadata_match !== null)
     findings.at('metadata_match').fault('endpoints are not chosen by their metadata; a cluster for each subset is expected')
   if (LOOP_GUARD.test(scope.chainName)) {
-    draft.network = { kind: 'refuse', reason: scope.chainName }
+    draft.network = { kind: 'refuse', reason: scope.chainName, accessLogs }
     return
   }
   const clusters = clustersOf(proxy, findings)
@@ -38,6 +38,7 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
     metrics: draft.metrics ?? (clusters.some((c) => ISTIOS.test(c.cluster)) ? NO_METRICS : ALL_METRICS),
     idleTimeoutMs: proxy.idle_timeout ?? IDLE_MS,
     maxDurationMs: proxy.max_downstream_connection_duration ?? 0,
+    accessLogs,
     authorization: draft.authorization,
   }
 }

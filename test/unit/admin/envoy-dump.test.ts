@@ -49,7 +49,7 @@ const SNAPSHOT = aSnapshot({
           name: 'http',
           match: { ...MATCH_EVERYTHING, destinationPort: 80, destinationRanges: ['10.0.0.0/8'], serverNames: ['x'] },
         }),
-        aFilterChain({ name: 'no', network: { kind: 'refuse', reason: 'r' } }),
+        aFilterChain({ name: 'no', network: { kind: 'refuse', accessLogs: [], reason: 'r' } }),
       ],
     }),
   ],

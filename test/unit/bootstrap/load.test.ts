@@ -13,7 +13,7 @@ const DEFAULTS: BootstrapConfig = {
   concurrency: 2,
   admin: { address: '127.0.0.1', port: 15000 },
   health: { address: '127.0.0.1', port: 15021 },
-  accessLog: { path: '/dev/stdout', format: 'text' },
+  accessLog: { path: '/dev/stdout', format: 'text', isDefault: true },
   logLevel: 'info',
   resources: [],
   xds: {
@@ -200,7 +200,7 @@ limits:
     concurrency: 3,
     admin: { address: '127.0.0.1', port: 15010 },
     health: { address: '::1', port: 0 },
-    accessLog: { path: join(folder, 'logs/access.log'), format: 'json' },
+    accessLog: { path: join(folder, 'logs/access.log'), format: 'json', isDefault: false },
     resources: [folder],
     listeners: [
       { ...listener, name: 'out', direction: 'outbound', port: 8080, origin: origin('out', 9) },

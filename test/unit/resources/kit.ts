@@ -50,7 +50,7 @@ export function bootstrapFor(resources: readonly string[], view: View = {}): Boo
     concurrency: 1,
     admin: { address: '127.0.0.1', port: 0 },
     health: { address: '127.0.0.1', port: 0 },
-    accessLog: { path: null, format: 'text' },
+    accessLog: { path: null, format: 'text', isDefault: false },
     logLevel: 'error',
     resources,
     xds: NO_XDS,

@@ -144,6 +144,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,
+    accessLogs: [],
     authorization: authorization.tcp,
   }
 }

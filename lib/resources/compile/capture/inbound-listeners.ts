@@ -119,6 +119,7 @@ function listener(world: World, name: string, port: number): Listener {
     originalDst: '',
     filterChains: [],
     defaultFilterChain: null,
+    accessLogs: [],
     origin,
   }
 }

@@ -73,6 +73,7 @@ export class ListenerDraft {
       originalDst: '',
       filterChains: chains.filter((c) => c !== all),
       defaultFilterChain: alone ? null : (all ?? otherwise),
+      accessLogs: [],
       origin: this.#origin(),
     }
   }

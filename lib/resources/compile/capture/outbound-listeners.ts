@@ -132,13 +132,14 @@ function virtualOutbound(world: World): Listener {
       passthrough('virtualOutbound-catchall-tcp', world),
     ],
     defaultFilterChain: null,
+    accessLogs: [],
     origin,
   }
 }
 
 /** Nobody dials a port that captures, unless by a loop. */
 export function blackHole(name: string, destinationPort: number, origin: Origin): FilterChain {
-  const network = { kind: 'refuse', reason: name } as const
+  const network = { kind: 'refuse', reason: name, accessLogs: [] } as const
   return { name, match: { ...MATCH_EVERYTHING, destinationPort }, tls: null, network, origin }
 }
 
@@ -160,6 +161,7 @@ function passthrough(name: string, world: World): FilterChain {
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
+      accessLogs: [],
       authorization: [],
     },
   }

@@ -93,6 +93,7 @@ function listenerOf(
     originalDst: '',
     filterChains,
     defaultFilterChain: null,
+    accessLogs: [],
     origin,
   }
 }

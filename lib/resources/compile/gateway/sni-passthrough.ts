@@ -63,6 +63,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
+      accessLogs: [],
       authorization: [],
     },
     origin,

@@ -89,6 +89,7 @@ function listener(world: World, name: string): Listener {
     originalDst: '',
     filterChains: [],
     defaultFilterChain: null,
+    accessLogs: [],
     origin,
   }
 }
@@ -124,6 +125,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,
+      accessLogs: [],
       authorization,
     }
     return sniffedChains(

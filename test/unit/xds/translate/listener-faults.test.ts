@@ -254,9 +254,9 @@ const NOTES: readonly (readonly [title: string, json: JsonObject, note: string])
     `${FILTER}.http_filters[0]: the filter e is switched off unless a route says otherwise, which none can: it never runs`,
   ],
   [
-    'an access log',
-    inHcm({ access_log: [typed('file', 'envoy.extensions.access_loggers.file.v3.FileAccessLog', { path: '/dev/stdout' })] }),
-    `${FILTER}.access_log[0]: a log at /dev/stdout is asked for: heddle writes its access log where heddle.yaml says, in the format that it names`,
+    'an access logger that is not understood',
+    inHcm({ access_log: [typed('out', 'google.protobuf.Empty')] }),
+    `${FILTER}.access_log[0]: the access logger out (google.protobuf.Empty) is not understood: it gets nothing`,
   ],
   [
     'hosts without their port',
