@@ -1,6 +1,6 @@
 // Access loggers of listeners, connection managers and TCP proxies. Of a logger no message is refused: who is not logged is still served. What is not understood is told.
 import { parseLogTemplate } from '../../filter/log/log-template.ts'
-import { type LogLineFormat, type AccessLogger, DEFAULT_FORMAT } from '../../state/access-log.ts'
+import { type AccessLogger, DEFAULT_FORMAT, type LogLineFormat } from '../../state/access-log.ts'
 import { type AccessLog, FileAccessLog, StderrAccessLog, StdoutAccessLog } from '../proto/access-log.ts'
 import type { SubstitutionFormatString } from '../proto/core.ts'
 import { type Any, type Message, type Struct, type StructValue, TYPE_URL_PREFIX, typeUrlOf } from '../proto/schema.ts'

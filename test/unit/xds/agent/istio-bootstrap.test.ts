@@ -102,7 +102,7 @@ t.test('a sidecar', async (t) => {
   t.match(c.drain, { acceptMs: 9000, deadlineMs: 9000, changesMs: 30_000 })
   t.equal(c.capture.mode, 'redirect')
   t.equal(c.logLevel, 'info')
-  t.strictSame(c.accessLog, { path: null, format: 'istio' })
+  t.strictSame(c.accessLog, { path: null, format: 'istio', isDefault: false })
   t.same(c.dns, { address: '127.0.0.1', port: 15053, servers: [] })
   t.match(c.agent, {
     address: '0.0.0.0',
