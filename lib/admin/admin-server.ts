@@ -184,7 +184,7 @@ function dump(source: AdminSource, query: URLSearchParams): Answer {
   const tunnel = source.tunnel()
   const format = query.get('format') ?? (tunnel !== null ? 'ztunnel' : source.controlPlane() !== null ? 'envoy' : 'heddle')
   if (format === 'ztunnel' && tunnel !== null)
-    return answerOf(200, JSON_TYPE, jsonText(ztunnelDump(tunnel, source.dumpedConfig().secrets)))
+    return answerOf(200, JSON_TYPE, jsonText(ztunnelDump(tunnel, source.dumpedConfig().secrets, source.serverInfo())))
   if (format === 'envoy') {
     const { status, body } = envoyDump(source.dumpedConfig(), query)
     return status === 200 ? answerOf(200, JSON_TYPE, redactedEnvoyJson(body)) : answerOf(status, TEXT, String(body))

@@ -2,23 +2,37 @@
 import { X509Certificate } from 'node:crypto'
 import type { IpPrefix } from '../base/ip-prefix.ts'
 import type { Authorization, AuthorizationMatch, StringMatch } from '../state/authorization.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import { type MeshService, serviceKey } from '../state/mesh-service.ts'
 import type { GatewayAddress, NetworkAddress } from '../state/network-address.ts'
 import type { PortMapping, Workload } from '../state/workload.ts'
 import type { TunnelView } from './admin-source.ts'
 import type { DumpedSecret } from './dumped-config.ts'
+import { ztunnelConfig } from './ztunnel-config.ts'
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----\n?/g
 const SPIFFE = 'spiffe://'
 
+/** What it was started with, and who says so. */
+export interface DumpedSettings {
+  readonly version: string
+  readonly bootstrap: BootstrapConfig
+}
+
 /** `secrets`: of all identities, and the roots. */
-export function ztunnelDump({ pods, world }: TunnelView, secrets: readonly DumpedSecret[]): object {
+export function ztunnelDump(
+  { pods, world, node }: TunnelView,
+  secrets: readonly DumpedSecret[],
+  settings: DumpedSettings,
+): object {
   const endpoints = endpointsOf(world.workloads, world.services)
   const roots = secrets.flatMap((s) => (s.chainPem === '' ? s.rootsPem : [])).join('\n')
   return {
     workloads: world.workloads.map(workloadJson),
     services: world.services.map((s) => serviceJson(s, endpoints.get(serviceKey(s)) ?? {})),
     policies: world.policies.map(policyJson),
+    config: ztunnelConfig(settings.bootstrap, node),
+    version: { version: settings.version },
     certificates: [
       ...secrets.flatMap((s) => (s.chainPem === '' ? [] : { name: s.name, chain: certificates(s.chainPem) })),
       ...pods.flatMap((p) => (p.hasCertificate || p.identity === '' ? [] : { name: p.identity, chain: [] })),

@@ -108,6 +108,7 @@ class NodePart implements RolePart {
     const { identity } = this.#options
     return {
       source: this.#feed === null ? 'files' : 'control plane',
+      node: this.#aboutNode(),
       waitingFor: this.waitingFor(),
       pods: [...this.#pods.values()].map((pod) => {
         const { uid, name, namespace, serviceAccount } = pod
@@ -118,6 +119,12 @@ class NodePart implements RolePart {
       }),
       world: this.#feed?.world ?? this.#world,
     }
+  }
+
+  #aboutNode(): TunnelView['node'] {
+    const said = (this.#feed?.client.node.metadata ?? {}) as Readonly<Record<string, unknown>>
+    const of = (key: string): string => (typeof said[key] === 'string' ? said[key] : '')
+    return { name: of('NODE_NAME'), network: of('NETWORK'), clusterId: of('CLUSTER_ID') || this.#options.bootstrap.xds.clusterId }
   }
 
   status(): AdsStatus | null {
