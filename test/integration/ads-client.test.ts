@@ -347,6 +347,7 @@ t.test('odd control planes', async (t) => {
     await eventually('the fifth waits', () => time.pending === 1)
     t.equal(plane.saidOf(XDS.cluster, 'NACK').length, 4)
     t.match(ads.client.status.types[0], { answer: 'NACK', nacks: 5, lastNack: { text: 'a: no' } })
+    t.equal(ads.lines.filter((line) => line.startsWith('warning: CDS')).length, 1, 'the same is told once')
     plane.insists = false
     ads.faults = () => []
     plane.put(XDS.cluster, 'a', namedBytes('a', 'good'))

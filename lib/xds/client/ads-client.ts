@@ -34,6 +34,7 @@ export interface AdsClientOptions extends ConnectionTerms {
 
 /** A control plane that sends the same again at each NACK would keep both sides busy: from the next one in a row on they wait. */
 const NACKS_AT_ONCE = 3
+const MAX_LINE_CHARS = 4096
 const NACK_PAUSE = { initialMs: 1000, maxMs: 30_000, factor: 2, jitter: 0.2 }
 
 export class AdsClient {
@@ -46,6 +47,8 @@ export class AdsClient {
   readonly #schedule: Schedule
   #stream: DiscoveryStream | null
   #controlPlane: string
+  /** On this stream. */
+  #introduced: boolean
   #dormant: DormantResources
   #metrics: ControlPlaneMetrics | null
   /** What was told of the application last: null: that it is well; undefined: nothing. */
@@ -62,6 +65,7 @@ export class AdsClient {
     this.#lifetimes = new Lifetimes(this.#schedule, (typeUrl, name) => this.#onExpired(typeUrl, name))
     this.#stream = null
     this.#controlPlane = ''
+    this.#introduced = false
     this.#dormant = new DormantResources([])
     this.#metrics = null
     this.#health = undefined
@@ -173,6 +177,7 @@ export class AdsClient {
   #onOpen(): readonly Uint8Array[] {
     const terms = { node: this.#options.node, subscriptions: this.#subscriptions, held: this.#held }
     this.#stream = this.#options.protocol === 'delta' ? new DeltaStream(terms) : new StateOfTheWorldStream(terms)
+    this.#introduced = false
     for (const progress of this.#progress.values()) progress.nacksInARow = 0
     this.#metrics?.streamBegun()
     const requests = this.#stream.requests()
@@ -200,7 +205,7 @@ export class AdsClient {
     const beganMs = performance.now()
     const incoming = stream.read(message)
     const { typeUrl } = incoming
-    if (incoming.controlPlane !== '' && incoming.controlPlane !== this.#controlPlane) this.#introduce(incoming.controlPlane)
+    if (incoming.controlPlane !== '') this.#introduce(incoming.controlPlane)
     const subscription = this.#subscriptions.get(typeUrl)
     if (subscription === null) {
       this.#options.log.debug(`a response of type ${typeUrl} came, which is not subscribed to`)
@@ -255,8 +260,12 @@ export class AdsClient {
     if (faults.length === 0) progress.onAccepted()
     else {
       const text = nackText(faults)
+      const again = progress.answer === 'NACK' && progress.lastNack?.text === text
       progress.onRefused(text, this.#nowMs())
-      this.#options.log.warning(`${shortTypeName(incoming.typeUrl)} ${incoming.version}: refused ${text}`)
+      // What was refused comes with each push of its type (istiod sends listeners and routes whole): once told is enough.
+      const line = `${shortTypeName(incoming.typeUrl)} ${incoming.version}: refused ${beginningOf(text)}`
+      if (again) this.#options.log.debug(line)
+      else this.#options.log.warning(line)
     }
     if (answer === null) return
     const late = progress.nacksInARow - NACKS_AT_ONCE
@@ -320,9 +329,13 @@ export class AdsClient {
     this.#settle()
   }
 
+  /** By the first response of a stream that says so. */
   #introduce(controlPlane: string): void {
+    if (this.#introduced) return
+    this.#introduced = true
+    if (controlPlane === this.#controlPlane) return
     this.#controlPlane = controlPlane
-    this.#options.log.info(`control plane ${addressText(this.#options.address)}: ${controlPlane}`)
+    this.#options.log.info(`control plane ${addressText(this.#options.address)}: ${beginningOf(controlPlane)}`)
   }
 
   #progressOf(typeUrl: string): TypeProgress {
@@ -360,6 +373,11 @@ export class AdsClient {
   #nowMs(): number {
     return (this.#options.wallMs ?? Date.now)()
   }
+}
+
+/** Of what somebody else wrote, for one line of the log. All of it is on the admin page. */
+function beginningOf(text: string): string {
+  return text.length <= MAX_LINE_CHARS ? text : `${text.slice(0, MAX_LINE_CHARS)} … (${text.length} characters)`
 }
 
 function isWithin(names: Iterable<string>, all: ReadonlySet<string>): boolean {
