@@ -258,6 +258,42 @@ t.test('as a sidecar and as a gateway', { skip }, async (t) => {
     t.same([secure.status, header(secure, 'location')], [301, 'https://shop.test/a'])
   })
 
+  await t.test('a filter that is not understood: istiod hears why, and the listener before it serves', async (t) => {
+    const lua = {
+      name: 'lua',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua',
+        default_source_code: { inline_string: 'function envoy_on_request(handle) end' },
+      },
+    }
+    const before = object('networking.istio.io/v1alpha3', 'EnvoyFilter', 'lua', {
+      configPatches: [
+        {
+          applyTo: 'HTTP_FILTER',
+          match: {
+            context: 'SIDECAR_OUTBOUND',
+            listener: {
+              filterChain: {
+                filter: {
+                  name: 'envoy.filters.network.http_connection_manager',
+                  subFilter: { name: 'envoy.filters.http.router' },
+                },
+              },
+            },
+          },
+          patch: { operation: 'INSERT_BEFORE', value: lua },
+        },
+      ],
+    })
+    istiod.write(objects(w, { more: [before] }))
+    await eventually('istiod has heard it', () => /ACK ERROR side\.default.*Lua/.test(istiod.log), 20_000)
+    t.equal((await istiod.syncOf('side.default'))?.['Listener'], false, 'and does not take it for acknowledged')
+    t.match(sidecar.stderr, /LDS .*: refused .*Lua/)
+    t.equal(who(await asking(t, w.http, fqdn('reviews'))('/')), 'one')
+    istiod.write(objects(w))
+    await istiod.synced('side.default', TYPES)
+  })
+
   await t.test('forty changes under load, istiod killed and back: no request is lost', async (t) => {
     const load = await Load.start(t, {
       ...{ port: w.http, clients: 4, reconnect: true },
@@ -296,7 +332,7 @@ t.test('as a sidecar and as a gateway', { skip }, async (t) => {
     t.same(load.lost, [])
     t.same([...load.statuses.keys()], [200])
     await istiod.synced('side.default', TYPES)
-    const told = problems(sidecar).filter((line) => !/control plane .*trying again/.test(line))
+    const told = problems(sidecar).filter((line) => !/control plane .*trying again|Lua/.test(line))
     t.same(told, [], 'a connection that is closed in time is no fault')
   })
 })

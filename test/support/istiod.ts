@@ -98,14 +98,15 @@ export class Istiod {
       ],
       {
         cwd: this.#folder,
-        stdio: ['ignore', 'ignore', 'pipe'],
+        stdio: ['ignore', 'pipe', 'pipe'],
         env: { CLUSTER_ID: 'Kubernetes', POD_NAMESPACE: 'istio-system', PILOT_DEBOUNCE_AFTER: '10ms' },
       },
     )
     this.#child = child
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#said = (this.#said + text).slice(-20_000)
-    })
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.#said = (this.#said + text).slice(-20_000)
+      })
     await eventually(
       'istiod to listen',
       async () => {
@@ -137,6 +138,11 @@ export class Istiod {
     return Object.fromEntries(
       Object.entries(entry.resources ?? {}).map(([type, { sent, acked }]) => [type.replace(/^.*\./, ''), sent === acked]),
     )
+  }
+
+  /** Its log, the last part. */
+  get log(): string {
+    return this.#said
   }
 
   /** Until it says that the node has acknowledged all that was sent, of these types at least. */
