@@ -99,6 +99,8 @@ class Reading {
       identity: this.#identity(control.caAddress),
       mesh: { domain: this.#domain() },
       drain: this.#drain(),
+      // As Envoy: who closes is gone, and what was asked for is given up.
+      ...(role === 'ztunnel' ? {} : { http1: { halfClose: 'abort' } }),
       agent: this.#agent(),
       ...(this.#answersNames() ? { dns: this.#dns() } : {}),
       ...(role === 'sidecar' ? { capture: { mode: this.#interception() } } : {}),

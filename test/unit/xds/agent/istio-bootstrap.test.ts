@@ -99,6 +99,7 @@ t.test('a sidecar', async (t) => {
     },
   })
   t.equal(c.mesh.domain, 'cluster.local')
+  t.same(c.http1, { halfClose: 'abort' }, 'as Envoy: who closes is gone')
   t.match(c.drain, { acceptMs: 9000, deadlineMs: 9000, changesMs: 30_000 })
   t.equal(c.capture.mode, 'redirect')
   t.equal(c.logLevel, 'info')
