@@ -27,12 +27,56 @@ export class PeerBook {
     if (known !== undefined) return known
     if (metadata.length > MAX_CHARS) return null
     const fields = readStruct(Buffer.from(metadata, 'base64'), 0)
-    if (fields === null) return null
-    const peer = peerOf(fields)
+    return fields === null ? null : this.#keep(key, peerOf(fields))
+  }
+
+  /** Of the CONNECT of a tunnel. null: it says too much. */
+  readBaggage(baggage: string): Peer | null {
+    const key = `baggage ${baggage}`
+    const known = this.#known.get(key)
+    if (known !== undefined) return known
+    return baggage.length > MAX_CHARS ? null : this.#keep(key, peerOfBaggage(baggage))
+  }
+
+  #keep(key: string, peer: Peer): Peer {
     if (this.#known.size >= MAX_PEERS) for (const oldest of this.#known.keys()) if (this.#known.delete(oldest)) break
     this.#known.set(key, peer)
     return peer
   }
+}
+
+/**
+ * `baggage` of a CONNECT, with ztunnel's keys: `k8s.namespace.name=shop,k8s.deployment.name=front,…`. The names of app and version are the canonical ones, as in
+ * Istio's metrics of workloads that are looked up.
+ */
+function peerOfBaggage(baggage: string): Peer {
+  const peer = { workload: '', namespace: '', app: '', version: '', canonicalService: '', canonicalRevision: '', cluster: '' }
+  for (const pair of baggage.split(',')) {
+    const equals = pair.indexOf('=')
+    const value = pair.slice(equals + 1, equals + 1 + MAX_PEER_LABEL_CHARS).trim()
+    switch (equals < 0 ? '' : pair.slice(0, equals).trim()) {
+      case 'k8s.cluster.name':
+        peer.cluster = value
+        break
+      case 'k8s.namespace.name':
+        peer.namespace = value
+        break
+      case 'k8s.deployment.name':
+      case 'k8s.cronjob.name':
+      case 'k8s.pod.name':
+      case 'k8s.job.name':
+        peer.workload = value
+        break
+      case 'service.name':
+        peer.canonicalService = value
+        peer.app = value
+        break
+      case 'service.version':
+        peer.canonicalRevision = value
+        peer.version = value
+    }
+  }
+  return peer
 }
 
 function peerOf(fields: Fields): Peer {

@@ -2,6 +2,7 @@
 // in is handed to the owner inside of a boundary: an exception there costs that connection and nothing else.
 import { BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../base/block-pool.ts'
 import { latin1Write } from '../base/latin1.ts'
+import type { EndpointWorkload } from '../state/cluster.ts'
 import type { Io } from './io.ts'
 import type { TlsFacts } from './tls-facts.ts'
 
@@ -40,6 +41,8 @@ export abstract class Connection implements ByteSink {
   readonly localAddress: string
   /** `ip:port` that the peer dialled, where its connection was intercepted or came through a tunnel; empty: `localAddress`. */
   originalDst: string
+  /** Of a connection out of a tunnel: which workload the other end says it is of; null: it does not say. */
+  told: EndpointWorkload | null
   /** Server name that the client asked for by TLS, terminated here or not; lower case, of the client's choice. Empty: none. */
   serverName: string
   /** What the handshake of the innermost TLS said; null: plaintext. */
@@ -86,6 +89,7 @@ export abstract class Connection implements ByteSink {
     this.proxyAddress = ''
     this.localAddress = localAddress
     this.originalDst = ''
+    this.told = null
     this.serverName = ''
     this.tls = null
     this.bytesRead = 0

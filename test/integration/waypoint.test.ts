@@ -160,6 +160,28 @@ t.test('layer 7 between two tunnels', async (t) => {
     })
 })
 
+t.test('metrics say of the client what its tunnel says', async (t) => {
+  const { client, waypoint } = shared
+  const baggage =
+    'k8s.cluster.name=west, k8s.namespace.name=elsewhere,k8s.deployment.name=front-v1,service.name=front,service.version=v1,x'
+  const tunnel = await client.open(`${VIP}:80`, { baggage })
+  await tunnel.request(['GET /told HTTP/1.1', 'host: reviews'])
+  await waypoint.logged({ response_code: 200, path: '/told' })
+  const told = (await waypoint.metrics()).samples.filter(
+    (s) => s.name === 'istio_requests_total' && s.labels['source_workload'] === 'front-v1',
+  )
+  t.equal(told.length, 1)
+  t.match(told[0]?.labels, {
+    source_workload_namespace: 'shop',
+    source_app: 'front',
+    source_version: 'v1',
+    source_canonical_service: 'front',
+    source_canonical_revision: 'v1',
+    source_cluster: 'west',
+    destination_service: 'reviews.shop.svc.cluster.local',
+  })
+})
+
 t.test('pods that are dialled themselves, on any port', async (t) => {
   const { client, pods } = shared
   const tunnel = await client.open(`${POD_2}:8888`)

@@ -176,7 +176,7 @@ export class HttpStream implements RequestView, EditContext, AccessRecord, LogCo
     this.grpcWeb = null
     this.tokens = null
     this.authorizer = null
-    this.peer = null
+    this.peer = session.connection.told
     this.clientAsks = false
     this.metadata = null
     this.startMs = clock.monotonicMs

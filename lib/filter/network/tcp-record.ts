@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { HeaderView, RequestView } from '../../route/request-view.ts'
+import type { Peer } from '../../telemetry/istio-labels.ts'
 import type { Connection } from '../../transport/connection.ts'
 import type { TlsFacts } from '../../transport/tls-facts.ts'
 
@@ -126,8 +127,8 @@ export abstract class TcpRecord {
     return ''
   }
 
-  get peer(): null {
-    return null
+  get peer(): Peer | null {
+    return this.connection.told
   }
 
   get virtualHostName(): string {

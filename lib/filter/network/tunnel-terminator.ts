@@ -107,9 +107,11 @@ export class TunnelSession implements Http2ServerEvents, HttpSession {
       this.refuse(stream, 503, `nothing takes connections to ${stream.authority}`)
       return
     }
+    const baggage = stream.headers.get('baggage')
     stream.sendHeaders(200, '', false)
     const inner = new TunnelConnection(stream, NOBODY, connection.peerAddress, connection.localAddress, this.facts)
     inner.originalDst = addressText(target)
+    if (baggage !== null) inner.told = parts.metrics.peers.readBaggage(baggage)
     parts.tunnels.enter(config.to, inner, target.address, target.port)
   }
 

@@ -99,8 +99,7 @@ class Reading {
       identity: this.#identity(control.caAddress),
       mesh: { domain: this.#domain() },
       drain: this.#drain(),
-      // As Envoy: who closes is gone, and what was asked for is given up.
-      ...(role === 'ztunnel' ? {} : { http1: { halfClose: 'abort' } }),
+      http1: { halfClose: 'abort' }, // as Envoy: who closes is gone
       agent: this.#agent(),
       ...(this.#answersNames() ? { dns: this.#dns() } : {}),
       ...(role === 'sidecar' ? { capture: { mode: this.#interception() } } : {}),

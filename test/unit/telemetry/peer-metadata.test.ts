@@ -90,6 +90,17 @@ t.test('whatever it is, it has an end', async (t) => {
   t.doesNotThrow(() => book.read('a', deep.toString('base64')))
 })
 
+t.test('baggage of tunnels', async (t) => {
+  const book = new PeerBook()
+  const all =
+    'k8s.cluster.name=west,k8s.namespace.name=shop,k8s.deployment.name=front-v1,service.name=front-c,service.version=r1,cloud.region=r'
+  t.same(book.readBaggage(all), { ...PEER, app: 'front-c', version: 'r1' })
+  t.equal(book.readBaggage(all), book.readBaggage(all), 'once')
+  for (const kind of ['pod', 'job', 'cronjob']) t.equal(book.readBaggage(`k8s.${kind}.name=w`)?.workload, 'w', kind)
+  t.equal(book.readBaggage('k8s.deployment.name=,=,,service.name')?.workload, '')
+  t.equal(book.readBaggage(`service.name=${'n'.repeat(20_000)}`), null)
+})
+
 t.test('what is told of ourselves says the same', async (t) => {
   const own = { namespace: 'default', serviceAccount: 'front', name: 'unknown', labels: {}, address: '', locality: '' }
   const self = describeSelf({ id: 'sidecar~10.0.0.1~front-7d9.shop~shop.svc.cluster.local', metadata: FRONT }, own)
