@@ -4,6 +4,7 @@ import type { ClusterRows } from '../cluster/shared-hosts.ts'
 import type { Cluster } from '../state/cluster.ts'
 import type { RouteTable, VirtualHost } from '../state/route.ts'
 import type { Snapshot } from '../state/snapshot.ts'
+import { UnloadableHost } from '../state/unloadable-host.ts'
 import { ArenaOwners } from './arena-owners.ts'
 import type { ClusterUpdate, ConfigChanges, MovedHost, Place, VirtualHostPlace } from './config-changes.ts'
 import { applyListChanges, type ListChanges, listChanges, missingPlaces } from './list-changes.ts'
@@ -24,7 +25,8 @@ export class ConfigFeed {
   /** By table, in its order. */
   readonly #hosts: Map<string, readonly PackedHost[]>
   readonly #owners: ArenaOwners
-
+  /** What was packed since the last arena was filled. */
+  #filled: (readonly [host: VirtualHost, packed: PackedHost])[]
   /** The workers do not know the arenas of what they know. */
   #restored: boolean
 
@@ -36,6 +38,7 @@ export class ConfigFeed {
     this.#clusters = new Map()
     this.#hosts = new Map()
     this.#owners = new ArenaOwners()
+    this.#filled = []
   }
 
   /** What was pushed last. */
@@ -74,6 +77,7 @@ export class ConfigFeed {
     if (changes.tableNames !== null) this.#dropTables(snapshot)
     const moved = this.#compact(snapshot)
     const { added, dropped } = this.#store.finish()
+    this.#unload()
     this.#owners.forget(dropped)
     const arenas = this.#restored ? this.#store.arenas : added === null ? [] : [added]
     this.#told = snapshot
@@ -99,6 +103,7 @@ export class ConfigFeed {
     this.#clusters.clear()
     this.#hosts.clear()
     this.#owners.clear()
+    this.#filled = []
     for (const cluster of this.#told.clusters) this.#putWhole(cluster)
     for (const { name: table, virtualHosts } of this.#told.routeTables)
       this.#hosts.set(
@@ -106,7 +111,14 @@ export class ConfigFeed {
         virtualHosts.map((host) => this.#putHost(table, host, null)),
       )
     this.#store.finish()
+    this.#unload()
     this.#restored = true
+  }
+
+  /** Objects that few ask for are not kept beside what was packed. Those of a large virtual host are: by them the next change of it finds the pieces that stay. */
+  #unload(): void {
+    for (const [host, packed] of this.#filled) if (host instanceof UnloadableHost && packed.pieces === null) host.unload(packed)
+    this.#filled = []
   }
 
   /** For a worker that knows nothing. */
@@ -147,7 +159,7 @@ export class ConfigFeed {
     const chain = this.#clusters.get(name)
     if (chain === undefined || endpoints === null) return this.#putWhole(cluster)
     const change = this.#store.put(endpoints)
-    this.#owners.note(change.arena, null, name)
+    this.#owners.note(change.arena.id, null, name)
     const [whole, ...before] = chain as readonly [Packed, ...Packed[]]
     if (before.length < MAX_CHAIN && sizeOf([...before, change]) <= whole.size) this.#clusters.set(name, [...chain, change])
     else {
@@ -162,7 +174,7 @@ export class ConfigFeed {
     this.#dropCluster(name)
     const packed = this.#store.put(cluster)
     this.#clusters.set(name, [packed])
-    this.#owners.note(packed.arena, null, name)
+    this.#owners.note(packed.arena.id, null, name)
     return this.#update(name, null)
   }
 
@@ -195,7 +207,8 @@ export class ConfigFeed {
 
   #putHost(table: string, host: VirtualHost, before: KnownHost | null): PackedHost {
     const packed = putHost(this.#store, host, before)
-    this.#owners.note(packed.arena, table, host.name)
+    this.#owners.note(packed.arena.id, table, host.name)
+    this.#filled.push([host, packed])
     return packed
   }
 
@@ -218,7 +231,7 @@ export class ConfigFeed {
     const sparse = this.#store.sparse()
     if (sparse.size === 0) return { movedClusters: [], movedVirtualHosts: [] }
     const owners = this.#owners.of(sparse)
-    const isLeft = ({ arena }: Packed): boolean => sparse.has(arena)
+    const isLeft = ({ arena }: Packed): boolean => sparse.has(arena.id)
     const movedClusters = [...(owners?.clusters ?? this.#clusters.keys())].flatMap((name) => this.#moveCluster(name, isLeft))
     const tables = owners === null ? snapshot.routeTables : snapshot.routeTables.filter((t) => owners.hosts.has(t.name))
     const movedVirtualHosts = tables.flatMap((table) => this.#moveHosts(table, owners?.hosts.get(table.name) ?? null, isLeft))
@@ -250,6 +263,7 @@ export class ConfigFeed {
       const next = movedHost(this.#store, old, isLeft)
       if (next === old) continue
       this.#owners.note(this.#store.filling, table, host.name)
+      this.#filled.push([host, next])
       packed[at] = next
       moved.push({ table, at, ...hostPlace(host, next) })
     }
@@ -259,11 +273,11 @@ export class ConfigFeed {
 }
 
 function place({ arena, at }: Packed): Place {
-  return [arena, at]
+  return [arena.id, at]
 }
 
 function hostPlace({ name, domains }: VirtualHost, packed: PackedHost): VirtualHostPlace {
-  const pieces = packed.pieces === null ? null : Float64Array.from(packed.pieces.flatMap((p) => [p.arena, p.at, p.count]))
+  const pieces = packed.pieces === null ? null : Float64Array.from(packed.pieces.flatMap((p) => [p.arena.id, p.at, p.count]))
   return { name, domains, place: place(packed), pieces }
 }
 

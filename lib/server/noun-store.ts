@@ -3,9 +3,9 @@
 import { PackedReader } from '../base/packed-reader.ts'
 import { Packer } from '../base/packer.ts'
 
-/** Where a noun is. */
+/** Where a noun is. Whoever has it can read it, also when nobody else needs it any more. */
 export interface Packed {
-  readonly arena: number
+  readonly arena: HeldArena
   readonly at: number
   readonly size: number
 }
@@ -15,12 +15,26 @@ export interface Arena {
   readonly bytes: SharedArrayBuffer
 }
 
-interface Held {
-  readonly arena: Arena
+class HeldArena {
+  readonly id: number
+  /** null: it is being filled. */
+  bytes: SharedArrayBuffer | null
   /** Of its bytes, about those that are in use: what nouns share is the first one's. */
   used: number
   /** Nouns in it that are in use. */
   nouns: number
+
+  constructor(id: number) {
+    this.id = id
+    this.bytes = null
+    this.used = 0
+    this.nouns = 0
+  }
+}
+
+/** Of an arena that was filled. Made anew by each call. */
+export function readNoun({ arena, at }: Packed): unknown {
+  return new PackedReader(arena.bytes as SharedArrayBuffer).read(at)
 }
 
 /** More arenas than this: small ones are put together. */
@@ -30,24 +44,21 @@ const SMALL_BYTES = 1 << 20
 const TOGETHER = 16
 
 export class NounStore {
-  readonly #arenas: Map<number, Held>
+  /** Those that were filled, by id. */
+  readonly #arenas: Map<number, HeldArena>
   #lastId: number
-  #packer: Packer | null
-  /** Of the arena that is being filled, as Held has them. */
-  #used: number
-  #nouns: number
+  /** null: nothing was put since `finish`. */
+  #filling: { readonly arena: HeldArena; readonly packer: Packer } | null
 
   constructor() {
     this.#arenas = new Map()
     this.#lastId = 0
-    this.#packer = null
-    this.#used = 0
-    this.#nouns = 0
+    this.#filling = null
   }
 
   /** All there are. */
   get arenas(): readonly Arena[] {
-    return [...this.#arenas.values()].map((held) => held.arena)
+    return Array.from(this.#arenas.values(), told)
   }
 
   get bytes(): number {
@@ -61,26 +72,19 @@ export class NounStore {
 
   /** Into the arena that is being filled. */
   put(noun: object): Packed {
-    this.#packer ??= this.#begin()
-    const before = this.#packer.size
-    const at = this.#packer.put(noun)
-    const size = this.#packer.size - before
-    this.#used += size
-    this.#nouns++
-    return { arena: this.#lastId, at, size }
-  }
-
-  #begin(): Packer {
-    this.#lastId++
-    this.#used = 0
-    this.#nouns = 0
-    return new Packer()
+    this.#filling ??= { arena: new HeldArena(++this.#lastId), packer: new Packer() }
+    const { arena, packer } = this.#filling
+    const before = packer.size
+    const at = packer.put(noun)
+    const size = packer.size - before
+    arena.used += size
+    arena.nouns++
+    return { arena, at, size }
   }
 
   /** Of an arena that was filled, into the one that is being filled. */
   move(packed: Packed): Packed {
-    const { arena } = this.#arenas.get(packed.arena) as Held
-    const moved = this.put(new PackedReader(arena.bytes).read(packed.at) as object)
+    const moved = this.put(readNoun(packed) as object)
     this.drop(packed)
     return moved
   }
@@ -88,45 +92,45 @@ export class NounStore {
   /** Nothing of it is needed any more. */
   clear(): void {
     this.#arenas.clear()
-    this.#packer = null
+    this.#filling = null
   }
 
   /** It is needed no more. */
   drop({ arena, size }: Packed): void {
-    const held = this.#arenas.get(arena)
-    if (held === undefined) {
-      this.#used -= size
-      this.#nouns--
-    } else {
-      held.used -= size
-      held.nouns--
-    }
+    arena.used -= size
+    arena.nouns--
   }
 
-  /** Arenas whose nouns should be put anew. To be asked before `finish`. */
+  /** Ids of arenas whose nouns should be put anew. To be asked before `finish`. */
   sparse(): ReadonlySet<number> {
+    const arenas = [...this.#arenas.values()]
     const sparse = new Set<number>()
-    for (const { arena, used } of this.#arenas.values()) if (used * 2 < arena.bytes.byteLength) sparse.add(arena.id)
-    if (this.#arenas.size < MAX_ARENAS) return sparse
-    const small = [...this.#arenas.values()].filter((held) => held.used < SMALL_BYTES).sort((a, b) => a.used - b.used)
+    for (const arena of arenas) if (arena.used * 2 < told(arena).bytes.byteLength) sparse.add(arena.id)
+    if (arenas.length < MAX_ARENAS) return sparse
+    const small = arenas.filter(({ used }) => used < SMALL_BYTES).sort((a, b) => a.used - b.used)
     let sum = 0
-    for (const [i, { arena, used }] of small.entries()) {
+    for (const [i, { id, used }] of small.entries()) {
       if (i >= TOGETHER && used > sum) break
-      sparse.add(arena.id)
+      sparse.add(id)
       sum += used
     }
     return sparse
   }
 
-  /** The arena that was filled, and those that are empty now. */
+  /** The arena that was filled, and ids of those that are empty now. */
   finish(): { readonly added: Arena | null; readonly dropped: readonly number[] } {
-    const dropped = [...this.#arenas.values()].filter(({ nouns }) => nouns === 0).map(({ arena }) => arena.id)
+    const filled = this.#filling
+    if (filled !== null) filled.arena.bytes = filled.packer.finish()
+    const dropped = [...this.#arenas.values()].filter(({ nouns }) => nouns === 0).map(({ id }) => id)
     for (const id of dropped) this.#arenas.delete(id)
-    const packer = this.#packer
-    if (packer === null) return { added: null, dropped }
-    const added = { id: this.#lastId, bytes: packer.finish() }
-    this.#arenas.set(added.id, { arena: added, used: this.#used, nouns: this.#nouns })
-    this.#packer = null
-    return { added, dropped }
+    if (filled === null) return { added: null, dropped }
+    this.#arenas.set(filled.arena.id, filled.arena)
+    this.#filling = null
+    return { added: told(filled.arena), dropped }
   }
+}
+
+/** Of one that was filled. */
+function told({ id, bytes }: HeldArena): Arena {
+  return { id, bytes: bytes as SharedArrayBuffer }
 }

@@ -1,13 +1,29 @@
 // Virtual hosts as the workers get them. A large one is packed in pieces of its routes, so that a change of one route among thousands is one piece to pack, to read
 // and to compile; the other pieces stay where they are.
 import type { Route, VirtualHost } from '../state/route.ts'
+import { type KeptRoutes, plainHost } from '../state/unloadable-host.ts'
 import { listChanges } from './list-changes.ts'
-import type { NounStore, Packed } from './noun-store.ts'
+import { type NounStore, type Packed, readNoun } from './noun-store.ts'
 
 /** The virtual host; without its routes where they are in pieces. */
-export interface PackedHost extends Packed {
+export class PackedHost implements Packed, KeptRoutes {
+  readonly arena: Packed['arena']
+  readonly at: number
+  readonly size: number
   /** Null: its routes are in it. */
   readonly pieces: readonly PackedPiece[] | null
+
+  constructor({ arena, at, size }: Packed, pieces: readonly PackedPiece[] | null) {
+    this.arena = arena
+    this.at = at
+    this.size = size
+    this.pieces = pieces
+  }
+
+  readRoutes(): readonly Route[] {
+    if (this.pieces !== null) return this.pieces.flatMap((piece) => readNoun(piece) as readonly Route[])
+    return (readNoun(this) as VirtualHost).routes
+  }
 }
 
 /** A list of Route. */
@@ -26,7 +42,7 @@ export interface KnownHost {
 /** `before`: that of this name, which is replaced; null: there is none. */
 export function putHost(store: NounStore, host: VirtualHost, before: KnownHost | null): PackedHost {
   const { routes } = host
-  if (routes.length <= PIECE) return inPieces(store.put(host), null)
+  if (routes.length <= PIECE) return new PackedHost(store.put(plainHost(host)), null)
   const pieces: PackedPiece[] = []
   let done = 0
   for (const { at, piece } of before === null ? [] : keptPieces(before, routes)) {
@@ -34,14 +50,10 @@ export function putHost(store: NounStore, host: VirtualHost, before: KnownHost |
     done = at + piece.count
   }
   pieces.push(...newPieces(store, routes.slice(done)))
-  return inPieces(store.put({ ...host, routes: [] }), pieces)
+  return new PackedHost(store.put({ ...plainHost(host), routes: [] }), pieces)
 }
 
 // Each field by its name: there are thousands, and an object that begins with another's has a shape of its own.
-function inPieces({ arena, at, size }: Packed, pieces: readonly PackedPiece[] | null): PackedHost {
-  return { arena, at, size, pieces }
-}
-
 function pieceOf({ arena, at, size }: Packed, count: number): PackedPiece {
   return { arena, at, size, count }
 }
@@ -60,7 +72,8 @@ function keptPieces(
   { host, packed }: KnownHost,
   routes: readonly Route[],
 ): { readonly at: number; readonly piece: PackedPiece }[] {
-  const pieces = packed.pieces ?? []
+  const { pieces } = packed
+  if (pieces === null) return []
   const { runs } = listChanges(host.routes, routes) ?? { runs: [0, routes.length] }
   const begins: number[] = []
   let next = 0
@@ -104,7 +117,7 @@ export function movedHost(store: NounStore, packed: PackedHost, isLeft: (of: Pac
   if (!isLeft(packed) && pieces?.some(isLeft) !== true) return packed
   const whole = isLeft(packed) ? store.move(packed) : packed
   const moved = pieces?.map((of) => (isLeft(of) ? pieceOf(store.move(of), of.count) : of))
-  return inPieces(whole, moved ?? null)
+  return new PackedHost(whole, moved ?? null)
 }
 
 /** It is needed no more, but for what of it is in `kept` as well. */

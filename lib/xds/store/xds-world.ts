@@ -14,12 +14,12 @@ import { type CombinedListeners, combineListeners } from '../translate/combine-l
 import type { GatewayFields } from '../translate/internal-endpoint.ts'
 import { retold, type TranslatedListener, translateListener } from '../translate/listener.ts'
 import { emptyAssignment, type LoadAssignment, translateLoadAssignment } from '../translate/load-assignment.ts'
-import { clustersOf, emptyTable, translateRoutes } from '../translate/route-configuration.ts'
+import { emptyTable, translateRoutes } from '../translate/route-configuration.ts'
 import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
 import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
 import { AssembledClusters } from './assembled-clusters.ts'
-import { clustersComing } from './listener-clusters.ts'
+import { comingOfListener, comingOfTable } from './clusters-coming.ts'
 import { ListenerLinks } from './listener-links.ts'
 import { type AnyResourceSet, type Arrival, type Held, type Refused, ResourceSet } from './resource-set.ts'
 import { Warming } from './warming.ts'
@@ -258,7 +258,7 @@ export class XdsWorld {
         continue
       }
       const before = this.#warmTables.active(name)
-      const missing = coming.size === 0 ? [] : clustersOf(table).filter((cluster) => coming.has(cluster))
+      const missing = comingOfTable(table, before, coming)
       if (this.#warmTables.isWarm(name, table, missing, ROUTES_WAIT_MS, nowMs)) changed ||= before !== table
     }
     return changed
@@ -281,7 +281,7 @@ export class XdsWorld {
       }
       const before = this.#warmListeners.active(name)
       const others = this.#listenerWaitsFor(listener)
-      const missing = coming.size === 0 ? others : [...others, ...clustersComing(listener, coming)]
+      const missing = [...others, ...comingOfListener(listener, before, coming)]
       // Without an extension it is no listener yet: time does not mend that.
       const { fetchTimeoutMs } = this.#terms
       const hasRoutes = listener.routeNames.every((route) => this.#warmTables.active(route) !== null)

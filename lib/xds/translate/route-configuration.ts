@@ -200,8 +200,9 @@ export function portOf(name: string): number {
   return port <= 65_535 ? port : 0
 }
 
-/** Where its routes lead. */
-export function clustersOf({ virtualHosts }: RouteTable): string[] {
-  const actions = virtualHosts.flatMap(({ routes }) => routes.map(({ action }) => action))
+/** Where its routes lead, but for those of virtual hosts that are in `inForce` too. */
+export function clustersOf({ virtualHosts }: RouteTable, inForce: readonly RouteTable[]): string[] {
+  const known = new Set(inForce.flatMap((table) => table.virtualHosts))
+  const actions = virtualHosts.flatMap((host) => (known.has(host) ? [] : host.routes.map(({ action }) => action)))
   return actions.flatMap((action) => (action.kind === 'forward' ? action.clusters.map(({ cluster }) => cluster) : []))
 }

@@ -2,6 +2,7 @@
 // they were stays the object that it was.
 import { BUILT_IN, type Origin } from '../../state/origin.ts'
 import { ANY_REQUEST, type Route as RouteNoun, type VirtualHost as VirtualHostNoun } from '../../state/route.ts'
+import { loadedRoutes, UnloadableHost } from '../../state/unloadable-host.ts'
 import { type Parts, partAt, partsOf, samePlaces } from '../proto/parts.ts'
 import { Route, VirtualHost } from '../proto/route.ts'
 import type { Finding, Findings } from './findings.ts'
@@ -60,7 +61,7 @@ function virtualHostOf(
   // Routes are what istiod says the objects of; those of a virtual host are mostly of one. Where none was said before, only new ones can say it.
   const telling = before?.noun.origin === BUILT_IN ? another : routes
   const origin = telling.find((r) => r.origin !== BUILT_IN)?.origin ?? BUILT_IN
-  return {
+  return new UnloadableHost({
     name: host.name,
     domains: shared(
       host.domains.map((d) => d.toLowerCase()),
@@ -68,7 +69,7 @@ function virtualHostOf(
     ),
     routes: host.require_tls === 'NONE' ? routes : [toHttps(origin), ...routes],
     origin,
-  }
+  })
 }
 
 /** The list of before where it says the same. */
@@ -114,12 +115,13 @@ interface KnownRoutes {
   readonly repeatNotes: ((was: number, is: number, findings: Findings) => void) | null
 }
 
-/** null: something that holds for all of its routes is another. */
+/** null: something that holds for all of its routes is another, or they are few and elsewhere. */
 function knownRoutes({ noun, bytes, notes }: TranslatedHost, { rest }: Parts, path: string): KnownRoutes | null {
-  const parts = partsOf(bytes, ROUTES)
-  if (parts === null || Buffer.compare(parts.rest, rest) !== 0) return null
+  const all = loadedRoutes(noun)
+  const parts = all === null ? null : partsOf(bytes, ROUTES)
+  if (all === null || parts === null || Buffer.compare(parts.rest, rest) !== 0) return null
   // One that leads to https stands before them.
-  const routes = noun.routes.slice(noun.routes.length - parts.places.length / 2)
+  const routes = all.slice(all.length - parts.places.length / 2)
   if (notes.length === 0) return { parts, routes, repeatNotes: null }
   const byRoute = notesByRoute(notes, `${path}.routes[`)
   const repeatNotes = (was: number, is: number, findings: Findings): void => {

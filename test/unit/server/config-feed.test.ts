@@ -9,8 +9,9 @@ import type { CompiledRoute } from '../../../lib/route/compiled-route.ts'
 import type { ConfigChanges } from '../../../lib/server/config-changes.ts'
 import { ConfigFeed } from '../../../lib/server/config-feed.ts'
 import { WorkerConfig } from '../../../lib/server/worker-config.ts'
-import type { Route } from '../../../lib/state/route.ts'
+import type { Route, RouteTable, VirtualHost } from '../../../lib/state/route.ts'
 import type { Snapshot } from '../../../lib/state/snapshot.ts'
+import { loadedRoutes, UnloadableHost } from '../../../lib/state/unloadable-host.ts'
 import { someSnapshot } from '../../support/changing-snapshots.ts'
 import { aClusterManager } from '../../support/clusters.ts'
 import { aCluster, anEndpoint, aRoute, aRouteTable, aSnapshot, aVirtualHost } from '../../support/nouns.ts'
@@ -29,12 +30,13 @@ class Worker {
     this.apply(changes)
   }
 
-  /** As messages cross: cloned, arenas shared. */
+  /** As messages cross: cloned. Arenas would be shared; a worker has its own here, since the main thread may look longer. */
   apply(changes: ConfigChanges): void {
     const told = structuredClone(changes)
-    for (const { id, bytes } of told.arenas) this.arenas.set(id, bytes)
-    this.config.apply(told)
-    // Nobody may look there any more.
+    const arenas = told.arenas.map(({ id, bytes }) => ({ id, bytes: bytes.slice(0) }))
+    for (const { id, bytes } of arenas) this.arenas.set(id, bytes)
+    this.config.apply({ ...told, arenas })
+    // It may not look there any more.
     for (const id of told.dropped) new Uint8Array(this.arenas.get(id) as SharedArrayBuffer).fill(0xff)
   }
 
@@ -61,17 +63,35 @@ class Worker {
   }
 }
 
+/** Makes snapshots as those of a control plane are. What does not change stays the same object. */
+function unloading(): (snapshot: Snapshot) => Snapshot {
+  const host = remembered((of: VirtualHost) => new UnloadableHost(of))
+  const table = remembered((of: RouteTable): RouteTable => ({ ...of, virtualHosts: of.virtualHosts.map(host) }))
+  return (snapshot) => ({ ...snapshot, routeTables: snapshot.routeTables.map(table) })
+}
+
+function remembered<K extends object, V>(make: (key: K) => V): (key: K) => V {
+  const known = new WeakMap<K, V>()
+  return (key) => {
+    const value = known.get(key) ?? make(key)
+    known.set(key, value)
+    return value
+  }
+}
+
 t.test('whoever has applied all that was pushed has the last snapshot, from whichever push on', async () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(someSnapshot, fc.subarray(['a', 'b', 'c', 'd'])), { minLength: 1, maxLength: 30 }),
       (pushes) => {
         const feed = new ConfigFeed(() => null)
+        const unloadable = unloading()
         const workers: Worker[] = []
         for (const [snapshot, used] of pushes) {
-          const changes = feed.push(snapshot)
+          const changes = feed.push(unloadable(snapshot))
           for (const worker of workers) worker.apply(changes)
           workers.push(new Worker(feed.everything()))
+          if (JSON.stringify(feed.told) !== JSON.stringify(snapshot)) return false
           for (const name of used) workers[0]?.clusters.refOf(name).live()
           if (!workers.every((w) => w.has(snapshot))) return false
           if (workers.length > 4) workers.splice(1, 1)
@@ -259,19 +279,53 @@ t.test('a push that fails half-way leaves everything as it was', async (t) => {
     aCluster({ name: 'a', endpoints: weights.map((weight, i) => anEndpoint({ address: `10.0.0.${i}`, weight })) })
   const [first, second, third] = [of([1, 1, 1]), of([1, 2, 1]), of([1, 2, 3])]
   const host = aVirtualHost({ name: 'v', domains: ['v'], routes: [aRoute()] })
+  const table = aRouteTable({ virtualHosts: [host] })
+  const unloadable = unloading()
   const snapshot = (version: number, cluster: typeof first): Snapshot =>
-    aSnapshot({ version, clusters: [cluster], routeTables: [aRouteTable({ virtualHosts: [host] })] })
+    aSnapshot({ version, clusters: [cluster], routeTables: [table] })
   const feed = new ConfigFeed(() => null)
-  feed.push(snapshot(1, first))
+  feed.push(unloadable(snapshot(1, first)))
   const worker = new Worker(feed.everything())
   const broken = { ...aCluster({ name: 'b' }), host: (() => '') as unknown as string }
-  t.throws(() => feed.push({ ...snapshot(2, second), clusters: [second, broken] }), /packed/)
+  t.throws(() => feed.push({ ...unloadable(snapshot(2, second)), clusters: [second, broken] }), /packed/)
   t.equal(feed.told.version, 1)
+  t.same(feed.told.routeTables[0]?.virtualHosts[0]?.routes, host.routes, 'routes that are elsewhere are still there')
   const late = new Worker(feed.everything())
   t.ok(late.has(snapshot(1, first)))
-  const changes = feed.push(snapshot(3, third))
+  const changes = feed.push(unloadable(snapshot(3, third)))
   for (const w of [worker, late]) {
     w.apply(changes)
     t.ok(w.has(snapshot(3, third)))
   }
+})
+
+t.test('routes that the workers have been told are kept packed, and read again for who asks', async (t) => {
+  const host = (name: string, routes: readonly Route[]) => aVirtualHost({ name, domains: [name], routes })
+  const hosts = [host('a', [aRoute({ name: 'first' })]), host('b', manyRoutes(32)), host('many', manyRoutes(33))]
+  const table = aRouteTable({ name: '80', virtualHosts: hosts })
+  const snapshot = unloading()(aSnapshot({ routeTables: [table] }))
+  const [a, b, many] = snapshot.routeTables[0]?.virtualHosts as readonly [VirtualHost, VirtualHost, VirtualHost]
+  const feed = new ConfigFeed(() => null)
+  t.same(
+    [a, b, many].map(loadedRoutes),
+    hosts.map((h) => h.routes),
+    'nobody has been told',
+  )
+  feed.push(snapshot)
+  t.same([a, b].map(loadedRoutes), [null, null])
+  t.equal(loadedRoutes(many)?.length, 33, 'but for those by which the next change finds what stays')
+  t.same(
+    [a, b, many].map((h) => h.routes),
+    hosts.map((h) => h.routes),
+  )
+  t.same(JSON.parse(JSON.stringify(snapshot)).routeTables, [table], 'as pages show it')
+  // They are moved again and again meanwhile.
+  for (let version = 2; version < 200; version++) {
+    const one = aRouteTable({ name: '81', virtualHosts: [new UnloadableHost(host('x', [aRoute({ name: `x${version}` })]))] })
+    feed.push({ ...snapshot, version, routeTables: [...snapshot.routeTables, one] })
+  }
+  t.same(a.routes, hosts[0]?.routes)
+  feed.push(aSnapshot({ version: 200 }))
+  feed.push(aSnapshot({ version: 201, clusters: [aCluster({ name: 'c' })] }))
+  t.same(a.routes, hosts[0]?.routes, 'whoever has it still can ask it')
 })

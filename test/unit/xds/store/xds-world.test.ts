@@ -470,6 +470,36 @@ t.test('routes wait for a cluster that is new and waits itself, but not for long
   t.same(w.tables, ['80>d'])
 })
 
+t.test('routes that are in force do not wait for what they lead to, and hold up no others', async (t) => {
+  const w = new World()
+  const routes = (name: string, clusters: readonly string[]): ResourceUpdate => {
+    const virtual_hosts = clusters.map((to, i) => ({ ...virtualHost(to), name: `v${i}`, domains: [`v${i}`] }))
+    const resource = {
+      typeUrl: XDS.route,
+      name,
+      aliases: [],
+      version: '',
+      bytes: bytes(RouteConfiguration, { name, virtual_hosts }),
+    }
+    return { typeUrl: XDS.route, origin: 'stream', changed: [resource], removed: [], complete: false, version: '' }
+  }
+  const leads = () => {
+    const hosts = w.xds.snapshot.routeTables.find((table) => table.name === '80')?.virtualHosts ?? []
+    return hosts.flatMap((v) =>
+      v.routes.flatMap(({ action }) => (action.kind === 'forward' ? action.clusters.map((c) => c.cluster) : [])),
+    )
+  }
+  w.take(update(XDS.cluster, { a: {} }), update(XDS.listener, { l: { rds: '80' } }), routes('80', ['nowhere', 'a']))
+  w.take(update(XDS.cluster, { nowhere: { eds: 'nowhere' }, b: { eds: 'b' } }), routes('80', ['nowhere', 'nowhere']))
+  t.same(leads(), ['nowhere', 'a'], 'what leads there anew waits')
+  w.take(routes('80', ['nowhere', 'gone']))
+  t.same(leads(), ['nowhere', 'gone'])
+  w.take(routes('80', ['nowhere', 'b']))
+  t.same(leads(), ['nowhere', 'gone'])
+  w.take(update(XDS.endpoints, { b: { to: '10.0.0.2' } }))
+  t.same(leads(), ['nowhere', 'b'])
+})
+
 t.test('a secret that is another is a change', async (t) => {
   const w = new World()
   w.take(
