@@ -19,6 +19,7 @@ import { EMPTY_WORLD, type WorkloadWorld, type WorldChange } from '../state/work
 import type { Ability } from '../sys/capabilities.ts'
 import type { ControlPlaneMetrics } from '../telemetry/control-plane-metrics.ts'
 import { DnsMetrics } from '../telemetry/dns-metrics.ts'
+import { PodMetrics } from '../telemetry/pod-metrics.ts'
 import type { AdsStatus } from '../xds/client/ads-status.ts'
 import { openAdsClient } from '../xds/client/open-ads-client.ts'
 import type { UpdateConsumer } from '../xds/client/resource-update.ts'
@@ -49,6 +50,9 @@ const REMIND_MS = 10_000
 class NodePart implements RolePart {
   readonly #options: RolePartOptions
   /** By uid. */
+  readonly #podMetrics: PodMetrics
+  /** Of those that were handed over. */
+  readonly #served: Set<string>
   readonly #pods: Map<string, ServedPod>
   readonly #feed: WorkloadSource | null
   readonly #agent: ZdsClient | null
@@ -66,6 +70,9 @@ class NodePart implements RolePart {
     const { bootstrap } = options
     this.#options = options
     this.#pods = new Map(bootstrap.node.pods.map((pod) => [uidOf(pod), { ...pod, uid: uidOf(pod), netnsIdentity: '' }]))
+    this.#podMetrics = new PodMetrics(options.slab)
+    this.#podMetrics.started(this.#pods.size)
+    this.#served = new Set()
     this.#index = new MeshIndex(EMPTY_WORLD, bootstrap.xds.clusterId)
     this.#world = EMPTY_WORLD
     this.#wanted = new Set()
@@ -204,6 +211,16 @@ class NodePart implements RolePart {
     this.#pods.set(uid, pod)
     this.#wantCertificates()
     this.#feed?.expect(info)
+    this.#podMetrics.pending()
+    const why = await this.#openPod(pod)
+    const serves = why === '' && this.#pods.get(uid) === pod
+    // An agent that comes back hands over again what is served already.
+    this.#podMetrics.settled(serves && !this.#served.has(uid))
+    if (serves) this.#served.add(uid)
+    return why
+  }
+
+  async #openPod(pod: ServedPod): Promise<string> {
     const [answers, names] = await Promise.all([this.#options.ask({ type: 'open-pod', pod }), this.#dns?.open(pod) ?? ''])
     if (answers.length === 0) return 'no worker has answered'
     return [...(answers as string[]), names].find((why) => why !== '') ?? ''
@@ -211,6 +228,7 @@ class NodePart implements RolePart {
 
   #removePod({ uid }: HandedPod): void {
     this.#pods.delete(uid)
+    if (this.#served.delete(uid)) this.#podMetrics.stopped()
     this.#dns?.close(uid)
     this.#options.tell({ type: 'close-pod', uid })
     this.#wantCertificates()

@@ -300,6 +300,14 @@ export const MAIN = group('main', [
   gauge('nodejs_main_event_loop_utilization', 'Share of the time since the last scrape that the main thread was busy.'),
 ])
 
+/** Of role node. */
+export const NODE_PODS = group('node_pods', [
+  gauge('workload_manager_active_proxy_count', 'Pods that are served.'),
+  gauge('workload_manager_pending_proxy_count', 'Pods that were handed over and are not served yet.'),
+  counter('workload_manager_proxies_started_total', 'Pods that were served, each time anew.'),
+  counter('workload_manager_proxies_stopped_total', 'Pods that are served no more.'),
+])
+
 /** Of a proxy that is fed by a control plane. */
 export const CONTROL_PLANE = group('control_plane', [
   gauge('envoy_control_plane_connected_state', '1 while the control plane has answered on the stream that is open.'),
@@ -362,6 +370,7 @@ export const GROUPS: readonly FamilyGroup[] = [
   METRIC_OVERFLOW,
   ACCESS_LOG_LINES,
   ACCESS_LOG_DROPPED,
+  NODE_PODS,
   CONTROL_PLANE,
   XDS_TYPE,
   DNS_QUERIES,

@@ -15,15 +15,15 @@ export class MainMetrics {
   readonly #slot: number
   #lastUtilization: EventLoopUtilization
 
-  /** @param version of heddle; the tag of istio_build */
-  constructor(registry: MetricsRegistry, version: string, concurrency: number) {
+  /** @param version of heddle; the tag of istio_build. @param component `ztunnel` in its place */
+  constructor(registry: MetricsRegistry, version: string, concurrency: number, component: 'proxy' | 'ztunnel' = 'proxy') {
     this.#values = registry.main.values
     this.#slot = registry.main.allot(MAIN, '')
     this.#lastUtilization = performance.eventLoopUtilization()
     const build = registry.main.allot(
       ISTIO_BUILD,
       renderLabels([
-        ['component', 'proxy'],
+        ['component', component],
         ['tag', version || 'unknown'],
       ]),
     )

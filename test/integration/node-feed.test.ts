@@ -172,7 +172,13 @@ t.test('pods of two nodes, fed by a control plane', { skip }, async (t) => {
   await eventually('the service to have no endpoint', async () => (await curl(a, `http://${VIP}/`)).refused)
 
   // The agent deletes a pod: its sockets and its certificate go.
+  const counted = async () => {
+    const metrics = await proxies[1].metrics()
+    return ['active_proxy_count', 'proxies_started_total'].map((name) => metrics.value(`workload_manager_${name}`, {}))
+  }
+  t.strictSame(await counted(), [1, 1])
   t.equal(await agents[1].del('uid-b'), '')
+  t.strictSame(await counted(), [0, 1])
   await eventually('closed sockets', () => !/:3AA0 0+:0000 0A/.test(b.namespace.run('cat', '/proc/net/tcp6')))
   t.equal(await agents[1].add(handed(b)), '')
   putPod(plane, b)

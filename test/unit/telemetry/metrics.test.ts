@@ -13,6 +13,7 @@ import {
 import { renderLabels, renderNumber } from '../../../lib/telemetry/labels.ts'
 import { MainMetrics } from '../../../lib/telemetry/main-metrics.ts'
 import { MetricsRegistry } from '../../../lib/telemetry/metrics-registry.ts'
+import { PodMetrics } from '../../../lib/telemetry/pod-metrics.ts'
 import { createSlabBuffer, MetricsSlab, observe, SINK_SLOTS } from '../../../lib/telemetry/slab.ts'
 import { parseExposition } from './exposition.ts'
 
@@ -269,4 +270,25 @@ t.test('the main thread tells of configuration, workers and process', async (t) 
   for (const [name, value] of Object.entries(expected)) t.equal(page.value(name, {}), value, name)
   t.ok(page.value('process_resident_memory_bytes', {}) > 1e6)
   t.ok(page.value('process_cpu_seconds_total', {}) > 0)
+})
+
+// The names and labels are ztunnel's.
+t.test('a node tells of its pods', async (t) => {
+  const registry = new MetricsRegistry()
+  new MainMetrics(registry, '1.2.3', 1, 'ztunnel')
+  const pods = new PodMetrics(registry.main)
+  const read = (): number[] =>
+    ['active_proxy_count', 'pending_proxy_count', 'proxies_started_total', 'proxies_stopped_total'].map((name) =>
+      parseExposition(registry.expose()).value(`workload_manager_${name}`, {}),
+    )
+  t.equal(parseExposition(registry.expose()).value('istio_build', { component: 'ztunnel', tag: '1.2.3' }), 1)
+  pods.started(2)
+  pods.pending()
+  pods.pending()
+  t.strictSame(read(), [2, 2, 2, 0])
+  pods.settled(true)
+  pods.settled(false)
+  t.strictSame(read(), [3, 0, 3, 0])
+  pods.stopped()
+  t.strictSame(read(), [2, 0, 3, 1])
 })
