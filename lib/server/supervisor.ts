@@ -87,7 +87,7 @@ export class Supervisor {
     this.version = options.version
     this.#self = options.self ?? selfWithout(bootstrap.workload)
     this.registry = new MetricsRegistry()
-    this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency, componentOf(bootstrap))
+    this.metrics = new MainMetrics(this.registry, options.version, bootstrap.concurrency, bootstrap.role)
     this.#thread = options.thread ?? new ConfigThread()
     this.store =
       options.source?.((why) => void this.reload(why)) ??
@@ -398,8 +398,3 @@ export class Supervisor {
 }
 
 const isFedGateway = ({ role, xds }: BootstrapConfig): boolean => role === 'gateway' && xds.address !== ''
-
-/** What Istio calls it, for istio_build. */
-function componentOf({ role }: BootstrapConfig): 'proxy' | 'ztunnel' {
-  return role === 'node' ? 'ztunnel' : 'proxy'
-}

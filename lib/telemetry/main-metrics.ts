@@ -1,5 +1,6 @@
 // What the main thread itself knows: the configuration, its workers, the process. Written into the registry's own slab.
 import { type EventLoopUtilization, performance } from 'node:perf_hooks'
+import type { Role } from '../state/bootstrap-config.ts'
 import { offsetOf } from './data-path-stats.ts'
 import { ISTIO_BUILD, MAIN } from './families.ts'
 import { renderLabels } from './labels.ts'
@@ -15,15 +16,16 @@ export class MainMetrics {
   readonly #slot: number
   #lastUtilization: EventLoopUtilization
 
-  /** @param version of heddle; the tag of istio_build. @param component `ztunnel` in its place */
-  constructor(registry: MetricsRegistry, version: string, concurrency: number, component: 'proxy' | 'ztunnel' = 'proxy') {
+  /** @param version of heddle; the tag of istio_build */
+  constructor(registry: MetricsRegistry, version: string, concurrency: number, role: Role = 'sidecar') {
     this.#values = registry.main.values
     this.#slot = registry.main.allot(MAIN, '')
     this.#lastUtilization = performance.eventLoopUtilization()
     const build = registry.main.allot(
       ISTIO_BUILD,
       renderLabels([
-        ['component', component],
+        // Istio's name for what a node has.
+        ['component', role === 'node' ? 'ztunnel' : 'proxy'],
         ['tag', version || 'unknown'],
       ]),
     )

@@ -275,7 +275,7 @@ t.test('the main thread tells of configuration, workers and process', async (t) 
 // The names and labels are ztunnel's.
 t.test('a node tells of its pods', async (t) => {
   const registry = new MetricsRegistry()
-  new MainMetrics(registry, '1.2.3', 1, 'ztunnel')
+  new MainMetrics(registry, '1.2.3', 1, 'node')
   const pods = new PodMetrics(registry.main)
   const read = (): number[] =>
     ['active_proxy_count', 'pending_proxy_count', 'proxies_started_total', 'proxies_stopped_total'].map((name) =>
