@@ -16,6 +16,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { bundleTap } from './bundle-tap.mjs'
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) * 1000
@@ -238,6 +239,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 async function main() {
   const rank = (f) => SLOW_FIRST.findIndex((r) => r.test(f)) >>> 0
   const queue = chosen(process.argv.slice(2)).sort((a, b) => rank(a) - rank(b))
+  await bundleTap(ROOT)
   const results = []
   const lane = async () => {
     for (let f = queue.shift(); f !== undefined; f = queue.shift()) {

@@ -263,7 +263,7 @@ export function loadClient(url: string, clients: number): string {
           report.pods[pod] = (report.pods[pod] ?? 0) + 1
           if (report.certificates[certificate] === undefined) console.log('certificate ' + certificate)
           report.certificates[certificate] = Date.now()
-          setTimeout(resolve, 10)
+          setTimeout(resolve, 40)
         })
       }).on('timeout', function () { this.destroy(new Error('silence')) }).on('error', (e) => lost(e.message))
     })

@@ -15,32 +15,33 @@ t.setTimeout(120_000)
 /** More than what a run differs from the next by; less than what twenty configurations, or their clusters, would take. */
 const SLACK_BYTES = 3 * 2 ** 20
 
-/** Large enough for one that is kept to show. Every other service comes and goes. */
-function mesh(echo: EchoUpstream, generation: number): string {
+/**
+ * The resources of each generation, large enough for one that is kept to show. Every other service comes and goes.
+ * Made once, since writing YAML takes longer than what is to be tested.
+ */
+function meshOf(echo: EchoUpstream): (generation: number) => string {
   const routes = Array.from({ length: 50 }, (_, i) =>
     virtualService(
       `vs-${i}`,
       [`host-${i}.example`],
       Array.from({ length: 6 }, (_, r) => ({
-        name: `route-${r}-of-generation-${generation}`,
-        match: [{ uri: { prefix: `/path/${r}/${generation}` }, headers: { 'x-test': { exact: `${i}-${r}` } } }],
+        name: `route-${r}-of-generation-GENERATION`,
+        match: [{ uri: { prefix: `/path/${r}/GENERATION` }, headers: { 'x-test': { exact: `${i}-${r}` } } }],
         route: [{ destination: { host: 'web' } }],
       })),
     ),
   )
-  const services = Array.from({ length: 200 }, (_, i) => service({ host: `svc-${i}`, endpoints: [echo] }))
-  return yaml(
-    service({ host: 'web', endpoints: [echo] }),
-    ...services.filter((_, i) => i % 2 === 0 || generation % 2 === 0),
-    ...routes,
-  )
+  const services = Array.from({ length: 80 }, (_, i) => service({ host: `svc-${i}`, endpoints: [echo] }))
+  const half = services.filter((_, i) => i % 2 === 0)
+  const [all, some] = [services, half].map((list) => yaml(service({ host: 'web', endpoints: [echo] }), ...list, ...routes))
+  return (generation) => ((generation % 2 === 0 ? all : some) as string).replaceAll('GENERATION', String(generation))
 }
 
 /** So many requests at least for each reload. */
 async function exercise(
   t: Teardown,
   proxy: InProcess,
-  echo: EchoUpstream,
+  mesh: (generation: number) => string,
   reloads: number,
   first: number,
   goal = 60,
@@ -50,9 +51,10 @@ async function exercise(
     const load = await Load.start(t, {
       port: proxy.port,
       clients: 16,
+      ...(goal > 1000 ? { pauseMs: 0 } : {}),
       request: (n) => ({ host: hosts[n % 4]!, ...(n % 4 === 0 ? { body: 'x'.repeat(20_000) } : {}) }),
     })
-    await proxy.reload(mesh(echo, first + i))
+    await proxy.reload(mesh(first + i), 30_000)
     await eventually('answers', () => load.answered >= goal, 60_000)
     await load.stop()
     if (load.lost.length > 0) throw new Error(load.lost.join('\n'))
@@ -99,17 +101,18 @@ async function compare(
 
 t.test('twenty reloads under load leave workers with what they had', { timeout: 120_000 }, async (t) => {
   const echo = await EchoUpstream.start(t)
-  const proxy = await startInProcess(t, mesh(echo, 0))
+  const mesh = meshOf(echo)
+  const proxy = await startInProcess(t, mesh(0))
   const measured = async () => {
     await settled(proxy, echo)
     return [await proxy.measure(0), await proxy.measure(1)] as const
   }
   // Until buffers and compiled code are there, and as many requests and old configurations as are kept for explain.
-  await exercise(t, proxy, echo, 1, 0, 8000)
-  await exercise(t, proxy, echo, 10, 1)
+  await exercise(t, proxy, mesh, 1, 0, 4000)
+  await exercise(t, proxy, mesh, 10, 1)
   let generation = 100
   await compare(t, ['worker 0', 'worker 1'], measured, async () => {
-    await exercise(t, proxy, echo, 20, generation)
+    await exercise(t, proxy, mesh, 20, generation)
     generation += 20
   })
 })
@@ -117,10 +120,11 @@ t.test('twenty reloads under load leave workers with what they had', { timeout: 
 // Without load: what clients and upstreams of a test remember would hide what the main thread does.
 t.test('twenty reloads leave the main thread with what it had', { timeout: 120_000 }, async (t) => {
   const echo = await EchoUpstream.start(t)
-  const proxy = await startInProcess(t, mesh(echo, 0))
+  const mesh = meshOf(echo)
+  const proxy = await startInProcess(t, mesh(0))
   let generation = 1
   const reload = async (times: number) => {
-    for (let i = 0; i < times; i++) await proxy.reload(mesh(echo, generation++))
+    for (let i = 0; i < times; i++) await proxy.reload(mesh(generation++), 30_000)
   }
   await reload(5)
   await compare(

@@ -24,7 +24,7 @@ function load({ namespace }: Pod, to: Pod): { readonly stop: () => Promise<Recor
       const s = net.connect(9000, '${to.ipv4}', () => s.end(word))
       s.on('data', (d) => got += d)
       s.on('error', (e) => console.error(new Date().toISOString(), e.code))
-      s.on('close', () => { if (got === word) counts.done++; else counts.failed++; setTimeout(once, 5) })
+      s.on('close', () => { if (got === word) counts.done++; else counts.failed++; setTimeout(once, 20) })
     }
     for (let i = 0; i < 4; i++) once()
     const kept = [0, 1].map(() => net.connect(9000, '${to.ipv4}'))

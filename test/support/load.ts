@@ -1,5 +1,6 @@
 // Clients that keep asking, each over one connection, and account for every request.
 import { type AnyClient, connectAny } from './any-client.ts'
+import { pause } from './eventually.ts'
 import { header, type ResponseMessage } from './h1-reader.ts'
 import type { RequestSpec } from './raw-client.ts'
 import type { Teardown } from './teardown.ts'
@@ -14,6 +15,8 @@ export interface LoadOptions {
   readonly onAnswer?: (answer: ResponseMessage, before: number) => void
   /** Called before each request. */
   readonly atSend?: () => number
+  /** Of each client after each answer: 10. Clients that never pause take all cores for as long as the test waits for something else. */
+  readonly pauseMs?: number
   /** A client that lost its connection, or was told that an answer is the last on it, opens another one; else it is done. */
   readonly reconnect?: boolean
 }
@@ -30,6 +33,7 @@ export class Load {
   /** The connections, also those that were lost. */
   readonly clients: AnyClient[]
   private readonly options: LoadOptions
+  private readonly pauseMs: number
   private readonly t: Teardown
   private sent: number
   private stopping: boolean
@@ -42,6 +46,7 @@ export class Load {
     this.lost = []
     this.clients = []
     this.options = options
+    this.pauseMs = options.pauseMs ?? 10
     this.t = t
     this.sent = 0
     this.stopping = false
@@ -87,6 +92,7 @@ export class Load {
       try {
         const answer = await client.ask(this.options.request(n))
         this.note(answer, before)
+        if (this.pauseMs > 0) await pause(this.pauseMs)
         if (this.options.reconnect === true && header(answer, 'connection') === 'close') {
           client.destroy()
           client = await this.connect()

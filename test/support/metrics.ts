@@ -5,22 +5,29 @@ export interface Sample {
   readonly value: number
 }
 
-/** A scrape of `/stats/prometheus`, read by the test's own parser. */
+/** A scrape of `/stats/prometheus`, read by the test's own parser; a line is read when somebody asks for it, since most never are. */
 export class Metrics {
   readonly text: string
-  readonly samples: readonly Sample[]
 
   constructor(text: string) {
     this.text = text
-    this.samples = text
-      .split('\n')
-      .filter((line) => line !== '' && !line.startsWith('#'))
-      .map(parseSample)
+  }
+
+  get samples(): readonly Sample[] {
+    const lines = this.text.split('\n')
+    return lines.filter((line) => line !== '' && !line.startsWith('#')).map(parseSample)
   }
 
   /** Samples of this name that have these labels, and maybe others. */
   find(name: string, labels: Readonly<Record<string, string>> = {}): readonly Sample[] {
-    return this.samples.filter((s) => s.name === name && Object.entries(labels).every(([k, v]) => s.labels[k] === v))
+    const wanted = Object.entries(labels)
+    const found: Sample[] = []
+    for (let at = lineFrom(this.text, name, 0); at !== -1; at = lineFrom(this.text, name, at + 1)) {
+      const end = this.text.indexOf('\n', at)
+      const sample = parseSample(this.text.slice(at, end === -1 ? undefined : end))
+      if (sample.name === name && wanted.every(([k, v]) => sample.labels[k] === v)) found.push(sample)
+    }
+    return found
   }
 
   /** Sum of what `find` returns; null when there is none. */
@@ -33,6 +40,13 @@ export class Metrics {
   type(name: string): string | null {
     return new RegExp(`^# TYPE ${name} (\\w+)$`, 'm').exec(this.text)?.[1] ?? null
   }
+}
+
+/** Where the next line begins that begins so; -1: there is none. */
+function lineFrom(text: string, start: string, from: number): number {
+  if (from === 0 && text.startsWith(start)) return 0
+  const before = text.indexOf(`\n${start}`, Math.max(0, from - 1))
+  return before === -1 ? -1 : before + 1
 }
 
 function parseSample(line: string): Sample {
