@@ -23,6 +23,8 @@ const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) *
 /** More than this is no matter of luck. */
 const MAX_AGAIN = 4
 const AGAIN = process.env['HEDDLE_TEST_AGAIN'] !== '0'
+/** So many files at most are run with source maps at once; of more, those that run once more. */
+const FEW = 20
 /** One more than there are cores: a good part of what files do is waiting. */
 const JOBS = Math.max(1, Number(process.env['HEDDLE_TEST_JOBS'] ?? os.availableParallelism() + 1))
 /** Files that take longest start first, so that the end of a run is not one file alone. */
@@ -134,7 +136,8 @@ const running = new Set()
 const folders = new Set()
 process.on('exit', () => folders.forEach(remove))
 
-function runFile(source) {
+/** `lines`: what fails is shown with the lines of the sources. To read the maps takes each file a tenth of a second of a core. */
+function runFile(source, lines) {
   return new Promise((resolve) => {
     const compiled = path.join(ROOT, 'build', source.replace(/\.ts$/, '.js'))
     const tap = new TapCount()
@@ -144,7 +147,7 @@ function runFile(source) {
       return resolve({ source, tap, stderr: '', ms: 0 })
     }
     const temporary = temporaryFolder()
-    const child = spawn(process.execPath, ['--enable-source-maps', compiled], {
+    const child = spawn(process.execPath, [...(lines ? ['--enable-source-maps'] : []), compiled], {
       cwd: ROOT,
       detached: true, // a process group of its own: what a test starts ends with it
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -239,11 +242,12 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 async function main() {
   const rank = (f) => SLOW_FIRST.findIndex((r) => r.test(f)) >>> 0
   const queue = chosen(process.argv.slice(2)).sort((a, b) => rank(a) - rank(b))
+  const few = queue.length < FEW
   await bundleTap(ROOT)
   const results = []
   const lane = async () => {
     for (let f = queue.shift(); f !== undefined; f = queue.shift()) {
-      const r = await runFile(f)
+      const r = await runFile(f, few)
       results.push(r)
       report(r)
     }
@@ -272,7 +276,7 @@ async function runAgain(results) {
   const unsteady = []
   for (const first of failed) {
     console.log(`once more, alone: ${first.source}`)
-    const second = await runFile(first.source)
+    const second = await runFile(first.source, true)
     report(second)
     results[results.indexOf(first)] = second
     if (second.tap.failures.length === 0) unsteady.push(...first.tap.failures.map((f) => `${first.source}: ${f.name}`))

@@ -1,7 +1,7 @@
 // Waiting without sleeping: poll until it is so, or say what was waited for.
 
 /** What `probe` returned last, or the last thing it threw, is in the message of a failure. */
-export async function eventually<T>(what: string, probe: () => T | Promise<T>, budgetMs = 5000): Promise<T> {
+export async function eventually<T>(what: string, probe: () => T | Promise<T>, budgetMs = 10_000): Promise<T> {
   const until = performance.now() + budgetMs
   let pauseMs = 1
   let last: unknown
@@ -20,7 +20,7 @@ export async function eventually<T>(what: string, probe: () => T | Promise<T>, b
 }
 
 /** The promise, or a failure that says what did not happen within the budget. */
-export function within<T>(what: string, promise: Promise<T>, budgetMs = 5000, state: () => string = () => ''): Promise<T> {
+export function within<T>(what: string, promise: Promise<T>, budgetMs = 10_000, state: () => string = () => ''): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       const more = state()

@@ -70,12 +70,12 @@ export class Http1Exchange implements Exchange {
     this.handlerError = null
   }
 
-  async body(budgetMs = 5000): Promise<Buffer> {
+  async body(budgetMs = 10_000): Promise<Buffer> {
     await this.connection.until('the end of the request', () => this.request.complete, budgetMs)
     return this.request.body
   }
 
-  async bodyBytes(count: number, budgetMs = 5000): Promise<Buffer> {
+  async bodyBytes(count: number, budgetMs = 10_000): Promise<Buffer> {
     await this.connection.until(`${count} bytes of the request`, () => this.request.content.length >= count, budgetMs)
     return this.request.body
   }
@@ -132,7 +132,7 @@ export class Http1Exchange implements Exchange {
     return this.connection.closedBy !== null
   }
 
-  over(budgetMs = 5000): Promise<unknown> {
+  over(budgetMs = 10_000): Promise<unknown> {
     return this.connection.closed(budgetMs)
   }
 

@@ -303,7 +303,7 @@ export class FakeControlPlane {
   }
 
   /** The first stream from that index on which is open and whose client has said who it is. */
-  nextStream(from: number, budgetMs = 5000): Promise<FakeStream> {
+  nextStream(from: number, budgetMs = 10_000): Promise<FakeStream> {
     return eventually(
       `stream ${from} of the control plane`,
       () => this.streams.find((s) => s.index >= from && s.open && s.node !== null) ?? null,

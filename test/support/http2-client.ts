@@ -78,23 +78,23 @@ export class Http2Call {
   }
 
   /** The response, complete. Fails when the stream ends before. */
-  async response(budgetMs = 5000): Promise<ResponseMessage> {
+  async response(budgetMs = 10_000): Promise<ResponseMessage> {
     await this.until('a response', () => this.message.complete || this.broken(), budgetMs)
     return this.message
   }
 
-  async responseHead(budgetMs = 5000): Promise<ResponseMessage> {
+  async responseHead(budgetMs = 10_000): Promise<ResponseMessage> {
     await this.until('the head of a response', () => this.headCame || this.broken(), budgetMs)
     return this.message
   }
 
   /** Waits for the end of the stream; the code of its reset, or null. */
-  async ended(budgetMs = 5000): Promise<number | null> {
+  async ended(budgetMs = 10_000): Promise<number | null> {
     await this.until('the end of the stream', () => this.closed, budgetMs)
     return this.resetCode
   }
 
-  until(what: string, isSo: () => boolean, budgetMs = 5000): Promise<void> {
+  until(what: string, isSo: () => boolean, budgetMs = 10_000): Promise<void> {
     const promise = new Promise<void>((resolve, reject) => {
       const check = () => {
         try {
@@ -251,11 +251,11 @@ export class Http2Client {
   }
 
   /** The answer to the oldest `send`. */
-  response(budgetMs = 5000): Promise<ResponseMessage> {
+  response(budgetMs = 10_000): Promise<ResponseMessage> {
     return this.next().response(budgetMs)
   }
 
-  responseHead(budgetMs = 5000): Promise<ResponseMessage> {
+  responseHead(budgetMs = 10_000): Promise<ResponseMessage> {
     return this.next().responseHead(budgetMs)
   }
 
@@ -265,11 +265,11 @@ export class Http2Client {
     return call
   }
 
-  ask(request: Http2Request = {}, budgetMs = 5000): Promise<ResponseMessage> {
+  ask(request: Http2Request = {}, budgetMs = 10_000): Promise<ResponseMessage> {
     return this.call(request).response(budgetMs)
   }
 
-  completed(message: ResponseMessage, budgetMs = 5000): Promise<ResponseMessage> {
+  completed(message: ResponseMessage, budgetMs = 10_000): Promise<ResponseMessage> {
     return (this.calls.find((c) => c.message === message) as Http2Call).response(budgetMs)
   }
 
@@ -329,7 +329,7 @@ export class Http2Client {
   }
 
   /** Waits for what can only change with something that comes. */
-  until(what: string, isSo: () => boolean, budgetMs = 5000): Promise<void> {
+  until(what: string, isSo: () => boolean, budgetMs = 10_000): Promise<void> {
     const promise = new Promise<void>((resolve) => {
       const check = () => {
         if (!isSo()) return
@@ -366,7 +366,7 @@ export class Http2Client {
   }
 
   /** The proxy has closed the connection. */
-  async closed(budgetMs = 5000): Promise<Ending> {
+  async closed(budgetMs = 10_000): Promise<Ending> {
     await this.until('the connection to be closed', () => this.closedBy !== null, budgetMs)
     return this.closedBy as Ending
   }
@@ -376,7 +376,7 @@ export class Http2Client {
   }
 
   /** Every stream has ended, or been ended. */
-  over(budgetMs = 5000): Promise<void> {
+  over(budgetMs = 10_000): Promise<void> {
     return this.until('all streams to end', () => this.isOver, budgetMs)
   }
 }

@@ -53,7 +53,7 @@ export class Http2Exchange {
   }
 
   /** The whole body. */
-  async whole(budgetMs = 5000): Promise<Buffer> {
+  async whole(budgetMs = 10_000): Promise<Buffer> {
     if (this.stream.listenerCount('data') === 0) this.read()
     await eventually(`the end of the body of ${this.path}`, () => this.bodyEnded, budgetMs)
     return this.body
@@ -130,7 +130,7 @@ export class Http2Server {
   }
 
   /** The exchange of a path. */
-  async seen(path: string, budgetMs = 5000): Promise<Http2Exchange> {
+  async seen(path: string, budgetMs = 10_000): Promise<Http2Exchange> {
     return eventually(
       `${path} at the upstream`,
       () => this.exchanges.find((e) => e.path === path),

@@ -34,7 +34,7 @@ export class Http2Wire extends Wire {
   }
 
   /** Waits for a frame. */
-  async untilTold(what: string | RegExp, budgetMs = 5000): Promise<string> {
+  async untilTold(what: string | RegExp, budgetMs = 10_000): Promise<string> {
     const find = () => this.told().find((s) => (typeof what === 'string' ? s === what : what.test(s)))
     await this.until(
       `${what}`,

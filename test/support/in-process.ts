@@ -89,7 +89,7 @@ export async function startInProcess(t: Teardown, resources: string, options: In
     port: supervisor.boundPorts()[0]!.port,
     log,
     metrics: () => new Metrics(supervisor.metricsText()),
-    reload: async (text, budgetMs = 5000) => {
+    reload: async (text, budgetMs = 10_000) => {
       const before = supervisor.store.appliedVersion
       writeFileSync(file, text)
       await eventually('the configuration to be in force', () => supervisor.store.appliedVersion > before, budgetMs)

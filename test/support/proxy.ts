@@ -183,7 +183,7 @@ export class HeddleProcess {
   }
 
   /** `writeResources`, and waits until a newer snapshot is in force. */
-  async reload(files: Readonly<Record<string, string | null>>, budgetMs = 5000): Promise<void> {
+  async reload(files: Readonly<Record<string, string | null>>, budgetMs = 10_000): Promise<void> {
     const before = await this.version()
     this.writeResources(files)
     await eventually('a new snapshot', async () => (await this.version()) > before, budgetMs)
@@ -197,7 +197,7 @@ export class HeddleProcess {
   }
 
   /** The access log line that has these values. */
-  logged(wanted: AccessLine, budgetMs = 5000): Promise<AccessLine> {
+  logged(wanted: AccessLine, budgetMs = 10_000): Promise<AccessLine> {
     const isIt = (line: AccessLine) => Object.entries(wanted).every(([k, v]) => line[k] === v)
     return eventually(
       `an access log line with ${JSON.stringify(wanted)}`,
@@ -207,12 +207,12 @@ export class HeddleProcess {
   }
 
   /** The first access log line that is as wanted. */
-  loggedLike(isIt: (line: AccessLine) => boolean, budgetMs = 5000): Promise<AccessLine> {
+  loggedLike(isIt: (line: AccessLine) => boolean, budgetMs = 10_000): Promise<AccessLine> {
     return eventually('an access log line', () => this.accessLog().find(isIt) as AccessLine, budgetMs)
   }
 
   /** Waits until heddle's own log matches. */
-  async said(what: RegExp, budgetMs = 5000): Promise<string> {
+  async said(what: RegExp, budgetMs = 10_000): Promise<string> {
     await eventually(`the log to say ${what}`, () => what.test(this.stderr) || what.test(this.stdout), budgetMs)
     return this.stderr
   }

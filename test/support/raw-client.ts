@@ -79,7 +79,7 @@ export class RawClient extends Wire {
       socket.once('connect', () => resolve())
       socket.once('error', reject)
     })
-    await within(`a connection to ${o.host ?? '127.0.0.1'}:${o.port}`, connected, o.budgetMs ?? 5000)
+    await within(`a connection to ${o.host ?? '127.0.0.1'}:${o.port}`, connected, o.budgetMs ?? 10_000)
     return new RawClient(socket)
   }
 
@@ -94,27 +94,27 @@ export class RawClient extends Wire {
   }
 
   /** `send`, and the answer to it. */
-  async ask(request: RequestSpec = {}, budgetMs = 5000): Promise<ResponseMessage> {
+  async ask(request: RequestSpec = {}, budgetMs = 10_000): Promise<ResponseMessage> {
     await this.send(request)
     return this.response(budgetMs)
   }
 
   /** The next final response, complete. Fails when the connection ends before. */
-  async response(budgetMs = 5000): Promise<ResponseMessage> {
+  async response(budgetMs = 10_000): Promise<ResponseMessage> {
     const index = this.taken++
     await this.until(`response ${index + 1}`, () => this.isThere(index, true), budgetMs)
     return this.responses[index] as ResponseMessage
   }
 
   /** The next final response as soon as its head is there; the body grows. */
-  async responseHead(budgetMs = 5000): Promise<ResponseMessage> {
+  async responseHead(budgetMs = 10_000): Promise<ResponseMessage> {
     const index = this.taken++
     await this.until(`the head of response ${index + 1}`, () => this.isThere(index, false), budgetMs)
     return this.responses[index] as ResponseMessage
   }
 
   /** Waits until a response from `responseHead` is complete. */
-  async completed(message: ResponseMessage, budgetMs = 5000): Promise<ResponseMessage> {
+  async completed(message: ResponseMessage, budgetMs = 10_000): Promise<ResponseMessage> {
     await this.until('the rest of the body', () => message.complete || this.broken(), budgetMs)
     return message
   }
@@ -129,12 +129,12 @@ export class RawClient extends Wire {
   }
 
   /** Nothing more will come: the connection is closed. */
-  async over(budgetMs = 5000): Promise<void> {
+  async over(budgetMs = 10_000): Promise<void> {
     await this.closed(budgetMs)
   }
 
   /** Waits until the other end of a tunnel has said so much. */
-  async untilTunnelled(length: number, budgetMs = 5000): Promise<Buffer> {
+  async untilTunnelled(length: number, budgetMs = 10_000): Promise<Buffer> {
     await this.until(`${length} bytes from the tunnel`, () => this.tunnel.length >= length || this.broken(), budgetMs)
     return this.tunnel.bytes
   }

@@ -99,12 +99,12 @@ export class StreamExchange implements Exchange {
     })
   }
 
-  async body(budgetMs = 5000): Promise<Buffer> {
+  async body(budgetMs = 10_000): Promise<Buffer> {
     await this.connection.until('the end of the request', () => this.request.complete, budgetMs)
     return this.request.body
   }
 
-  async bodyBytes(count: number, budgetMs = 5000): Promise<Buffer> {
+  async bodyBytes(count: number, budgetMs = 10_000): Promise<Buffer> {
     await this.connection.until(`${count} bytes of the request`, () => this.request.content.length >= count, budgetMs)
     return this.request.body
   }
@@ -175,7 +175,7 @@ export class StreamExchange implements Exchange {
     resetNow(this.stream, 'cancel')
   }
 
-  over(budgetMs = 5000): Promise<unknown> {
+  over(budgetMs = 10_000): Promise<unknown> {
     return this.connection.until(`the end of ${this.request.target}`, () => this.isOver, budgetMs)
   }
 

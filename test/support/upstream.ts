@@ -94,13 +94,13 @@ export class Upstream {
   }
 
   /** The next request whose head has come. */
-  async next(budgetMs = 5000): Promise<Exchange> {
+  async next(budgetMs = 10_000): Promise<Exchange> {
     const index = this.taken++
     await this.until(`request ${index + 1} at the upstream`, () => this.exchanges.length > index, budgetMs)
     return this.exchanges[index] as Exchange
   }
 
-  async nextConnection(budgetMs = 5000): Promise<UpstreamConnection> {
+  async nextConnection(budgetMs = 10_000): Promise<UpstreamConnection> {
     const index = this.takenConnections++
     await this.until(`connection ${index + 1} at the upstream`, () => this.connections.length > index, budgetMs)
     return this.connections[index] as UpstreamConnection
@@ -119,7 +119,7 @@ export class Upstream {
   }
 
   /** Waits until so many requests have arrived completely. */
-  async seen(count: number, budgetMs = 5000): Promise<readonly RequestMessage[]> {
+  async seen(count: number, budgetMs = 10_000): Promise<readonly RequestMessage[]> {
     await eventually(`${count} complete requests`, () => this.requests.filter((r) => r.complete).length >= count, budgetMs)
     return this.requests
   }
@@ -226,7 +226,7 @@ export class UpstreamConnection extends Wire {
     this.reader.switchToTunnel()
   }
 
-  async untilTunnelled(length: number, budgetMs = 5000): Promise<Buffer> {
+  async untilTunnelled(length: number, budgetMs = 10_000): Promise<Buffer> {
     await this.until(`${length} bytes in the tunnel`, () => this.tunnelled.length >= length, budgetMs)
     return this.tunnelled
   }

@@ -100,7 +100,7 @@ export class Wire {
   }
 
   /** Waits until so many bytes have come, or the text matches; fails when the peer closes before that. */
-  async untilReceived(what: number | string | RegExp, budgetMs = 5000): Promise<Buffer> {
+  async untilReceived(what: number | string | RegExp, budgetMs = 10_000): Promise<Buffer> {
     await this.until(
       `${what instanceof RegExp ? what : JSON.stringify(what)} from ${this.remoteAddress}`,
       () => {
@@ -114,13 +114,13 @@ export class Wire {
   }
 
   /** Waits for FIN or RST of the other side. */
-  async closed(budgetMs = 5000): Promise<Ending> {
+  async closed(budgetMs = 10_000): Promise<Ending> {
     await this.until(`${this.remoteAddress} to close`, () => this.ending !== null, budgetMs)
     return this.ending as Ending
   }
 
   /** Waits for a condition that can only change with bytes or with the end of the connection. */
-  until(what: string, isSo: () => boolean, budgetMs = 5000): Promise<void> {
+  until(what: string, isSo: () => boolean, budgetMs = 10_000): Promise<void> {
     const promise = new Promise<void>((resolve, reject) => {
       const check = () => {
         try {

@@ -131,7 +131,7 @@ export class Ztunnel {
   }
 
   /** The first line of its access log that is so; strings may be patterns. */
-  logged(wanted: Readonly<Record<string, string | number | RegExp>>, budgetMs = 5000): Promise<ZtunnelLine> {
+  logged(wanted: Readonly<Record<string, string | number | RegExp>>, budgetMs = 10_000): Promise<ZtunnelLine> {
     const isIt = (line: ZtunnelLine) =>
       line['scope'] === 'access' &&
       Object.entries(wanted).every(([k, v]) => (v instanceof RegExp ? v.test(String(line[k])) : line[k] === v))
