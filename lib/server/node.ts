@@ -97,9 +97,9 @@ class NodePart implements RolePart {
     return { pods: [...this.#pods.values()], onDemand: this.#feed?.onDemand ?? false }
   }
 
-  /** That one of the pods has to wait for its next certificate later is no fault of the node. */
+  /** That one of the pods has to wait for its certificate is no fault of the node, but that none of them has one may be. */
   get ready(): boolean {
-    this.#wasReady ||= this.#feed?.complete !== false && this.#agent?.ready !== false && this.#withoutCertificate().length === 0
+    this.#wasReady ||= this.#feed?.complete !== false && this.#agent?.ready !== false && this.#awaited().length === 0
     return this.#wasReady && this.#agent?.ready !== false
   }
 
@@ -107,7 +107,7 @@ class NodePart implements RolePart {
     return [
       ...(this.#feed?.waitingFor() ?? []),
       ...(this.#agent?.waitingFor() ?? []),
-      ...this.#withoutCertificate().map((id) => `a certificate for ${id}`),
+      ...this.#awaited().map((id) => `a certificate for ${id}`),
     ]
   }
 
@@ -250,9 +250,13 @@ class NodePart implements RolePart {
     return this.#feed === null ? null : workloadIdentity({ ...pod, trustDomain })
   }
 
-  #withoutCertificate(): string[] {
+  /** Identities without a certificate; but for those that were refused while others were not: a CA may know nothing of a pod that has ended meanwhile. */
+  #awaited(): string[] {
     const { identity } = this.#options
-    return [...this.#wanted].filter((id) => identity?.material(id) === null)
+    const missing = [...this.#wanted].filter((id) => identity?.material(id) === null)
+    if (identity === null || missing.length === 0 || missing.length === this.#wanted.size) return missing
+    const refused = new Set(identity.status().flatMap((s) => (s.failures > 0 ? s.identity : [])))
+    return missing.filter((id) => !refused.has(id))
   }
 }
 

@@ -67,6 +67,13 @@ export class SecretsKeeper {
     return this.#options.identity === null || this.#secrets.own !== ''
   }
 
+  /** For messages: what it is that is missing, and why it has not come; empty when nothing is. */
+  waitingFor(): readonly string[] {
+    if (this.ready) return []
+    const why = this.#options.identity?.status().find((s) => s.lastError !== '')?.lastError ?? ''
+    return [`the workload's certificate${why === '' ? '' : ` (${why})`}`]
+  }
+
   /** `names`: all that a snapshot names. `objects`: Kubernetes Secrets among the resources. */
   use(names: readonly SecretName[], objects: readonly Credential[]): void {
     this.#objects = objects

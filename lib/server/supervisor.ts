@@ -179,13 +179,13 @@ export class Supervisor {
   waitingFor(): readonly string[] {
     if (this.#state === 'DRAINING') return ['its end: it drains']
     if (this.#state !== 'LIVE') {
-      const first = this.store.waitingFor?.() ?? []
+      const first = [...(this.store.waitingFor?.() ?? []), ...(this.role === null ? this.secrets.waitingFor() : [])]
       return first.length > 0 ? first : ['the first configuration to be in force']
     }
     if (this.pool.serving === 0) return ['a worker']
     if ((this.role ?? this.secrets).ready) return []
-    const role = this.role?.waitingFor() ?? []
-    return role.length > 0 ? role : ["the workload's certificate"]
+    const what = (this.role ?? this.secrets).waitingFor()
+    return what.length > 0 ? what : ["the workload's certificate"]
   }
 
   /**

@@ -1,9 +1,12 @@
 // What Istio's agent does for a pod, done by heddle: probes, metrics, names and roots of the mesh.
 import { spawn } from 'node:child_process'
 import { Resolver } from 'node:dns/promises'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer, type ServerOptions } from 'node:https'
 import { createServer as createTcpServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import t from 'tap'
 import { XDS } from '../../lib/xds/client/resource-types.ts'
 import { encode } from '../../lib/xds/proto/encode.ts'
@@ -222,6 +225,10 @@ t.test('in the place of pilot-agent', async (t) => {
   const plane = await FakeControlPlane.start(t)
   plane.answers = () => false
   const ports = { health: await freePort(), status: await freePort(), metrics: await freePort(), dns: await freePort() }
+  const certificates = mkdtempSync(path.join(tmpdir(), 'heddle-agent-'))
+  t.teardown(() => rmSync(certificates, { recursive: true, force: true }))
+  const authority = await SigningCa.root(t)
+  const { chain, key } = await authority.issue({ uris: ['spiffe://cluster.local/ns/shop/sa/web'] })
   const env = {
     PROXY_CONFIG: JSON.stringify({
       discoveryAddress: plane.hostAndPort,
@@ -232,7 +239,10 @@ t.test('in the place of pilot-agent', async (t) => {
     ISTIO_META_ENVOY_STATUS_PORT: String(ports.health),
     ISTIO_META_ENVOY_PROMETHEUS_PORT: String(ports.metrics),
     ...{ ISTIO_META_INTERCEPTION_MODE: 'NONE', ISTIO_META_DNS_CAPTURE: 'true', DNS_PROXY_ADDR: `localhost:${ports.dns}` },
-    ...{ HEDDLE_ADMIN_PORT: '0', HEDDLE_IDENTITY_SOURCE: 'none', HEDDLE_XDS_STATE: '' },
+    ...{ HEDDLE_ADMIN_PORT: '0', HEDDLE_XDS_STATE: '', HEDDLE_IDENTITY_SOURCE: 'files' },
+    HEDDLE_IDENTITY_FILES_CERTIFICATE_CHAIN: path.join(certificates, 'chain.pem'),
+    HEDDLE_IDENTITY_FILES_PRIVATE_KEY: path.join(certificates, 'key.pem'),
+    HEDDLE_IDENTITY_FILES_ROOTS: path.join(certificates, 'root.pem'),
   }
   const args = ['--domain', 'shop.svc.cluster.local', '--proxyLogLevel=warning', '--proxyComponentLogLevel=misc:error']
   const command = ['proxy', 'sidecar', ...args, '--log_output_level=default:info']
@@ -267,6 +277,20 @@ t.test('in the place of pilot-agent', async (t) => {
   plane.answers = () => true
   plane.stop()
   await plane.resume()
+  const waiting = /^not ready: waiting for the workload's certificate \(.*chain\.pem: no such file/
+  let last = ''
+  await eventually('all but the certificate is there', async () => {
+    last = (await httpRequest(ports.health, '/healthz/ready')).body
+    return waiting.test(last)
+  }).catch((error: Error) => {
+    throw new Error(`${error.message}: ${last}`)
+  })
+  for (const [name, text] of [
+    ['root.pem', authority.rootPem],
+    ['key.pem', key],
+    ['chain.pem', chain],
+  ] as const)
+    writeFileSync(path.join(certificates, name), text)
   const late = await runHeddle(['wait', '--url', url, '--timeoutSeconds', '15', '--periodMillis', '50'])
   t.equal(late.code, 0, late.stderr + said)
   const [node] = plane.said.flatMap((s) => (s.node === null ? [] : [s.node]))
