@@ -337,6 +337,45 @@ t.test('as a sidecar and as a gateway', { skip }, async (t) => {
   })
 })
 
+t.test('metrics as Telemetry asks for them, and who we are for others', { skip }, async (t) => {
+  const w = await world(t)
+  const metrics = (name: string, app: string, overrides: readonly object[]): IstioObject =>
+    object('telemetry.istio.io/v1', 'Telemetry', name, {
+      selector: { matchLabels: { app } },
+      metrics: [{ providers: [{ name: 'prometheus' }], overrides }],
+    })
+  const match = (metric: string) => ({ match: { metric, mode: 'CLIENT' } })
+  const tagOverrides = { request_host: { value: 'request.host' }, destination_principal: { operation: 'REMOVE' } }
+  const more = [
+    metrics('labels', 'side', [
+      { ...match('REQUEST_SIZE'), disabled: true },
+      { ...match('REQUEST_COUNT'), tagOverrides },
+    ]),
+    metrics('none', 'quiet', [{ ...match('ALL_METRICS'), disabled: true }]),
+  ]
+  const istiod = await Istiod.run(t, objects(w, { more }), { defaultProviders: { metrics: ['prometheus'] } })
+  const labels = { app: 'side', version: 'v1' }
+  const side = await startFed(t, istiod, 'side', { workload: { labels } })
+  t.equal(who(await asking(t, w.http, fqdn('reviews'))('/')), 'one')
+  const counted = await eventually('it is counted', async () => {
+    const { samples } = await side.metrics()
+    return samples.some((s) => s.name === 'istio_requests_total') ? samples : null
+  })
+  const requests = (counted ?? []).filter((s) => s.name === 'istio_requests_total')
+  t.match(requests, [{ labels: { request_host: fqdn('reviews'), source_app: 'side', source_version: 'v1' } }])
+  t.notOk('destination_principal' in requests[0]!.labels)
+  t.notOk(counted?.some((s) => s.name.startsWith('istio_request_bytes')))
+  t.ok(counted?.some((s) => s.name === 'istio_response_bytes_count' && 'destination_principal' in s.labels))
+  t.match(seen(w.one, 'x-envoy-peer-metadata-id'), [/^sidecar~127\.55\.0\.1~side\.default~/])
+  t.equal(seen(w.one, 'x-envoy-peer-metadata').length, 1)
+  t.same(problems(side), [])
+  await side.stop()
+
+  const quiet = await startFed(t, istiod, 'quiet', { workload: { labels: { app: 'quiet' } } })
+  t.equal(who(await asking(t, w.http, fqdn('reviews'))('/')), 'one')
+  t.notOk((await quiet.metrics()).samples.some((s) => s.name.startsWith('istio_request')))
+})
+
 t.test('as a waypoint', { skip: skip || (!hasOpenssl() && 'openssl is not installed') }, async (t) => {
   // Of tunnels: istiod knows no other.
   if (!(await isFree('127.0.0.1', 15_008))) {
