@@ -226,6 +226,8 @@ export interface TcpChain {
   readonly tunnel: TcpTunnel | null
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */
   readonly hashSourceIp: boolean
+  /** Endpoints that are tried at most, each drawn anew (Envoy max_connect_attempts). */
+  readonly connectAttempts: number
   /** Of each connection. */
   readonly metrics: MetricTerms
   /** Nothing moved for so long: closed. 0: never; null: as the cluster has it. */

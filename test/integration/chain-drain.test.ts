@@ -143,6 +143,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      connectAttempts: 1,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -52,6 +52,7 @@ async function world(t: Teardown, drains = true) {
     byServerName: false,
     tunnel: null,
     hashSourceIp: false,
+    connectAttempts: 1,
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,

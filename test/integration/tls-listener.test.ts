@@ -44,6 +44,7 @@ const tcp: TcpChain = {
   byServerName: false,
   tunnel: null,
   hashSourceIp: false,
+  connectAttempts: 1,
   metrics: ALL_METRICS,
   idleTimeoutMs: null,
   maxDurationMs: null,

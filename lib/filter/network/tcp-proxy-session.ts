@@ -84,9 +84,8 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     }
     this.host = host
     this.upstreamHost = host.address
-    this.attempts = 1
     // Nothing is read until there is somebody to write to.
-    this.connection.readDisable()
+    if (this.attempts++ === 0) this.connection.readDisable()
     const { tunnel } = proxy.config
     if (tunnel === null) this.connector = new TcpConnector(host.pool, this)
     else this.connector = new HttpTunnelConnector(host.poolFor(cluster.config.protocol === 'http2'), tunnel, this)
@@ -113,7 +112,10 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     this.upstreamTransportFailureReason = detail
     this.noteFailure(reason)
     if (reason === RESET_OVERFLOW) this.fail(F.UO, 'overflow')
-    else this.fail(F.UF | F.URX_TCP, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
+    else if (this.attempts < this.proxy.config.connectAttempts) {
+      this.responseFlags |= F.UF
+      this.begin(this.proxy.draw(this.connection.serverName))
+    } else this.fail(F.UF | F.URX_TCP, reason === RESET_CONNECT_TIMEOUT ? 'connect_timeout' : 'connect_failure')
   }
 
   /** For outlier detection a connect that takes too long is a timeout, one that is refused an error (Envoy tcp_proxy). */

@@ -81,8 +81,8 @@ export class TcpProxy {
     else session.fail(0, 'rbac_access_denied', refusal)
   }
 
-  /** One draw for each connection. */
-  private draw(serverName: string): BalancedCluster | null {
+  /** One draw for each attempt. */
+  draw(serverName: string): BalancedCluster | null {
     if (this.config.byServerName) return this.clusters.knownRef(serverName)?.live() ?? null
     const last = this.destinations.at(-1)
     if (last === undefined || last.end === 0) return null

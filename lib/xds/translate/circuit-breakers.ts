@@ -27,6 +27,11 @@ export function translateLimits({ cluster, common, http2 }: LimitSources, findin
   const thresholds = thresholdsOf(cluster.circuit_breakers, findings.at('circuit_breakers'))
   const at = findings.at('circuit_breakers').at('thresholds', 0)
   const noRetries = thresholds?.max_retries === 0
+  if ((common?.max_stream_duration ?? 0) > 0)
+    findings
+      .at('common_http_protocol_options')
+      .at('max_stream_duration')
+      .note('how long a request may take is said by routes and listeners')
   return shared.of({
     maxConnections: limit(thresholds, 'max_connections', at),
     maxPendingRequests: limit(thresholds, 'max_pending_requests', at),

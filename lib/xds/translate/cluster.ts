@@ -122,6 +122,11 @@ function refuseUnknown(of: Message, findings: Findings): void {
       findings.at('filters', i).fault(`the filter ${name} is not understood`)
   if (of.connection_pool_per_downstream_connection)
     findings.at('connection_pool_per_downstream_connection').note('connections to endpoints are shared by all clients')
+  const { common_lb_config: common } = of
+  if (of.close_connections_on_host_health_failure || common?.close_connections_on_host_set_change === true)
+    findings.note('connections to endpoints are not cut when endpoints fail or change')
+  if (common?.ignore_new_hosts_until_first_hc === true)
+    findings.at('common_lb_config').note('new endpoints are used when their first check is over, or half a second')
   const original = of.original_dst_lb_config
   if (original === null || PLUMBING.has(of.name)) return
   const at = findings.at('original_dst_lb_config')

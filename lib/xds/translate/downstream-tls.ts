@@ -35,6 +35,8 @@ export function translateDownstreamTls(
   if (context.session_ticket_keys !== null || context.session_ticket_keys_sds_secret_config !== null)
     findings.at('session_ticket_keys').note('heddle makes its own')
   if (context.session_timeout !== null) findings.at('session_timeout').note("OpenSSL's is used")
+  if (context.disable_stateless_session_resumption === true || context.disable_stateful_session_resumption)
+    findings.note('sessions are resumed all the same')
   const { certificate, trust, subjectAltNames, subjectAltNamePrefixes, pins, minVersion, maxVersion } = common
   const alpn = common.alpn.filter((name) => name !== PEER_EXCHANGE)
   return {

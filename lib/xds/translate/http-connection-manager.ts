@@ -167,6 +167,13 @@ function noteIgnored(hcm: HttpConnectionManager, findings: Findings): void {
   note('skip_xff_append', hcm.skip_xff_append, 'x-forwarded-for gets the client all the same')
   note('via', hcm.via !== '', 'no via is written')
   note('local_reply_config', hcm.local_reply_config !== null, "heddle's own answers are as they are")
+  note(
+    'internal_address_config',
+    hcm.internal_address_config !== null,
+    'no address counts as internal: x-envoy-internal is not written',
+  )
+  if ((hcm.http_protocol_options?.default_host_for_http_10 ?? '') !== '')
+    findings.at('http_protocol_options').note('requests of HTTP/1.0 without a host stay without one')
   const { chain = false } = hcm.set_current_client_cert_details ?? {}
   if (chain && hcm.forward_client_cert_details !== 'SANITIZE')
     findings

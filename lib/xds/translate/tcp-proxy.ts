@@ -21,7 +21,6 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
   const proxy = findings.unpack(config, TcpProxy)
   if (proxy === null) return
   const accessLogs = translateAccessLogs(proxy.access_log, findings)
-  if ((proxy.max_connect_attempts ?? 1) > 1) findings.at('max_connect_attempts').note('one attempt is made for each connection')
   if (proxy.metadata_match !== null)
     findings.at('metadata_match').fault('endpoints are not chosen by their metadata; a cluster for each subset is expected')
   if (LOOP_GUARD.test(scope.chainName)) {
@@ -35,6 +34,7 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
     byServerName: draft.byServerName,
     tunnel: proxy.tunneling_config === null ? null : tunnelOf(proxy.tunneling_config, findings.at('tunneling_config')),
     hashSourceIp: hashes(proxy, findings),
+    connectAttempts: Math.max(1, proxy.max_connect_attempts ?? 1),
     metrics: draft.metrics ?? (clusters.some((c) => ISTIOS.test(c.cluster)) ? NO_METRICS : ALL_METRICS),
     idleTimeoutMs: proxy.idle_timeout ?? IDLE_MS,
     maxDurationMs: proxy.max_downstream_connection_duration ?? 0,

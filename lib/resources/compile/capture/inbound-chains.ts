@@ -141,6 +141,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
     byServerName: false,
     tunnel: null,
     hashSourceIp: false,
+    connectAttempts: 1,
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,

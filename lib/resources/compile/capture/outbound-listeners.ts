@@ -158,6 +158,7 @@ function passthrough(name: string, world: World): FilterChain {
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      connectAttempts: 1,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -60,6 +60,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      connectAttempts: 1,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -122,6 +122,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
       byServerName: false,
       tunnel: null,
       hashSourceIp: false,
+      connectAttempts: 1,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

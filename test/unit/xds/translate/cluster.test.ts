@@ -384,6 +384,25 @@ t.test('names of headers keep their case, which is what is asked for or told', a
   t.match(of({ proper_case_words: {} }), /header_key_format is not carried out/)
 })
 
+t.test('what is accepted without effect is told', async (t) => {
+  const rows: readonly (readonly [Json, string])[] = [
+    [
+      { common_http_protocol_options: { max_stream_duration: '1s' } },
+      'common_http_protocol_options.max_stream_duration: how long a request may take is said by routes and listeners',
+    ],
+    [{ close_connections_on_host_health_failure: true }, 'connections to endpoints are not cut when endpoints fail or change'],
+    [
+      { common_lb_config: { close_connections_on_host_set_change: true } },
+      'connections to endpoints are not cut when endpoints fail or change',
+    ],
+    [
+      { common_lb_config: { ignore_new_hosts_until_first_hc: true } },
+      'common_lb_config: new endpoints are used when their first check is over, or half a second',
+    ],
+  ]
+  for (const [fields, note] of rows) t.equal(clusterFrom({ ...EDS, ...fields }).notes, note)
+})
+
 t.test('which family of addresses a name is looked up for', async (t) => {
   for (const family of ['V4_ONLY', 'V6_ONLY', 'V4_PREFERRED', 'AUTO', 'ALL'])
     t.equal(nounOf({ name: 'd', type: 'STRICT_DNS', dns_lookup_family: family }).dnsFamily, family)

@@ -259,6 +259,21 @@ const NOTES: readonly (readonly [title: string, json: JsonObject, note: string])
     `${FILTER}.access_log[0]: the access logger out (google.protobuf.Empty) is not understood: it gets nothing`,
   ],
   [
+    'addresses of the inside',
+    inHcm({ internal_address_config: { cidr_ranges: [{ address_prefix: '10.0.0.0', prefix_len: 8 }] } }),
+    `${FILTER}.internal_address_config: no address counts as internal: x-envoy-internal is not written`,
+  ],
+  [
+    'a host for HTTP/1.0',
+    inHcm({ http_protocol_options: { accept_http_10: true, default_host_for_http_10: 'a' } }),
+    `${FILTER}.http_protocol_options: requests of HTTP/1.0 without a host stay without one`,
+  ],
+  [
+    'timeouts that clients ask for',
+    inHcm({ http_filters: [typed('r', `${HTTP}router.v3.Router`, { respect_expected_rq_timeout: true })] }),
+    `${FILTER}.http_filters[0].respect_expected_rq_timeout: the timeout is the route's: x-envoy-expected-rq-timeout-ms of clients is not heard`,
+  ],
+  [
     'hosts without their port',
     inHcm({ strip_matching_host_port: true }),
     `${FILTER}.strip_matching_host_port: the port stays in the host of requests`,
