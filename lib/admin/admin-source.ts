@@ -75,8 +75,8 @@ export interface HostHealth {
 /** `/workloads`. */
 export interface TunnelView {
   readonly source: 'files' | 'control plane'
-  /** Which node it is; '': nobody has said so. */
-  readonly node: { readonly name: string; readonly network: string; readonly clusterId: string }
+  /** Which node it is, and which pod of its own; '': nobody has said so. */
+  readonly node: { readonly name: string; readonly pod: string; readonly network: string; readonly clusterId: string }
   /** What readiness waits for; empty when it is there. */
   readonly waitingFor: readonly string[]
   readonly pods: readonly {

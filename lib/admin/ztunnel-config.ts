@@ -42,7 +42,7 @@ export function ztunnelConfig(bootstrap: BootstrapConfig, of: TunnelView['node']
     poolMaxStreamsPerConn: CLIENT_OPTIONS.maxConcurrentStreams,
     ztunnelIdentity:
       identity.spiffeId || `spiffe://${identity.trustDomain}/ns/${workload.namespace}/sa/${workload.serviceAccount}`,
-    ztunnelWorkload: { name: workload.name, namespace: workload.namespace, serviceAccount: workload.serviceAccount },
+    ztunnelWorkload: { name: of.pod || workload.name, namespace: workload.namespace, serviceAccount: workload.serviceAccount },
   }
 }
 

@@ -131,7 +131,8 @@ class NodePart implements RolePart {
   #aboutNode(): TunnelView['node'] {
     const said = (this.#feed?.client.node.metadata ?? {}) as Readonly<Record<string, unknown>>
     const of = (key: string): string => (typeof said[key] === 'string' ? said[key] : '')
-    return { name: of('NODE_NAME'), network: of('NETWORK'), clusterId: of('CLUSTER_ID') || this.#options.bootstrap.xds.clusterId }
+    const clusterId = of('CLUSTER_ID') || this.#options.bootstrap.xds.clusterId
+    return { name: of('NODE_NAME'), pod: of('NAME'), network: of('NETWORK'), clusterId }
   }
 
   status(): AdsStatus | null {

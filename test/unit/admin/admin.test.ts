@@ -398,7 +398,7 @@ t.test('what a tunnel knows', async (t) => {
   const { port, source } = await admin(t)
   t.equal((await ask(port, 'GET', '/workloads')).status, 404, 'other roles have none')
   const world = { workloads: [], services: [], policies: [] }
-  const node = { name: 'node1', network: '', clusterId: 'Kubernetes' }
+  const node = { name: 'node1', pod: '', network: '', clusterId: 'Kubernetes' }
   source.view = { source: 'control plane', node, waitingFor: ['the node agent'], pods: [], world }
   t.same(JSON.parse((await ask(port, 'GET', '/workloads')).body), {
     source: 'control plane',

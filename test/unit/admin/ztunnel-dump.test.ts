@@ -8,7 +8,7 @@ import { SigningCa } from '../../support/signing-ca.ts'
 
 const HOST = 'web.ns.svc.cluster.local'
 
-const NODE = { name: 'node1', network: 'net1', clusterId: 'c1' }
+const NODE = { name: 'node1', pod: 'ztunnel-abc', network: 'net1', clusterId: 'c1' }
 const VIEW = { source: 'control plane', node: NODE, waitingFor: [], pods: [], world: EMPTY_WORLD } as const
 
 const OF_FILES = 'role: node\nidentity: { source: dev-ca }\nnode: { workloads: [ /mesh.yaml ] }\n'
@@ -138,6 +138,7 @@ node: { agentSocket: /run/ztunnel.sock }
     ['packetMark', 1337],
     ['inpodUds', '/run/ztunnel.sock'],
     ['poolMaxStreamsPerConn', 100],
+    ['ztunnelWorkload', { name: 'ztunnel-abc', namespace: 'istio-system', serviceAccount: 'ztunnel' }],
     ['ztunnelIdentity', 'spiffe://td/ns/istio-system/sa/ztunnel'],
   ]
   for (const [field, expected] of rows) t.strictSame(config[field], expected, field)
