@@ -8,8 +8,10 @@ import path from 'node:path'
 import { status } from '@grpc/grpc-js'
 import t from 'tap'
 import { Rng } from '../../lib/base/rng.ts'
+import { parseBootstrap } from '../../lib/bootstrap/load.ts'
 import { type SigningRequest, SourceError } from '../../lib/identity/source/certificate-source.ts'
 import { type IstioCaOptions, IstioCaSource } from '../../lib/identity/source/istio-ca.ts'
+import { openManager } from '../../lib/identity/source/open-manager.ts'
 import { eventually, within } from '../support/eventually.ts'
 import { refusingPort } from '../support/free-port.ts'
 import { CA_SERVER_NAME, IstioCaServer } from '../support/istio-ca-server.ts'
@@ -321,6 +323,24 @@ t.test('many requests at once share one connection', async (t) => {
   const source = w.source()
   const all = await Promise.all(Array.from({ length: 10 }, () => source.sign(asks(w.csr), FOREVER)))
   t.equal(new Set(all.map((s) => s.certificateChainPem)).size, 10)
+})
+
+t.test('as heddle.yaml and the environment say it', async (t) => {
+  const w = await world(t)
+  const address = `127.0.0.1:${w.server.address.port}`
+  const istioCa = { address, serverName: CA_SERVER_NAME, roots: w.rootFile, token: w.tokenFile }
+  const text = { workload: { namespace: 'shop', serviceAccount: 'web' }, identity: { source: 'istio-ca', istioCa } }
+  const read = parseBootstrap(JSON.stringify(text), '/heddle.yaml', {})
+  if (!read.ok) throw new Error(read.errors.map((e) => e.message).join())
+  const env = { 'CA_HEADER_X-Tenant': 'blue', CA_HEADER_: 'nothing', XDS_HEADER_X: 'of the control plane' }
+  const log = { info: () => {}, warning: () => {} }
+  const manager = await openManager({ bootstrap: read.config, env, log, rng: new Rng(1) })
+  t.teardown(() => manager?.close())
+  manager?.start()
+  t.equal(await manager?.settled(5000), true)
+  const [call] = w.server.calls
+  t.match(call, { token: 'good', headers: { 'x-tenant': 'blue' } })
+  t.notOk(Object.keys(call!.headers).some((name) => name === '' || name === 'x'))
 })
 
 const { ISTIOD_ADDR, ISTIOD_TOKEN_FILE, ISTIOD_ROOT_FILE, ISTIOD_SERVER_NAME, ISTIOD_IDENTITY, ISTIOD_CLUSTER_ID } = process.env

@@ -17,6 +17,8 @@ export interface CaCall {
   readonly token: string | null
   /** The header. */
   readonly clusterId: string | null
+  /** All that are text. */
+  readonly headers: Readonly<Record<string, string | Buffer>>
 }
 
 /** What is done with one call instead of issuing. */
@@ -112,6 +114,7 @@ export class IstioCaServer {
       metadata: Object.fromEntries(strings),
       token: typeof authorization === 'string' ? authorization.replace(/^Bearer /, '') : null,
       clusterId: typeof clusterId === 'string' ? clusterId : null,
+      headers: call.metadata.getMap(),
     }
     this.calls.push(seen)
     const move = this.moves.shift()

@@ -30,6 +30,8 @@ export interface IstioCaOptions {
   readonly impersonates: boolean
   /** Further strings of the request's metadata: `WorkloadName`, `WorkloadIP`, `CertSigner`; '' is left out. Default: none. */
   readonly metadata?: Readonly<Record<string, string>>
+  /** Further metadata of the call, as something in front of the CA may want it. Default: none. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly rng: Rng
   /** Of one try; default 10 s. */
   readonly deadlineMs?: number
@@ -107,7 +109,7 @@ export class IstioCaSource implements SigningSource {
   }
 
   #call(request: SigningRequest, token: string | null, signal: AbortSignal): Promise<Buffer> {
-    const { clusterId, impersonates, metadata, deadlineMs = DEADLINE_MS } = this.#options
+    const { clusterId, impersonates, metadata, headers = {}, deadlineMs = DEADLINE_MS } = this.#options
     const message = encodeIstioCertificateRequest({
       csr: request.csrPem,
       validitySeconds: Math.max(1, Math.ceil(request.ttlMs / 1000)),
@@ -120,6 +122,7 @@ export class IstioCaSource implements SigningSource {
       deadlineMs,
       signal,
       metadata: {
+        ...headers,
         ...(token === null ? {} : { authorization: `Bearer ${token}` }),
         ...named({ ClusterID: clusterId }),
       },

@@ -83,12 +83,23 @@ async function openSource({ bootstrap, env, log, rng }: OpenManagerOptions, now:
           WorkloadIP: workload.address,
           ...(certSigner === '' ? {} : { CertSigner: certSigner }),
         },
+        headers: headersOf(env),
         rng,
       })
     }
     default:
       return identity.source satisfies never
   }
+}
+
+/** Istio's agent: `CA_HEADER_<name>` of the environment. */
+function headersOf(env: OpenManagerOptions['env']): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(env)) {
+    const [, header] = /^CA_HEADER_(.+)$/.exec(name) ?? []
+    if (header !== undefined && value !== undefined) headers[header] = value
+  }
+  return headers
 }
 
 function readBundle(trustDomain: string, file: string): TrustBundle {
