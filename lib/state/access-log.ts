@@ -1,7 +1,7 @@
 // Access logs that configuration asks for (envoy.config.accesslog.v3.AccessLog): to which file, in which form, of which requests. The one of heddle.yaml is not
 // among them.
 import type { JsonValue } from '../base/json-value.ts'
-import type { HeaderMatch } from './route.ts'
+import type { HeaderMatch, StringMatch } from './route.ts'
 
 export interface AccessLogger {
   /** A file, which is appended to; `/dev/stdout` and `/dev/stderr` mean the process's own. */
@@ -32,6 +32,10 @@ export type AccessLogFilter =
   | { readonly kind: 'status'; readonly op: Comparison; readonly value: number }
   | { readonly kind: 'duration'; readonly op: Comparison; readonly valueMs: number }
   | { readonly kind: 'header'; readonly match: HeaderMatch }
+  /** Of the path without its query. */
+  | { readonly kind: 'path'; readonly match: StringMatch }
+  /** The client has shown a certificate. */
+  | { readonly kind: 'mtls' }
   /** Short names, of which one is there; none: any flag. */
   | { readonly kind: 'flags'; readonly flags: readonly string[] }
   | { readonly kind: 'grpc'; readonly statuses: readonly number[]; readonly exclude: boolean }

@@ -584,6 +584,10 @@ export class HttpStream implements RequestView, EditContext, AccessRecord, LogCo
     return this.endMs === 0 ? -1 : this.endMs - this.startMs
   }
 
+  requestField(id: number, name: string): string | null {
+    return this.headers.known(id, name)
+  }
+
   responseTrailer(name: string): string | null {
     return this.responseTrailers === '' ? null : fieldOf(this.responseTrailers, name)
   }

@@ -20,6 +20,8 @@ export interface LogContext extends EditContext {
   readonly requestSentMs: number
   readonly responseBeginMs: number
   readonly overMs: number
+  /** A header with an id of http/known-headers.ts, by both; null: it is not there. */
+  requestField(id: number, name: string): string | null
   /** By its lower-case name; null: it is not there. */
   responseTrailer(name: string): string | null
 }

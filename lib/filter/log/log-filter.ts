@@ -1,6 +1,6 @@
 // Which requests and connections a log is about (envoy.config.accesslog.v3.AccessLogFilter). Compiled when configuration changes; what comes of it runs at the
 // end of each.
-import { CompiledHeader } from '../../route/conditions.ts'
+import { CompiledHeader, CompiledString } from '../../route/conditions.ts'
 import { grpcStatusOf } from '../../route/grpc-status-names.ts'
 import type { AccessLogFilter, Comparison } from '../../state/access-log.ts'
 import { FLAG_NAMES } from '../../telemetry/response-flags.ts'
@@ -40,6 +40,12 @@ export function compileLogFilter(filter: AccessLogFilter, draw: () => number): L
       const header = new CompiledHeader(filter.match)
       return (c) => header.holds(c.request)
     }
+    case 'path': {
+      const match = new CompiledString(filter.match)
+      return (c) => match.holds(c.request.path)
+    }
+    case 'mtls':
+      return (c) => c.downstreamTls !== null && c.downstreamTls.peerCertificate !== null
     case 'flags': {
       const bits = flagBits(filter.flags)
       return (c) => (c.responseFlags & bits) !== 0

@@ -25,6 +25,7 @@ interface Piece {
 class Run {
   private readonly texts: readonly string[]
   private readonly pieces: readonly Piece[]
+  /** What was joined is part of many lines. */
   private readonly keeps: boolean
   private readonly last: Value[]
   private text: string
@@ -32,14 +33,14 @@ class Run {
   constructor(texts: readonly string[], pieces: readonly Piece[]) {
     this.texts = texts
     this.pieces = pieces
-    this.keeps = pieces.every((p) => p.changes !== ALWAYS)
+    this.keeps = pieces.every((p) => p.changes === SELDOM)
     this.last = pieces.map(() => null)
     this.text = this.joinedText()
   }
 
   of(c: LogContext): string {
     const { pieces, last } = this
-    let same = this.keeps
+    let same = true
     for (let i = 0; i < pieces.length; i++) {
       const value = (pieces[i] as Piece).read(c)
       if (value === last[i]) continue

@@ -1,6 +1,7 @@
 // Hot lane: what the operators of access logs stand for (Envoy substitution formatter): those of headers, and what is known only at the end. Looked up when
 // configuration changes; a reader runs for each line.
 
+import { H_OTHER, H_X_ENVOY_ORIGINAL_PATH, knownId } from '../../http/known-headers.ts'
 import { grpcStatusOf } from '../../route/grpc-status-names.ts'
 import {
   type EditContext,
@@ -114,9 +115,11 @@ function requestHeader(name: string): Read {
       return (c) => c.scheme || null
     case 'x-envoy-original-path':
       // What the upstream is told may have a token in it that is not to be logged.
-      return (c) => (c.requestHeaders.get(name) === null ? null : c.originalPath)
-    default:
-      return (c) => c.requestHeaders.get(name)
+      return (c) => (c.requestField(H_X_ENVOY_ORIGINAL_PATH, name) === null ? null : c.originalPath)
+    default: {
+      const id = knownId(name)
+      return id === H_OTHER ? (c) => c.requestHeaders.get(name) : (c) => c.requestField(id, name)
+    }
   }
 }
 

@@ -171,6 +171,10 @@ export abstract class TcpRecord {
     return null
   }
 
+  requestField(): string | null {
+    return null
+  }
+
   responseTrailer(): string | null {
     return null
   }

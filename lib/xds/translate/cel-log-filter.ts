@@ -1,5 +1,5 @@
 // The usual expressions of access logs (CEL, Telemetry accessLogging.filter): comparisons of the status, the method, the host, the path and headers with
-// constants, joined by `&&`, `||`, `!` and parentheses. What else CEL can say is not understood here.
+// constants, and whether there is mutual TLS, joined by `&&`, `||`, `!` and parentheses. What else CEL can say is not understood here.
 import type { AccessLogFilter, Comparison } from '../../state/access-log.ts'
 import type { HeaderMatch, StringMatch } from '../../state/route.ts'
 
@@ -30,11 +30,15 @@ function tokensOf(text: string): readonly string[] | null {
 
 const COMPARISONS: Readonly<Record<string, Comparison>> = { '==': 'EQ', '!=': 'NE', '>=': 'GE', '<=': 'LE', '>': 'GT', '<': 'LT' }
 
+/** No header: without the query. */
+const URL_PATH = '/'
+
 const HEADERS: Readonly<Record<string, string>> = {
   'request.method': ':method',
   'request.host': ':authority',
   'request.scheme': ':scheme',
   'request.path': ':path',
+  'request.url_path': URL_PATH,
   'request.useragent': 'user-agent',
   'request.referer': 'referer',
   'request.id': 'x-request-id',
@@ -97,6 +101,7 @@ class Parser {
   }
 
   #text(): AccessLogFilter | null {
+    if (this.#took('connection.mtls')) return { kind: 'mtls' }
     const [name = '', method = ''] = this.#subject()
     if (name === '') return null
     if (method !== '') {
@@ -148,6 +153,10 @@ function constant(token: string): string | null {
 }
 
 function header(name: string, match: StringMatch, invert: boolean): AccessLogFilter {
+  if (name === URL_PATH) {
+    const filter: AccessLogFilter = { kind: 'path', match }
+    return invert ? { kind: 'not', filter } : filter
+  }
   const field: HeaderMatch['field'] = `headers[${name}]`
   return { kind: 'header', match: { name, field, match, invert, missingIsEmpty: false } }
 }
