@@ -291,6 +291,12 @@ export const MAIN = group('main', [
   gauge('envoy_server_live', '1 while serving and not draining.'),
   gauge('envoy_server_uptime', 'Seconds since the start.'),
   gauge('envoy_server_concurrency', 'Workers asked for.'),
+  gauge(
+    'envoy_server_memory_allocated',
+    'Memory of the process; what of it is free inside of the heaps of its threads is not told apart.',
+  ),
+  gauge('envoy_server_memory_heap_size', 'As envoy_server_memory_allocated.'),
+  gauge('envoy_server_memory_physical_size', 'As process_resident_memory_bytes.'),
   gauge('envoy_listener_manager_workers_started', '1 once all workers have served.'),
   counter('process_cpu_user_seconds_total', 'CPU time of the process in user mode.'),
   counter('process_cpu_system_seconds_total', 'CPU time of the process in the kernel.'),

@@ -9,6 +9,14 @@ import type { MetricsRegistry } from './metrics-registry.ts'
 /** Values of envoy_server_state. */
 export const SERVER_STATES = { LIVE: 0, DRAINING: 1, PRE_INITIALIZING: 2, INITIALIZING: 3 } as const
 
+/** One number, for Prometheus' own readers and for those of Envoy. */
+const MEMORY = [
+  'process_resident_memory_bytes',
+  'envoy_server_memory_allocated',
+  'envoy_server_memory_heap_size',
+  'envoy_server_memory_physical_size',
+] as const
+
 export type ServerState = keyof typeof SERVER_STATES
 
 export class MainMetrics {
@@ -70,7 +78,8 @@ export class MainMetrics {
     this.#set('process_cpu_user_seconds_total', cpu.user / 1e6)
     this.#set('process_cpu_system_seconds_total', cpu.system / 1e6)
     this.#set('process_cpu_seconds_total', (cpu.user + cpu.system) / 1e6)
-    this.#set('process_resident_memory_bytes', process.memoryUsage.rss())
+    const resident = process.memoryUsage.rss()
+    for (const name of MEMORY) this.#set(name, resident)
     this.#set('envoy_server_uptime', Math.floor(process.uptime()))
     const utilization = performance.eventLoopUtilization()
     this.#set(

@@ -268,7 +268,9 @@ t.test('the main thread tells of configuration, workers and process', async (t) 
     envoy_listener_manager_workers_started: 1,
   }
   for (const [name, value] of Object.entries(expected)) t.equal(page.value(name, {}), value, name)
-  t.ok(page.value('process_resident_memory_bytes', {}) > 1e6)
+  const resident = page.value('process_resident_memory_bytes', {})
+  t.ok(resident > 1e6)
+  for (const name of ['allocated', 'heap_size', 'physical_size']) t.equal(page.value(`envoy_server_memory_${name}`, {}), resident)
   t.ok(page.value('process_cpu_seconds_total', {}) > 0)
 })
 
