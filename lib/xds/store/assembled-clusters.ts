@@ -34,6 +34,8 @@ export class AssembledClusters {
   set(name: string, next: AssembledCluster): boolean {
     const before = this.#byName.get(name)
     this.#byName.set(name, next)
+    // What it was made of is there as bytes.
+    next.assignment?.letGo()
     if (next.from.credentials.length > 0) this.#withCredentials.add(name)
     else this.#withCredentials.delete(name)
     if (before?.cluster === next.cluster) return false

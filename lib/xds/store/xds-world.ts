@@ -82,9 +82,8 @@ export class XdsWorld {
       ({ bytes }, _, findings) => translateCluster(bytes, terms.tunnelFields, findings),
       ({ cluster }) => cluster.name,
     )
-    this.endpoints = new ResourceSet(({ bytes }, previous, findings) =>
-      translateLoadAssignment(bytes, previous, terms.tunnelFields, findings, terms.gateway),
-    )
+    const dialled = { tunnelFields: terms.tunnelFields, gateway: terms.gateway, mayBeNames: false }
+    this.endpoints = new ResourceSet(({ bytes }, before, findings) => translateLoadAssignment(bytes, before, dialled, findings))
     this.listeners = new ResourceSet(
       ({ bytes }, previous, findings) =>
         retold(translateListener(bytes, previous, { extensions: this.#extensionValues, routes: terms.routes }), findings),

@@ -198,10 +198,8 @@ function inlineOf(of: Message, tunnelFields: string, findings: Findings): LoadAs
   return translateLoadAssignment(
     encode(ClusterLoadAssignment, of.load_assignment),
     null,
-    tunnelFields,
+    { tunnelFields, gateway: NO_GATEWAY_FIELDS, mayBeNames: of.type === 'STRICT_DNS' || of.type === 'LOGICAL_DNS' },
     findings.at('load_assignment'),
-    NO_GATEWAY_FIELDS,
-    of.type === 'STRICT_DNS' || of.type === 'LOGICAL_DNS',
   )
 }
 

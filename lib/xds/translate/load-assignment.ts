@@ -1,34 +1,15 @@
-// Endpoints of one cluster as they arrive (ClusterLoadAssignment). An LbEndpoint whose bytes are those of before is the same object as before and is not
-// decoded again, so that a change of one among thousands costs little more than finding it.
-import { isIP } from 'node:net'
-import { isSocketPath } from '../../base/socket-path.ts'
-import type { EndpointTunnel, EndpointWorkload, Locality } from '../../state/cluster.ts'
+// Endpoints of one cluster as they arrive (ClusterLoadAssignment). They are kept as the bytes that came: what was made of them is there until the cluster has been
+// put together, and made again where that is asked for. An LbEndpoint whose bytes are those of before is not decoded again, so that a change of one among
+// thousands costs little more than finding it.
+import type { Locality } from '../../state/cluster.ts'
 import { Locality as LocalityMessage } from '../proto/core.ts'
-import { DropOverload, Endpoint as EndpointMessage, LbEndpoint, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
-import { samePlaces } from '../proto/parts.ts'
-import { bool, bytes, duration, list, map, message, one, oneof, type Struct, text, uint32, uint32Value } from '../proto/schema.ts'
-import type { Findings } from './findings.ts'
-import { type GatewayFields, internalEndpoint, NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
-import { SharedValues } from './shared-values.ts'
-import { localityOf, workloadOf } from './workload-metadata.ts'
-
-/** What an LbEndpoint says, whatever cluster it is for. */
-export interface AssignedEndpoint {
-  /** IP address, or a host name of a cluster that looks names up. */
-  readonly address: string
-  readonly otherAddresses: readonly string[]
-  readonly port: number
-  readonly weight: number
-  readonly healthy: boolean
-  /** As it came: `UNKNOWN`, `HEALTHY`, `DRAINING` … */
-  readonly status: string
-  readonly workload: EndpointWorkload
-  readonly tunnel: EndpointTunnel | null
-  /** `envoy.transport_socket_match`. */
-  readonly socketMatch: Struct
-  /** Of its active health check; null: no check, or one of the cluster's own. */
-  readonly check: { readonly port: number; readonly host: string; readonly off: boolean } | null
-}
+import { DropOverload, Endpoint as EndpointMessage, LedsClusterLocalityConfig } from '../proto/endpoint.ts'
+import { type Places, partAt, samePlaces } from '../proto/parts.ts'
+import { bool, bytes, duration, list, map, message, one, oneof, text, uint32, uint32Value } from '../proto/schema.ts'
+import { type AssignedEndpoint, anyAddressEndpoint, assignedEndpoint, type EndpointTerms } from './assigned-endpoint.ts'
+import { Findings } from './findings.ts'
+import { NO_GATEWAY_FIELDS } from './internal-endpoint.ts'
+import { localityOf } from './workload-metadata.ts'
 
 /** Endpoints of one locality and priority. */
 export interface EndpointGroup {
@@ -36,19 +17,51 @@ export interface EndpointGroup {
   readonly priority: number
   /** 0: gets nothing, where localities are weighed. */
   readonly weight: number
-  readonly endpoints: readonly AssignedEndpoint[]
+  /** How many they are: those of the assignment behind the ones of the groups before. */
+  readonly count: number
 }
 
-export interface LoadAssignment {
+export class LoadAssignment implements Places {
   /** cluster_name: of the cluster, or its `service_name`. */
   readonly name: string
   readonly groups: readonly EndpointGroup[]
   /** What it was made of, which whoever holds the resource has anyway. */
   readonly from: Uint8Array
-  /** Begin and length in `from` of the LbEndpoint of each endpoint, in their order: what the next one is compared with. */
+  /** Begin and length in `from` of the LbEndpoint of each endpoint, in their order; a length of 0: it stands nowhere there. */
   readonly places: Int32Array
-  /** `fields` that its tunnels have. */
-  readonly tunnelFields: string
+  readonly terms: EndpointTerms
+  /** By position, as far as they were read and are not let go of. */
+  private made: readonly (AssignedEndpoint | undefined)[]
+
+  constructor(
+    { name, groups, from, places, terms }: Pick<LoadAssignment, 'name' | 'groups' | 'from' | 'places' | 'terms'>,
+    made: readonly (AssignedEndpoint | undefined)[],
+  ) {
+    this.name = name
+    this.groups = groups
+    this.from = from
+    this.places = places
+    this.terms = terms
+    this.made = made
+  }
+
+  /** Only of one without faults. */
+  endpointAt(index: number): AssignedEndpoint {
+    return this.made[index] ?? (assignedEndpoint(partAt(this, index), this.terms, new Findings()) as AssignedEndpoint)
+  }
+
+  /** Nobody is likely to ask for them again. */
+  letGo(): void {
+    this.made = this.made.some((one, i) => one !== undefined && !isPlaced(this, i))
+      ? this.made.map((one, i) => (isPlaced(this, i) ? undefined : one))
+      : NONE
+  }
+}
+
+const NONE: readonly never[] = []
+
+function isPlaced({ places }: Places, index: number): boolean {
+  return (places[2 * index + 1] ?? 0) > 0
 }
 
 /** The same messages as in proto/endpoint.ts, with endpoints left as bytes. */
@@ -84,25 +97,23 @@ const MAX_PRIORITY = 128
 const OVERPROVISIONING = 140
 
 /**
- * `previous`: what was made of the resource of the same name before; null: nothing. `tunnelFields`: lines of the CONNECT of each tunnel (baggage); `gateway`: further ones towards other networks, the same in all calls.
- * `mayBeNames`: addresses may be names that are looked up. Faults refuse the resource; the result is of no use then. null: the bytes are no such message.
+ * `previous`: what was made of the resource of the same name before; null: nothing. `terms`: the same in all calls, but for `tunnelFields`. Faults refuse the
+ * resource; the result is of no use then. null: the bytes are no such message.
  */
 export function translateLoadAssignment(
   from: Uint8Array,
   previous: LoadAssignment | null,
-  tunnelFields: string,
+  terms: EndpointTerms,
   findings: Findings,
-  gateway: GatewayFields = NO_GATEWAY_FIELDS,
-  mayBeNames = false,
 ): LoadAssignment | null {
   const decoded = findings.decode(from, RawAssignment)
   if (decoded === null) return null
   if (decoded.policy !== null) notePolicy(decoded.policy, findings.at('policy'))
   if (decoded.named_endpoints.size > 0) findings.at('named_endpoints').fault('endpoints by name are not understood')
   const raws = decoded.endpoints.map((group) => group.load_balancer_endpoints?.lb_endpoints ?? group.lb_endpoints)
-  const places = raws.flatMap((all) => all.flatMap((b) => placeIn(from, b)))
-  const known = previous !== null && previous.tunnelFields === tunnelFields ? new KnownEndpoints(previous, from, places) : null
-  const reader = new EndpointReader(known, { fields: tunnelFields, gateway, mayBeNames })
+  const places = Int32Array.from(raws.flatMap((all) => all.flatMap((b) => placeIn(from, b))))
+  const same = previous === null ? null : sameEndpoints(previous, { from, places, terms })
+  const made: (AssignedEndpoint | undefined)[] = []
   const groups = decoded.endpoints.map((group, i): EndpointGroup => {
     const at = findings.at('endpoints', i)
     const { priority, leds_cluster_locality_config: leds } = group
@@ -110,15 +121,43 @@ export function translateLoadAssignment(
       at.at('leds_cluster_locality_config').fault(`the collection ${leds.leds_collection_name} is not fetched (LEDS)`)
     if (priority > MAX_PRIORITY) at.at('priority').fault(`${priority} is more than ${MAX_PRIORITY}`)
     const raw = raws[i] as readonly Uint8Array[]
+    for (const [j, one] of raw.entries()) {
+      const isKnown = (same?.[made.length] ?? -1) >= 0
+      made.push(isKnown ? undefined : (assignedEndpoint(one, terms, at.at('lb_endpoints', j)) ?? undefined))
+    }
     return {
       locality: localityOf(group.locality),
       priority,
       weight: group.load_balancing_weight ?? 0,
-      endpoints: raw.flatMap((b, j) => reader.read(b, at, j) ?? []),
+      count: raw.length,
     }
   })
   checkPriorities(groups, findings)
-  return { name: decoded.cluster_name, groups, from, places: Int32Array.from(places), tunnelFields }
+  return new LoadAssignment({ name: decoded.cluster_name, groups, from, places, terms }, made)
+}
+
+/** For each endpoint of `after` the position of one of `before` that is told in the same bytes and means the same, or -1: mostly all are there in the same order. */
+export function sameEndpoints(before: LoadAssignment, after: Pick<LoadAssignment, 'from' | 'places' | 'terms'>): Int32Array {
+  if (before.terms.tunnelFields !== after.terms.tunnelFields) return new Int32Array(after.places.length / 2).fill(-1)
+  const same = samePlaces(before, after)
+  let moved: ReadonlyMap<string, number> | null = null
+  for (let i = 0; i < same.length; i++) {
+    if (!isPlaced(after, i)) same[i] = -1
+    else if ((same[i] as number) < 0) {
+      moved ??= endpointsBut(before, same)
+      same[i] = moved.size === 0 ? -1 : (moved.get(textOfBytes(partAt(after, i))) ?? -1)
+    }
+  }
+  return same
+}
+
+/** By their bytes, all but those at these positions. */
+function endpointsBut(before: LoadAssignment, positions: Int32Array): ReadonlyMap<string, number> {
+  const found = new Set(positions)
+  const byBytes = new Map<string, number>()
+  for (let at = 0; at < before.places.length / 2; at++)
+    if (isPlaced(before, at) && !found.has(at)) byBytes.set(textOfBytes(partAt(before, at)), at)
+  return byBytes
 }
 
 /** Envoy: they begin at 0 and none is left out. */
@@ -150,159 +189,17 @@ function textOfBytes(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
-/** What the assignment before was made of: mostly the same in the same order. */
-class KnownEndpoints {
-  readonly #before: LoadAssignment
-  readonly #endpoints: readonly AssignedEndpoint[]
-  /** By position now: its position before, or -1. */
-  readonly #same: Int32Array
-  /** By their bytes: for those that were moved. */
-  #byBytes: Map<string, AssignedEndpoint> | null
-
-  constructor(before: LoadAssignment, from: Uint8Array, places: readonly number[]) {
-    this.#before = before
-    this.#endpoints = before.groups.length === 1 ? (before.groups[0]?.endpoints ?? []) : before.groups.flatMap((g) => g.endpoints)
-    this.#same = samePlaces(before, { from, places })
-    this.#byBytes = null
-  }
-
-  /** `index` of all endpoints. */
-  find(bytes: Uint8Array, index: number): AssignedEndpoint | null {
-    if (bytes.length === 0) return null
-    const at = this.#same[index] ?? -1
-    const inPlace = at >= 0 && this.#before.places[2 * at + 1] === bytes.length ? this.#endpoints[at] : undefined
-    return inPlace ?? this.#moved().get(textOfBytes(bytes)) ?? null
-  }
-
-  /** Those that have been found in their places are not among them. */
-  #moved(): Map<string, AssignedEndpoint> {
-    if (this.#byBytes !== null) return this.#byBytes
-    const { from, places } = this.#before
-    const found = new Set(this.#same)
-    const byBytes = new Map<string, AssignedEndpoint>()
-    for (const [at, endpoint] of this.#endpoints.entries()) {
-      const [begin, length] = [places[2 * at] ?? 0, places[2 * at + 1] ?? 0]
-      if (length > 0 && !found.has(at)) byBytes.set(textOfBytes(from.subarray(begin, begin + length)), endpoint)
-    }
-    this.#byBytes = byBytes
-    return byBytes
-  }
-}
-
-interface EndpointTerms {
-  readonly fields: string
-  readonly gateway: GatewayFields
-  readonly mayBeNames: boolean
-}
-
-class EndpointReader {
-  readonly #known: KnownEndpoints | null
-  readonly #terms: EndpointTerms
-  #count: number
-
-  constructor(known: KnownEndpoints | null, terms: EndpointTerms) {
-    this.#known = known
-    this.#terms = terms
-    this.#count = 0
-  }
-
-  read(bytes: Uint8Array, at: Findings, index: number): AssignedEndpoint | null {
-    return this.#known?.find(bytes, this.#count++) ?? this.#make(bytes, at.at('lb_endpoints', index))
-  }
-
-  #make(bytes: Uint8Array, at: Findings): AssignedEndpoint | null {
-    const decoded = at.decode(bytes, LbEndpoint)
-    return decoded === null ? null : endpointOf(decoded, this.#terms, at)
-  }
-}
-
-function endpointOf(of: LbEndpoint, terms: EndpointTerms, at: Findings): AssignedEndpoint | null {
-  const place = placeOf(of, terms, at)
-  if (place === null) return null
-  const check = of.endpoint?.health_check_config ?? null
-  if (check !== null) checkPort(check.port_value, at.at('endpoint').at('health_check_config').at('port_value'))
-  if (check !== null && check.address !== null)
-    at.at('endpoint').at('health_check_config').at('address').note('the endpoint is asked itself')
-  if (of.load_balancing_weight === 0) at.at('load_balancing_weight').fault('a weight is at least 1')
-  const status = of.health_status
-  if (status.startsWith('#')) at.at('health_status').fault(`${status} is not understood`)
-  // Each field by its name: an object that begins with another's has a shape of its own, which takes more than the endpoint.
-  return {
-    address: place.address,
-    otherAddresses: otherAddressesOf(of, place.port, at),
-    port: place.port,
-    tunnel: place.tunnel,
-    weight: of.load_balancing_weight ?? 1,
-    // DEGRADED ones are used like others.
-    healthy: status === 'UNKNOWN' || status === 'HEALTHY' || status === 'DEGRADED',
-    status,
-    workload: workloadOf(of.metadata),
-    socketMatch: matches.of(of.metadata?.filter_metadata.get('envoy.transport_socket_match') ?? NO_MATCH),
-    check: check === null ? null : { port: check.port_value, host: check.hostname, off: check.disable_active_health_check },
-  }
-}
-
-const NONE: readonly string[] = []
-
-function otherAddressesOf(of: LbEndpoint, port: number, at: Findings): readonly string[] {
-  const given = of.endpoint?.additional_addresses ?? []
-  if (given.length === 0) return NONE
-  return given.flatMap(({ address }, i) => {
-    const socket = address?.socket_address ?? null
-    if (socket !== null && socket.port_value === port && socket.address !== '') return [socket.address]
-    at.at('endpoint').at('additional_addresses', i).note('only further addresses with the same port are dialled')
-    return []
-  })
-}
-
-const NO_MATCH: Struct = {}
-
-/** The same few are said of thousands of endpoints. */
-const matches = new SharedValues<Struct>()
-
-function placeOf(
-  of: LbEndpoint,
-  { fields, gateway, mayBeNames }: EndpointTerms,
-  at: Findings,
-): Pick<AssignedEndpoint, 'address' | 'port' | 'tunnel'> | null {
-  const within = at.at('endpoint').at('address')
-  const address = of.endpoint?.address ?? null
-  if (address === null) {
-    within.fault(of.endpoint_name === null ? 'an endpoint needs an address' : `the endpoint ${of.endpoint_name} has none`)
-    return null
-  }
-  const { socket_address: socket, pipe, envoy_internal_address: internal } = address
-  if (socket !== null) {
-    if (socket.protocol !== 'TCP') within.at('protocol').fault(`${socket.protocol} is not carried out; TCP is`)
-    if (socket.named_port !== null) within.at('named_port').fault(`a number is expected, not ${socket.named_port}`)
-    if (socket.address === '') within.at('address').fault('an address is missing')
-    else if (!mayBeNames && isIP(socket.address) === 0)
-      within.at('address').fault(`an IP address is expected, not ${socket.address}`)
-    checkPort(socket.port_value ?? 0, within.at('port_value'))
-    return { address: socket.address, port: socket.port_value ?? 0, tunnel: null }
-  }
-  if (internal !== null)
-    return internalEndpoint(internal.server_listener_name ?? '', internal.endpoint_id, of.metadata, fields, gateway, within)
-  if (pipe !== null && isSocketPath(pipe.path)) return { address: pipe.path, port: 0, tunnel: null }
-  within.fault(pipe === null ? 'its kind is not understood' : `the path of a socket is expected, not "${pipe.path}"`)
-  return null
-}
-
-function checkPort(port: number, at: Findings): void {
-  if (port > 65_535) at.fault(`${port} is no port`)
-}
-
 /** Of a name that has no endpoints. */
 export function emptyAssignment(name: string): LoadAssignment {
-  return { name, groups: [], from: new Uint8Array(0), places: new Int32Array(0), tunnelFields: '' }
+  return new LoadAssignment({ name, groups: NONE, from: NOTHING, places: NOWHERE, terms: NO_TERMS }, NONE)
 }
 
 /** Of a cluster whose endpoint is what the client dialled: its address, and this port in place of its own. */
 export function anyAddressAt(port: number): LoadAssignment {
-  const endpoint: AssignedEndpoint = {
-    ...{ address: '', otherAddresses: [], port, weight: 1, healthy: true, status: 'UNKNOWN' },
-    ...{ workload: workloadOf(null), tunnel: null, socketMatch: {}, check: null },
-  }
-  const group: EndpointGroup = { locality: localityOf(null), priority: 0, weight: 1, endpoints: [endpoint] }
-  return { ...emptyAssignment(''), groups: [group] }
+  const groups = [{ locality: localityOf(null), priority: 0, weight: 1, count: 1 }]
+  return new LoadAssignment({ name: '', groups, from: NOTHING, places: NOWHERE, terms: NO_TERMS }, [anyAddressEndpoint(port)])
 }
+
+const NOTHING = new Uint8Array(0)
+const NOWHERE = new Int32Array(0)
+const NO_TERMS: EndpointTerms = { tunnelFields: '', gateway: NO_GATEWAY_FIELDS, mayBeNames: false }

@@ -8,7 +8,8 @@ import { XDS } from '../../../../lib/xds/client/resource-types.ts'
 import type { XdsResource } from '../../../../lib/xds/client/resource-update.ts'
 import { XdsWorld } from '../../../../lib/xds/store/xds-world.ts'
 import { NO_GATEWAY_FIELDS } from '../../../../lib/xds/translate/internal-endpoint.ts'
-import { bytesOf, type Json } from '../translate/kit.ts'
+import type { LoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
+import { bytesOf, endpointAt, type Json } from '../translate/kit.ts'
 
 const SERVICES = 100
 const ADS = { ads: {}, resource_api_version: 'V3' }
@@ -73,12 +74,37 @@ const listener: Json = {
   ],
 }
 
+const clusterOf = (name: string, more: Json = {}): Json => ({
+  ...{ name, type: 'EDS', connect_timeout: '1s', eds_cluster_config: { eds_config: ADS, service_name: name } },
+  ...more,
+})
+
+/** Ten each, in two localities; the third one is of this weight. */
+const endpointsOf = (name: string, load_balancing_weight = 1): Json => ({
+  cluster_name: name,
+  endpoints: ['a', 'b'].map((zone, z) => ({
+    locality: { zone },
+    lb_endpoints: Array.from({ length: 5 }, (_, i) =>
+      endpointAt(`10.${z}.0.${i}`, 80, z === 0 && i === 2 ? { load_balancing_weight } : {}),
+    ),
+  })),
+})
+
+const names = Array.from({ length: SERVICES }, (_, i) => `c${i}`)
+const each = (make: (name: string) => Json) => Object.fromEntries(names.map((name) => [name, make(name)]))
+
 function fed(): Fed {
   const all = new Fed()
-  all.take(XDS.cluster, {})
+  all.take(XDS.cluster, each(clusterOf))
+  all.take(XDS.endpoints, each(endpointsOf))
   all.take(XDS.listener, { l: listener })
   all.take(XDS.route, { '80': routesOf() })
   return all
+}
+
+const CHECK: Json = {
+  ...{ timeout: '1s', interval: '1s', unhealthy_threshold: 1, healthy_threshold: 1 },
+  tcp_health_check: {},
 }
 
 /** How many of these objects are there still. */
@@ -111,4 +137,29 @@ t.test('routes', async (t) => {
     'and others need not be read for a change of one',
   )
   t.match(ofTable(all).virtualHosts[7]?.routes, [{ action: { clusters: [{ cluster: 'another' }] } }])
+})
+
+t.test('endpoints', async (t) => {
+  const all = fed()
+  const assignments = names.map((name) => all.world.endpoints.get(name) as LoadAssignment)
+  const refs = assignments.flatMap((a) => Array.from({ length: 10 }, (_, i) => new WeakRef<object>(a.endpointAt(i))))
+  t.equal(await alive(refs), 10 * SERVICES, 'until they are in clusters')
+  all.push()
+  t.equal(await alive(refs), 0, 'as they came')
+
+  all.take(XDS.endpoints, { c3: endpointsOf('c3', 9) })
+  const [change, ...others] = all.push().clusters
+  t.same([change?.name, others.length], ['c3', 0])
+  const weights = ({ world }: Fed, name: string) =>
+    world.snapshot.clusters.find((c) => c.name === name)?.endpoints.map((e) => e.weight)
+  t.same(weights(all, 'c3'), [1, 1, 9, 1, 1, 1, 1, 1, 1, 1])
+  const known = new Set(all.world.snapshot.clusters.find((c) => c.name === 'c4')?.endpoints)
+  // Its endpoints are others now, and are read again.
+  all.take(XDS.cluster, { c4: clusterOf('c4', { health_checks: [CHECK] }) })
+  all.push()
+  const read = all.world.snapshot.clusters.find((c) => c.name === 'c4')?.endpoints ?? []
+  t.same(
+    read.map((e) => [e.address, e.locality.zone, known.has(e), e.healthCheck?.intervalMs]),
+    Array.from({ length: 10 }, (_, i) => [`10.${i < 5 ? 0 : 1}.0.${i % 5}`, i < 5 ? 'a' : 'b', false, 1000]),
+  )
 })

@@ -1,8 +1,20 @@
 // Endpoints: what an LbEndpoint becomes, which of a cluster's sockets it gets, and that what has not changed stays the same object.
+import fc from 'fast-check'
 import t from 'tap'
-import { assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.ts'
-import { translateLoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
-import { assembled, assignmentFrom, bytesOf, clusterFrom, endpointAt, found, type Json } from './kit.ts'
+import { sameValue } from '../../../../lib/base/same-value.ts'
+import { type AssembledCluster, assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.ts'
+import { type LoadAssignment, translateLoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
+import {
+  assembled,
+  assignmentFrom,
+  bytesOf,
+  clusterFrom,
+  endpointAt,
+  endpointsOf,
+  endpointTerms,
+  found,
+  type Json,
+} from './kit.ts'
 
 const TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets'
 const RAW: Json = { name: 'raw', typed_config: { '@type': `${TYPE}.raw_buffer.v3.RawBuffer` } }
@@ -88,7 +100,7 @@ t.test('through a tunnel', async (t) => {
   })
   const of = (endpoint: Json) => {
     const { result, faults } = assignmentFrom(world(endpoint), null, 'baggage: x\r\n')
-    return faults === '' ? result?.groups[0]?.endpoints[0] : faults
+    return faults === '' ? endpointsOf(result)[0] : faults
   }
   const dialled = { address: '10.0.0.1', port: 80 }
   const tunnel = { port: 15_008, identities: [], authority: '', fields: 'baggage: x\r\n' }
@@ -126,7 +138,8 @@ t.test('through a tunnel', async (t) => {
     metadata({ istio: { double_hbone: { hbone_target_address: 'a.n:80' } } }),
   )
   const bytes = bytesOf('envoy.config.endpoint.v3.ClusterLoadAssignment', world(elsewhere))
-  t.match(found((f) => translateLoadAssignment(bytes, null, 'baggage: x\r\n', f, fields)).result?.groups[0]?.endpoints[0], {
+  const terms = endpointTerms('baggage: x\r\n', fields)
+  t.match(endpointsOf(found((f) => translateLoadAssignment(bytes, null, terms, f)).result)[0], {
     address: '10.9.0.1',
     port: 15_008,
     tunnel: {
@@ -181,12 +194,12 @@ t.test('further addresses', async (t) => {
   const of = (...additional_addresses: Json[]) =>
     assignmentFrom(world({ endpoint: { ...socket('10.0.0.1', 80), additional_addresses } }))
   const { result, notes } = of(socket('fd00::1', 80), socket('fd00::2', 81))
-  t.same(result?.groups[0]?.endpoints[0]?.otherAddresses, ['fd00::1'])
+  t.same(endpointsOf(result)[0]?.otherAddresses, ['fd00::1'])
   t.equal(
     notes,
     'endpoints[0].lb_endpoints[0].endpoint.additional_addresses[1]: only further addresses with the same port are dialled',
   )
-  t.same(of().result?.groups[0]?.endpoints[0]?.otherAddresses, [])
+  t.same(endpointsOf(of().result)[0]?.otherAddresses, [])
 })
 
 t.test('refused', async (t) => {
@@ -257,9 +270,45 @@ t.test('what has not changed stays the same object', async (t) => {
   const other = assembleCluster(clusterFrom(EDS).result!, after, second)
   t.equal(other.cluster.endpoints.length, 5000)
   t.not(other.cluster.endpoints[0], second.cluster.endpoints[0], 'another cluster configuration: other endpoints')
-  t.equal(
-    assignmentFrom(all(-1), after, 'baggage: x\r\n').result?.groups[0]?.endpoints[0] === after.groups[0]?.endpoints[0],
-    false,
+  const retold = assembleCluster(from, assignmentFrom(all(4711), after, 'baggage: x\r\n').result, second)
+  t.not(retold.cluster.endpoints[0], second.cluster.endpoints[0], 'other tunnels: other endpoints')
+})
+
+t.test('whatever comes after what, read then or again: the endpoints are those that the last assignment has', async () => {
+  const letters = (text: string) => fc.constantFrom(...text)
+  const host = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 2 }))
+  const group = fc.tuple(letters('ab'), fc.array(host, { maxLength: 8 }))
+  const steps = fc.record({ groups: fc.array(group, { maxLength: 3 }), isAssembled: fc.boolean(), kept: fc.boolean() })
+  const json = (groups: readonly (readonly [string, readonly (readonly [number, number])[]])[]): Json => ({
+    cluster_name: 'x',
+    endpoints: groups.map(([zone, hosts]) => ({
+      locality: { zone },
+      lb_endpoints: hosts.map(([n, load_balancing_weight]) => endpointAt(`10.0.0.${n}`, 80, { load_balancing_weight })),
+    })),
+  })
+  const from = clusterFrom(EDS).result!
+  fc.assert(
+    fc.property(fc.array(steps, { minLength: 1, maxLength: 8 }), (all) => {
+      let assignment: LoadAssignment | null = null
+      let cluster: AssembledCluster | null = null
+      for (const { groups, isAssembled, kept } of all) {
+        assignment = assignmentFrom(json(groups), assignment).result
+        if (kept) assignment?.letGo()
+        if (!isAssembled) continue
+        const before: AssembledCluster | null = cluster
+        cluster = assembleCluster(from, assignment, before)
+        const expected = assembleCluster(from, assignmentFrom(json(groups)).result, null).cluster
+        if (!sameValue(cluster.cluster, expected)) return false
+        const known = new Set(before?.cluster.endpoints)
+        const texts = new Set(Array.from(known, (e) => JSON.stringify(e)))
+        // What is there again in the same bytes and locality is the same object, wherever it stands, but where one stands several times.
+        const addresses = [...(before?.cluster.endpoints ?? []), ...cluster.cluster.endpoints].map((e) => e.address)
+        const isTwice = (address: string) => addresses.filter((a) => a === address).length > 2
+        const lost = cluster.cluster.endpoints.filter((e) => texts.has(JSON.stringify(e)) && !known.has(e) && !isTwice(e.address))
+        if (lost.length > 0) return false
+      }
+      return true
+    }),
   )
 })
 

@@ -1,7 +1,9 @@
 // What the tests of the translation share: resources as JSON become bytes by an encoder that is not ours, and what is found becomes text.
 import { type AssembledCluster, assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.ts'
+import type { AssignedEndpoint, EndpointTerms } from '../../../../lib/xds/translate/assigned-endpoint.ts'
 import { type TranslatedCluster, translateCluster } from '../../../../lib/xds/translate/cluster.ts'
 import { Findings, findingsText } from '../../../../lib/xds/translate/findings.ts'
+import { NO_GATEWAY_FIELDS } from '../../../../lib/xds/translate/internal-endpoint.ts'
 import { type LoadAssignment, translateLoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
 import { envoyProtos } from '../../../support/envoy-protos.ts'
 
@@ -30,7 +32,17 @@ export function clusterFrom(resource: Json, fields = ''): Outcome<TranslatedClus
 
 export function assignmentFrom(resource: Json, previous: LoadAssignment | null = null, fields = ''): Outcome<LoadAssignment> {
   const bytes = bytesOf('envoy.config.endpoint.v3.ClusterLoadAssignment', resource)
-  return found((f) => translateLoadAssignment(bytes, previous, fields, f))
+  return found((f) => translateLoadAssignment(bytes, previous, endpointTerms(fields), f))
+}
+
+export function endpointTerms(tunnelFields = '', gateway = NO_GATEWAY_FIELDS): EndpointTerms {
+  return { tunnelFields, gateway, mayBeNames: false }
+}
+
+/** All of them. */
+export function endpointsOf(assignment: LoadAssignment | null | undefined): AssignedEndpoint[] {
+  const count = assignment?.groups.reduce((sum, group) => sum + group.count, 0) ?? 0
+  return Array.from({ length: count }, (_, i) => (assignment as LoadAssignment).endpointAt(i))
 }
 
 /** Throws where one of them is refused. */

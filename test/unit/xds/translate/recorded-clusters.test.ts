@@ -11,7 +11,7 @@ import { assembleCluster } from '../../../../lib/xds/translate/assemble-cluster.
 import { translateCluster } from '../../../../lib/xds/translate/cluster.ts'
 import { type LoadAssignment, translateLoadAssignment } from '../../../../lib/xds/translate/load-assignment.ts'
 import { bootstrapFor, peersFolder } from '../../resources/kit.ts'
-import { assignmentFrom, clusterFrom, found, type Json } from './kit.ts'
+import { assignmentFrom, clusterFrom, endpointsOf, endpointTerms, found, type Json } from './kit.ts'
 
 const peers = peersFolder()
 const skip = peers === null ? 'the peers folder is not there (HEDDLE_PEERS)' : false
@@ -94,9 +94,10 @@ t.test('the bytes of a sidecar', { skip }, async (t) => {
   }
   t.equal(of('.ClusterLoadAssignment').length, 4)
   for (const { name, bytes } of of('.ClusterLoadAssignment')) {
-    const arrived = found((f) => translateLoadAssignment(bytes, null, '', f))
+    const arrived = found((f) => translateLoadAssignment(bytes, null, endpointTerms(), f))
     const recorded = xds.endpoints.find((c) => c['cluster_name'] === name) as Json
     t.same(arrived.result?.groups, assignmentFrom(recorded).result?.groups, name)
+    t.same(endpointsOf(arrived.result), endpointsOf(assignmentFrom(recorded).result), name)
     t.equal(arrived.faults, '')
   }
 })
