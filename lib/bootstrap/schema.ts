@@ -97,6 +97,7 @@ const identity = v.strictObject({
   }),
   onOldCertificate: v.optional(choice('keep', 'drain-before-expiry'), 'drain-before-expiry'),
   bundles: v.optional(bundles('{ other.example: ./other-roots.pem }'), {}),
+  revocation: pathOf('a file with revocation lists, or an empty text', './ca-crl.pem', ''),
   files: v.strictObject({
     certificateChain: pathOf('a file with certificates', 'cert-chain.pem', `${WORKLOAD_CERTIFICATES}/cert-chain.pem`),
     privateKey: pathOf('a file with a key', 'key.pem', `${WORKLOAD_CERTIFICATES}/key.pem`),

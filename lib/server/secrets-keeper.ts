@@ -11,6 +11,8 @@ import { type Credential, isRevocationList, NO_SECRETS, type Secrets } from '../
 export interface SecretsKeeperOptions {
   /** null: the workload has no identity. */
   readonly identity: CertificateManager | null
+  /** File with revocation lists of the mesh's CAs, which need not be there; '': none. */
+  readonly revocation: string
   readonly log: Logger
   readonly onChange: (secrets: Secrets) => void
 }
@@ -27,6 +29,8 @@ export class SecretsKeeper {
   /** By name; what was good stays while its file is not. */
   readonly #files: Map<SecretName, Credential>
   #objects: readonly Credential[]
+  /** PEM; what was good stays while the file is not. */
+  #revoked: string
   #watch: FileWatch | null
   #secrets: Secrets
   /** Trust of which the ticket keys are: sessions are not resumed across a change of it. */
@@ -38,10 +42,12 @@ export class SecretsKeeper {
     this.#names = []
     this.#files = new Map()
     this.#objects = []
+    this.#revoked = ''
     this.#watch = null
     this.#trusted = ''
     this.#follower = () => {}
     this.#secrets = { ...NO_SECRETS, ticketKeys: randomBytes(48) }
+    this.#watchFiles([])
     this.#unsubscribe = options.identity?.subscribe({ onIdentityUpdate: () => this.#changed() }) ?? (() => {})
   }
 
@@ -87,8 +93,10 @@ export class SecretsKeeper {
     this.#watch?.close()
     this.#watch = null
     for (const name of this.#files.keys()) if (!files.includes(name)) this.#files.delete(name)
-    if (files.length === 0) return
-    this.#watch = new FileWatch({ paths: files.flatMap(pathsOf), onChange: () => this.#changed(), debounceMs: 100 })
+    const { revocation } = this.#options
+    const paths = [...files.flatMap(pathsOf), ...(revocation === '' ? [] : [revocation])]
+    if (paths.length === 0) return
+    this.#watch = new FileWatch({ paths, onChange: () => this.#changed(), debounceMs: 100 })
     this.#watch.start()
   }
 
@@ -103,11 +111,29 @@ export class SecretsKeeper {
     }
   }
 
+  #readRevocation(): void {
+    const { revocation, log } = this.#options
+    if (revocation === '') return
+    try {
+      const pem = readFileSync(revocation, 'utf8')
+      if (!isRevocationList(pem)) throw new Error('there is no revocation list as PEM in it')
+      this.#revoked = pem
+    } catch (error) {
+      // As Istio's agent has it: installations without one have the folder alone.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#revoked = ''
+      else
+        log.error(
+          `cannot use ${revocation}: ${(error as Error).message}${this.#revoked === '' ? '' : '; what was read before stays in use'}`,
+        )
+    }
+  }
+
   #changed(): void {
     this.#readFiles()
+    this.#readRevocation()
     const known = this.#options.identity?.everything()
     const trust = known?.trust ?? null
-    const trusted = JSON.stringify(trust)
+    const trusted = JSON.stringify([trust, this.#revoked])
     const credentials = [...this.#files.values(), ...this.#objects]
     const before = this.#secrets
     const next: Secrets = {
@@ -115,6 +141,7 @@ export class SecretsKeeper {
       own: known?.own ?? '',
       identities: known?.materials ?? [],
       trust,
+      revokedPem: this.#revoked,
       credentials,
       ticketKeys: trusted === this.#trusted ? before.ticketKeys : randomBytes(48),
     }

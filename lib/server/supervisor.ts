@@ -144,8 +144,7 @@ export class Supervisor {
       onPass: (cluster, address) => this.outliers.onCheckPassed(cluster, address),
     })
     this.secrets = new SecretsKeeper({
-      identity,
-      log: logger,
+      ...{ identity, revocation: bootstrap.identity.revocation, log: logger },
       onChange: (secrets) => this.pool.broadcast({ type: 'secrets', secrets }),
     })
     this.delivery = new ConfigDelivery({

@@ -177,6 +177,8 @@ export interface IdentityConfig {
   readonly onOldCertificate: 'keep' | 'drain-before-expiry'
   /** Absolute paths of PEM files with the roots of other trust domains, by name. */
   readonly bundles: readonly { readonly trustDomain: string; readonly file: string }[]
+  /** Absolute path of a PEM file with revocation lists of the mesh's CAs; it need not be there. '': revocation is not looked at. */
+  readonly revocation: string
   /** Absolute paths. */
   readonly files: { readonly certificateChain: string; readonly privateKey: string; readonly roots: string }
   /** Absolute path of a folder made by `heddle ca init`; '': a CA that lives and dies with this process. */

@@ -21,6 +21,8 @@ export interface Secrets {
   readonly own: string
   readonly identities: readonly IdentityMaterial[]
   readonly trust: TrustStore | null
+  /** Revocation lists of the mesh's CAs, PEM; empty: nobody is asked. */
+  readonly revokedPem: string
   readonly credentials: readonly Credential[]
   /** 48 random bytes that all workers share, so that each resumes the sessions of the others; they change with the trust. */
   readonly ticketKeys: Uint8Array
@@ -36,6 +38,7 @@ export const NO_SECRETS: Secrets = {
   own: '',
   identities: [],
   trust: null,
+  revokedPem: '',
   credentials: [],
   ticketKeys: new Uint8Array(48),
 }
@@ -56,7 +59,7 @@ export function trustMaterialOf(secrets: Secrets, trust: SecretName): TrustMater
     return credential === undefined ? null : { roots: credential.rootsPem, crl: credential.crlPem }
   }
   const roots = secrets.trust?.bundles.flatMap((b) => b.rootsPem) ?? []
-  return roots.length === 0 ? null : { roots, crl: '' }
+  return roots.length === 0 ? null : { roots, crl: secrets.revokedPem }
 }
 
 export interface KeyPair {

@@ -1,5 +1,5 @@
-// Roots of the mesh that a control plane tells (PCDS): who has them is let in, and let go, and the application hears of nobody else.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+// Roots of the mesh that a control plane tells (PCDS), and revocation lists of its CA: who has them is let in, and let go, and the application hears of nobody else.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import tls from 'node:tls'
@@ -11,6 +11,7 @@ import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { freePort } from '../support/free-port.ts'
+import { hasOpenssl, OpensslCa } from '../support/openssl-ca.ts'
 import { startProxy } from '../support/proxy.ts'
 import { type Issued, SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
@@ -36,10 +37,20 @@ function ask(t: Teardown, port: number, { chain, key }: Issued): Promise<string>
   })
 }
 
-t.test('a peer of another root', async (t) => {
-  const [ours, second] = await Promise.all([SigningCa.root(t, 'ours'), SigningCa.root(t, 'second')])
-  const own = await ours.issue({ uris: [SERVER] })
-  const [known, stranger] = await Promise.all([ours.issue({ uris: [CLIENT] }), second.issue({ uris: [CLIENT] })])
+type Made = ReturnType<OpensslCa['root']>
+
+const issued = ({ certFile, keyFile }: Made): Issued => ({
+  chain: readFileSync(certFile, 'utf8'),
+  key: readFileSync(keyFile, 'utf8'),
+})
+
+t.test('a peer of another root', { skip: !hasOpenssl() && 'openssl is not installed' }, async (t) => {
+  const ca = new OpensslCa(t)
+  const ours = ca.root('/O=ours')
+  const [server, client, stolen] = [SERVER, CLIENT, CLIENT].map((uri) => ca.svid(ours, uri)) as [Made, Made, Made]
+  const [own, known, lost] = [server, client, stolen].map(issued) as [Issued, Issued, Issued]
+  const second = await SigningCa.root(t, 'second')
+  const stranger = await second.issue({ uris: [CLIENT] })
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-roots-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const files = {
@@ -49,7 +60,9 @@ t.test('a peer of another root', async (t) => {
   }
   writeFileSync(files.certificateChain, own.chain)
   writeFileSync(files.privateKey, own.key)
-  writeFileSync(files.roots, ours.rootPem)
+  const rootPem = readFileSync(ours.certFile, 'utf8')
+  writeFileSync(files.roots, rootPem)
+  const revocation = path.join(folder, 'crl', 'ca-crl.pem')
   const plane = await FakeControlPlane.start(t)
   const app = await EchoUpstream.start(t)
   const port = await freePort()
@@ -65,24 +78,36 @@ t.test('a peer of another root', async (t) => {
   setResource(plane, XDS.route, xdsRoutes('r', { '*': { '/': 'app' } }))
   const at = { name: 'in', host: '127.0.0.1', port, routes: 'r' }
   setResource(plane, XDS.listener, xdsListener({ ...at, transportSocket: { name: 'tls', typed_config } }))
-  await startProxy(t, {
+  const proxy = await startProxy(t, {
     listeners: [],
     bootstrap: {
       role: 'gateway',
       resources: [],
       xds: { address: plane.hostAndPort, transport: 'plaintext' },
       workload: { namespace: 'default', serviceAccount: 'web' },
-      identity: { source: 'files', files },
+      identity: { source: 'files', files, revocation },
     },
   })
   t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK')
   t.equal(await ask(t, port, stranger), '', 'nobody vouches for it yet')
   const tell = (...roots: string[]): void => plane.put(XDS.proxyConfig, '', encode(ProxyConfig, { ca_certificates_pem: roots }))
-  tell(ours.rootPem, second.rootPem)
+  tell(rootPem, second.rootPem)
   await plane.answered(XDS.proxyConfig)
   await eventually('it is let in', async () => (await ask(t, port, stranger)) === 'HTTP/1.1 200 OK')
   t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK', 'as are those of before')
-  tell(ours.rootPem)
+  tell(rootPem)
   await eventually('the root is gone', async () => (await ask(t, port, stranger)) === '')
   t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK')
+
+  // The file comes later, as that of a ConfigMap does.
+  t.equal(await ask(t, port, lost), 'HTTP/1.1 200 OK', 'nobody has revoked it')
+  mkdirSync(path.dirname(revocation))
+  writeFileSync(revocation, ca.crl(ours, stolen).pem)
+  await eventually('who was revoked is not let in any more', async () => (await ask(t, port, lost)) === '')
+  t.equal(await ask(t, port, known), 'HTTP/1.1 200 OK')
+  writeFileSync(revocation, 'nothing')
+  await eventually('that it is told', () => /ca-crl\.pem: there is no revocation list/.test(proxy.stderr))
+  t.equal(await ask(t, port, lost), '', 'what was read before stays in use')
+  rmSync(revocation)
+  await eventually('the list is gone', async () => (await ask(t, port, lost)) === 'HTTP/1.1 200 OK')
 })

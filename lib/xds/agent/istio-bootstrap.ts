@@ -1,10 +1,10 @@
 // heddle.yaml as Istio's injection template says it: of pilot-agent's arguments, of the environment, and of the files of the pod (istio pkg/bootstrap, pilot/cmd/pilot-agent).
 // docs/istio-pods.md has the table. Pure: what is there of files the caller has looked up.
-import { parse } from 'yaml'
 import { parseDuration } from '../../base/duration.ts'
 import { type Environment, readIstioEnvironment } from '../client/istio-environment.ts'
 import type { Struct } from '../proto/schema.ts'
 import { appProbersOf, scrapeTargetsOf } from './istio-injected.ts'
+import { isStruct, mapping } from './mapping-text.ts'
 
 export type AgentRole = 'sidecar' | 'router' | 'waypoint' | 'ztunnel'
 
@@ -43,6 +43,8 @@ const TOKEN = '/var/run/secrets/tokens/istio-token'
 const PROVISIONED = '/var/run/secrets/workload-spiffe-credentials'
 const SOCKETS = '/var/run/secrets/workload-spiffe-uds'
 const MOUNTED = '/etc/certs'
+/** Of istiod's plugged-in CA. The folder is mounted everywhere, the file is there where the CA has lists. */
+const REVOKED = '/var/run/secrets/istio/crl'
 /** A folder of the pod that outlives its containers. */
 const SCRATCH = '/etc/istio/proxy'
 const GATEWAY_NAME = 'gateway.networking.k8s.io/gateway-name'
@@ -231,6 +233,7 @@ class Reading {
     const common = {
       trustDomain,
       ...(ttl === '' ? {} : { certificateTtl: ttl }),
+      ...this.#revocation(),
       ...(this.#of('ECC_SIGNATURE_ALGORITHM') === '' && this.#of('WORKLOAD_RSA_KEY_SIZE') !== '' ? { key: 'rsa-2048' } : {}),
       ...this.#rotation(),
     }
@@ -262,6 +265,11 @@ class Reading {
       ...(this.#of('ISTIO_META_CERT_SIGNER') === '' ? {} : { certSigner: this.#of('ISTIO_META_CERT_SIGNER') }),
     }
     return { ...common, source: 'istio-ca', istioCa }
+  }
+
+  #revocation(): Struct {
+    if (this.#call.role === 'ztunnel') return this.#of('CRL_PATH') === '' ? {} : { revocation: this.#of('CRL_PATH') }
+    return this.#pod.exists(REVOKED) ? { revocation: `${REVOKED}/ca-crl.pem` } : {}
   }
 
   #rotation(): Struct {
@@ -380,21 +388,4 @@ const LEVELS: Readonly<Record<string, string>> = {
   error: 'error',
   fatal: 'error',
   none: 'error',
-}
-
-function mapping(text: string, what: string, notes: string[]): Struct {
-  if (text.trim() === '') return {}
-  try {
-    const value: unknown = parse(text)
-    if (isStruct(value)) return value
-    if (value === null) return {}
-  } catch {
-    // Told below.
-  }
-  notes.push(`${what} is no mapping and is left out`)
-  return {}
-}
-
-function isStruct(value: unknown): value is Struct {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

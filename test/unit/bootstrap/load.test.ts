@@ -69,6 +69,7 @@ const DEFAULTS: BootstrapConfig = {
     rotation: { graceRatio: 0.5, jitter: 0.01 },
     onOldCertificate: 'drain-before-expiry',
     bundles: [],
+    revocation: '',
     files: {
       certificateChain: '/var/run/secrets/workload-spiffe-credentials/cert-chain.pem',
       privateKey: '/var/run/secrets/workload-spiffe-credentials/key.pem',

@@ -127,6 +127,7 @@ const NO_IDENTITY: BootstrapConfig['identity'] = {
   rotation: { graceRatio: 0.5, jitter: 0.01 },
   onOldCertificate: 'keep',
   bundles: [],
+  revocation: '',
   files: { certificateChain: '', privateKey: '', roots: '' },
   devCa: { folder: '' },
   workloadApi: { socket: '', hint: '' },

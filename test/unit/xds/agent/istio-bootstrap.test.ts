@@ -134,6 +134,14 @@ t.test('nothing is said', async (t) => {
   t.match(c.agent, { statusPort: 15020, probeAddress: '127.0.0.1', probes: [], applicationMetrics: [] })
 })
 
+t.test('revocation lists', async (t) => {
+  t.equal(loaded(made()).identity.revocation, '')
+  const mounted = made({ exists: (path) => path === '/var/run/secrets/istio/crl' })
+  t.equal(loaded(mounted).identity.revocation, '/var/run/secrets/istio/crl/ca-crl.pem', 'the file may come later')
+  const tunnel = made({ env: { ...ENV, CRL_PATH: '/crl.pem' } }, { role: 'ztunnel' })
+  t.equal(read(tunnel.document).identity.revocation, '/crl.pem')
+})
+
 t.test('other values', async (t) => {
   for (const [what, env, expected] of [
     ['no limit of CPU', { ISTIO_CPU_LIMIT: '8' }, { concurrency: 2 }],
