@@ -9,6 +9,7 @@ import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { type FedProxy, fedPair, type World } from '../support/fed-pair.ts'
 import { freePort } from '../support/free-port.ts'
+import { GrpcClient, GrpcServer } from '../support/grpc.ts'
 import { RawClient } from '../support/raw-client.ts'
 import type { Teardown } from '../support/teardown.ts'
 import { httpFilter, putResource, setResource } from '../support/xds-json.ts'
@@ -264,12 +265,12 @@ const ROUTES = [
   { match: { prefix: '/gone' }, route: { cluster: 'no-such-cluster' } },
 ]
 
-function httpListener(port: number, access_log: readonly object[]): object {
+function httpListener(port: number, access_log: readonly object[], routes: readonly object[] = ROUTES): object {
   const manager = {
     stat_prefix: 'http',
     normalize_path: true,
     access_log,
-    route_config: { name: 'r', validate_clusters: false, virtual_hosts: [{ name: 'all', domains: ['*'], routes: ROUTES }] },
+    route_config: { name: 'r', validate_clusters: false, virtual_hosts: [{ name: 'all', domains: ['*'], routes }] },
     http_filters: [httpFilter('http.rbac.v3.RBAC', DENY), httpFilter('http.router.v3.Router')],
   }
   return {
@@ -412,6 +413,44 @@ t.test('of connections', async (t) => {
       await refused.closed()
       await files.lines(proxy.name, 'istio', i + 2)
     }
+  }
+  for (const name of logs) await same(t, files, pair, name)
+})
+
+t.test('of calls, on HTTP/2 both ways', async (t) => {
+  const files = new Files(t)
+  const server = await GrpcServer.start(t, 'app')
+  server.moves.unary = (call, done) =>
+    call.request.length === 0 ? done({ code: 5, details: 'no such thing' }) : done(null, call.request)
+  const app = Number(server.address.split(':')[1])
+  known.add(app)
+  const http2 = {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  }
+  const logs = ['istio', 'facts', 'calls', 'not_found_calls']
+  const all: Readonly<Record<string, Log>> = {
+    ...LOGS,
+    calls: {
+      format: TEXT_OF(
+        '%PROTOCOL% %TRAILER(GRPC-STATUS)% %TRAILER(GRPC-MESSAGE)% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%\n',
+      ),
+    },
+    not_found_calls: { format: SHORT, filter: { grpc_status_filter: { statuses: ['NOT_FOUND'] } } },
+  }
+  const pair = await fedPair(t, ({ name, plane, port }) => {
+    setResource(plane, XDS.cluster, { ...cluster('app', app), typed_extension_protocol_options: http2 })
+    const loggers = logs.map((log) => files.logger(name, log, all[log] as Log))
+    setResource(plane, XDS.listener, httpListener(port, loggers, [{ match: { prefix: '/' }, route: { cluster: 'app' } }]))
+  })
+  for (const proxy of pair) {
+    const client = new GrpcClient(t, proxy.port, 'app')
+    t.equal((await client.unary('hello')).code, 0, proxy.name)
+    await files.lines(proxy.name, 'istio', 1)
+    t.equal((await client.unary('')).code, 5, proxy.name)
+    await files.lines(proxy.name, 'istio', 2)
   }
   for (const name of logs) await same(t, files, pair, name)
 })
