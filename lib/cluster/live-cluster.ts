@@ -34,6 +34,9 @@ export interface ClusterContext {
   seriesFor(cluster: Cluster, endpoint: Endpoint | null): SeriesCache
 }
 
+/** Hosts that clients have asked for by name, at once (Envoy DnsCacheConfig.max_hosts). */
+const MAX_ASKED_HOSTS = 1024
+
 export class LiveCluster {
   readonly balanced: BalancedCluster
   readonly limiter: Limiter
@@ -101,8 +104,10 @@ export class LiveCluster {
     const key = source === '' ? address : `${address} from ${source}`
     const known = this.byAddress.get(key)
     if (known !== undefined) return known
+    const asked = config.dialsHostAt !== 0
+    if (asked && this.byAddress.size >= MAX_ASKED_HOSTS) return null
     const endpoint = dialledEndpoint(address, config)
-    return endpoint === null ? null : this.makeHost(key, endpoint, config, source)
+    return endpoint === null ? null : this.makeHost(key, endpoint, config, source, asked ? endpoint.address : '')
   }
 
   /** Reads from shared memory which hosts may be used, if that has changed. */
@@ -147,7 +152,9 @@ export class LiveCluster {
       host.place(null, -1)
       host.drain()
     }
-    for (const host of this.byAddress.values()) host.useSettings(this.settings)
+    const { settings } = this
+    for (const host of this.byAddress.values())
+      host.useSettings(config.dialsHostAt === 0 ? settings : { ...settings, serverName: host.endpoint.address })
     this.detect(config, hosts)
     this.readHealth(hosts)
     this.balanced.update(config, hosts, this.context.io.clock.monotonicMs)
@@ -194,10 +201,12 @@ export class LiveCluster {
     return this.makeHost(key, endpoint, config, '')
   }
 
-  private makeHost(key: string, endpoint: Endpoint, config: Cluster, clientAddress: string): LiveHost {
+  /** `serverName`: in place of the cluster's host; empty: that. */
+  private makeHost(key: string, endpoint: Endpoint, config: Cluster, clientAddress: string, serverName = ''): LiveHost {
     const { context, pools } = this
+    const settings = serverName === '' ? this.settings : { ...this.settings, serverName }
     const series = context.seriesFor(config, endpoint)
-    const host = new LiveHost(context.nextHostId(), endpoint, pools, this.settings, series, clientAddress)
+    const host = new LiveHost(context.nextHostId(), endpoint, pools, settings, series, clientAddress)
     host.availableSinceMs = context.io.clock.monotonicMs
     this.byAddress.set(key, host)
     return host

@@ -4,7 +4,7 @@ import type { BalancedCluster } from '../cluster/lb/balanced-cluster.ts'
 import type { ClusterDirectory } from '../cluster/lb/cluster-ref.ts'
 import type { Host } from '../cluster/lb/host.ts'
 import type { PickContext } from '../cluster/lb/picker.ts'
-import { hostOf, NO_PORT, portOf } from '../route/authority.ts'
+import { hostAndPort, hostOf, NO_PORT, portOf } from '../route/authority.ts'
 import type { CompiledTable, CompiledVirtualHost, Tables } from '../route/compile.ts'
 import type { CompiledRoute, CompiledWeighted } from '../route/compiled-route.ts'
 import type { RouteHash } from '../route/hash-policy.ts'
@@ -124,6 +124,8 @@ function forward(route: CompiledRoute, facts: Facts, decision: Decision, steps: 
   decision.cluster = cluster
   if (route.hash !== null && balancesByHash(cluster.config.loadBalancer))
     hashRequest(route, route.hash, weighted, facts, decision, steps)
+  const { dialsHostAt } = cluster.config
+  if (dialsHostAt !== 0) facts.pick.originalDst = decision.dialled = hostAndPort(facts.request.authority, dialsHostAt)
   if (cluster.unavailable !== 0) steps.add(UNAVAILABLE, cluster.unavailable, cluster.hosts.length)
   const session = facts.session === 'none' ? null : sessionOf(weighted, facts, decision)
   const kept = session === null ? null : keptHost(session, cluster, facts, decision, steps)
@@ -213,6 +215,7 @@ export function pickAgain(decision: Decision, ctx: PickContext, steps: StepRing)
   const retry = action !== null && action.kind === 'forward' ? action.retry : null
   if (retry?.remoteLocalities) ctx.avoidPriorities = prioritiesToAvoid(decision, ctx.tried)
   const morePicks = retry?.avoidPreviousHosts ? retry.hostSelectionAttempts : 0
+  if (decision.dialled !== '') ctx.originalDst = decision.dialled
   ctx.again = 0
   ctx.hashed = decision.hashed
   ctx.hashHigh = decision.hashHigh

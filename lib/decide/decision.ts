@@ -57,6 +57,8 @@ export class Decision {
   session: CompiledSession | null
   /** The endpoint that the request says it belongs to; empty: none. */
   sessionAddress: string
+  /** `host:port` that is dialled in place of what the client dialled; empty: none. */
+  dialled: string
   /** Priorities that its retries avoid, a bit each (retryRemoteLocalities). */
   avoided: number
   /** How many of the hosts tried play no part in that any more. */
@@ -80,6 +82,7 @@ export class Decision {
     this.cookie = ''
     this.session = null
     this.sessionAddress = ''
+    this.dialled = ''
     this.avoided = 0
     this.avoidedFrom = 0
     this.steps = -1
@@ -101,6 +104,7 @@ export class Decision {
     this.cookie = ''
     this.session = null
     this.sessionAddress = ''
+    this.dialled = ''
     this.avoided = 0
     this.avoidedFrom = 0
     this.steps = -1

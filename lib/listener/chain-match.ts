@@ -18,6 +18,8 @@ export interface ChainFacts {
 
 interface Matched {
   readonly match: FilterChainMatch
+  /** What becomes of its connections depends on the server name of their TLS. */
+  readonly goesByServerName?: boolean
 }
 
 /** Chains for connections to one port; those of other ports are out of question. */
@@ -134,7 +136,8 @@ function mostSpecific<C>(chains: readonly C[], lengthOf: (chain: C) => number): 
 
 function portChains<C extends Matched>(chains: readonly C[]): PortChains<C> {
   const tls = chains.some(
-    ({ match: m }) => m.transportProtocol !== '' || m.serverNames.length > 0 || m.applicationProtocols.length > 0,
+    ({ match: m, goesByServerName = false }) =>
+      goesByServerName || m.transportProtocol !== '' || m.serverNames.length > 0 || m.applicationProtocols.length > 0,
   )
   const http = chains.some(({ match }) => match.applicationProtocols.some((p) => HTTP_PROTOCOLS.has(p)))
   return { chains, inspectsTls: tls, inspectsHttp: http }

@@ -40,6 +40,11 @@ export class RunningChain {
     return network.kind === 'http' ? network.settings.accessLogs : network.kind === 'tunnel' ? NO_LOGS : network.accessLogs
   }
 
+  get goesByServerName(): boolean {
+    const { network } = this.config
+    return network.kind === 'tcp' && (network.byServerName || network.serverNamePort !== 0)
+  }
+
   get match(): FilterChainMatch {
     return this.config.match
   }

@@ -44,3 +44,10 @@ export function portOf(authority: string): number {
   }
   return port
 }
+
+/** `host:port`, for who dials it. `port`: where the authority has none. Empty: it has no host, or what stands behind it is no port. */
+export function hostAndPort(authority: string, port: number): string {
+  const asked = portOf(authority)
+  const host = lowerCase(hostOf(authority))
+  return host === '' || asked === BAD_PORT ? '' : `${host}:${asked === NO_PORT ? port : asked}`
+}

@@ -162,6 +162,11 @@ export interface Cluster {
    * listed (its port is what is dialled in place of theirs), an empty one of its tunnel for the same that is dialled.
    */
   readonly endpoints: readonly Endpoint[]
+  /**
+   * ORIGINAL_DST: the host that a request or the client's TLS asks for is dialled, by a name that is looked up then (Envoy dynamic_forward_proxy). A request that names no
+   * port means this one. 0: what the client dialled is.
+   */
+  readonly dialsHostAt: number
   readonly loadBalancer: LoadBalancerPolicy
   readonly slowStart: SlowStart | null
   /** null: localities are not told apart. Otherwise one entry for each locality and priority that has endpoints. */

@@ -222,6 +222,8 @@ export interface TcpChain {
   readonly clusters: readonly WeightedCluster[]
   /** In place of `clusters`: to the one that has the name that the client's TLS says (Envoy sni_cluster, Istio AUTO_PASSTHROUGH). */
   readonly byServerName: boolean
+  /** The host that the client's TLS names is dialled at this port, by clusters that dial hosts (Envoy sni_dynamic_forward_proxy). 0: it is not. */
+  readonly serverNamePort: number
   /** null: endpoints are where bytes go. */
   readonly tunnel: TcpTunnel | null
   /** The endpoint is chosen by the client's address, where the balancer hashes (consistentHash.useSourceIp). */

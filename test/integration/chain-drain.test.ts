@@ -144,6 +144,7 @@ t.test('bytes: who was let in by rules that are not there any more may go on for
       tunnel: null,
       hashSourceIp: false,
       connectAttempts: 1,
+      serverNamePort: 0,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

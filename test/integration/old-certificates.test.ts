@@ -53,6 +53,7 @@ async function world(t: Teardown, drains = true) {
     tunnel: null,
     hashSourceIp: false,
     connectAttempts: 1,
+    serverNamePort: 0,
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,

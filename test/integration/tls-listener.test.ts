@@ -45,6 +45,7 @@ const tcp: TcpChain = {
   tunnel: null,
   hashSourceIp: false,
   connectAttempts: 1,
+  serverNamePort: 0,
   metrics: ALL_METRICS,
   idleTimeoutMs: null,
   maxDurationMs: null,

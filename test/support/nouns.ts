@@ -82,6 +82,7 @@ export function aCluster(over: Omit<Partial<Cluster>, 'limits'> & { readonly lim
     firstAddressOnly: false,
     dnsFamily: 'V4_PREFERRED',
     endpoints: [],
+    dialsHostAt: 0,
     loadBalancer: { kind: 'ROUND_ROBIN' },
     slowStart: null,
     localityWeights: null,

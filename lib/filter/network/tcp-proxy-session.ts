@@ -77,6 +77,7 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     this.upstreamCluster = cluster.name
     // First the context: making it may publish another picker.
     const context = proxy.pickContext(this.connection)
+    if (cluster.config.dialsHostAt !== 0) context.originalDst = this.namedHost()
     const host = cluster.picker.pick(context) as LiveHost | null
     if (host === null) {
       this.fail(F.UH, 'no_healthy_upstream')
@@ -90,6 +91,13 @@ export class TcpSession extends TcpRecord implements ConnectionOwner, TcpConnect
     if (tunnel === null) this.connector = new TcpConnector(host.pool, this)
     else this.connector = new HttpTunnelConnector(host.poolFor(cluster.config.protocol === 'http2'), tunnel, this)
     this.connector.start(this.connection.peerAddress, this.downstreamLocalAddress)
+  }
+
+  /** Whom the client's TLS names, for clusters that dial hosts; empty: nobody. */
+  private namedHost(): string {
+    const { serverNamePort: port } = this.proxy.config
+    const { serverName } = this.connection
+    return port === 0 || serverName === '' ? '' : `${serverName}:${port}`
   }
 
   onTcpConnected(connection: Connection): void {

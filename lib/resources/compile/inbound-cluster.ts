@@ -35,6 +35,7 @@ export function applicationCluster(options: ApplicationOptions): Cluster {
     dnsNames: [],
     firstAddressOnly: false,
     dnsFamily: 'V4_PREFERRED',
+    dialsHostAt: 0,
     endpoints: endpoint === null ? [] : [endpoint],
     loadBalancer: { kind: endpoint === null ? 'PASSTHROUGH' : 'ROUND_ROBIN' },
     slowStart: null,

@@ -6,6 +6,7 @@ import * as cluster from './cluster.ts'
 import * as core from './core.ts'
 import * as cors from './cors.ts'
 import * as discovery from './discovery.ts'
+import * as dynamicForwardProxy from './dynamic-forward-proxy.ts'
 import * as endpoint from './endpoint.ts'
 import * as fault from './fault.ts'
 import * as filters from './filters.ts'
@@ -39,6 +40,7 @@ const FILES: readonly Readonly<Record<string, unknown>>[] = [
   core,
   cors,
   discovery,
+  dynamicForwardProxy,
   endpoint,
   fault,
   filters,

@@ -6,9 +6,11 @@ import type { SecretName } from '../../state/tls.ts'
 import type { Credential } from '../../transport/secrets.ts'
 import { Cluster, type Cluster as Message } from '../proto/cluster.ts'
 import type { Http1ProtocolOptions, Http2ProtocolOptions } from '../proto/core.ts'
+import { DynamicForwardProxy } from '../proto/dynamic-forward-proxy.ts'
 import { encode } from '../proto/encode.ts'
 import { ClusterLoadAssignment } from '../proto/endpoint.ts'
 import { HttpProtocolOptions } from '../proto/http-protocol-options.ts'
+import { typeUrlOf } from '../proto/schema.ts'
 import { translateLimits } from './circuit-breakers.ts'
 import type { Findings } from './findings.ts'
 import { translateHealthChecks } from './health-check.ts'
@@ -76,6 +78,7 @@ export function translateClusterMessage(of: Message, tunnelFields: string, findi
     dnsNames: NONE,
     firstAddressOnly: of.type === 'LOGICAL_DNS',
     dnsFamily: dnsFamilyOf(of, findings),
+    dialsHostAt: dialsHost(of) ? (sockets.tls === null ? 80 : 443) : 0,
     endpoints: NONE,
     ...balancing,
     ...(of.name === ENCAP ? { loadBalancer: { kind: 'PASSTHROUGH' } } : {}),
@@ -152,6 +155,10 @@ function dnsFamilyOf({ type, dns_lookup_family: family }: Message, findings: Fin
 }
 
 function typeOf(of: Message, findings: Findings): ClusterNoun['type'] {
+  if (dialsHost(of)) {
+    checkDynamic(of, findings.at('cluster_type'))
+    return 'ORIGINAL_DST'
+  }
   if (of.cluster_type !== null) {
     findings
       .at('cluster_type')
@@ -173,6 +180,19 @@ function typeOf(of: Message, findings: Findings): ClusterNoun['type'] {
       findings.at('type').fault(`${of.type} is not understood; STATIC, STRICT_DNS, LOGICAL_DNS, EDS and ORIGINAL_DST are`)
       return 'STATIC'
   }
+}
+
+const DYNAMIC = typeUrlOf(DynamicForwardProxy)
+
+function dialsHost({ cluster_type: type }: Message): boolean {
+  return type?.typed_config?.typeUrl === DYNAMIC
+}
+
+/** What is kept of answers, and for how long, is the system's to say. */
+function checkDynamic({ cluster_type: type }: Message, findings: Findings): void {
+  const config = findings.unpack(type?.typed_config ?? null, DynamicForwardProxy)
+  if (config !== null && config.sub_clusters_config !== null)
+    findings.at('sub_clusters_config').fault('a cluster for each host is not made')
 }
 
 /** Whatever source it names: resources come over the one stream that there is. */

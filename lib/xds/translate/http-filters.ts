@@ -98,11 +98,6 @@ const cors: Translator = (_config, draft) => {
   draft.cors = true
 }
 
-/** Whoever needs the filter is not served as asked; all others of the port are, and nobody gets in whom it would have kept out. */
-const without =
-  (what: string): Translator =>
-  (_config, _draft, findings) =>
-    findings.note(what)
 const notYet =
   (what: string): Translator =>
   (_config, _draft, findings) =>
@@ -140,12 +135,8 @@ const KNOWN: ReadonlyMap<string, Known> = new Map<string, Known>([
   [`${HTTP}ext_authz.v3.ExtAuthz`, anywhere(notYet('authorizers outside of the proxy (CUSTOM) are not asked yet'))],
   [`${HTTP}grpc_web.v3.GrpcWeb`, { translate: grpcWeb, stage: GRPC_WEB }],
   [`${HTTP}ext_proc.v3.ExternalProcessor`, anywhere(notYet('external processors are not asked'))],
-  [
-    `${HTTP}dynamic_forward_proxy.v3.FilterConfig`,
-    anywhere(
-      without('hosts are not looked up for each request: clusters that ask for it are refused, and routes to them answer 503'),
-    ),
-  ],
+  // Clusters say it: whoever is sent to one of those is looked up.
+  [`${HTTP}dynamic_forward_proxy.v3.FilterConfig`, anywhere(() => {})],
   [`${HTTP}lua.v3.Lua`, anywhere(notYet('Lua is not run'))],
 ])
 

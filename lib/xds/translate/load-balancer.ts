@@ -41,7 +41,7 @@ export function translateLoadBalancer(cluster: Cluster, findings: Findings): Loa
   const policy = cluster.load_balancing_policy ?? null
   const byPolicy = policy === null ? null : firstKnown(policy, findings.at('load_balancing_policy'))
   const { weighsLocalities, ...rest } = byPolicy ?? byName(cluster, findings)
-  const dialled = cluster.type === 'ORIGINAL_DST'
+  const dialled = cluster.type === 'ORIGINAL_DST' || (cluster.cluster_type !== null && cluster.lb_policy === 'CLUSTER_PROVIDED')
   if (dialled !== (rest.loadBalancer.kind === 'PASSTHROUGH'))
     findings
       .at('lb_policy')

@@ -2,6 +2,7 @@
 import type { HttpChain, RefuseChain, TcpChain } from '../../state/listener.ts'
 import type { MetricTerms } from '../../state/metric-terms.ts'
 import type { RbacFilter } from '../../state/rbac.ts'
+import { SniDynamicForwardProxy } from '../proto/dynamic-forward-proxy.ts'
 import type { Filter } from '../proto/listener.ts'
 import type { ChainScope, FilterTranslator } from './chain-scope.ts'
 import { configOf } from './filter-config.ts'
@@ -17,6 +18,8 @@ export class NetworkDraft {
   readonly authorization: RbacFilter[]
   /** The cluster is the one that has the name that the client's TLS says. */
   byServerName: boolean
+  /** The endpoint is the host that the client's TLS names, at this port; 0: it is not. */
+  serverNamePort: number
   /** null: nobody has said. */
   metrics: MetricTerms | null
   /** null: no filter takes the connection yet. */
@@ -25,10 +28,14 @@ export class NetworkDraft {
   constructor() {
     this.authorization = []
     this.byServerName = false
+    this.serverNamePort = 0
     this.metrics = null
     this.network = null
   }
 }
+
+/** Envoy's. */
+const DEFAULT_SNI_PORT = 443
 
 type Translator = FilterTranslator<NetworkDraft>
 
@@ -36,12 +43,12 @@ const NETWORK = 'envoy.extensions.filters.network.'
 
 const nothing: Translator = () => {}
 const observes: Translator = (_config, _draft, findings) => findings.note('what is said inside of connections is not observed')
-const without =
-  (what: string): Translator =>
-  (_config, _draft, findings) =>
-    findings.note(what)
 const stats: Translator = (config, draft, findings) => {
   draft.metrics ??= metricTermsOf(config, findings)
+}
+const sniDynamicForwardProxy: Translator = (config, draft, findings) => {
+  const settings = findings.unpack(config, SniDynamicForwardProxy)
+  draft.serverNamePort = settings?.port_value || DEFAULT_SNI_PORT
 }
 const sniCluster: Translator = (_config, draft) => {
   draft.byServerName = true
@@ -70,12 +77,7 @@ const KNOWN: ReadonlyMap<string, Translator> = new Map<string, Translator>([
   ],
   [`${NETWORK}redis_proxy.v3.RedisProxy`, notYet('Redis is not proxied')],
   [`${NETWORK}sni_cluster.v3.SniCluster`, sniCluster],
-  [
-    `${NETWORK}sni_dynamic_forward_proxy.v3.FilterConfig`,
-    without(
-      'hosts are not looked up for each connection: clusters that ask for it are refused, and connections to them are closed',
-    ),
-  ],
+  [`${NETWORK}sni_dynamic_forward_proxy.v3.FilterConfig`, sniDynamicForwardProxy],
 ])
 
 export function translateNetworkFilters(filters: readonly Filter[], scope: ChainScope, findings: Findings): NetworkDraft {

@@ -32,6 +32,7 @@ export function tcpProxy(config: Any | null, draft: NetworkDraft, findings: Find
     kind: 'tcp',
     clusters,
     byServerName: draft.byServerName,
+    serverNamePort: draft.serverNamePort,
     tunnel: proxy.tunneling_config === null ? null : tunnelOf(proxy.tunneling_config, findings.at('tunneling_config')),
     hashSourceIp: hashes(proxy, findings),
     connectAttempts: Math.max(1, proxy.max_connect_attempts ?? 1),

@@ -142,6 +142,7 @@ function tcpChain({ cluster, authorization }: InboundChainsOptions): TcpChain {
     tunnel: null,
     hashSourceIp: false,
     connectAttempts: 1,
+    serverNamePort: 0,
     metrics: ALL_METRICS,
     idleTimeoutMs: null,
     maxDurationMs: null,

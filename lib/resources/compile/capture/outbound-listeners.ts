@@ -159,6 +159,7 @@ function passthrough(name: string, world: World): FilterChain {
       tunnel: null,
       hashSourceIp: false,
       connectAttempts: 1,
+      serverNamePort: 0,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

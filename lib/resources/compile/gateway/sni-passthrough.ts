@@ -61,6 +61,7 @@ function chainTo(name: string, origin: Origin): ServedBytes {
       tunnel: null,
       hashSourceIp: false,
       connectAttempts: 1,
+      serverNamePort: 0,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

@@ -123,6 +123,7 @@ function directChains(world: World, workloads: readonly Endpoint[], chains: read
       tunnel: null,
       hashSourceIp: false,
       connectAttempts: 1,
+      serverNamePort: 0,
       metrics: ALL_METRICS,
       idleTimeoutMs: null,
       maxDurationMs: null,

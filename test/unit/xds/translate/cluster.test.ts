@@ -274,8 +274,8 @@ t.test('refused, in words that name field and value', async (t) => {
       'load_balancing_policy: none of its policies is understood: pick_first.v3.PickFirst',
     ],
     [
-      { name: 'x', cluster_type: { name: 'envoy.clusters.dynamic_forward_proxy' } },
-      'cluster_type: envoy.clusters.dynamic_forward_proxy is not understood; STATIC, STRICT_DNS, LOGICAL_DNS, EDS and ORIGINAL_DST are',
+      { name: 'x', cluster_type: { name: 'envoy.clusters.redis' } },
+      'cluster_type: envoy.clusters.redis is not understood; STATIC, STRICT_DNS, LOGICAL_DNS, EDS and ORIGINAL_DST are',
     ],
     [{ name: 'x', type: 9 }, 'type: #9 is not understood; STATIC, STRICT_DNS, LOGICAL_DNS, EDS and ORIGINAL_DST are'],
     [{ type: 'STATIC' }, 'name: a cluster needs a name'],
@@ -382,6 +382,34 @@ t.test('names of headers keep their case, which is what is asked for or told', a
   }
   t.equal(of({ stateful_formatter: { name: 'preserve_case', typed_config: { typeUrl: preserve, value: new Uint8Array() } } }), '')
   t.match(of({ proper_case_words: {} }), /header_key_format is not carried out/)
+})
+
+t.test('hosts that are looked up when they are asked for', async (t) => {
+  const cache = { dns_cache_config: { name: 'x', dns_lookup_family: 'V4_ONLY' } }
+  const asked = (config: Json = cache, more: Json = {}): Json => ({
+    name: 'inbound-vip|443|http|*.example.com',
+    lb_policy: 'CLUSTER_PROVIDED',
+    cluster_type: {
+      name: 'envoy.clusters.dynamic_forward_proxy',
+      typed_config: {
+        '@type': `${TYPE}envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig`,
+        ...config,
+      },
+    },
+    ...more,
+  })
+  t.match(nounOf(asked()), { type: 'ORIGINAL_DST', loadBalancer: { kind: 'PASSTHROUGH' }, dialsHostAt: 80 })
+  const tls = { name: 'tls', typed_config: { '@type': `${TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext` } }
+  t.equal(nounOf(asked(cache, { transport_socket: tls })).dialsHostAt, 443)
+  t.equal(nounOf({ ...EDS }).dialsHostAt, 0)
+  t.equal(
+    clusterFrom(asked({ sub_clusters_config: {} })).faults,
+    'cluster_type.sub_clusters_config: a cluster for each host is not made',
+  )
+  t.match(
+    clusterFrom(asked(cache, { lb_policy: 'ROUND_ROBIN' })).faults,
+    /does not go with a cluster of type ORIGINAL_DST|CLUSTER_PROVIDED/,
+  )
 })
 
 t.test('what is accepted without effect is told', async (t) => {
