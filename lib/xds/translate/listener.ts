@@ -1,4 +1,5 @@
 // A Listener as a control plane sends it (LDS) to the noun of the data path, and what it has to wait for.
+import { isIP } from 'node:net'
 import type { FilterChain, FilterChainMatch, Listener } from '../../state/listener.ts'
 import type { RouteTable } from '../../state/route.ts'
 import type { Credential } from '../../transport/secrets.ts'
@@ -172,11 +173,13 @@ function placeOf(shell: ListenerShell, findings: Findings): Pick<Listener, 'addr
   if (socket === null) at.fault('an address with a port is expected')
   else if ((socket.port_value ?? 0) > 65_535) at.fault(`${socket.port_value} is no port`)
   else if (socket.port_value === null) at.fault(`a port is expected, not the name ${socket.named_port ?? ''}`)
+  else if (isIP(socket.address) === 0) at.fault(`an IP address is expected, not "${socket.address}"`)
   const addresses = [socket?.address ?? '']
   for (const [i, { address }] of shell.additional_addresses.entries()) {
     const other = address?.socket_address ?? null
     const within = findings.at('additional_addresses', i).at('address')
     if (other === null) within.fault('an address with a port is expected')
+    else if (isIP(other.address) === 0) within.fault(`an IP address is expected, not "${other.address}"`)
     else if (other.port_value !== socket?.port_value)
       within.fault(`port ${other.port_value} beside ${socket?.port_value} is not listened on`)
     else if (!addresses.includes(other.address)) addresses.push(other.address)

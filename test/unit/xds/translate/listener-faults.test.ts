@@ -32,6 +32,11 @@ const wasm = (fields: JsonObject): JsonObject => typed('w', `${HTTP}wasm.v3.Wasm
 
 const FAULTS: readonly (readonly [title: string, json: JsonObject, fault: string])[] = [
   ['no address', listener({ address: {} }), 'address: an address with a port is expected'],
+  [
+    'a name for an address',
+    listener({ address: { socket_address: { address: 'localhost', port_value: 80 } } }),
+    'address: an IP address is expected, not "localhost"',
+  ],
   ['no port', listener({ address: { socket_address: { address: '0.0.0.0', port_value: 65_536 } } }), 'address: 65536 is no port'],
   ['a pipe', listener({ address: { pipe: { path: '/x' } } }), 'address: an address with a port is expected'],
   [
