@@ -189,7 +189,8 @@ function dialsHost({ cluster_type: type }: Message): boolean {
 }
 
 /** What is kept of answers, and for how long, is the system's to say. */
-function checkDynamic({ cluster_type: type }: Message, findings: Findings): void {
+function checkDynamic({ cluster_type: type, lb_policy: policy }: Message, findings: Findings): void {
+  if (policy !== 'CLUSTER_PROVIDED') findings.fault(`${policy} does not go with hosts that are looked up; CLUSTER_PROVIDED does`)
   const config = findings.unpack(type?.typed_config ?? null, DynamicForwardProxy)
   if (config !== null && config.sub_clusters_config !== null)
     findings.at('sub_clusters_config').fault('a cluster for each host is not made')
