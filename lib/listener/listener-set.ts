@@ -8,7 +8,7 @@ import { CONNECTIONS, type Limiter } from '../pool/limiter.ts'
 import type { Tables } from '../route/compile.ts'
 import type { Listener } from '../state/listener.ts'
 import { type OriginalDestination, originalDestination } from '../sys/original-destination.ts'
-import { NR, UH } from '../telemetry/response-flags.ts'
+import { NR } from '../telemetry/response-flags.ts'
 import { type Connection, NOBODY } from '../transport/connection.ts'
 import type { HandshakeFailure } from '../transport/handshake.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
@@ -148,6 +148,7 @@ export class ListenerSet implements TunnelEntrance {
         connection,
         'it dialled this port itself, where only captured connections come',
       )
+      for (const chain of active.running()) chain.logRefusal(connection)
       connection.destroy('direct_to_capture_port')
       return
     }
@@ -188,11 +189,10 @@ export class ListenerSet implements TunnelEntrance {
   refused({ listener: active, connection }: Arrival, chain: RunningChain | null, offer: string): void {
     if (chain === null) {
       this.tellRefusal('filter_chain_not_found', active.listener, connection, `no filter chain takes ${offer}`)
-      active.loggers?.log(new RefusedConnection(connection, 'NotSet', NR, 'filter_chain_not_found'))
+      active.loggers?.log(new RefusedConnection(connection, 'NotSet', NR, 'filter_chain_not_found', ''))
     } else {
       this.tellRefusal('refused', active.listener, connection, chain.refusal)
-      // What Envoy has in such a place is a TCP proxy to a cluster without endpoints.
-      chain.refusals?.log(new RefusedConnection(connection, 'TcpConnectionEnd', UH, ''))
+      chain.logRefusal(connection)
     }
   }
 

@@ -1,5 +1,6 @@
 // A filter chain as it runs in one worker: what takes its connections, whatever configuration made of it.
 import type { Loggers } from '../filter/log/loggers.ts'
+import { RefusedConnection } from '../filter/log/refused-connection.ts'
 import { HttpConnectionManager, loggersOf, type WorkerParts } from '../filter/network/http-connection-manager.ts'
 import { TcpProxy } from '../filter/network/tcp-proxy.ts'
 import { TunnelTerminator } from '../filter/network/tunnel-terminator.ts'
@@ -7,6 +8,7 @@ import type { Tables } from '../route/compile.ts'
 import type { AccessLogger } from '../state/access-log.ts'
 import type { FilterChain, FilterChainMatch, HttpChain, Listener, TcpChain, TunnelChain } from '../state/listener.ts'
 import type { DownstreamTls } from '../state/tls.ts'
+import { UH } from '../telemetry/response-flags.ts'
 import type { Connection } from '../transport/connection.ts'
 
 /** What a chain does with connections. */
@@ -18,7 +20,7 @@ export class RunningChain {
   /** null: its connections are closed. */
   readonly filter: NetworkFilter | null
   /** Of connections that it refuses; null: they are not logged. */
-  refusals: Loggers | null
+  private refusals: Loggers | null
   /** Replaced by `use`. */
   config: FilterChain
   /** When it left configuration; 0: it has not. */
@@ -100,6 +102,11 @@ export class RunningChain {
   useTables(tables: Tables): void {
     const { filter } = this
     if (filter instanceof HttpConnectionManager) filter.tables = tables
+  }
+
+  /** What Envoy has in such a place is a TCP proxy to a cluster without endpoints. Nothing where it refuses nobody. */
+  logRefusal(connection: Connection): void {
+    this.refusals?.log(new RefusedConnection(connection, 'TcpConnectionEnd', UH, '', 'BlackHoleCluster'))
   }
 
   /** The caller is inside the boundary. */

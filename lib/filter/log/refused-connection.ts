@@ -10,14 +10,16 @@ export class RefusedConnection extends TcpRecord implements LogContext {
   readonly responseFlags: number
   /** Why it was refused, in Envoy's words; empty: it has none. */
   private readonly details: string
+  readonly upstreamCluster: string
 
-  constructor(connection: Connection, logType: LogContext['logType'], flags: number, details: string) {
+  constructor(connection: Connection, logType: LogContext['logType'], flags: number, details: string, cluster: string) {
     super()
     this.connection = connection
     this.startTimeMs = connection.io.clock.wallMs
     this.logType = logType
     this.responseFlags = flags
     this.details = details
+    this.upstreamCluster = cluster
   }
 
   override get responseCodeDetails(): string {
@@ -41,10 +43,6 @@ export class RefusedConnection extends TcpRecord implements LogContext {
   }
 
   get upstreamHost(): string {
-    return ''
-  }
-
-  get upstreamCluster(): string {
     return ''
   }
 
