@@ -1,9 +1,9 @@
 // Hot lane: path templates, asked for each request (envoy.extensions.path.match.uri_template, as far as Istio writes them: `*` is a segment, `**`
 // any number of them and whatever stands behind it is literal). Compared in place: no pattern is compiled, and nothing is allocated.
 
-/** What an operator may stand for: pchar of RFC 3986 without `*`. */
+/** What an operator may stand for: pchar of RFC 3986. */
 const LITERAL = new Uint8Array(128)
-for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()+,;:@=") LITERAL[c.charCodeAt(0)] = 1
+for (const c of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;:@=") LITERAL[c.charCodeAt(0)] = 1
 
 export class PathTemplate {
   /** Texts between the `*` in front of a `**`, one more than there are of them. */

@@ -2,6 +2,7 @@
 // kinds; exact and prefix conditions compare in place and allocate nothing.
 import { compileRegex, type Regex } from '../base/regex.ts'
 import type { HeaderMatch, PathMatch, QueryMatch, StringMatch } from '../state/route.ts'
+import { isJoined } from './joined-headers.ts'
 import type { HeaderView, RequestView } from './request-view.ts'
 
 const EXACT = 0
@@ -130,6 +131,8 @@ export class CompiledHeader {
   readonly match: CompiledString
   readonly invert: boolean
   readonly missingIsEmpty: boolean
+  /** In a request its values are one text. */
+  readonly joined: boolean
 
   constructor(config: HeaderMatch) {
     this.config = config
@@ -138,12 +141,13 @@ export class CompiledHeader {
     this.match = new CompiledString(config.match)
     this.invert = config.invert
     this.missingIsEmpty = config.missingIsEmpty
+    this.joined = isJoined(this.name)
   }
 
   holds(view: RequestView): boolean {
     switch (this.source) {
       case HEADER:
-        return this.headerHolds(view.headers)
+        return this.joined ? this.joinedHolds(view.headers) : this.headerHolds(view.headers)
       case METHOD:
         return this.match.holds(view.method) !== this.invert
       case SCHEME:
@@ -155,11 +159,25 @@ export class CompiledHeader {
     }
   }
 
+  private joinedHolds(headers: HeaderView): boolean {
+    const first = headers.indexOf(this.name, 0)
+    let next = first < 0 ? -1 : headers.indexOf(this.name, first + 1)
+    if (next < 0 || this.match.kind === PRESENT) return this.headerHolds(headers)
+    let text = headers.valueAt(first)
+    for (; next >= 0; next = headers.indexOf(this.name, next + 1)) {
+      const value = headers.valueAt(next)
+      // Empty values leave no comma behind (Envoy).
+      if (value !== '') text += text === '' ? value : `,${value}`
+    }
+    return this.match.holds(text) !== this.invert
+  }
+
   /** Whether it holds for the fields alone: of a response, where no name stands for something else. */
   headerHolds(headers: HeaderView): boolean {
     let at = headers.indexOf(this.name, 0)
     if (at < 0) {
-      if (this.match.kind === PRESENT) return this.invert
+      // The empty one is there, too (Envoy).
+      if (this.match.kind === PRESENT) return this.missingIsEmpty !== this.invert
       // A missing header fits no value, inverted or not, unless it is to count as the empty one.
       return this.missingIsEmpty && this.match.holds('') !== this.invert
     }

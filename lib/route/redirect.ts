@@ -15,17 +15,11 @@ export function locationOf(
   rewrittenPath: string | null = null,
 ): string {
   const scheme = redirect.scheme === '' ? view.scheme : redirect.scheme
-  const port = explicitPort(redirect, listenerPort)
+  const port = redirect.portFromListener ? listenerPort : redirect.port
   const host = redirect.authority === '' ? requestHost(view, scheme, port !== 0) : redirect.authority
   const path = pathOf(redirect, view, matchedPrefixLength, rewrittenPath)
   // Envoy sees to it that the path cannot run into the host.
   return `${scheme}://${host}${port === 0 ? '' : `:${port}`}${path.startsWith('/') ? '' : '/'}${path}`
-}
-
-/** 0 for none. Istio drops the default port of the scheme that the rule names, `http` when it names none. */
-function explicitPort(redirect: RedirectAction, listenerPort: number): number {
-  const port = redirect.portFromListener ? listenerPort : redirect.port
-  return port === (redirect.scheme === 'https' ? 443 : 80) ? 0 : port
 }
 
 /** The request's host. Its port goes when another is given, or when it is the default of a scheme that changes. */

@@ -259,6 +259,24 @@ export class Envoy {
     return Envoy.start(t, null, resources)
   }
 
+  /** Takes listeners from a file (LDS) and refuses each alone; `clusters` are static. */
+  static async withListeners(t: Teardown, listeners: readonly object[], clusters: readonly object[]): Promise<Envoy> {
+    return Envoy.run(t, await freePort(), (folder) => {
+      const file = path.join(folder, 'listeners.json')
+      const typed = listeners.map((l) => ({ '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener', ...l }))
+      writeFileSync(file, JSON.stringify({ resources: typed }))
+      return {
+        node: { id: 'fuzz', cluster: 'fuzz' },
+        // As in the bootstrap of Istio's proxies.
+        layered_runtime: {
+          layers: [{ name: 'own', static_layer: { 'envoy.reloadable_features.http_reject_path_with_fragment': false } }],
+        },
+        dynamic_resources: { lds_config: { path_config_source: { path: file } } },
+        static_resources: { clusters },
+      }
+    })
+  }
+
   private static async start(
     t: Teardown,
     as: HboneIdentity | null,

@@ -34,6 +34,8 @@ export interface OneWorkerOptions {
   readonly maxConnections?: number
   /** Of connections whose filter chain is gone; 0: as long as they like. */
   readonly drainMs?: number
+  /** By listener's name; default: any that are free. */
+  readonly ports?: Readonly<Record<string, number>>
   /** Default: nobody is told anything. */
   readonly self?: SelfDescription
 }
@@ -149,7 +151,7 @@ export class OneWorker {
 
   static async start(t: Teardown, snapshot: Snapshot, options: OneWorkerOptions = {}): Promise<OneWorker> {
     const ports: Record<string, number> = {}
-    for (const { name, bind } of snapshot.listeners) if (bind) ports[name] = await freePort()
+    for (const { name, bind } of snapshot.listeners) if (bind) ports[name] = options.ports?.[name] ?? (await freePort())
     const worker = new OneWorker(snapshot, ports, options)
     await worker.listeners.open(snapshot.listeners, worker.tables)
     const tick = setInterval(() => {

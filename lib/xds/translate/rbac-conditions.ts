@@ -9,7 +9,7 @@ import type { MetadataMatcher } from '../proto/matcher.ts'
 import type { HeaderMatcher } from '../proto/route.ts'
 import type { Findings } from './findings.ts'
 import { metadataMatchOf } from './metadata-match.ts'
-import { PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
+import { exactHeaderMatch, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
 
 /** All of them null with a fault. */
 export function headerOf(matcher: HeaderMatcher, at: Findings): RbacMatch | null {
@@ -26,7 +26,8 @@ export function headerOf(matcher: HeaderMatcher, at: Findings): RbacMatch | null
 function headerTextOf(matcher: HeaderMatcher, at: Findings): StringMatch | null {
   if (matcher.string_match !== null) return stringMatchOf(matcher.string_match, at.at('string_match'))
   if (matcher.safe_regex_match !== null) return regexMatchOf(matcher.safe_regex_match.regex, at.at('safe_regex_match'))
-  for (const kind of ['exact', 'prefix', 'suffix', 'contains'] as const) {
+  if (matcher.exact_match !== null) return exactHeaderMatch(matcher.exact_match)
+  for (const kind of ['prefix', 'suffix', 'contains'] as const) {
     const value = matcher[`${kind}_match`]
     if (value !== null) return { kind, value, ignoreCase: false }
   }

@@ -74,6 +74,7 @@ export function permissionOf(p: Permission, at: Findings): RbacMatch {
   if (p.destination_port !== null) return { kind: 'destinationPort', first: p.destination_port, last: p.destination_port }
   if (p.destination_port_range !== null) {
     const { start, end } = p.destination_port_range
+    if (start >= end) at.at('destination_port_range').fault(`no port is in ${start} to ${end}: the end is not in it`)
     return { kind: 'destinationPort', first: start, last: end - 1 }
   }
   if (p.requested_server_name !== null)

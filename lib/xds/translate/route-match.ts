@@ -15,7 +15,7 @@ import type { Findings } from './findings.ts'
 import { shareOf } from './fraction.ts'
 import { metadataMatchOf } from './metadata-match.ts'
 import { SharedValues } from './shared-values.ts'
-import { isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
+import { exactHeaderMatch, isRegex, PRESENT, regexMatchOf, stringMatchOf } from './string-match.ts'
 
 const CONNECT: HeaderMatch = {
   name: ':method',
@@ -110,7 +110,8 @@ function fieldOf(name: string, matcher: HeaderMatcher, invert: boolean): string 
 function headerValueOf(matcher: HeaderMatcher, findings: Findings): StringMatch | null {
   if (matcher.string_match !== null) return stringMatchOf(matcher.string_match, findings)
   if (matcher.safe_regex_match !== null) return regexMatchOf(matcher.safe_regex_match.regex, findings)
-  for (const kind of ['exact', 'prefix', 'suffix', 'contains'] as const) {
+  if (matcher.exact_match !== null) return exactHeaderMatch(matcher.exact_match)
+  for (const kind of ['prefix', 'suffix', 'contains'] as const) {
     const value = matcher[`${kind}_match`]
     if (value !== null) return { kind, value, ignoreCase: false }
   }

@@ -6,6 +6,11 @@ import type { Findings } from './findings.ts'
 
 export const PRESENT: StringMatch = { kind: 'present', value: '', ignoreCase: false }
 
+/** Of HeaderMatcher's own `exact_match`: the empty one fits every value (Envoy), unlike that of a `string_match`. */
+export function exactHeaderMatch(value: string): StringMatch {
+  return { kind: value === '' ? 'prefix' : 'exact', value, ignoreCase: false }
+}
+
 /** null with a fault, when it has no pattern, one that is no RE2, or an extension for one. */
 export function stringMatchOf(matcher: StringMatcher | null, findings: Findings): StringMatch | null {
   if (matcher === null) {

@@ -151,7 +151,7 @@ function toHttps(origin: Origin): RouteNoun {
   const notHttps = {
     name: 'x-forwarded-proto',
     field: 'require_tls',
-    match: { kind: 'exact', value: 'https', ignoreCase: true },
+    match: { kind: 'exact', value: 'https', ignoreCase: false },
     invert: true,
     missingIsEmpty: true,
   } as const

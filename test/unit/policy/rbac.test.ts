@@ -66,6 +66,8 @@ t.test('conditions', async (t) => {
     [template('/tmpl/*/x'), { path: '/tmpl/a/xy' }, false],
     [template('/tmpl/*'), { path: '/tmpl/a%20b' }, true],
     [template('/tmpl/*'), { path: '/tmpl/a"b' }, false],
+    [template('/tmpl/*'), { path: '/tmpl/*' }, true],
+    [template('/tmpl/**'), { path: '/tmpl/*/a' }, true],
     [template('/*/*'), { path: '/a/b' }, true],
     [template('/*/*'), { path: '/a' }, false],
     [template('/any/**'), { path: '/any/' }, true],
@@ -87,6 +89,8 @@ t.test('conditions', async (t) => {
     [headerOf('x-k', text('present')), { headers: [['x-k', '']] }, true],
     [headerOf('x-k', text('present')), {}, false],
     [{ kind: 'not', of: headerOf('x-k', text('present')) }, {}, true],
+    [headerOf('x-k', text('present'), { missingIsEmpty: true }), {}, true],
+    [headerOf('x-k', text('present'), { invert: true, missingIsEmpty: true }), {}, false],
     // One line of several is enough.
     [
       headerOf('x-k', text('exact', 'v')),

@@ -74,6 +74,10 @@ t.test('headers', async (t) => {
     ['x-h', 'one'],
     ['x-h', 'two'],
   ]
+  const twice = (name: string, first: string, second: string): Headers => [
+    [name, first],
+    [name, second],
+  ]
   const rows: [what: ReturnType<typeof header>, headers: Headers, fits: boolean][] = [
     [header('x-h', str('exact', 'one')), one, true],
     [header('x-h', str('exact', 'one')), [], false],
@@ -105,6 +109,16 @@ t.test('headers', async (t) => {
     [header('x-h', str('regex', 'one.*two')), two, false],
     [without('x-h', str('exact', 'two')), two, false],
     [without('x-h', str('exact', 'three')), two, true],
+    // A request has one user-agent: as one text, without those that are empty.
+    [header('user-agent', str('exact', 'one')), twice('user-agent', 'one', 'two'), false],
+    [header('user-agent', str('exact', 'one,two')), twice('user-agent', 'one', 'two'), true],
+    [without('user-agent', str('exact', 'one')), twice('user-agent', 'one', 'two'), true],
+    [header('content-type', str('exact', 'one')), twice('content-type', '', 'one'), true],
+    [header('authorization', str('exact', 'one')), twice('authorization', 'one', ''), true],
+    [header('user-agent', str('present')), twice('user-agent', '', ''), true],
+    // The empty one is there.
+    [{ ...header('x-h', str('present')), missingIsEmpty: true }, [], true],
+    [{ ...without('x-h', str('present')), missingIsEmpty: true }, [], false],
     // withoutHeaders.
     [without('x-h', str('present')), [], true],
     [without('x-h', str('present')), one, false],

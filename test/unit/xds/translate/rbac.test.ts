@@ -65,6 +65,20 @@ t.test('permissions', async (t) => {
       },
     ],
     [
+      // Envoy: an exact_match that is empty says only that the header is there; a string_match means what it says.
+      { header: { name: 'x-a', exact_match: '' } },
+      {
+        kind: 'header',
+        header: {
+          name: 'x-a',
+          field: 'request.headers[x-a]',
+          match: { kind: 'prefix', value: '', ignoreCase: false },
+          invert: false,
+          missingIsEmpty: false,
+        },
+      },
+    ],
+    [
       { header: { name: 'host', string_match: { contains: 'a' }, invert_match: true } },
       {
         kind: 'header',
@@ -149,6 +163,7 @@ t.test('what is not understood', async (t) => {
     [onePolicy({ destination_ip: { address_prefix: 'x', prefix_len: 8 } }), /x\/8 is no range of addresses/],
     [onePolicy({ destination_ip: { address_prefix: '10.0.0.0', prefix_len: 33 } }), /no range of addresses/],
     [onePolicy({ header: { name: 'a', range_match: { start: '1', end: '2' } } }), /ranges of numbers are not understood/],
+    [onePolicy({ destination_port_range: { start: 80, end: 80 } }), /destination_port_range: no port is in 80 to 80/],
     [onePolicy({ metadata: { filter: 'f', path: [{ key: 'a' }] } }), /it says nothing of the value/],
     [onePolicy({ metadata: { filter: 'f', path: [], value: { null_match: {} } } }), /metadata\.path: keys are expected/],
     [onePolicy({ any: true }, { filter_state: { key: 'k' } }), /filter_state: a matcher is missing/],
