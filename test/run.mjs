@@ -4,7 +4,7 @@
 //   node test/run.mjs                                  every test/**/*.test.ts, as compiled into build/
 //   node test/run.mjs test/unit/http test/docs.test.ts files or folders, as in the sources
 //
-// Each file is one child process in a process group of its own, one more at once than there are cores. What is counted are the
+// Each file is one child process in a process group of its own, one more at once than there are cores; of a run of many, unit tests share one (TOGETHER). What is counted are the
 // assertions (the leaves of the TAP that a file prints). A file that crashes, prints no assertion, or is not done after
 // HEDDLE_TEST_FILE_TIMEOUT seconds (180) counts as one failure. What was skipped is listed before the last line.
 // Each has a folder for temporary files (TMPDIR) of its own, which ends with it, also when the file was killed.
@@ -12,7 +12,7 @@
 // A run of all files has the machine to itself at no moment, and a few tests race with it. So up to MAX_AGAIN files that failed run once more
 // at the end, alone; what counts is the second run, and what failed in the first is printed as UNSTEADY. HEDDLE_TEST_AGAIN=0 switches that off.
 import { spawn } from 'node:child_process'
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,6 +23,10 @@ const FILE_TIMEOUT_MS = Number(process.env['HEDDLE_TEST_FILE_TIMEOUT'] ?? 180) *
 /** More than this is no matter of luck. */
 const MAX_AGAIN = 4
 const AGAIN = process.env['HEDDLE_TEST_AGAIN'] !== '0'
+/** Unit tests in groups of so many: to start a process and to load the same files again takes longer than most of them. */
+const TOGETHER = 12
+/** Not those that change or hold what others would notice. */
+const ALONE = /^t\.(?:before|after|teardown|setTimeout)|\bt\.plan\(|process\.(?:env|on|chdir|exit)|globalThis|setFlagsFromString|new Worker\(/m
 /** So many files at most are run with source maps at once; of more, those that run once more. */
 const FEW = 20
 /** One more than there are cores: a good part of what files do is waiting. */
@@ -136,22 +140,33 @@ const running = new Set()
 const folders = new Set()
 process.on('exit', () => folders.forEach(remove))
 
-/** `lines`: what fails is shown with the lines of the sources. To read the maps takes each file a tenth of a second of a core. */
-function runFile(source, lines) {
+/** Resolves with a result for each file. `lines`: what fails is shown with the lines of the sources. To read the maps takes each file a tenth of a second of a core. */
+function runFiles(sources, lines) {
+  const compiled = sources.map((source) => path.join(ROOT, 'build', source.replace(/\.ts$/, '.js')))
+  const missing = sources.filter((_, i) => !existsSync(compiled[i]))
+  if (missing.length > 0) return Promise.resolve(missing.map((source) => failed(source, `${source} is not compiled: run npm run build first`)))
   return new Promise((resolve) => {
-    const compiled = path.join(ROOT, 'build', source.replace(/\.ts$/, '.js'))
-    const tap = new TapCount()
-    const started = Date.now()
-    if (!existsSync(compiled)) {
-      tap.fail(`${source} is not compiled: run npm run build first`)
-      return resolve({ source, tap, stderr: '', ms: 0 })
+    let begun = Date.now()
+    const results = []
+    const begin = (source) => {
+      if (results.length > 0) results.at(-1).ms = Date.now() - begun
+      begun = Date.now()
+      results.push({ source, tap: new TapCount(), stderr: '', ms: 0 })
+    }
+    if (sources.length === 1) begin(sources[0])
+    const line = (text) => {
+      const file = sources.length === 1 ? null : /^# file: (.*)$/.exec(text)
+      if (file !== null) begin(sources[compiled.indexOf(file[1])])
+      else results.at(-1)?.tap.line(text)
     }
     const temporary = temporaryFolder()
-    const child = spawn(process.execPath, [...(lines ? ['--enable-source-maps'] : []), compiled], {
+    // The files are no arguments: tap names folders by those.
+    const args = sources.length === 1 ? compiled : [path.join(ROOT, 'build/test/support/several.js'), path.basename(sources[0], '.test.ts')]
+    const child = spawn(process.execPath, [...(lines ? ['--enable-source-maps'] : []), ...args], {
       cwd: ROOT,
       detached: true, // a process group of its own: what a test starts ends with it
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TMPDIR: temporary, TAP: '1', NO_COLOR: '1', TAP_TIMEOUT: process.env['TAP_TIMEOUT'] ?? '120', FORCE_COLOR: '0' },
+      env: { ...process.env, HEDDLE_TEST_FILES: compiled.join(':'), TMPDIR: temporary, TAP: '1', NO_COLOR: '1', TAP_TIMEOUT: process.env['TAP_TIMEOUT'] ?? '120', FORCE_COLOR: '0' },
     })
     running.add(child)
     let stderr = ''
@@ -160,7 +175,7 @@ function runFile(source, lines) {
     child.stdout.setEncoding('utf8').on('data', (d) => {
       const lines = (rest + d).split('\n')
       rest = lines.pop() ?? ''
-      for (const l of lines) tap.line(l)
+      for (const l of lines) line(l)
     })
     child.stderr.setEncoding('utf8').on('data', (d) => {
       stderr = (stderr + d).slice(-20000)
@@ -174,17 +189,31 @@ function runFile(source, lines) {
       clearTimeout(timer)
       running.delete(child)
       remove(temporary)
-      if (rest !== '') tap.line(rest)
+      if (rest !== '') line(rest)
+      const last = results.at(-1) ?? failed(sources[0], 'nothing was said')
+      if (results.length === 0) results.push(last)
+      last.ms = Date.now() - begun
       const how = signal === null ? `exit code ${code}` : `signal ${signal}`
-      if (timedOut) tap.fail(`${source} was not done after ${FILE_TIMEOUT_MS / 1000} s`)
-      else if ((code !== 0 || signal !== null) && tap.failures.length === 0) tap.fail(`${source} ended with ${how}`)
-      else if (tap.passed + tap.failures.length + tap.skipped.length + tap.todo === 0 && tap.skippedWhole === null) {
-        tap.fail(`${source} asserted nothing`)
-      }
-      if (tap.skippedWhole !== null && tap.passed === 0) tap.skipped.push(tap.skippedWhole)
-      resolve({ source, tap, stderr, ms: Date.now() - started })
+      if (timedOut) last.tap.fail(`${last.source} was not done after ${FILE_TIMEOUT_MS / 1000} s`)
+      else if ((code !== 0 || signal !== null) && results.every((r) => r.tap.failures.length === 0)) last.tap.fail(`${last.source} ended with ${how}`)
+      for (const r of results) judge(r, stderr)
+      // Behind a crash there are some that were not begun.
+      resolve([...results, ...sources.slice(results.length).map((source) => failed(source, `${source} was not begun`))])
     })
   })
+}
+
+function failed(source, why) {
+  const tap = new TapCount()
+  tap.fail(why)
+  return { source, tap, stderr: '', ms: 0 }
+}
+
+function judge(result, stderr) {
+  const { source, tap } = result
+  result.stderr = stderr
+  if (tap.passed + tap.failures.length + tap.skipped.length + tap.todo === 0 && tap.skippedWhole === null) tap.fail(`${source} asserted nothing`)
+  if (tap.skippedWhole !== null && tap.passed === 0) tap.skipped.push(tap.skippedWhole)
 }
 
 /** Programs that run as somebody else pass through it; sockets have short paths. */
@@ -239,17 +268,29 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   })
 }
 
-async function main() {
+/** In the order in which they are begun. */
+function grouped(files) {
   const rank = (f) => SLOW_FIRST.findIndex((r) => r.test(f)) >>> 0
-  const queue = chosen(process.argv.slice(2)).sort((a, b) => rank(a) - rank(b))
-  const few = queue.length < FEW
+  if (files.length < FEW) return files.map((f) => [f])
+  const fits = (f) => f.startsWith('test/unit/') && !ALONE.test(readFileSync(path.join(ROOT, f), 'utf8'))
+  const together = files.filter(fits)
+  const groups = Array.from({ length: Math.ceil(together.length / TOGETHER) }, (_, i) => together.slice(i * TOGETHER, (i + 1) * TOGETHER))
+  const alone = files.filter((f) => !together.includes(f)).sort((a, b) => rank(a) - rank(b))
+  const slow = alone.filter((f) => rank(f) < SLOW_FIRST.length)
+  return [...slow.map((f) => [f]), ...groups, ...alone.slice(slow.length).map((f) => [f])]
+}
+
+async function main() {
+  const files = chosen(process.argv.slice(2))
+  const queue = grouped(files)
   await bundleTap(ROOT)
   const results = []
   const lane = async () => {
-    for (let f = queue.shift(); f !== undefined; f = queue.shift()) {
-      const r = await runFile(f, few)
-      results.push(r)
-      report(r)
+    for (let group = queue.shift(); group !== undefined; group = queue.shift()) {
+      for (const r of await runFiles(group, files.length < FEW)) {
+        results.push(r)
+        report(r)
+      }
     }
   }
   await Promise.all(Array.from({ length: JOBS }, lane))
@@ -276,7 +317,7 @@ async function runAgain(results) {
   const unsteady = []
   for (const first of failed) {
     console.log(`once more, alone: ${first.source}`)
-    const second = await runFile(first.source, true)
+    const [second] = await runFiles([first.source], true)
     report(second)
     results[results.indexOf(first)] = second
     if (second.tap.failures.length === 0) unsteady.push(...first.tap.failures.map((f) => `${first.source}: ${f.name}`))

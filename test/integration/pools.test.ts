@@ -35,6 +35,8 @@ t.before(async () => {
       ...hosts.map((host) => virtualService(host, [host], [{ route: [{ destination: { host } }], retries: { attempts: 0 } }])),
       service({ host: 'hole', endpoints: [{ address: blackhole }] }),
       destinationRule('hole', 'hole', { trafficPolicy: { connectionPool: { tcp: { connectTimeout: '200ms' } } } }),
+      service({ host: 'patient', endpoints: [{ address: blackhole }] }),
+      destinationRule('patient', 'patient', { trafficPolicy: { connectionPool: { tcp: { connectTimeout: '60s' } } } }),
       virtualService(
         'hole',
         ['hole'],
@@ -216,7 +218,7 @@ t.test(
             {
               match: [{ uri: { prefix: '/safe' } }],
               route: [{ destination: { host: 'web' } }],
-              retries: { attempts: 5, retryOn: 'reset' },
+              retries: { attempts: 20, retryOn: 'reset' },
             },
             { route: [{ destination: { host: 'web' } }], retries: { attempts: 0 } },
           ],
@@ -268,11 +270,11 @@ t.test('a connect timeout is a connect failure to the default retry policy', asy
 
 t.test('a client that leaves while its request waits for a connection', async (t) => {
   const client = await RawClient.connect(t, proxy.port())
-  await client.send({ host: 'hole', target: '/left' })
-  await eventually('the request to wait', async () => (await counter('rq_pending_active', 'hole')) === 1)
+  await client.send({ host: 'patient', target: '/left' })
+  await eventually('the request to wait', async () => (await counter('rq_pending_active', 'patient')) === 1)
   client.reset()
   t.match(await proxy.logged({ path: '/left' }), { response_code: 0, response_flags: 'DC' })
-  t.equal(await counter('rq_pending_active', 'hole'), 0)
+  t.equal(await counter('rq_pending_active', 'patient'), 0)
 })
 
 t.test('maxConnections queues, http1MaxPendingRequests refuses: 503 UO', async (t) => {
