@@ -9,7 +9,7 @@ import { EchoUpstream } from '../support/echo-upstream.ts'
 import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { freePort } from '../support/free-port.ts'
-import { startProxy } from '../support/proxy.ts'
+import { runHeddle, startProxy } from '../support/proxy.ts'
 import { putResource, setResource, xdsCluster, xdsEndpoints, xdsListener, xdsRoutes } from '../support/xds-json.ts'
 
 const listener = (port: number, filters: readonly object[] = []): object =>
@@ -70,11 +70,20 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
 
   await proxy.stop()
   plane.stop()
-  await startProxy(t, { bootstrap })
+  const again = await startProxy(t, { bootstrap })
   t.equal(await answers(), 'b', 'from disk')
+  const sources = async (): Promise<string[]> => {
+    const { types } = (await again.adminJson('/control_plane')) as { readonly types: readonly { readonly source: string }[] }
+    return [...new Set(types.map(({ source }) => source).filter((source) => source !== 'none'))]
+  }
+  t.same(await sources(), ['disk'], 'which is said')
+  await again.said(/info +resources of \S+ are taken from disk until the control plane answers/)
+  const told = await runHeddle(['xds', 'status', '--admin', `127.0.0.1:${again.adminPort}`])
+  t.match(told.stdout, /from disk/)
   setResource(plane, XDS.route, route('two'))
   await plane.resume()
   await eventually('the control plane is back', async () => (await answers()) === 'a', 20_000)
+  t.same(await sources(), ['stream'])
 })
 
 t.test('a gateway serves although one of its ports is taken', async (t) => {
