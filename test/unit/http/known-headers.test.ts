@@ -5,7 +5,7 @@ const NAMES =
   'host content-length transfer-encoding connection keep-alive proxy-connection upgrade expect te x-request-id x-forwarded-for ' +
   'x-forwarded-proto x-forwarded-client-cert user-agent content-type date server referer http2-settings grpc-timeout x-envoy-internal ' +
   'x-envoy-attempt-count x-envoy-expected-rq-timeout-ms x-envoy-upstream-service-time x-envoy-original-path x-envoy-original-host ' +
-  'x-envoy-ratelimited grpc-status'
+  'x-envoy-ratelimited grpc-status x-envoy-peer-metadata x-envoy-peer-metadata-id'
 
 /** traffic rules name these as one group. */
 const STRIPPED =
