@@ -102,7 +102,15 @@ export function serveWorld(
   for (const table of routes) set(XDS.route, table.name, table)
 }
 
-function bound(listener: Listener, recording: Recording): Listener[] {
+/** The recorded Envoy had none of Istio's own filters: nobody told it who we are, nor did it tell anybody. */
+function withoutIstios(listener: Listener): Listener {
+  return JSON.parse(JSON.stringify(listener), (key, value: unknown) =>
+    key === 'http_filters' ? (value as readonly { name: string }[]).filter((f) => f.name !== 'istio.metadata_exchange') : value,
+  ) as Listener
+}
+
+function bound(sent: Listener, recording: Recording): Listener[] {
+  const listener = withoutIstios(sent)
   if (listener.name === 'connect_terminate') return [{ ...listener, address: at(0) }]
   // Of a waypoint: between its parts.
   return 'internal_listener' in listener ? [listener] : captured(listener, recording)
