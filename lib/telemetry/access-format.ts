@@ -47,7 +47,7 @@ export function istioLine(rec: AccessRecord): string {
     agentText(rec.requestHeader('user-agent')) +
     (id === null ? '-' : phrase(id)) +
     `" "${phrase(rec.authority)}" "${rec.upstreamHost || '-'}" ${optionalWord(rec.upstreamCluster)} ` +
-    `${rec.upstreamLocalAddress || '-'} ${rec.downstreamLocalAddress || '-'} ${rec.downstreamRemoteAddress || '-'} ` +
+    `${rec.upstreamLocalAddress || '-'} ${rec.downstreamLocalAddress || '-'} ${rec.downstreamPeerAddress || '-'} ` +
     `${optionalWord(rec.requestedServerName)} ${optionalWord(rec.routeName)}\n`
   )
 }
@@ -149,7 +149,7 @@ export function jsonLine(rec: AccessRecord): string {
     ',"downstream_local_address":' +
     addressJson(rec.downstreamLocalAddress) +
     ',"downstream_remote_address":' +
-    addressJson(rec.downstreamRemoteAddress) +
+    addressJson(rec.downstreamPeerAddress) +
     ',"duration":' +
     rec.durationMs +
     ',"method":' +

@@ -32,7 +32,8 @@ export interface AccessRecord {
   readonly upstreamCluster: string
   readonly upstreamLocalAddress: string
   readonly downstreamLocalAddress: string
-  readonly downstreamRemoteAddress: string
+  /** The other end of the connection, or who a proxy in front that is believed names. */
+  readonly downstreamPeerAddress: string
   readonly requestedServerName: string
   readonly routeName: string
   /** SPIFFE id of the client of an inbound listener, of the endpoint of an outbound one, from verified certificates; empty: none. */

@@ -26,7 +26,7 @@ class BenchRecord implements AccessRecord {
   readonly upstreamCluster = 'outbound|9080|v1|reviews.default.svc.cluster.local'
   readonly upstreamLocalAddress = '10.0.0.1:40000'
   readonly downstreamLocalAddress = '127.0.0.1:8080'
-  readonly downstreamRemoteAddress = '127.0.0.1:50000'
+  readonly downstreamPeerAddress = '127.0.0.1:50000'
   readonly requestedServerName = ''
   readonly routeName = 'default'
   readonly peerPrincipal = ''

@@ -32,7 +32,7 @@ function record(responseCode: number, durationMs: number): AccessRecord {
     upstreamCluster: '',
     upstreamLocalAddress: '',
     downstreamLocalAddress: '',
-    downstreamRemoteAddress: '',
+    downstreamPeerAddress: '',
     requestedServerName: '',
     routeName: '',
     peerPrincipal: '',

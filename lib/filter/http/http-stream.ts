@@ -530,9 +530,17 @@ export class HttpStream implements RequestView, EditContext, AccessRecord, LogCo
     return originalDst || localAddress
   }
 
+  get downstreamPeerAddress(): string {
+    return this.addressOf(this.clientAddress)
+  }
+
   /** At the edge who it has found out; in the mesh who whoever is in front has written (Envoy without use_remote_address). */
   get downstreamRemoteAddress(): string {
-    const said = this.manager.config.edge === null ? canonicalIp(lastForwarded(this.headers)) : this.clientAddress
+    return this.addressOf(this.manager.config.edge === null ? canonicalIp(lastForwarded(this.headers)) : this.clientAddress)
+  }
+
+  /** Of an IP address that somebody has said; of none the peer's. */
+  private addressOf(said: string | null): string {
     if (said === null || said === '') return this.session.connection.peerAddress
     return said.includes(':') ? `[${said}]:0` : `${said}:0`
   }

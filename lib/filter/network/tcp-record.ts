@@ -53,6 +53,10 @@ export abstract class TcpRecord {
     return this.connection.peerAddress
   }
 
+  get downstreamPeerAddress(): string {
+    return this.connection.peerAddress
+  }
+
   get downstreamDirectRemoteAddress(): string {
     return this.connection.proxyAddress || this.connection.peerAddress
   }

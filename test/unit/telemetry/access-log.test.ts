@@ -47,7 +47,7 @@ t.test("Istio's default format", async (t) => {
     upstreamCluster: 'outbound|8000||httpbin.foo.svc.cluster.local',
     upstreamLocalAddress: '10.44.1.23:37652',
     downstreamLocalAddress: '10.0.45.184:8000',
-    downstreamRemoteAddress: '10.44.1.23:46520',
+    downstreamPeerAddress: '10.44.1.23:46520',
     requestedServerName: '',
     routeName: 'default',
   }
@@ -65,7 +65,7 @@ t.test("Istio's default format", async (t) => {
         upstreamCluster: 'inbound|8000||',
         upstreamLocalAddress: '127.0.0.1:41854',
         downstreamLocalAddress: '10.44.1.27:80',
-        downstreamRemoteAddress: '10.44.1.23:37652',
+        downstreamPeerAddress: '10.44.1.23:37652',
         requestedServerName: 'outbound_.8000_._.httpbin.foo.svc.cluster.local',
       },
       `[2020-11-25T21:26:18.409Z] "GET /status/418 HTTP/1.1" 418 - via_upstream - "-" 0 135 3 1 "-" "curl/7.73.0-DEV" "${id}" "httpbin:8000" "127.0.0.1:80" inbound|8000|| 127.0.0.1:41854 10.44.1.27:80 10.44.1.23:37652 outbound_.8000_._.httpbin.foo.svc.cluster.local default`,

@@ -26,7 +26,7 @@ export function accessRecord(parts: RecordParts): AccessRecord {
     upstreamCluster: 'outbound|9080||reviews.prod.svc.cluster.local',
     upstreamLocalAddress: '10.0.0.1:40000',
     downstreamLocalAddress: '127.0.0.1:8080',
-    downstreamRemoteAddress: '127.0.0.1:50000',
+    downstreamPeerAddress: '127.0.0.1:50000',
     requestedServerName: '',
     routeName: 'default',
     peerPrincipal: '',

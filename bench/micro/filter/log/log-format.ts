@@ -151,6 +151,10 @@ class BenchRequest extends TcpRecord implements LogContext, AccessRecord {
     return this.remote
   }
 
+  override get downstreamPeerAddress(): string {
+    return this.remote
+  }
+
   override get requestedServerName(): string {
     return ''
   }
