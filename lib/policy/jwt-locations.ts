@@ -46,7 +46,8 @@ export class TokenPlaces {
     let found = NONE as FoundToken[]
     for (const place of this.headers) {
       if (place.name === AUTHORIZATION) {
-        const text = behindPrefix(joined(headers), place.prefix)
+        const value = joined(headers)
+        const text = value === null ? null : behindPrefix(value, place.prefix)
         if (text !== null) found = added(found, text, place)
         continue
       }
@@ -108,9 +109,9 @@ function addPlaces(places: Map<string, Place>, { issuer, headers, params, cookie
 /** It is one field, which cannot be a list (RFC 9110 §11.6.2): several of them are one, with commas, in which nobody finds a token. */
 const AUTHORIZATION = 'authorization'
 
-function joined(headers: EditableHeaders): string {
+function joined(headers: EditableHeaders): string | null {
   const first = headers.indexOf(AUTHORIZATION, 0)
-  if (first < 0) return ''
+  if (first < 0) return null
   let value = headers.valueAt(first)
   for (let i = headers.indexOf(AUTHORIZATION, first + 1); i >= 0; i = headers.indexOf(AUTHORIZATION, i + 1))
     value += `,${headers.valueAt(i)}`

@@ -47,6 +47,7 @@ class CompiledProvider {
   private readonly audiences: ReadonlySet<string>
   private readonly cache: JwtCache
   private readonly claims: NormalizedClaims
+  private readonly outputs: readonly string[]
 
   constructor(config: JwtProvider, index: number, keys: JwtKeys) {
     this.config = config
@@ -56,6 +57,7 @@ class CompiledProvider {
     this.audiences = audienceSet(config.audiences)
     this.cache = new JwtCache()
     this.claims = new NormalizedClaims(config.spaceDelimitedClaims)
+    this.outputs = outputsOf(config)
   }
 
   /** Whether a token is valid, and what follows from it if it is. `audiences`: in place of the provider's own; null: those. */
@@ -78,6 +80,11 @@ class CompiledProvider {
     }
     this.accept(asking, found, token)
     return T.OK
+  }
+
+  takeBack({ request, verified }: Asking): void {
+    const { config } = this
+    if (verified.some((v) => v.provider === config)) for (const name of this.outputs) request.headers.remove(name)
   }
 
   private accept(asking: Asking, { place }: FoundToken, token: ParsedJwt): void {
@@ -110,6 +117,8 @@ class ProviderRequirement implements CompiledRequirement {
   /** All tokens have to be valid: who stands behind us might take the other one. */
   check(asking: Asking): number {
     const { provider } = this
+    // Who is asked twice says it once (Envoy takes off what a provider has said when it is asked).
+    if (asking.verified.length > 0) provider.takeBack(asking)
     const tokens = provider.places.find(asking.request)
     if (tokens.length === 0) return T.MISSING
     for (let i = tokens.length - 1; i >= 0; i--) {

@@ -4,6 +4,8 @@ import type { FuzzRequest } from './subject.ts'
 
 interface Statuses {
   readonly status: number
+  readonly details: unknown
+  readonly upstream: { readonly line: string } | null
 }
 
 interface Rule {
@@ -13,6 +15,9 @@ interface Rule {
 
 const valuesOf = (request: FuzzRequest, name: string): readonly string[] =>
   headerPairs(request.headers).flatMap(([n, v]) => (n.toLowerCase() === name ? [v] : []))
+
+const tokensOf = (request: FuzzRequest): number => JSON.stringify(request).split('eyJ').length - 1
+const sorted = (line: string): string => line.split(/[ ?&]/).toSorted().join(' ')
 
 const RULES: readonly Rule[] = [
   {
@@ -34,6 +39,38 @@ const RULES: readonly Rule[] = [
   {
     why: 'where slashes are merged, two that are all of a path are merged too',
     holds: ({ target = '/' }) => /^(https?:\/\/[^/]*)?[/\\]{2}([?#]|$|.*\.\.)/i.test(target),
+  },
+  {
+    why: 'there are no blanks in a token (RFC 7515 section 2)',
+    holds: (_, __, heddle) => heddle.status === 401 && String(heddle.details).includes('invalid_Base64url'),
+  },
+  {
+    why: 'of several tokens each has to be good, also where one may be missing',
+    holds: (request, envoy, heddle) =>
+      envoy.status !== 401 &&
+      tokensOf(request) > 0 &&
+      /issuer_is_not_configured|two_dots_and_3_sections/.test(String(heddle.details)),
+  },
+  {
+    why: 'a parameter that is taken off leaves the others in their order',
+    holds: (_, envoy, heddle) =>
+      envoy.upstream !== null &&
+      heddle.upstream !== null &&
+      sorted(envoy.upstream.line) === sorted(heddle.upstream.line) &&
+      envoy.upstream.line !== heddle.upstream.line,
+  },
+  {
+    why: 'tokens in the query of a preflight, which nobody looks at, are not passed on',
+    holds: (request, envoy, heddle) =>
+      request.method === 'OPTIONS' &&
+      tokensOf(request) > 0 &&
+      envoy.status === heddle.status &&
+      valuesOf(request, 'access-control-request-method').length > 0,
+  },
+  {
+    why: 'several authorization headers are refused, with other words',
+    holds: (request, envoy, heddle) =>
+      valuesOf(request, 'authorization').length > 1 && envoy.status === 401 && heddle.status === 401,
   },
   {
     why: 'an x-forwarded-proto that is empty says nothing',

@@ -24,8 +24,8 @@ function metadata(dice: Dice): object {
   }
 }
 
-export function permission(dice: Dice, depth: number, more: () => object = () => metadata(dice)): object {
-  const again = (): object => permission(dice, depth - 1, more)
+export function permission(dice: Dice, depth: number, more: () => object = () => metadata(dice), weight = 1): object {
+  const again = (): object => permission(dice, depth - 1, more, weight)
   const port = LISTENER_PORT + dice.whole(-1, 2)
   return dice.weighted<() => object>([
     [1, () => ({ any: true })],
@@ -50,14 +50,14 @@ export function permission(dice: Dice, depth: number, more: () => object = () =>
     [1, () => ({ destination_port: port })],
     [1, () => ({ destination_port_range: { start: port - dice.whole(0, 2), end: port + dice.whole(1, 3) } })],
     [0.5, () => ({ requested_server_name: stringMatcher(dice) })],
-    [1, () => ({ metadata: more() })],
+    [weight, () => ({ metadata: more() })],
   ])()
 }
 
 const TEMPLATE = 'type.googleapis.com/envoy.extensions.path.match.uri_template.v3'
 
-export function principal(dice: Dice, depth: number, more: () => object = () => metadata(dice)): object {
-  const again = (): object => principal(dice, depth - 1, more)
+export function principal(dice: Dice, depth: number, more: () => object = () => metadata(dice), weight = 1): object {
+  const again = (): object => principal(dice, depth - 1, more, weight)
   return dice.weighted<() => object>([
     [3, () => ({ any: true })],
     [depth > 0 ? 2 : 0, () => ({ and_ids: { ids: several(dice, 1, 3, again) } })],
@@ -70,18 +70,18 @@ export function principal(dice: Dice, depth: number, more: () => object = () => 
     [3, () => ({ remote_ip: range(dice) })],
     [0.5, () => ({ authenticated: dice.chance(0.5) ? {} : { principal_name: stringMatcher(dice) } })],
     [0.5, () => ({ filter_state: { key: 'io.istio.peer_principal', string_match: stringMatcher(dice) } })],
-    [1, () => ({ metadata: more() })],
+    [weight, () => ({ metadata: more() })],
   ])()
 }
 
 /** RBAC of envoy.config.rbac.v3. */
-export function rules(dice: Dice, more?: () => object): object {
+export function rules(dice: Dice, more?: () => object, weight = 1): object {
   const policies = Object.fromEntries(
     several(dice, dice.chance(0.1) ? 0 : 1, 3, () => [
       `${dice.one(['p', 'q', 'ns[a]-policy[b]-rule[0]', 'with blank'])}${dice.whole(0, 9)}`,
       {
-        permissions: several(dice, 1, 2, () => permission(dice, 2, more)),
-        principals: several(dice, 1, 2, () => principal(dice, 2, more)),
+        permissions: several(dice, 1, 2, () => permission(dice, 2, more, weight)),
+        principals: several(dice, 1, 2, () => principal(dice, 2, more, weight)),
       },
     ]),
   )
@@ -95,10 +95,10 @@ export function rules(dice: Dice, more?: () => object): object {
   }
 }
 
-export function rbacFilter(dice: Dice, more?: () => object): object {
+export function rbacFilter(dice: Dice, more?: () => object, weight = 1): object {
   return httpFilter('http.rbac.v3.RBAC', {
-    ...(dice.chance(0.95) ? { rules: rules(dice, more) } : {}),
-    ...(dice.chance(0.2) ? { shadow_rules: rules(dice, more) } : {}),
+    ...(dice.chance(0.95) ? { rules: rules(dice, more, weight) } : {}),
+    ...(dice.chance(0.2) ? { shadow_rules: rules(dice, more, weight) } : {}),
   })
 }
 

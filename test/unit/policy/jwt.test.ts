@@ -53,6 +53,27 @@ const bearer = (text: string) => request([['authorization', `Bearer ${text}`]])
 const ask = (a: JwtAuthenticator, text: string, nowS = NOW_S) => statusText(a.check(bearer(text), nowS))
 const signed = (claims: object, header: object = {}) => token(ec, 'ES256', { iss: 'me', ...claims }, header)
 
+t.test('a provider that is asked twice says it once', (t) => {
+  const claimHeaders = [{ header: 'x-sub', claim: 'sub' }]
+  const a = authenticator({ kind: 'all', of: [P, P] }, [provider({ forward: true, payloadHeader: 'x-payload', claimHeaders })])
+  const asked = bearer(signed({ sub: 'ada' }))
+  t.equal(statusText(a.check(asked, NOW_S)), statusText(0))
+  for (const name of ['x-sub', 'x-payload'])
+    t.equal(asked.headers.indexOf(name, asked.headers.indexOf(name, 0) + 1), -1, `one ${name}`)
+  t.equal(asked.headers.get('x-sub'), 'ada')
+  t.end()
+})
+
+t.test('a place that is not in the request has no token in it', (t) => {
+  const optional: JwtRequirement = { kind: 'any', of: [P, { kind: 'missing' }] }
+  for (const name of ['authorization', 'x-token']) {
+    const a = authenticator(optional, [provider({ headers: [{ name, prefix: '' }] })])
+    t.equal(statusText(a.check(request([]), NOW_S)), statusText(0), name)
+    t.not(statusText(a.check(request([[name, '']]), NOW_S)), statusText(0), `${name} that is empty`)
+  }
+  t.end()
+})
+
 t.test('alg never chooses the kind of key: of each kind only its own, and none at all is none', async (t) => {
   const rsa = rsaKey()
   const ec384 = ecKey('P-384')
