@@ -16,7 +16,8 @@ function rewritePath(route: CompiledRoute, path: string): string {
   if (rewrite === null) return path
   if (rewrite.kind === 'full') return rewrite.value
   if (rewrite.kind === 'regex') {
-    return rewrite.regex === null || rewrite.template === null ? path : rewrite.regex.replaceAll(path, rewrite.template)
+    // A path of nothing would be no request: it stays as it was (Envoy).
+    return rewrite.regex === null || rewrite.template === null ? path : rewrite.regex.replaceAll(path, rewrite.template) || path
   }
   const rest = path.substring(route.matchedLength(path))
   if (route.path === null || !route.path.isSegments()) return rewrite.value + rest

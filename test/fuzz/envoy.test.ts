@@ -9,7 +9,9 @@ t.setTimeout(170_000)
 const seed = Number(process.env['HEDDLE_FUZZ_SEED'] ?? 1)
 const skip = findEnvoy() === null ? 'no Envoy: set ENVOY to one (bench/README.md says whence)' : ''
 
-for (const [kind, draw] of Object.entries(KINDS)) {
+/** What decides who may do what. */
+for (const kind of ['rbac', 'jwt'] as const) {
+  const draw = KINDS[kind]
   t.test(`${kind}: heddle decides as Envoy does`, { skip }, async (t) => {
     const { compared, passed, differences } = await runRound({ draw, kind, seed, subjects: 12 })
     t.comment(`HEDDLE_FUZZ_SEED=${seed}: ${compared} compared, ${passed} of them passed`)

@@ -73,6 +73,10 @@ const RULES: readonly Rule[] = [
       valuesOf(request, 'authorization').length > 1 && envoy.status === 401 && heddle.status === 401,
   },
   {
+    why: 'a URL of https over plain text is answered as one of http: x-forwarded-proto says what it was',
+    holds: ({ target = '/' }, envoy) => envoy.status === 403 && /^https:/i.test(target),
+  },
+  {
     why: 'an x-forwarded-proto that is empty says nothing',
     holds: (request) => valuesOf(request, 'x-forwarded-proto').includes(''),
   },

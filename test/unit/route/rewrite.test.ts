@@ -39,6 +39,7 @@ t.test('VirtualService rewrites are literal', async (t) => {
     [path('prefix', '/p9'), prefix('/new?z=1'), '/p9/x', '/new?z=1/x'],
     [path('prefix', '/p9'), prefix('/new?z=1'), '/p9/x?y=2', '/new?z=1/x?y=2'],
     [path('prefix', '/pa/'), prefix('new'), '/pa/x', 'newx'],
+    [path('prefix', '/pf'), regex('.*', ''), '/pf/x?x', '/pf/x?x'],
     [path('prefix', '/pf'), regex('x', 'y'), '/pfxx?x', '/pfyy?x'],
     [{}, prefix('/new'), '/anything', '/newanything'],
   ]
