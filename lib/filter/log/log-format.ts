@@ -133,6 +133,19 @@ function addText(builder: RunBuilder, format: string, omitsEmpty: boolean): void
 }
 
 /** Literal text, and operators within it. */
+/** A JSON string that texts and values are parts of. */
+function addQuoted(builder: RunBuilder, template: LogTemplate, omitsEmpty: boolean): void {
+  builder.text('"')
+  addTemplate(
+    builder,
+    template,
+    (text) => ascii(text).slice(1, -1),
+    (value) => jsonText(value).slice(1, -1),
+    omitsEmpty,
+  )
+  builder.text('"')
+}
+
 function addTemplate(
   builder: RunBuilder,
   { texts, operators }: LogTemplate,
@@ -189,15 +202,7 @@ function addJsonText(builder: RunBuilder, format: string): void {
   const template = parseLogTemplate(format)
   const alone = aloneOf(template)
   if (alone === null) {
-    builder.text('"')
-    addTemplate(
-      builder,
-      template,
-      (text) => ascii(text).slice(1, -1),
-      (value) => jsonText(value).slice(1, -1),
-      false,
-    )
-    builder.text('"')
+    addQuoted(builder, template, false)
   } else if (alone.read === null) builder.text('null')
   else builder.piece({ read: alone.read, render: alone.render, changes: alone.changes })
 }
@@ -282,15 +287,7 @@ function omittingText(format: string): (c: LogContext) => string | null {
     }
   }
   const builder = new RunBuilder()
-  builder.text('"')
-  addTemplate(
-    builder,
-    template,
-    (text) => ascii(text).slice(1, -1),
-    (value) => jsonText(value).slice(1, -1),
-    true,
-  )
-  builder.text('"')
+  addQuoted(builder, template, true)
   const runs = builder.done()
   return (c) => runs.map((run) => run.of(c)).join('')
 }
