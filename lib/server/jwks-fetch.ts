@@ -6,13 +6,19 @@ import { PrefixSet, parseIp, parsePrefix } from '../base/ip-prefix.ts'
 import type { JwksSource } from '../state/jwt.ts'
 
 /** Of which no issuer is: link-local addresses, those of the metadata services of clouds beside them (Istio IsKnownCloudMetadataAddress), and none at all. */
-const FORBIDDEN = new PrefixSet(
-  ['169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32', '192.0.0.192/32', '0.0.0.0/8', '::/128'].flatMap(
-    (text) => parsePrefix(text) ?? [],
-  ),
-)
+const FORBIDDEN = [
+  '169.254.0.0/16',
+  'fe80::/10',
+  'fd00:ec2::254/128',
+  '100.100.100.200/32',
+  '192.0.0.192/32',
+  '0.0.0.0/8',
+  '::/128',
+]
 const MAX_BYTES = 1024 * 1024
 const MAX_KEYS = 100
+/** Of `FORBIDDEN`, made when the first address is looked at: it would be some milliseconds of every start. */
+let forbidden: PrefixSet | null = null
 
 /** What a fetch needs is not there; it may come. Nobody has been asked. */
 export class NotYet extends Error {}
@@ -102,7 +108,8 @@ export function guarded(resolve: typeof lookup): LookupFunction {
 
 export function isForbidden(address: string): boolean {
   const ip = parseIp(address)
-  return ip === null || FORBIDDEN.contains(ip)
+  forbidden ??= new PrefixSet(FORBIDDEN.flatMap((text) => parsePrefix(text) ?? []))
+  return ip === null || forbidden.contains(ip)
 }
 
 export function forbiddenText(address: string): string {

@@ -1,5 +1,6 @@
 // Which port each bound listener has: held from before the workers listen until the listener is gone, so that nobody else gets it.
 import { listenOptionsOf, type Reservation, reserve } from '../listener/bind.ts'
+import type { BootstrapConfig } from '../state/bootstrap-config.ts'
 import type { Listener } from '../state/listener.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { bindErrorText, StartError } from './start-error.ts'
@@ -11,6 +12,12 @@ interface Held {
   /** As configuration has it. */
   readonly asked: number
 }
+
+/** What a control plane sends is refused alone; but without a listener that captures, the traffic of the pod would go nowhere. */
+export const mayGoOnWithout =
+  ({ role, xds }: BootstrapConfig) =>
+  ({ capture }: Listener): boolean =>
+    xds.address !== '' && (role === 'gateway' || role === 'sidecar') && capture === 'none'
 
 export class ListeningPorts {
   readonly #log: Logger
@@ -40,17 +47,17 @@ export class ListeningPorts {
   }
 
   /**
-   * Of the first configuration. Rejects with a StartError; with `goOn` one whose port cannot be had is logged instead, and tried again with the next configuration:
-   * of a gateway that is fed, all others would fail for it.
+   * Of the first configuration. Rejects with a StartError; one that `mayGoOnWithout` allows is logged instead when its port cannot be had, and tried again with
+   * the next configuration: where a control plane feeds, all others would fail for it.
    */
-  async reserveAll(listeners: readonly Listener[], goOn: boolean): Promise<void> {
+  async reserveAll(listeners: readonly Listener[], mayGoOnWithout: (listener: Listener) => boolean): Promise<void> {
     for (const listener of listeners) {
       if (!listener.bind) continue
       try {
         await this.#reserve(listener)
       } catch (error) {
         const text = bindErrorText(listener, error as NodeJS.ErrnoException)
-        if (!goOn) throw new StartError('bind', text, { cause: error })
+        if (!mayGoOnWithout(listener)) throw new StartError('bind', text, { cause: error })
         this.#log.error(text)
       }
     }

@@ -24,7 +24,7 @@ import type { ConfigSource } from './config-source.ts'
 import { ConfigStore } from './config-store.ts'
 import { ConfigThread } from './config-thread.ts'
 import { reportCut } from './cut-report.ts'
-import { ListeningPorts } from './listening-ports.ts'
+import { ListeningPorts, mayGoOnWithout } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
 import { ProbeServers } from './probe-servers.ts'
@@ -200,7 +200,7 @@ export class Supervisor {
       await this.store.loadFirst()
       this.#dns.update(this.store.snapshot.clusters)
       this.delivery.jwks.update(this.store.snapshot.listeners)
-      await this.#ports.reserveAll(this.store.snapshot.listeners, isFedGateway(this.bootstrap))
+      await this.#ports.reserveAll(this.store.snapshot.listeners, mayGoOnWithout(this.bootstrap))
       if (!this.#ending) await Promise.all([this.#dns.settled(DNS_START_MS), this.delivery.jwks.settled(DNS_START_MS)])
       if (!this.#ending) this.delivery.follow(this.store.snapshot)
       if (!this.#ending) await this.checks.settled(CHECKS_START_MS)
@@ -395,5 +395,3 @@ export class Supervisor {
     this.metrics.setState(state)
   }
 }
-
-const isFedGateway = ({ role, xds }: BootstrapConfig): boolean => role === 'gateway' && xds.address !== ''

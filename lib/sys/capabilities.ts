@@ -58,6 +58,8 @@ const NEEDS: Readonly<Record<Ability, Need>> = {
 
 /** Those of `wanted` that cannot be had, in that order; empty: all is well. Throws only when no socket can be made at all. */
 export function lacking(wanted: readonly Ability[]): readonly Lack[] {
+  // Most roles want nothing, and need not wait for the library.
+  if (wanted.length === 0) return []
   const c = libc()
   return wanted.flatMap((ability) => {
     const need = NEEDS[ability]

@@ -63,7 +63,8 @@ t.test('a listener at addresses of both families, which come and go', async (t) 
 })
 
 t.test('an endpoint with further addresses, as Envoy has it', async (t) => {
-  const upstream = await EchoUpstream.start(t, { name: 'six', host: '::1' })
+  // On 127.0.0.1 nobody may have this port: one that the system chose for ::1 alone, another test's server gets there.
+  const upstream = await EchoUpstream.start(t, { name: 'six', host: '::1', port: await freePort() })
   const build = ({ plane, port }: World): void => {
     const endpoint = {
       address: address('127.0.0.1', upstream.port),

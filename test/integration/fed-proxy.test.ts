@@ -1,6 +1,6 @@
 // heddle run fed by a control plane: what changes there changes here, and what happens to traffic while it is away, wrong, or gone since before the start.
-import { mkdtempSync, rmSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import t from 'tap'
@@ -10,6 +10,7 @@ import { eventually } from '../support/eventually.ts'
 import { FakeControlPlane } from '../support/fake-control-plane.ts'
 import { freePort } from '../support/free-port.ts'
 import { runHeddle, startProxy } from '../support/proxy.ts'
+import type { Teardown } from '../support/teardown.ts'
 import { putResource, setResource, xdsCluster, xdsEndpoints, xdsListener, xdsRoutes } from '../support/xds-json.ts'
 
 const listener = (port: number, filters: readonly object[] = []): object =>
@@ -86,24 +87,51 @@ t.test('fed, changed, refused, alone, and started alone', async (t) => {
   t.same(await sources(), ['stream'])
 })
 
-t.test('a gateway serves although one of its ports is taken', async (t) => {
-  const plane = await FakeControlPlane.start(t)
-  const upstream = await EchoUpstream.start(t, { name: 'a' })
+/** A port that somebody has, and how to give it back. */
+async function takenPort(t: Teardown): Promise<{ readonly port: number; readonly free: () => Promise<void> }> {
   const port = await freePort()
-  const taken = net.createServer()
-  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
-  const other = (taken.address() as AddressInfo).port
+  const server = net.createServer()
+  t.teardown(() => server.close())
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  return { port, free: () => new Promise((resolve) => void server.close(() => resolve())) }
+}
+
+for (const role of ['gateway', 'sidecar'])
+  t.test(`a ${role} serves although one of its ports is taken`, async (t) => {
+    const plane = await FakeControlPlane.start(t)
+    const upstream = await EchoUpstream.start(t, { name: 'a' })
+    const port = await freePort()
+    const taken = await takenPort(t)
+    putResource(plane, XDS.cluster, xdsCluster('one'))
+    putResource(plane, XDS.endpoints, xdsEndpoints('one', upstream))
+    putResource(plane, XDS.listener, listener(port))
+    putResource(plane, XDS.listener, { ...listener(taken.port), name: 'other' })
+    putResource(plane, XDS.route, route('one'))
+    const xds = { address: plane.hostAndPort, transport: 'plaintext' }
+    const proxy = await startProxy(t, { bootstrap: { role, resources: [], listeners: [], xds } })
+    t.match(proxy.stderr, new RegExp(`cannot listen on 127.0.0.1:${taken.port} for listener`))
+    const ask = async (at: number) => (await fetch(`http://127.0.0.1:${at}/`)).headers.get('x-upstream')
+    t.equal(await ask(port), 'a')
+    await taken.free()
+    putResource(plane, XDS.listener, { ...listener(await freePort()), name: 'third' })
+    await eventually('it has got the port', async () => (await ask(taken.port)) === 'a')
+  })
+
+t.test('a sidecar whose capturing listener cannot have its port ends, and says why', async (t) => {
+  const plane = await FakeControlPlane.start(t)
+  const { port } = await takenPort(t)
   putResource(plane, XDS.cluster, xdsCluster('one'))
-  putResource(plane, XDS.endpoints, xdsEndpoints('one', upstream))
-  putResource(plane, XDS.listener, listener(port))
-  putResource(plane, XDS.listener, { ...listener(other), name: 'other' })
+  putResource(plane, XDS.endpoints, xdsEndpoints('one'))
+  putResource(plane, XDS.listener, listener(await freePort()))
+  putResource(plane, XDS.listener, { ...listener(port), name: 'virtualInbound', use_original_dst: true })
   putResource(plane, XDS.route, route('one'))
+  const folder = mkdtempSync(path.join(tmpdir(), 'heddle-taken-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const file = path.join(folder, 'heddle.yaml')
+  const nowhere = { address: '127.0.0.1', port: 0 }
   const xds = { address: plane.hostAndPort, transport: 'plaintext' }
-  const proxy = await startProxy(t, { bootstrap: { role: 'gateway', resources: [], listeners: [], xds } })
-  t.match(proxy.stderr, new RegExp(`cannot listen on 127.0.0.1:${other} for listener`))
-  const ask = async (at: number) => (await fetch(`http://127.0.0.1:${at}/`)).headers.get('x-upstream')
-  t.equal(await ask(port), 'a')
-  await new Promise((resolve) => taken.close(resolve))
-  putResource(plane, XDS.listener, { ...listener(await freePort()), name: 'third' })
-  await eventually('it has got the port', async () => (await ask(other)) === 'a')
+  writeFileSync(file, JSON.stringify({ role: 'sidecar', admin: nowhere, health: nowhere, resources: [], listeners: [], xds }))
+  const { code, stderr } = await runHeddle(['run', '--config', file])
+  t.equal(code, 4)
+  t.match(stderr, new RegExp(`cannot listen on 127.0.0.1:${port} for listener .virtualInbound.* the port is taken`))
 })

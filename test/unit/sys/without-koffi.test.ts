@@ -7,6 +7,7 @@ import { ROOT } from '../../support/proxy.ts'
 const HIDE = `import module from 'node:module'
   const resolve = module._resolveFilename
   module._resolveFilename = function (name, ...rest) {
+    if (name === 'koffi') globalThis.asked = true
     if (name === 'koffi') throw Object.assign(new Error('Cannot find module'), { code: 'MODULE_NOT_FOUND' })
     return resolve.call(this, name, ...rest)
   }
@@ -61,4 +62,14 @@ t.test('what is not possible', { skip: linux }, async (t) => {
     try { inNetns(netns, () => {}) } catch (e) { say(code(e)) }
   `)
   t.same(lines, [...Array(3).fill(`${ENOSYS} false`), ...Array(7).fill(ENOSYS)])
+})
+
+t.test('it is not looked for where nothing of the system is wanted', (t) => {
+  const lines = without(`
+    const { lacking } = await lib('sys/capabilities.js')
+    say(lacking([]).length, globalThis.asked === true)
+    say(lacking(['mark']).length, globalThis.asked === true)
+  `)
+  t.same(lines, ['0 false', '1 true'])
+  t.end()
 })
