@@ -50,10 +50,12 @@ export async function openControlPlane({
   if (role === 'node') return { connect, self, source: null }
   const { XdsSource } = await import('./xds-source.ts')
   const { ownTunnelFields } = await import('./own-tunnel-fields.ts')
+  const { UsableFiles } = await import('./secret-files.ts')
   const terms = {
     routes: { unsafeRetries: retries === 'exact' ? 'allowed' : 'held-back' },
     ...ownTunnelFields(bootstrap, env),
     fetchTimeoutMs: xds.protocol === 'sotw' ? FETCH_TIMEOUT_MS : 0,
+    files: new UsableFiles(),
   } as const
   return { connect, self, source: (onChange) => new XdsSource({ terms, connect, log, agent, onChange }) }
 }

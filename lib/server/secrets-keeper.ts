@@ -1,12 +1,13 @@
 // What the workers know of certificates and keys: the identities of the CertificateManager, and what configuration names by file or as a
 // Kubernetes Secret. Told to them whole at each change; in a dump there are only names.
-import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { FileWatch } from '../base/file-watch.ts'
 import type { CertificateManager } from '../identity/source/certificate-manager.ts'
-import { type SecretName, SYSTEM_TRUST } from '../state/tls.ts'
+import { isFile, type SecretName } from '../state/tls.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type Credential, isRevocationList, NO_SECRETS, type Secrets } from '../transport/secrets.ts'
+import { pathsOf, readCredential } from './secret-files.ts'
 
 export interface SecretsKeeperOptions {
   /** null: the workload has no identity. */
@@ -16,11 +17,6 @@ export interface SecretsKeeperOptions {
   readonly log: Logger
   readonly onChange: (secrets: Secrets) => void
 }
-
-const FILE_CERTIFICATE = 'file-cert:'
-const FILE_ROOT = 'file-root:'
-/** Of names that are several files: chain and key, roots and revocation lists. */
-const BETWEEN_FILES = '~'
 
 export class SecretsKeeper {
   readonly #options: SecretsKeeperOptions
@@ -157,27 +153,4 @@ export class SecretsKeeper {
     this.#watch?.close()
     this.#options.identity?.close()
   }
-}
-
-function isFile(name: SecretName): boolean {
-  return name !== SYSTEM_TRUST && (name.startsWith(FILE_CERTIFICATE) || name.startsWith(FILE_ROOT))
-}
-
-function pathsOf(name: SecretName): string[] {
-  return name.slice((name.startsWith(FILE_ROOT) ? FILE_ROOT : FILE_CERTIFICATE).length).split(BETWEEN_FILES)
-}
-
-/** Throws what is wrong with it. */
-function readCredential(name: SecretName): Credential {
-  const [first = '', second = ''] = pathsOf(name)
-  const pem = readFileSync(first, 'utf8')
-  const certificate = new X509Certificate(pem)
-  if (name.startsWith(FILE_ROOT)) {
-    const crlPem = second === '' ? '' : readFileSync(second, 'utf8')
-    if (second !== '' && !isRevocationList(crlPem)) throw new Error(`${second} is no revocation list as PEM`)
-    return { name, certificateChainPem: '', privateKeyPem: '', rootsPem: [pem], crlPem }
-  }
-  const privateKeyPem = readFileSync(second, 'utf8')
-  if (!certificate.checkPrivateKey(createPrivateKey(privateKeyPem))) throw new Error('the key is not that of the certificate')
-  return { name, certificateChainPem: pem, privateKeyPem, rootsPem: [], crlPem: '' }
 }

@@ -11,12 +11,18 @@ export const OWN_CERTIFICATE = 'default'
 export const MESH_TRUST = 'ROOTCA'
 /** Name of the system's certificate authorities. */
 export const SYSTEM_TRUST = 'file-root:system'
+export const FILE_CERTIFICATE = 'file-cert:'
+export const FILE_ROOT = 'file-root:'
 
 /**
  * Names of secrets: `default`, a SPIFFE id (`spiffe://…`: the certificate of that identity), `kubernetes://NAMESPACE/NAME` (a Secret of kind
  * TLS), `file-cert:CHAIN~KEY`, and for trust `ROOTCA`, `file-root:PATH`, `file-root:PATH~CRL`, `kubernetes://NAMESPACE/NAME`.
  */
 export type SecretName = string
+
+export function isFile(name: SecretName): boolean {
+  return name !== SYSTEM_TRUST && (name.startsWith(FILE_CERTIFICATE) || name.startsWith(FILE_ROOT))
+}
 
 /** The peer's own certificate must be one of these, whoever vouches for it (Envoy verify_certificate_spki and verify_certificate_hash): one match of either list. */
 export interface CertificatePins {

@@ -15,7 +15,7 @@ import { hasOpenssl, OpensslCa } from '../support/openssl-ca.ts'
 import { startProxy } from '../support/proxy.ts'
 import { type Issued, SigningCa } from '../support/signing-ca.ts'
 import type { Teardown } from '../support/teardown.ts'
-import { setResource, setService, xdsListener, xdsRoutes } from '../support/xds-json.ts'
+import { putResource, setResource, setService, xdsCluster, xdsEndpoints, xdsListener, xdsRoutes } from '../support/xds-json.ts'
 
 const SERVER = 'spiffe://cluster.local/ns/default/sa/web'
 const CLIENT = 'spiffe://cluster.local/ns/default/sa/client'
@@ -111,3 +111,41 @@ t.test('a peer of another root', { skip: !hasOpenssl() && 'openssl is not instal
   rmSync(revocation)
   await eventually('the list is gone', async () => (await ask(t, port, lost)) === 'HTTP/1.1 200 OK')
 })
+
+t.test(
+  'a listener whose certificate is a file waits for it',
+  { skip: !hasOpenssl() && 'openssl is not installed' },
+  async (t) => {
+    const ca = new OpensslCa(t)
+    const made = issued(ca.svid(ca.root('/O=ours'), SERVER))
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-file-cert-'))
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+    const [certificate, key] = [path.join(folder, 'cert.pem'), path.join(folder, 'key.pem')]
+    const name = `file-cert:${certificate}~${key}`
+    const plane = await FakeControlPlane.start(t)
+    const [app, later] = [await EchoUpstream.start(t), await EchoUpstream.start(t)]
+    const port = await freePort()
+    setService(plane, 'app', app)
+    setResource(plane, XDS.route, xdsRoutes('r', { '*': { '/': 'app' } }))
+    const proxy = await startProxy(t, {
+      listeners: [],
+      bootstrap: { role: 'gateway', resources: [], xds: { address: plane.hostAndPort, transport: 'plaintext' } },
+    })
+    const typed_config = { '@type': TLS, common_tls_context: { tls_certificate_sds_secret_configs: [sds(name)] } }
+    const at = { name: 'in', host: '127.0.0.1', port, routes: 'r' }
+    putResource(plane, XDS.listener, xdsListener({ ...at, transportSocket: { name: 'tls', typed_config } }))
+    const waits = async (): Promise<boolean> =>
+      (await proxy.admin('/control_plane')).body.includes(`listener in waits for the secret ${name}`)
+    await eventually('it waits', waits)
+    // Further configuration goes on without it.
+    putResource(plane, XDS.cluster, xdsCluster('later'))
+    putResource(plane, XDS.endpoints, xdsEndpoints('later', later))
+    await eventually('the cluster is there', async () => (await proxy.admin('/clusters')).body.includes('later::'))
+    t.ok(await waits())
+    t.notMatch((await proxy.admin('/listeners')).body, /in::/, 'nobody listens')
+    writeFileSync(key, made.key)
+    writeFileSync(certificate, made.chain)
+    await eventually('it is in force', async () => (await ask(t, port, made)) === 'HTTP/1.1 200 OK')
+    t.notOk(await waits())
+  },
+)

@@ -17,7 +17,7 @@ import { emptyAssignment, type LoadAssignment, translateLoadAssignment } from '.
 import { emptyTable, translateRoutes } from '../translate/route-configuration.ts'
 import type { RouteTerms } from '../translate/route-terms.ts'
 import { translateSecret } from '../translate/secret.ts'
-import { clusterWaitsFor, isFetched, secretText } from '../translate/warming.ts'
+import { type Arrived, clusterWaitsFor, isFetched, isThere, missingSecrets } from '../translate/warming.ts'
 import { AssembledClusters } from './assembled-clusters.ts'
 import { comingOfListener, comingOfTable } from './clusters-coming.ts'
 import { ListenerLinks } from './listener-links.ts'
@@ -32,6 +32,8 @@ export interface XdsWorldTerms {
   readonly gateway: GatewayFields
   /** Milliseconds after which something that waits is in force all the same; 0: never. Servers of the state of the world say nothing of what does not exist. */
   readonly fetchTimeoutMs: number
+  /** Credentials of files that can be used (`file-cert:…`), which are waited for as secrets are; absent: all. */
+  readonly files?: Arrived['secrets']
 }
 
 /** How long routes wait for clusters that they name. */
@@ -233,7 +235,7 @@ export class XdsWorld {
     }
     const missing = clusterWaitsFor(from, {
       assignments: this.endpoints,
-      secrets: { has: (secret) => !isFetched(secret) || this.secrets.has(secret) },
+      secrets: { has: (secret) => isThere(secret, this.secrets, this.#terms.files) },
     })
     const isMissing = from.edsName !== null && !this.endpoints.has(from.edsName)
     const limitMs = isMissing ? this.#terms.fetchTimeoutMs : SECRETS_WAIT_MS
@@ -291,13 +293,11 @@ export class XdsWorld {
     return changed
   }
 
-  #listenerWaitsFor({ secretNames, credentials, routeNames, missingExtensions }: TranslatedListener): string[] {
-    const own = new Set(credentials.map((c) => c.name))
-    const secrets = secretNames.filter((name) => isFetched(name) && !own.has(name) && !this.secrets.has(name))
+  #listenerWaitsFor(listener: TranslatedListener): string[] {
     return [
-      ...secrets.map(secretText),
-      ...routeNames.filter((name) => this.#warmTables.active(name) === null).map((name) => `the routes ${name}`),
-      ...missingExtensions.map((name) => `the extension ${name}`),
+      ...missingSecrets(listener, (name) => isThere(name, this.secrets, this.#terms.files)),
+      ...listener.routeNames.filter((name) => this.#warmTables.active(name) === null).map((name) => `the routes ${name}`),
+      ...listener.missingExtensions.map((name) => `the extension ${name}`),
     ]
   }
 

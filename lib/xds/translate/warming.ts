@@ -1,5 +1,5 @@
 // What a cluster waits for before it may serve: endpoints that come by a resource of their own, and secrets. Until then the one before it goes on serving.
-import { MESH_TRUST, OWN_CERTIFICATE, type SecretName, SYSTEM_TRUST } from '../../state/tls.ts'
+import { isFile, MESH_TRUST, OWN_CERTIFICATE, type SecretName, SYSTEM_TRUST } from '../../state/tls.ts'
 import type { TranslatedCluster } from './cluster.ts'
 
 /** What is there. */
@@ -11,11 +11,25 @@ export interface Arrived {
 }
 
 /** Clauses, `the endpoints outbound|80||a`; none: it can serve. */
-export function clusterWaitsFor({ edsName, secretNames, credentials }: TranslatedCluster, arrived: Arrived): string[] {
-  const endpoints = edsName === null || arrived.assignments.has(edsName) ? [] : [`the endpoints ${edsName}`]
-  const own = new Set(credentials.map((c) => c.name))
-  const secrets = secretNames.filter((name) => !own.has(name) && name !== SYSTEM_TRUST && !arrived.secrets.has(name))
-  return [...endpoints, ...secrets.map(secretText)]
+export function clusterWaitsFor(cluster: TranslatedCluster, { assignments, secrets }: Arrived): string[] {
+  const { edsName } = cluster
+  const endpoints = edsName === null || assignments.has(edsName) ? [] : [`the endpoints ${edsName}`]
+  return [...endpoints, ...missingSecrets(cluster, (name) => secrets.has(name))]
+}
+
+/** Clauses; of what the resource itself carries and the system has nothing is missing. */
+export function missingSecrets(
+  of: Pick<TranslatedCluster, 'secretNames' | 'credentials'>,
+  has: (name: SecretName) => boolean,
+): string[] {
+  const own = new Set(of.credentials.map((c) => c.name))
+  return of.secretNames.filter((name) => !own.has(name) && name !== SYSTEM_TRUST && !has(name)).map(secretText)
+}
+
+/** `fetched`: those that came over the stream; `files`: credentials that can be read, absent: all of them. The workload's own are waited for by readiness. */
+export function isThere(name: SecretName, fetched: Arrived['secrets'], files: Arrived['secrets'] | undefined): boolean {
+  if (isFetched(name)) return fetched.has(name)
+  return files === undefined || !isFile(name) || files.has(name)
 }
 
 /** Secrets that are asked for over the stream: all but those that heddle provides itself (pilot-agent). */

@@ -44,11 +44,12 @@ const ADS = { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' }
 const ROUTER = { name: 'envoy.filters.http.router', typed_config: { '@type': `${TYPE}.filters.http.router.v3.Router` } }
 
 const WRITE: Readonly<Record<string, (name: string, plain: Plain) => Uint8Array>> = {
-  [XDS.cluster]: (name, { eds, bad, called }) =>
+  [XDS.cluster]: (name, { eds, sds, bad, called }) =>
     bytes(Cluster, {
       name: called ?? name,
       type: eds === undefined ? 'STATIC' : 'EDS',
       ...(eds === undefined ? {} : { eds_cluster_config: { eds_config: ADS, service_name: eds } }),
+      ...(sds === undefined ? {} : { transport_socket: tls(sds, 'Upstream') }),
       ...(bad ? { cluster_type: { name: 'envoy.clusters.redis' } } : {}),
     }),
   [XDS.endpoints]: (name, { to, bad }) =>
@@ -122,11 +123,11 @@ function discovery(): JsonObject {
   return { config_source: ADS, type_urls: [`${TYPE}.filters.http.cors.v3.Cors`, `${TYPE}.filters.http.fault.v3.HTTPFault`] }
 }
 
-function tls(name: string): JsonObject {
+function tls(name: string, side = 'Downstream'): JsonObject {
   const context = { tls_certificate_sds_secret_configs: [{ name, sds_config: { ads: {} } }] }
   return {
     name: 'envoy.transport_sockets.tls',
-    typed_config: { '@type': `${TYPE}.transport_sockets.tls.v3.DownstreamTlsContext`, common_tls_context: context },
+    typed_config: { '@type': `${TYPE}.transport_sockets.tls.v3.${side}TlsContext`, common_tls_context: context },
   }
 }
 
@@ -166,12 +167,13 @@ class World {
   readonly xds: XdsWorld
   nowMs: number
 
-  constructor(fetchTimeoutMs = 0) {
+  constructor(fetchTimeoutMs = 0, files = new Set<string>()) {
     this.xds = new XdsWorld({
       routes: { unsafeRetries: 'held-back' },
       tunnelFields: '',
       gateway: NO_GATEWAY_FIELDS,
       fetchTimeoutMs,
+      files,
     })
     this.nowMs = 0
   }
@@ -223,6 +225,26 @@ t.test('a first configuration is complete when clusters and listeners have come 
   w.take(update(XDS.secret, { 'kubernetes://s': {} }))
   t.ok(w.xds.complete)
   t.same([w.listeners, w.tables, w.clusters], [['m:80', 'l:80'], ['80>a'], { b: [], a: ['10.0.0.1'] }])
+})
+
+t.test('credentials of files are waited for as secrets are', async (t) => {
+  const files = new Set<string>()
+  const w = new World(0, files)
+  const name = 'file-cert:/c~/k'
+  w.take(update(XDS.cluster, { a: { sds: name } }), update(XDS.listener, { l: { sds: name, to: '80' } }))
+  t.same(w.xds.waitingFor(), [`cluster a waits for the secret ${name}`, `listener l waits for the secret ${name}`])
+  t.same([w.clusters, w.listeners], [{}, []])
+  t.same([...(w.xds.wanted().get(XDS.secret) ?? [])], [], 'nobody is asked for it')
+  files.add(name)
+  w.xds.settle(1000)
+  t.ok(w.xds.complete)
+  t.same([w.clusters, w.listeners], [{ a: [] }, ['l:80']])
+  files.delete(name)
+  w.take(update(XDS.cluster, { b: { sds: name } }))
+  w.xds.settle(14_999)
+  t.same(w.clusters, { a: [] })
+  w.xds.settle(15_000)
+  t.same(w.clusters, { a: [], b: [] }, 'not for ever')
 })
 
 t.test('no clusters and no listeners are a configuration, too', async (t) => {
