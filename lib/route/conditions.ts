@@ -95,10 +95,6 @@ export class CompiledPath {
     return this.kind === PREFIX || this.kind === SEGMENTS ? this.value.length : path.length
   }
 
-  isSegments(): boolean {
-    return this.kind === SEGMENTS
-  }
-
   isExact(): boolean {
     return this.kind === EXACT && !this.ignoreCase
   }

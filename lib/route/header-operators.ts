@@ -30,8 +30,10 @@ export interface EditContext {
   readonly method: string
   readonly scheme: string
   readonly authority: string
-  /** Path with query as routed: normalised, before rewrites. `%REQ(:path)%`. */
+  /** Path with query as routed: normalised, before rewrites. `%PATH%`. */
   readonly pathWithQuery: string
+  /** As it goes to the upstream: after a rewrite, once there was one. `%REQ(:path)%`. */
+  readonly sentPath: string
   readonly protocol: string
   /** `ip:port`. Who asks; `…Direct…` the other end of the connection. */
   readonly downstreamRemoteAddress: string

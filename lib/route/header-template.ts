@@ -156,7 +156,7 @@ function requestHeader(name: string, ctx: EditContext): string | null {
     case ':method':
       return ctx.method
     case ':path':
-      return ctx.pathWithQuery
+      return ctx.sentPath
     case ':authority':
     case 'host':
       return ctx.authority

@@ -27,14 +27,18 @@ function requestHost(view: RequestView, scheme: string, hasPort: boolean): strin
   const authority = view.authority
   const colon = portColon(authority)
   if (colon < 0) return authority
-  const oldDefault = view.scheme === 'https' ? ':443' : ':80'
-  const dropped = hasPort || (scheme !== view.scheme && authority.substring(colon) === oldDefault)
+  // Which port it was is by what the client used; neither of the two has none.
+  const before = view.headers.get('x-forwarded-proto') ?? view.scheme
+  const oldDefault = before === 'https' ? ':443' : before === 'http' ? ':80' : ''
+  const dropped = hasPort || (scheme !== before && authority.substring(colon) === oldDefault)
   return dropped ? authority.substring(0, colon) : authority
 }
 
 function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength: number, rewritten: string | null): string {
   const query = view.query === null || redirect.stripQuery ? '' : `?${view.query}`
   if (redirect.path !== '') return redirect.path.includes('?') ? redirect.path : redirect.path + query
-  if (redirect.prefixRewrite !== null) return redirect.prefixRewrite + view.path.substring(matchedPrefixLength) + query
-  return (rewritten ?? view.path) + query
+  const path =
+    redirect.prefixRewrite !== null ? redirect.prefixRewrite + view.path.substring(matchedPrefixLength) : (rewritten ?? view.path)
+  // What is written may have a query of its own.
+  return redirect.stripQuery ? (path.split('?', 1)[0] as string) : path + query
 }

@@ -10,7 +10,7 @@ const REST = '(/?)(.*)'
 export function regexRewrite(pattern: string, value: string, { path }: RouteMatch): PathRewrite {
   if (pattern === WHOLE && !value.includes('\\')) return { kind: 'full', pattern: '', value }
   if (path?.kind === 'pathPrefix' && value === '/\\2' && pattern === `^${quoted(path.value)}${REST}`)
-    return { kind: 'prefix', pattern: '', value: '/' }
+    return { kind: 'prefix', pattern: '', value: '' }
   return { kind: 'regex', pattern, value }
 }
 

@@ -19,11 +19,8 @@ function rewritePath(route: CompiledRoute, path: string): string {
     // A path of nothing would be no request: it stays as it was (Envoy).
     return rewrite.regex === null || rewrite.template === null ? path : rewrite.regex.replaceAll(path, rewrite.template) || path
   }
-  const rest = path.substring(route.matchedLength(path))
-  if (route.path === null || !route.path.isSegments()) return rewrite.value + rest
-  // Gateway API ReplacePrefixMatch: exactly one slash between the two, and never an empty path.
-  const value = rewrite.value.endsWith('/') ? rewrite.value.substring(0, rewrite.value.length - 1) : rewrite.value
-  return value === '' && rest === '' ? '/' : value + rest
+  // A prefix that is taken off may have been all of it.
+  return rewrite.value + path.substring(route.matchedLength(path)) || '/'
 }
 
 /** The host that the request or its path says; empty: none. */

@@ -94,7 +94,7 @@ export interface HeaderEdit {
 }
 
 export interface PathRewrite {
-  /** `prefix`: replace the matched prefix (without a path match: the leading `/`); `full`: the whole path;
+  /** `prefix`: replace the matched prefix (without a path match: the leading `/`), as it is written, and take it off where `value` is empty; `full`: the whole path;
    *  `regex`: each match of `pattern`, `\1` groups in `value`. The query stays in all three. */
   readonly kind: 'prefix' | 'full' | 'regex'
   /** RE2; empty unless kind is `regex`. */

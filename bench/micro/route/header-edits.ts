@@ -34,6 +34,7 @@ const context: EditContext = {
   scheme: 'http',
   authority: 'a',
   pathWithQuery: '/x?q=1',
+  sentPath: '/x?q=1',
   protocol: 'HTTP/1.1',
   downstreamRemoteAddress: '127.0.0.1:5555',
   downstreamLocalAddress: '127.0.0.1:8080',

@@ -90,12 +90,19 @@ function readTarget(stream: HttpStream, headers: HeaderMap): R.Reason | null {
     if (form === null || form[2] === '' || !isHost(form[2] as string)) return R.MALFORMED
     // RFC 9112 §3.2.2: the authority of an absolute form replaces Host.
     stream.absoluteScheme = (form[1] as string).toLowerCase()
+    if (stream.absoluteScheme === 'https' && mustBeTrue(stream)) return R.HTTPS_IN_PLAIN_TEXT
     headers.removeKnown(H.H_HOST)
     headers.append('host', form[2] as string)
     stream.authority = form[2] as string
     target = (form[3] as string).startsWith('/') ? (form[3] as string) : `/${form[3]}`
   }
   return splitTarget(stream, target)
+}
+
+/** Nobody in front, and no TLS: a client from outside cannot have asked by https, whatever policies on :scheme make of it (Envoy validate_scheme). */
+function mustBeTrue({ manager, session }: HttpStream): boolean {
+  const { edge } = manager.config
+  return edge !== null && edge.trustedProxies === 0 && session.connection.tls === null
 }
 
 function splitTarget(stream: HttpStream, target: string): R.Reason | null {

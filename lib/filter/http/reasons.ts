@@ -79,6 +79,14 @@ export const CONNECTION_HEADER_REJECTED = reason(
   'Bad Request',
   true,
 )
+export const HTTPS_IN_PLAIN_TEXT = reason(
+  'https_in_plain_text',
+  403,
+  F.DPE,
+  'http1.https_url_on_plaintext_connection',
+  'Forbidden',
+  true,
+)
 export const MISSING_HOST = reason('missing_host', 400, 0, 'missing_host_header', '', true)
 export const TWO_HOSTS = reason('several_hosts', 400, F.DPE, 'http1.codec_error', 'Bad Request', true)
 export const ASTERISK_TARGET = reason('asterisk_target', 404, 0, 'absolute_path_rejected', '', false)

@@ -169,7 +169,9 @@ function pathRewrite(spec: HttpRouteSpec, match: RouteMatch): PathRewrite | null
   const uri = spec.rewrite?.uri ?? ''
   if (uri === '') return null
   const whole = match.path !== null && (match.path.kind === 'exact' || match.path.kind === 'regex')
-  return { kind: whole ? 'full' : 'prefix', pattern: '', value: uri }
+  // Gateway API ReplacePrefixMatch: there is one slash between what is written and the rest.
+  const segments = match.path?.kind === 'pathPrefix'
+  return { kind: whole ? 'full' : 'prefix', pattern: '', value: segments ? uri.replace(/\/$/, '') : uri }
 }
 
 function mirrors(world: World, spec: HttpRouteSpec, namespace: string, port: number): Mirror[] {

@@ -6,6 +6,7 @@ interface Statuses {
   readonly status: number
   readonly details: unknown
   readonly upstream: { readonly line: string } | null
+  readonly headers: readonly string[]
 }
 
 interface Rule {
@@ -73,8 +74,12 @@ const RULES: readonly Rule[] = [
       valuesOf(request, 'authorization').length > 1 && envoy.status === 401 && heddle.status === 401,
   },
   {
-    why: 'a URL of https over plain text is answered as one of http: x-forwarded-proto says what it was',
-    holds: ({ target = '/' }, envoy) => envoy.status === 403 && /^https:/i.test(target),
+    why: '%RESPONSE_CODE% in the headers of an answer of the proxy is its status, and not 0',
+    holds: (_, envoy, heddle) =>
+      envoy.upstream === null &&
+      envoy.status === heddle.status &&
+      envoy.headers.some((h) => h.includes('code-0')) &&
+      envoy.headers.map((h) => h.replaceAll('code-0', `code-${heddle.status}`)).join('\n') === heddle.headers.join('\n'),
   },
   {
     why: 'an x-forwarded-proto that is empty says nothing',

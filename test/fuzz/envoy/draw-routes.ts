@@ -8,12 +8,14 @@ import { mixed, type Subject, several } from './subject.ts'
 const DOMAINS = ['a.example', 'A.example', 'b.example', '*.example', '*.a.example', 'a.*', 'a.example:*', '*a.example', 'x.*', 'localhost', 'a', 'a.example:80', 'b.example:80', '[::1]', '[::1]:80', '127.0.0.1:8080', '127.*', '*:80', 'a.example.', '*.', 'a.e*'] // biome-ignore format: a list
 /** Without what a response does not know yet, and what heddle leaves encoded (QUERY_PARAM: a line break would end the header). */
 const TEXTS = ['v', 'a b', '%REQ(x-a)%', '%REQ(X-A?x-b)%', '%REQ(:path)%', '%REQ(:authority)%', '%REQ(x-a):2%', '%PROTOCOL%', '100%%', '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', '%DOWNSTREAM_LOCAL_PORT%', '%REQ(x-none)%', 'a%REQ(x-none)%b', '%ROUTE_NAME%', '%REQ(:method)%-%REQ(host)%', '%PATH(NQ)%', '%UPSTREAM_CLUSTER_RAW%', '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'] // biome-ignore format: a list
+/** Of edits of responses. */
+const OF_RESPONSES = ['code-%RESPONSE_CODE%', '%RESP(:status)%', '%RESP(x-up)%', '%REQ(:path)%'] // biome-ignore format: a list
 const NAMES = ['x-a', 'x-b', 'X-C', 'x-d', 'user-agent', 'content-type', 'x-up', 'x-forwarded-for'] // biome-ignore format: a list
 
 function headerEdits(dice: Dice): object {
-  const adds = (): object[] =>
+  const adds = (texts: readonly string[]): object[] =>
     several(dice, 0, 2, () => ({
-      header: { key: dice.one(NAMES), value: dice.one(TEXTS) },
+      header: { key: dice.one(NAMES), value: dice.one(texts) },
       ...(dice.chance(0.7)
         ? {
             append_action: dice.one([
@@ -26,9 +28,9 @@ function headerEdits(dice: Dice): object {
         : {}),
     }))
   return {
-    ...(dice.chance(0.4) ? { request_headers_to_add: adds() } : {}),
+    ...(dice.chance(0.4) ? { request_headers_to_add: adds(TEXTS) } : {}),
     ...(dice.chance(0.2) ? { request_headers_to_remove: several(dice, 1, 2, () => dice.one(NAMES)) } : {}),
-    ...(dice.chance(0.3) ? { response_headers_to_add: adds() } : {}),
+    ...(dice.chance(0.3) ? { response_headers_to_add: adds(dice.chance(0.5) ? TEXTS : OF_RESPONSES) } : {}),
     ...(dice.chance(0.2) ? { response_headers_to_remove: several(dice, 1, 2, () => dice.one(NAMES)) } : {}),
   }
 }
@@ -111,7 +113,7 @@ function redirect(dice: Dice): object {
     ...dice.one<object>([
       {},
       { path_redirect: dice.one(['/r', '/r?p=1', '/', '/r#f']) },
-      { prefix_rewrite: dice.one(['/r', '/', '/r/']) },
+      { prefix_rewrite: dice.one(['/r', '/', '/r/', '/r?p=1']) },
       { regex_rewrite: rewrites(dice) },
     ]),
     ...(dice.chance(0.6)

@@ -184,12 +184,17 @@ function sideOf(t: Teardown, portOf: (subject: number) => number, refused: Reado
       const outcomes: Outcome[] = []
       for (const [i, answer] of answers.entries()) {
         // What is no request to either is not in its log under this name.
-        const logged = answer === null || answer.status === 400 ? null : await lines.of(`${subject}.${i}`)
+        const logged = answer === null || isOfCodec(answer) ? null : await lines.of(`${subject}.${i}`)
         outcomes.push(outcomeOf(answer, logged, port))
       }
       return outcomes
     },
   }
+}
+
+/** Answered before its headers are known. */
+function isOfCodec({ status, headers }: ResponseMessage): boolean {
+  return status === 400 || (status === 403 && headers.some(([n, v]) => n.toLowerCase() === 'connection' && v === 'close'))
 }
 
 /** One after the other, each client on a connection as long as it is kept open. */

@@ -52,9 +52,23 @@ t.test('Location', async (t) => {
     [{ authority: 'o.host', portFromListener: true }, '/r8/x', 'a', 'https', 'https://o.host:9080/r8/x'],
     [{ prefixRewrite: '/' }, '/foo/baz?q', 'a', 'http', 'http://a//baz?q'],
     [{ prefixRewrite: '/bar' }, '/foo/baz', 'a', 'http', 'http://a/bar/baz'],
+    [{ prefixRewrite: '/bar?p=1', stripQuery: true }, '/foo/baz?q', 'a', 'http', 'http://a/bar'],
   ]
   for (const [over, target, authority, scheme, expected] of rows) {
     const request = view(target, { authority, scheme })
     t.equal(locationOf({ ...NOTHING, ...over }, request, '/foo'.length, 9080), expected, `${JSON.stringify(over)} ${authority}`)
+  }
+})
+
+t.test('the default port that goes is that of x-forwarded-proto, where it says one of the two', async (t) => {
+  const rows: [said: string, authority: string, expected: string][] = [
+    ['http', 'a:80', 'https://a/x'],
+    ['ftp', 'a:80', 'https://a:80/x'],
+    ['https', 'a:80', 'https://a:80/x'],
+    ['https', 'a:443', 'https://a:443/x'],
+  ]
+  for (const [said, authority, expected] of rows) {
+    const request = view('/x', { authority, headers: [['x-forwarded-proto', said]] })
+    t.equal(locationOf({ ...NOTHING, scheme: 'https' }, request, 0, 9080), expected, `${said} ${authority}`)
   }
 })

@@ -10,8 +10,8 @@ t.test('rewrites', async (t) => {
   const cases: [title: string, pattern: string, value: string, path: PathMatch | null, expected: PathRewrite][] = [
     ['the whole path', '/.*', '/new', segments('/a'), { kind: 'full', pattern: '', value: '/new' }],
     ['with a group', '/.*', '/new\\0', segments('/a'), stays('/.*', '/new\\0')],
-    ['a prefix that goes', '^/a(/?)(.*)', '/\\2', segments('/a'), { kind: 'prefix', pattern: '', value: '/' }],
-    ['quoted', '^/a\\.b(/?)(.*)', '/\\2', segments('/a.b'), { kind: 'prefix', pattern: '', value: '/' }],
+    ['a prefix that goes', '^/a(/?)(.*)', '/\\2', segments('/a'), { kind: 'prefix', pattern: '', value: '' }],
+    ['quoted', '^/a\\.b(/?)(.*)', '/\\2', segments('/a.b'), { kind: 'prefix', pattern: '', value: '' }],
     ['another prefix', '^/b(/?)(.*)', '/\\2', segments('/a'), stays('^/b(/?)(.*)', '/\\2')],
     ['a plain prefix', '^/a(/?)(.*)', '/\\2', { ...segments('/a'), kind: 'prefix' }, stays('^/a(/?)(.*)', '/\\2')],
     ['no path', 'a', 'b', null, stays('a', 'b')],
