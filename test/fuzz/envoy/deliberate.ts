@@ -1,4 +1,4 @@
-// What heddle decides otherwise than Envoy on purpose, each time more strictly or as the specification of HTTP has it. docs/control-plane.md tells it to operators.
+// What heddle decides otherwise than Envoy on purpose, mostly more strictly or as the specification of HTTP has it. The table at the end of docs/control-plane.md tells it to operators.
 import { headerPairs } from '../../support/raw-client.ts'
 import type { FuzzRequest } from './subject.ts'
 
@@ -18,6 +18,8 @@ const valuesOf = (request: FuzzRequest, name: string): readonly string[] =>
   headerPairs(request.headers).flatMap(([n, v]) => (n.toLowerCase() === name ? [v] : []))
 
 const tokensOf = (request: FuzzRequest): number => JSON.stringify(request).split('eyJ').length - 1
+/** Paths of requests are drawn with this in front. */
+const withoutPaths = (headers: readonly string[]): string => headers.map((h) => h.replace(/path-.*/, 'path-')).join('\n')
 const sorted = (line: string): string => line.split(/[ ?&]/).toSorted().join(' ')
 
 const RULES: readonly Rule[] = [
@@ -80,6 +82,14 @@ const RULES: readonly Rule[] = [
       envoy.status === heddle.status &&
       envoy.headers.some((h) => h.includes('code-0')) &&
       envoy.headers.map((h) => h.replaceAll('code-0', `code-${heddle.status}`)).join('\n') === heddle.headers.join('\n'),
+  },
+  {
+    why: 'a redirect leaves the path of the request as it was asked for',
+    holds: (_, envoy, heddle) =>
+      envoy.upstream === null &&
+      /^30/.test(String(heddle.status)) &&
+      envoy.status === heddle.status &&
+      withoutPaths(envoy.headers) === withoutPaths(heddle.headers),
   },
   {
     why: 'an x-forwarded-proto that is empty says nothing',

@@ -7,9 +7,9 @@ import { mixed, type Subject, several } from './subject.ts'
 
 const DOMAINS = ['a.example', 'A.example', 'b.example', '*.example', '*.a.example', 'a.*', 'a.example:*', '*a.example', 'x.*', 'localhost', 'a', 'a.example:80', 'b.example:80', '[::1]', '[::1]:80', '127.0.0.1:8080', '127.*', '*:80', 'a.example.', '*.', 'a.e*'] // biome-ignore format: a list
 /** Without what a response does not know yet, and what heddle leaves encoded (QUERY_PARAM: a line break would end the header). */
-const TEXTS = ['v', 'a b', '%REQ(x-a)%', '%REQ(X-A?x-b)%', '%REQ(:path)%', '%REQ(:authority)%', '%REQ(x-a):2%', '%PROTOCOL%', '100%%', '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', '%DOWNSTREAM_LOCAL_PORT%', '%REQ(x-none)%', 'a%REQ(x-none)%b', '%ROUTE_NAME%', '%REQ(:method)%-%REQ(host)%', '%PATH(NQ)%', '%UPSTREAM_CLUSTER_RAW%', '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'] // biome-ignore format: a list
+const TEXTS = ['v', 'a b', '%REQ(x-a)%', '%REQ(X-A?x-b)%', 'path-%REQ(:path)%', '%REQ(:authority)%', '%REQ(x-a):2%', '%PROTOCOL%', '100%%', '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%', '%DOWNSTREAM_LOCAL_PORT%', '%REQ(x-none)%', 'a%REQ(x-none)%b', '%ROUTE_NAME%', '%REQ(:method)%-%REQ(host)%', '%PATH(NQ)%', '%UPSTREAM_CLUSTER_RAW%', '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%'] // biome-ignore format: a list
 /** Of edits of responses. */
-const OF_RESPONSES = ['code-%RESPONSE_CODE%', '%RESP(:status)%', '%RESP(x-up)%', '%REQ(:path)%'] // biome-ignore format: a list
+const OF_RESPONSES = ['code-%RESPONSE_CODE%', '%RESP(:status)%', 'path-%REQ(:path)%'] // biome-ignore format: a list
 const NAMES = ['x-a', 'x-b', 'X-C', 'x-d', 'user-agent', 'content-type', 'x-up', 'x-forwarded-for'] // biome-ignore format: a list
 
 function headerEdits(dice: Dice): object {
