@@ -44,11 +44,14 @@ export class WorkloadStore {
   /** By name of the resource. */
   readonly #addresses: Map<string, Noun>
   readonly #policies: Map<string, Noun>
+  /** By `entryKey`: names of resources that are not called as what they are. A control plane that is well has none, and each thing once. */
+  readonly #misnamed: Map<string, Set<string>>
   #world: WorkloadWorld | null
 
   constructor() {
     this.#addresses = new Map()
     this.#policies = new Map()
+    this.#misnamed = new Map()
     this.#world = null
   }
 
@@ -67,7 +70,7 @@ export class WorkloadStore {
     const leave = (name: string): void => {
       const before = held.get(name)
       if (before === undefined) return
-      held.delete(name)
+      this.#drop(held, name, before)
       gone.set(entryKey(before), before)
     }
     for (const name of removed) leave(name)
@@ -78,13 +81,47 @@ export class WorkloadStore {
       if (findings.notes.length > 0) notes.push({ name, reason: findingsText(findings.notes) })
       const before = held.get(name)
       if (noun === null || (findings.faults.length > 0 && (noun.kind !== 'policies' || before !== undefined))) continue
-      if (before !== undefined && entryKey(before) !== entryKey(noun)) gone.set(entryKey(before), before)
-      held.set(name, noun)
+      if (before !== undefined && entryKey(before) !== entryKey(noun)) {
+        this.#drop(held, name, before)
+        gone.set(entryKey(before), before)
+      }
+      this.#hold(held, name, noun)
       puts.push(noun)
     }
     for (const noun of puts) gone.delete(entryKey(noun))
+    for (const [key, noun] of gone) {
+      const left = this.#under(held, noun)
+      if (left === null) continue
+      gone.delete(key)
+      puts.push(left)
+    }
     if (puts.length > 0 || gone.size > 0) this.#world = null
     return { change: changeOf(puts, [...gone.values()]), faults, notes }
+  }
+
+  #hold(held: Map<string, Noun>, name: string, noun: Noun): void {
+    held.set(name, noun)
+    if (name === noun.key) return
+    const key = entryKey(noun)
+    const names = this.#misnamed.get(key) ?? new Set<string>()
+    this.#misnamed.set(key, names.add(name))
+  }
+
+  #drop(held: Map<string, Noun>, name: string, noun: Noun): void {
+    held.delete(name)
+    const key = entryKey(noun)
+    const names = this.#misnamed.get(key)
+    if (names?.delete(name) === true && names.size === 0) this.#misnamed.delete(key)
+  }
+
+  /** The same thing by another name, which stays when one of them goes; null: there is none. */
+  #under(held: Map<string, Noun>, noun: Noun): Noun | null {
+    const key = entryKey(noun)
+    for (const name of [...(this.#misnamed.get(key) ?? []), noun.key]) {
+      const other = held.get(name)
+      if (other !== undefined && entryKey(other) === key) return other
+    }
+    return null
   }
 
   /** Names of resources that are held: by these an on-demand client wants them still. */

@@ -56,6 +56,34 @@ t.test('a name that comes to mean something else', async (t) => {
   t.same([change.removed.workloads, change.put.services.length], [['x'], 1])
 })
 
+t.test('one thing by two names stays until both are gone', async (t) => {
+  const store = new WorkloadStore()
+  const index = new MeshIndex(store.world)
+  const apply = (changed: readonly FedResource[], removed: readonly string[]): string => {
+    index.apply(store.apply(ADDRESS_TYPE, changed, removed).change)
+    return index.workloadByUid('u')?.name ?? ''
+  }
+  const by = (name: string): FedResource => ({ ...workload('u', { name }), name })
+  const rows: readonly (readonly [changed: readonly FedResource[], removed: readonly string[], has: string])[] = [
+    [[by('a')], [], 'a'],
+    [[by('b')], [], 'b'],
+    [[], ['b'], 'a'],
+    [[by('u'), by('b')], [], 'b'],
+    [[], ['a', 'b'], 'u'],
+    [[by('a')], ['u'], 'a'],
+    [[{ ...workload('other'), name: 'a' }, by('b')], [], 'b'],
+    [[{ ...workload('third'), name: 'b' }], [], ''],
+    [[by('a'), by('b')], [], 'b'],
+    [[{ ...workload('third'), name: 'b' }], [], 'a'],
+    [[], ['a'], ''],
+  ]
+  for (const [i, [changed, removed, has]] of rows.entries()) t.equal(apply(changed, removed), has, `step ${i}`)
+  t.same(
+    store.world.workloads.map(({ uid }) => uid),
+    ['third'],
+  )
+})
+
 t.test('one bad resource is refused alone', async (t) => {
   const rows: readonly (readonly [name: string, resource: FedResource, reason: string])[] = [
     [
