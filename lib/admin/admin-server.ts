@@ -116,6 +116,13 @@ const PAGES: readonly Page[] = [
   { path: '/drain_listeners', method: 'POST', help: 'stop accepting, finish what is in flight', run: drain },
   { path: '/ejections', method: 'GET', help: 'endpoints that are or were ejected, and why; ?format=json', run: ejections },
   { path: '/explain', method: 'GET', help: 'what was decided for a request; ?id=<x-request-id>', run: explain },
+  {
+    path: '/healthcheck/fail',
+    method: 'POST',
+    help: 'readiness fails until /healthcheck/ok',
+    run: (source) => saidWell(source, false),
+  },
+  { path: '/healthcheck/ok', method: 'POST', help: 'takes /healthcheck/fail back', run: (source) => saidWell(source, true) },
   { path: '/help', method: 'GET', help: 'this list', run: () => answerOf(200, TEXT, helpText()) },
   { path: '/listeners', method: 'GET', help: 'listeners and their addresses; ?format=json', run: listeners },
   { path: '/logging', method: 'POST', help: 'the log level; ?level=debug|info|warning|error sets it', run: logging },
@@ -250,6 +257,11 @@ function logging(source: AdminSource, query: URLSearchParams): Answer {
 /** The answer goes out before the server does. */
 function quit(source: AdminSource): Answer {
   return { ...answerOf(200, TEXT, 'OK\n'), afterwards: () => source.quit() }
+}
+
+function saidWell(source: AdminSource, well: boolean): Answer {
+  source.setUnwell(!well)
+  return answerOf(200, TEXT, 'OK\n')
 }
 
 function drain(source: AdminSource): Answer {

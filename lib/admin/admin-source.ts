@@ -140,6 +140,8 @@ export interface AdminSource {
   logLevel(): BootstrapConfig['logLevel']
   /** Main thread and workers. */
   setLogLevel(level: BootstrapConfig['logLevel']): void
+  /** True: readiness fails until it is taken back. */
+  setUnwell(unwell: boolean): void
   /** Shut down as SIGTERM does; returns before that is done. */
   quit(): void
   /** Stop accepting and finish what is in flight, but stay. */

@@ -33,6 +33,7 @@ export function adminSource(proxy: Supervisor): AdminSource {
     serverInfo: () => ({ version: proxy.version, uptimeSeconds: process.uptime(), bootstrap: proxy.bootstrap }),
     logLevel: () => proxy.logger.level,
     setLogLevel: (level) => proxy.setLogLevel(level),
+    setUnwell: (unwell) => proxy.setUnwell(unwell),
     quit: () => void proxy.shutdown('/quitquitquit'),
     drain: () => void proxy.drain(),
     explain: async (id) => {

@@ -28,6 +28,7 @@ import { ListeningPorts, mayGoOnWithout } from './listening-ports.ts'
 import type { ConfigUse, ConfigUseReport, CutConnection, WorkerInit } from './messages.ts'
 import { outlierSweep } from './outliers.ts'
 import { ProbeServers } from './probe-servers.ts'
+import { missingFor } from './readiness.ts'
 import type { RolePart } from './role-part.ts'
 import { SecretsKeeper } from './secrets-keeper.ts'
 import { StartError } from './start-error.ts'
@@ -79,6 +80,7 @@ export class Supervisor {
   /** Why a reload was asked for before the first configuration was in force; empty: none was. */
   #missed: string
   #ending: boolean
+  #unwell: boolean
 
   constructor(bootstrap: BootstrapConfig, options: SupervisorOptions) {
     const { logger } = options
@@ -167,24 +169,25 @@ export class Supervisor {
     this.#started = false
     this.#missed = ''
     this.#ending = false
+    this.#unwell = false
   }
 
-  /** A proxy of which no worker serves is not live, whatever else is well. */
+  /** A proxy of which no worker serves is not live, whatever else is well; one that is said to be unwell is as one that drains (Envoy). */
   get state(): ServerState {
-    return this.#state === 'LIVE' && this.pool.serving === 0 ? 'INITIALIZING' : this.#state
+    if (this.#state !== 'LIVE') return this.#state
+    return this.#unwell ? 'DRAINING' : this.pool.serving === 0 ? 'INITIALIZING' : 'LIVE'
   }
 
   /** What readiness waits for; empty: it is ready. */
   waitingFor(): readonly string[] {
-    if (this.#state === 'DRAINING') return ['its end: it drains']
-    if (this.#state !== 'LIVE') {
-      const first = [...(this.store.waitingFor?.() ?? []), ...(this.role === null ? this.secrets.waitingFor() : [])]
-      return first.length > 0 ? first : ['the first configuration to be in force']
-    }
-    if (this.pool.serving === 0) return ['a worker']
-    if ((this.role ?? this.secrets).ready) return []
-    const what = (this.role ?? this.secrets).waitingFor()
-    return what.length > 0 ? what : ["the workload's certificate"]
+    const { role, secrets, store } = this
+    return missingFor({ state: this.#state, unwell: this.#unwell, store, role, secrets, serving: this.pool.serving })
+  }
+
+  /** True: readiness fails until it is said to be well again. Nothing else changes. */
+  setUnwell(unwell: boolean): void {
+    this.#unwell = unwell
+    this.metrics.setState(this.state)
   }
 
   /**
@@ -392,6 +395,6 @@ export class Supervisor {
 
   #setState(state: ServerState): void {
     this.#state = state
-    this.metrics.setState(state)
+    this.metrics.setState(this.#unwell ? this.state : state)
   }
 }

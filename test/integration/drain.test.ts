@@ -225,6 +225,27 @@ t.test('preStop of a sidecar container: clients go elsewhere, all else goes on u
   t.same(await proxy.exited, { code: 0, signal: null }, 'and does not wait for more')
 })
 
+t.test('/healthcheck/fail is readiness alone, and /healthcheck/ok takes it back', async (t) => {
+  const { upstream, proxy } = await start(t, '30s')
+  const health = Number(/health on 127\.0\.0\.1:(\d+)/.exec(proxy.stderr)?.[1])
+  const readiness = async () => [
+    (await httpRequest(health, '/healthz/ready')).status,
+    (await proxy.admin('/ready')).body,
+    (await proxy.metrics()).value('envoy_server_live'),
+  ]
+  t.equal((await proxy.admin('/healthcheck/fail')).status, 405)
+  t.same(await readiness(), [200, 'LIVE\n', 1])
+  t.same((await proxy.admin('/healthcheck/fail', 'POST')).body, 'OK\n')
+  t.same(await readiness(), [503, 'DRAINING\n', 0])
+  t.match((await httpRequest(health, '/healthz/ready')).body, /healthcheck\/ok/, 'it says why')
+  const client = await connectAny(t, proxy.port())
+  await client.send({ host: 'web' })
+  await (await upstream.next()).answer({ body: 'served' })
+  t.equal((await client.response()).body.toString(), 'served')
+  t.same((await proxy.admin('/healthcheck/ok', 'POST')).body, 'OK\n')
+  t.same(await readiness(), [200, 'LIVE\n', 1])
+})
+
 t.test('/drain_listeners stops accepting, finishes what is in flight, and the process stays', async (t) => {
   const { upstream, proxy } = await start(t, '30s')
   const client = await connectAny(t, proxy.port())

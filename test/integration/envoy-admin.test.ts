@@ -297,6 +297,28 @@ t.test('as Envoy', { skip: findEnvoy() === null ? 'there is no Envoy' : '' }, as
     }
   })
 
+  t.test('readiness fails when it is told to, until it is told otherwise', async (t) => {
+    const steps: [method: string, page: string][] = [
+      ['GET', '/healthcheck/fail'],
+      ['POST', '/healthcheck/fail'],
+      ['POST', '/healthcheck/fail'],
+      ['POST', '/healthcheck/ok'],
+    ]
+    const all = async (asked: typeof envoy.admin): Promise<unknown[]> => {
+      const seen: unknown[] = []
+      for (const [method, page] of steps) {
+        const { status } = await asked(page, method)
+        const ready = await asked('/ready')
+        const { body } = await asked('/stats/prometheus')
+        const live = /^envoy_server_live(?:\{\})? (\d)$/m.exec(body)?.[1]
+        seen.push([method, page, status, ready.status, ready.body, live])
+      }
+      return seen
+    }
+    const mine = await all((target, method) => proxy.admin(target, method))
+    t.same(mine, await all((target, method) => envoy.admin(target, method)))
+  })
+
   t.test('other pages have the fields of Envoy’s', async (t) => {
     const of = (path: string): RegExp => new RegExp(`^\\.(?:${path})`)
     const rows: [page: string, fields: RegExp][] = [

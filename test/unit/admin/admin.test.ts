@@ -173,6 +173,9 @@ class Source implements AdminSource {
   setLogLevel(level: Source['level']): void {
     this.level = level
   }
+  setUnwell(unwell: boolean): void {
+    this.calls.push(unwell ? 'unwell' : 'well')
+  }
   quit(): void {
     this.calls.push('quit')
   }
