@@ -7,7 +7,7 @@ import type { HashPolicy } from '../state/route.ts'
 import type { CompiledRoute, CompiledWeighted } from './compiled-route.ts'
 import { pathWithQuery, queryParameter, queryValue } from './conditions.ts'
 import { cookieIn, cookieTail } from './cookie.ts'
-import { applyEdits, type CompiledEdits } from './header-edits.ts'
+import { applyEdits, type CompiledEdits, isConstant, mayEdit } from './header-edits.ts'
 import type { EditContext } from './header-operators.ts'
 import type { EditableHeaders, HeaderView, RequestView } from './request-view.ts'
 import { rewriteTarget } from './rewrite.ts'
@@ -161,8 +161,7 @@ export class RouteHash {
 }
 
 function compilePolicy(config: HashPolicy, edits: readonly (CompiledEdits | null)[]): CompiledPolicy {
-  const edited = (name: string): boolean =>
-    edits.some((e) => e !== null && (e.removes.includes(name) || e.values.some((v) => v.name === name)))
+  const edited = (name: string): boolean => edits.some((e) => e !== null && mayEdit(e, name))
   switch (config.kind) {
     case 'header': {
       const name = config.name.toLowerCase()
@@ -202,8 +201,7 @@ function pseudoHeader(name: string, request: RequestView, route: CompiledRoute, 
 function editedHeader(name: string, facts: HashFacts, route: CompiledRoute, to: CompiledWeighted): HeaderView {
   const header = new OneHeader(name, facts.request.headers)
   for (const edits of [to.requestEdits, route.requestEdits]) {
-    if (edits === null) continue
-    if (edits.constant || facts.context !== null) applyEdits(edits, header, facts.context as EditContext)
+    if (edits !== null && (facts.context !== null || isConstant(edits))) applyEdits(edits, header, facts.context as EditContext)
   }
   return header
 }

@@ -34,6 +34,8 @@ export interface CompiledEdits {
   readonly constant: boolean
   /** Some are for headers that are there, or are not. */
   readonly conditional: boolean
+  /** Of the next level; null: there is none. */
+  readonly next: CompiledEdits | null
 }
 
 /**
@@ -41,6 +43,13 @@ export interface CompiledEdits {
  * by `checkTemplate` before it could get here.
  */
 export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null {
+  const end = edits.findIndex((e) => e.op === 'then')
+  if (end < 0) return compileLevel(edits, null)
+  const next = compileEdits(edits.slice(end + 1))
+  return compileLevel(edits.slice(0, end), next) ?? next
+}
+
+function compileLevel(edits: readonly HeaderEdit[], next: CompiledEdits | null): CompiledEdits | null {
   const removes: string[] = []
   const values: Value[] = []
   for (const edit of edits) {
@@ -64,11 +73,15 @@ export function compileEdits(edits: readonly HeaderEdit[]): CompiledEdits | null
   const constant = values.every((v) => v.template === null)
   // Of one list all that is set goes before all that is added, as Envoy does it.
   const inOrder = [...values.filter((v) => !v.add), ...values.filter((v) => v.add)]
-  return { removes, values: inOrder, constant, conditional: values.some((v) => v.when !== ALWAYS) }
+  return { removes, values: inOrder, constant, conditional: values.some((v) => v.when !== ALWAYS), next }
 }
 
-/** Applies one level. `ctx` is not looked at when `edits.constant`. */
+/** Applies each level. `ctx` is not looked at by those that are `constant`. */
 export function applyEdits(edits: CompiledEdits, target: EditableHeaders, ctx: EditContext): void {
+  for (let level: CompiledEdits | null = edits; level !== null; level = level.next) applyLevel(level, target, ctx)
+}
+
+function applyLevel(edits: CompiledEdits, target: EditableHeaders, ctx: EditContext): void {
   const removes = edits.removes
   for (let i = 0; i < removes.length; i++) target.remove(removes[i] as string)
   const values = edits.values
@@ -97,4 +110,17 @@ function applyEvaluated(values: readonly Value[], target: EditableHeaders, ctx: 
     if (value.add) target.add(value.name, text)
     else target.set(value.name, text)
   }
+}
+
+/** All levels are: nothing of a context is read. */
+export function isConstant(edits: CompiledEdits): boolean {
+  for (let level: CompiledEdits | null = edits; level !== null; level = level.next) if (!level.constant) return false
+  return true
+}
+
+/** Some level may change the header of this lower-case name. */
+export function mayEdit(edits: CompiledEdits, name: string): boolean {
+  for (let level: CompiledEdits | null = edits; level !== null; level = level.next)
+    if (level.removes.includes(name) || level.values.some((v) => v.name === name)) return true
+  return false
 }

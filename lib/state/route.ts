@@ -86,10 +86,14 @@ export const ANY_REQUEST: RouteMatch = { path: null, headers: [], query: [], met
 
 /** One edit; a list of them is applied from first to last. Values are templates with `%COMMAND%` operators. */
 export interface HeaderEdit {
-  /** `addIfAbsent` and `setIfPresent` only where nothing, or something, of that name is there (Envoy append_action). */
-  readonly op: 'remove' | 'set' | 'add' | 'addIfAbsent' | 'setIfPresent'
+  /**
+   * `addIfAbsent` and `setIfPresent` only where nothing, or something, of that name is there (Envoy append_action). `then`: what stands behind it
+   * finds what all before it have made, where edits otherwise find what was there before the first one.
+   */
+  readonly op: 'remove' | 'set' | 'add' | 'addIfAbsent' | 'setIfPresent' | 'then'
+  /** Empty for `then`. */
   readonly name: string
-  /** Empty for `remove`. */
+  /** Empty for `remove` and `then`. */
   readonly value: string
 }
 

@@ -60,10 +60,11 @@ function isInternal(name: string): boolean {
   return name.startsWith(':') || name.toLowerCase() === 'host'
 }
 
-/** `later` are applied when `first` are: what they remove is not there any more. */
+const THEN: HeaderEdit = { op: 'then', name: '', value: '' }
+
+/** `later`, of another level, are applied when `first` are. */
 export function followedBy(first: readonly HeaderEdit[], later: readonly HeaderEdit[]): readonly HeaderEdit[] {
   if (later.length === 0) return first
   if (first.length === 0) return later
-  const removed = new Set(later.filter((e) => e.op === 'remove').map((e) => e.name.toLowerCase()))
-  return [...first.filter((e) => e.op === 'remove' || !removed.has(e.name.toLowerCase())), ...later]
+  return [...first, THEN, ...later]
 }

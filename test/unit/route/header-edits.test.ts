@@ -77,6 +77,22 @@ t.test('remove, set, add', async (t) => {
   ])
 })
 
+t.test('levels: the later ones find what those before them have made', async (t) => {
+  const then: HeaderEdit = { op: 'then', name: '', value: '' }
+  const rows: [title: string, edits: readonly HeaderEdit[], expected: Headers][] = [
+    ['what was added is set', [add('x', 'inner'), then, set('x', 'outer')], [['x', 'outer']]],
+    ['and removed', [add('x', 'inner'), set('y', '1'), then, remove('x')], [['y', '1']]],
+    ['is there', [add('x', 'inner'), then, { op: 'addIfAbsent', name: 'x', value: 'outer' }], [['x', 'inner']]],
+    ['is read', [set('x', '%REQ(a)%'), then, set('y', '%REQ(x)%-%REQ(y)%'), then, then, set('z', '%REQ(y)%')], [['y', 'in-'], ['z', 'in-'], ['x', 'in']]],
+    ['nothing in the first', [then, set('x', 'outer')], [['x', 'outer']]],
+    ['nothing at all', [then], []],
+  ] // biome-ignore format: a table
+  for (const [title, edits, expected] of rows) {
+    const found = edited(edits, title === 'is read' ? [['a', 'in']] : []).filter(([name]) => name !== 'a')
+    t.strictSame(found.toSorted(), [...expected].toSorted(), title)
+  }
+})
+
 t.test('rows', async (t) => {
   const rows: [edits: readonly HeaderEdit[], before: Headers, after: Headers, what: string][] = [
     [[set('X-UPPER', 'V')], [], [['x-upper', 'V']], 'names are sent in lower case'],

@@ -387,10 +387,12 @@ t.test('edits of levels follow each other, from the route outwards', async (t) =
     request_headers_to_add: [add('x-c', 'OVERWRITE_IF_EXISTS')],
   }
   const ops = (r: Route) => r.requestEdits.map((e) => `${e.op} ${e.name}`)
-  t.same(ops(routeFrom(route, around)), ['addIfAbsent x-b', 'remove X-A', 'setIfPresent x-c'])
+  t.same(ops(routeFrom(route, around)), ['set x-a', 'addIfAbsent x-b', 'then ', 'remove X-A', 'then ', 'setIfPresent x-c'])
   t.same(ops(routeFrom(route, { ...around, most_specific_header_mutations_wins: true })), [
     'setIfPresent x-c',
+    'then ',
     'remove X-A',
+    'then ',
     'set x-a',
     'addIfAbsent x-b',
   ])
