@@ -29,7 +29,7 @@ function requestHost(view: RequestView, scheme: string, hasPort: boolean): strin
   if (colon < 0) return authority
   // Which port it was is by what the client used; neither of the two has none.
   const before = view.headers.get('x-forwarded-proto') ?? view.scheme
-  const oldDefault = before === 'https' ? ':443' : before === 'http' ? ':80' : ''
+  const oldDefault = isScheme(before, 'https') ? ':443' : isScheme(before, 'http') ? ':80' : ''
   const dropped = hasPort || (scheme !== before && authority.substring(colon) === oldDefault)
   return dropped ? authority.substring(0, colon) : authority
 }
@@ -41,4 +41,9 @@ function pathOf(redirect: RedirectAction, view: RequestView, matchedPrefixLength
     redirect.prefixRewrite !== null ? redirect.prefixRewrite + view.path.substring(matchedPrefixLength) : (rewritten ?? view.path)
   // What is written may have a query of its own.
   return redirect.stripQuery ? (path.split('?', 1)[0] as string) : path + query
+}
+
+/** Capitals too; they count as another scheme than the one that is written (Envoy). */
+function isScheme(text: string, scheme: string): boolean {
+  return text === scheme || (text.length === scheme.length && text.toLowerCase() === scheme)
 }

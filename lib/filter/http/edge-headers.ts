@@ -1,5 +1,6 @@
 // Hot lane: once for each request that comes from outside of the mesh: what it says of itself is replaced by what its connection says (Envoy
 // use_remote_address, edge requests).
+import { canonicalIp } from '../../base/ip-address.ts'
 import type { HeaderMap } from '../../http/header-map.ts'
 import * as H from '../../http/known-headers.ts'
 import type { EdgeSettings } from '../../state/listener.ts'
@@ -43,11 +44,8 @@ function believed(list: string, nth: number, peer: string): string {
     if (end < 0) return peer
   }
   const entry = list.slice(list.lastIndexOf(',', end - 1) + 1, end).trim()
-  return ADDRESS.test(entry) ? entry : peer
+  return canonicalIp(entry) ?? peer
 }
-
-/** Enough to tell an address from anything else that a client may write. */
-const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$/
 
 /** Without the port and brackets; an IPv4 client of an IPv6 socket has an IPv4 address. */
 function addressOf(peer: string): string {

@@ -66,6 +66,7 @@ t.test('the default port that goes is that of x-forwarded-proto, where it says o
     ['ftp', 'a:80', 'https://a:80/x'],
     ['https', 'a:80', 'https://a:80/x'],
     ['https', 'a:443', 'https://a:443/x'],
+    ['HTTPS', 'a:443', 'https://a/x'],
   ]
   for (const [said, authority, expected] of rows) {
     const request = view('/x', { authority, headers: [['x-forwarded-proto', said]] })
