@@ -36,10 +36,13 @@ const PAUSE_MS = 5
 /** What a process has seen that is no longer young: JavaScript is compiled by its use, and a mesh is not fed by fifteen changes. */
 const ASKED_MS = 3000
 const FOLLOWED = [
-  { routes: 1, changes: 100 },
-  { routes: 100, changes: 100 },
-  { routes: 10_000, changes: 10 },
+  { routes: 1, changes: 100, others: 0 },
+  { routes: 100, changes: 100, others: 0 },
+  { routes: 10_000, changes: 10, others: 0 },
+  { routes: 1, changes: 50, others: 1000 },
 ]
+/** Virtual hosts of services beside the one that changes, in the same table, as istiod has them. */
+const OTHERS = [100, 1000]
 /** As many that are not measured come before. */
 const PUSHES = 200
 /** V8 gives memory back some ten seconds after it was busy. */
@@ -127,9 +130,9 @@ async function season({ plane, port }: Fed): Promise<void> {
     while (performance.now() < until) await ask(port, agent)
   }
   await Promise.all(agents.map(askOn))
-  for (const { routes, changes } of FOLLOWED) {
+  for (const { routes, changes, others } of FOLLOWED) {
     for (let round = 1; round <= changes; round++) {
-      setRoutes(plane, round, routes, 0)
+      setRoutes(plane, round, routes, others)
       plane.push([XDS.route])
       await settled(plane)
       await Promise.all(agents.map((agent) => ask(port, agent)))
@@ -143,12 +146,12 @@ function clients(): Agent[] {
 }
 
 /** Milliseconds from a push until each of the clients, which ask again and again, has been answered by it; in text. */
-async function timesToEffect({ plane, port }: Fed, routes: number, services = 0): Promise<string> {
+async function timesToEffect({ plane, port }: Fed, routes: number, others = 0): Promise<string> {
   const agents = clients()
   const times: number[] = []
   for (let round = 0; round <= ROUNDS; round++) {
     const version = ++lastVersion
-    setRoutes(plane, version, routes, services)
+    setRoutes(plane, version, routes, others)
     await Promise.all(agents.map((agent) => ask(port, agent)))
     await sleep(50)
     const began = performance.now()
@@ -192,8 +195,8 @@ interface Result {
   /** By ROUTES. */
   readonly young: readonly string[]
   readonly seasoned: readonly string[]
-  /** Of one route beside the first of SERVICES. */
-  readonly among: string
+  /** Of one route, by OTHERS. */
+  readonly among: readonly string[]
   /** MB with no services, and with each number of them. */
   readonly resident: readonly number[]
   readonly startedMs: readonly number[]
@@ -203,7 +206,7 @@ interface Result {
 async function measure(peer: FedPeer, folder: string, core: number | null): Promise<Result> {
   const young: string[] = []
   const seasoned: string[] = []
-  let among = ''
+  const among: string[] = []
   const resident: number[] = []
   const startedMs: number[] = []
   let pushMs = 0
@@ -229,10 +232,10 @@ async function measure(peer: FedPeer, folder: string, core: number | null): Prom
         seasoned.push(await timesToEffect(fed, routes))
         say(`  ${peer.id}, ${routes} routes: ${seasoned.at(-1)} ms to effect, after many`)
       }
-    }
-    if (services > 0 && services === SERVICES[0]) {
-      among = await timesToEffect(fed, 1, services)
-      say(`  ${peer.id}, 1 route among ${services} services: ${among} ms to effect`)
+      for (const others of OTHERS) {
+        among.push(await timesToEffect(fed, 1, others))
+        say(`  ${peer.id}, 1 route among ${others} virtual hosts: ${among.at(-1)} ms to effect, after many`)
+      }
     }
     if (services > 0 && services === SERVICES.at(-1)) {
       pushMs = await pushCost(fed, services)
@@ -291,10 +294,10 @@ async function main(): Promise<void> {
       ['', ...results.map((r) => r.peer)],
       [
         ...ROUTES.map((routes, i) => column(`ms from a change to its effect, ${routes} routes`, (r) => r.seasoned[i] ?? '')),
-        ...ROUTES.map((routes, i) =>
-          column(`... among the first changes of a process, ${routes} routes`, (r) => r.young[i] ?? ''),
+        ...ROUTES.map((routes, i) => column(`... of the first changes of a process, ${routes} routes`, (r) => r.young[i] ?? '')),
+        ...OTHERS.map((others, i) =>
+          column(`ms to the effect of 1 route among ${others} virtual hosts`, (r) => r.among[i] ?? ''),
         ),
-        column(`... 1 route among ${SERVICES[0]} services`, (r) => r.among),
         column('MB without services', (r) => ((r.resident[0] ?? 0) / 2 ** 20).toFixed(0)),
         ...SERVICES.map((services, i) => column(`KB for each of ${services} services`, (r) => kb(r, i))),
         ...SERVICES.map((services, i) =>
