@@ -169,7 +169,7 @@ t.test('heddle xds dump prints what is recorded', { skip }, async (t) => {
   t.match(dumped.node, /^sidecar~/)
 
   plane.stop()
-  const gone = await runHeddle(['xds', 'dump', ...address, '--timeout', '100ms'])
+  const gone = await runHeddle(['xds', 'dump', ...address, '--timeout', '1s'])
   t.match(gone, { code: 4, stdout: '', stderr: /no answer from 127\.0\.0\.1:\d+: UNAVAILABLE: no connection/ })
 })
 
