@@ -66,12 +66,12 @@ export class Istiod {
 
   /**
    * `maxAgeMs`: how long a connection may live; default: for ever. Now and then one that reads files begins without their services and stays so until they change:
-   * then it is begun again.
+   * then it is begun again. False: that was so, and whom it feeds had no services for a moment.
    */
-  async start(maxAgeMs = 0): Promise<void> {
+  async start(maxAgeMs = 0): Promise<boolean> {
     for (let i = 0; i < 5; i++) {
       await this.#begin(maxAgeMs)
-      if (await this.#hasServices()) return
+      if (await this.#hasServices()) return i === 0
       await this.kill()
     }
     throw new Error(`istiod does not read its files:\n${this.#said}`)
