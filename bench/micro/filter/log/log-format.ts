@@ -10,51 +10,13 @@ import { DEFAULT_FORMAT, type LogLineFormat } from '../../../../lib/state/access
 import { istioLine, textLine } from '../../../../lib/telemetry/access-format.ts'
 import type { AccessRecord } from '../../../../lib/telemetry/access-record.ts'
 import type { Connection } from '../../../../lib/transport/connection.ts'
+import { ISTIO_JSON, ISTIO_TEXT } from '../../../../test/support/istio-log-formats.ts'
 import { type Bench, keep } from '../../contract.ts'
 
 const RECORDS = 1024
 
-const ISTIO: LogLineFormat = {
-  kind: 'text',
-  text:
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ' +
-    '%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% ' +
-    '%DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" ' +
-    '"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% ' +
-    '%DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n',
-  omitsEmpty: false,
-}
-
-const ISTIO_JSON: LogLineFormat = {
-  kind: 'json',
-  fields: {
-    start_time: '%START_TIME%',
-    route_name: '%ROUTE_NAME%',
-    method: '%REQ(:METHOD)%',
-    path: '%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
-    protocol: '%PROTOCOL%',
-    response_code: '%RESPONSE_CODE%',
-    response_flags: '%RESPONSE_FLAGS%',
-    response_code_details: '%RESPONSE_CODE_DETAILS%',
-    connection_termination_details: '%CONNECTION_TERMINATION_DETAILS%',
-    bytes_received: '%BYTES_RECEIVED%',
-    bytes_sent: '%BYTES_SENT%',
-    duration: '%DURATION%',
-    upstream_service_time: '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%',
-    x_forwarded_for: '%REQ(X-FORWARDED-FOR)%',
-    user_agent: '%REQ(USER-AGENT)%',
-    request_id: '%REQ(X-REQUEST-ID)%',
-    authority: '%REQ(:AUTHORITY)%',
-    upstream_host: '%UPSTREAM_HOST%',
-    upstream_cluster: '%UPSTREAM_CLUSTER_RAW%',
-    upstream_local_address: '%UPSTREAM_LOCAL_ADDRESS%',
-    downstream_local_address: '%DOWNSTREAM_LOCAL_ADDRESS%',
-    downstream_remote_address: '%DOWNSTREAM_REMOTE_ADDRESS%',
-    requested_server_name: '%REQUESTED_SERVER_NAME%',
-    upstream_transport_failure_reason: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
-  },
-  omitsEmpty: false,
-}
+const ISTIO: LogLineFormat = { kind: 'text', text: ISTIO_TEXT, omitsEmpty: false }
+const AS_JSON: LogLineFormat = { kind: 'json', fields: ISTIO_JSON, omitsEmpty: false }
 
 function parsed(head: string, parse: typeof parseRequestHead): HeaderMap {
   const map = new HeaderMap()
@@ -205,5 +167,5 @@ export const benches: readonly Bench[] = [
   bench("heddle's own line in Istio's format", istioLine),
   bench("Envoy's default text", compiled(DEFAULT_FORMAT)),
   bench("Istio's default text", compiled(ISTIO)),
-  bench("Istio's JSON", compiled(ISTIO_JSON)),
+  bench("Istio's JSON", compiled(AS_JSON)),
 ]
